@@ -1,0 +1,65 @@
+"""What the project runs on itself: ``nox -s tests`` is the command of the README and of CI."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+ROOT = Path(__file__).parent
+
+
+def group(name: str) -> list[str]:
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything that must hold, on asyncio and trio, with the embedded platform and its simulators."""
+    session.install("-e", ".[all]", *group("test"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    session.install("-e", ".[all]", *group("types"))
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """The real xanadu-cloud-client, library and command line, against a started platform."""
+    session.install("-e", ".[cli,platform]", *group("interop"))
+    session.run("pytest", "-m", "interop", "tests/interop", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Ratios against other programs, interleaved in one run; nothing here passes or fails by a time."""
+    session.install("-e", ".[all]", *group("test"))
+    session.run("python", "-m", "tests.benchmarks", *session.posargs)
+
+
+@nox.session(venv_backend="venv", reuse_venv=False)
+def quickstart(session: nox.Session) -> None:
+    """The README's first command as a newcomer meets it: only its three extras, in an empty environment."""
+    session.install(".[cli,platform,plot]")
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "samples.png"
+        session.run("sfjobs", "run", "examples/x8_gbs.xbb", "--plot", str(picture))
+        if picture.stat().st_size < 1000:
+            session.error("the picture is empty")

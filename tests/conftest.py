@@ -1,0 +1,21 @@
+"""
+Every async test runs on asyncio and on trio, in virtual time. A test that needs sockets, threads or processes asks for real
+time with ``@pytest.mark.real_time`` (or ``pytestmark`` for a module).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio.testing
+
+from tests.support.virtual_time import VirtualLoop
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    real_time = request.node.get_closest_marker("real_time") is not None
+    if request.param == "trio":
+        return "trio", {} if real_time else {"clock": trio.testing.MockClock(autojump_threshold=0)}
+    return "asyncio", {} if real_time else {"loop_factory": VirtualLoop}

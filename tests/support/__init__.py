@@ -1,0 +1,1 @@
+"""What tests share: virtual time and scripted platforms. Nothing here is shipped."""
