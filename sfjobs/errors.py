@@ -110,7 +110,10 @@ class SubmissionUnknownError(RequestFailedError):
 
 
 class ResponseError(RequestFailedError):
-    """The platform said no. ``code``, ``detail`` and ``meta`` are its own words, empty when it gave none."""
+    """
+    The platform said no. ``code``, ``detail`` and ``meta`` are its own words, empty when it gave none; ``retry_after`` is
+    its hint in seconds, None without one.
+    """
 
     def __init__(
         self,
@@ -123,12 +126,14 @@ class ResponseError(RequestFailedError):
         code: str = "",
         detail: str = "",
         meta: Mapping[str, JSONValue] | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message, method=method, url=url, attempts=attempts)
         self.status_code = status_code
         self.code = code
         self.detail = detail
         self.meta: Mapping[str, JSONValue] = meta or {}
+        self.retry_after = retry_after
 
 
 class InvalidRequestError(ResponseError):
@@ -152,34 +157,9 @@ class ConflictError(ResponseError):
 
 
 class RateLimitedError(ResponseError):
-    """429: too many requests. ``retry_after`` is the platform's hint in seconds, when it gave one."""
+    """429: too many requests; ``retry_after`` says how long to leave the platform alone."""
 
     retryable = True
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        method: str = "",
-        url: str = "",
-        attempts: int = 1,
-        status_code: int = 429,
-        code: str = "",
-        detail: str = "",
-        meta: Mapping[str, JSONValue] | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(
-            message,
-            method=method,
-            url=url,
-            attempts=attempts,
-            status_code=status_code,
-            code=code,
-            detail=detail,
-            meta=meta,
-        )
-        self.retry_after = retry_after
 
 
 class ServerError(ResponseError):

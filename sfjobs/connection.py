@@ -1,0 +1,194 @@
+"""
+A connection to one platform: opens, closes, submits, lists and hands out jobs. ``api`` knows the endpoints, ``poller`` does
+the waiting; this is where they meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from .api import LARGEST_PAGE, JobInquirer, PlatformAPI
+from .config import Secret, Settings, SettingsArguments
+from .errors import NotFoundError
+from .job import Job
+from .models import Device, JobSnapshot, JobStatus
+from .poller import Poller
+from .programs import ProgramLike, program_text
+from .tickets import Cadence
+from .transport import HTTPTransport, Transport
+
+if TYPE_CHECKING:
+    from .results import Result
+
+
+class Connection:
+    """
+    A connection to a platform, described by its settings: arguments, then ``SFJOBS_*`` in the environment, then the
+    configuration file. Opens no socket before the first request.
+
+        async with sfjobs.Connection("http://127.0.0.1:8080", api_key=key) as connection:
+            job = await connection.create_job("simulon_gaussian", program, shots=100)
+            result = await job
+
+    It belongs to the event loop that first uses it and may be entered and left in different tasks. ``settings`` replaces
+    all other arguments. Raises ConfigurationError when a setting is missing or malformed.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | Secret | None = None,
+        access_token: str | Secret | None = None,
+        api_version: Literal["0.4.0", "0.2.0"] | None = None,
+        profile: str | None = None,
+        settings: Settings | None = None,
+        transport: HTTPTransport | None = None,
+    ) -> None:
+        # Wrapped first, so that no frame of ours keeps the plain text for a traceback to show.
+        api_key, access_token = Secret.wrap(api_key), Secret.wrap(access_token)
+        if settings is None:
+            arguments: SettingsArguments = {}
+            if url is not None:
+                arguments["url"] = url
+            if api_key is not None:
+                arguments["api_key"] = api_key
+            if access_token is not None:
+                arguments["access_token"] = access_token
+            if api_version is not None:
+                arguments["api_version"] = api_version
+            settings = Settings.load(profile, **arguments)
+        self._settings = settings
+        self._transport = Transport(settings, transport=transport)
+        self._api = PlatformAPI(settings, self._transport)
+        cadence = Cadence(least=settings.poll_interval_min, most=settings.poll_interval_max, patience=settings.patience)
+        self._poller = Poller(JobInquirer(self._api), cadence)
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
+    @property
+    def api(self) -> PlatformAPI:
+        """The endpoints themselves, for jobs and groups."""
+        return self._api
+
+    @property
+    def poller(self) -> Poller:
+        """The shared poller, for jobs and groups."""
+        return self._poller
+
+    async def __aenter__(self) -> Self:
+        self._transport.check_usable()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the connection. Whoever still waits gets ConnectionClosedError; jobs go on. Safe to call twice."""
+        self._poller.close()
+        await self._transport.aclose()
+
+    async def ping(self) -> bool:
+        """True when the platform answers and accepts the credentials; raises what is wrong otherwise."""
+        await self._api.ping()
+        return True
+
+    async def create_job(
+        self, target: str, program: ProgramLike, *, shots: int | None = None, name: str | None = None
+    ) -> Job:
+        """
+        Submits ``program`` to run on ``target``, ``shots`` times; without ``shots`` the script's own header says how often.
+        ``name`` is for finding the job again. Raises InvalidRequestError for a program that does not parse, ConflictError
+        for one that does not suit the target, SubmissionUnknownError when the connection broke in between.
+        """
+        text = program_text(program)
+        return self._job(await self._api.submit(target=target, circuit=text, shots=shots, name=name))
+
+    async def get_job(self, job_id: str) -> Job:
+        """The job with this id. Raises NotFoundError."""
+        return self._job(await self._api.job(job_id))
+
+    async def list_jobs(
+        self,
+        *,
+        ids: Iterable[str] | None = None,
+        status: JobStatus | str | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[Job]:
+        """
+        Jobs, newest first, at most ``limit`` of them, page by page as they are consumed. With ``ids`` only those (none for
+        an empty one), with ``status`` only jobs that have it. A platform without paging gives its newest 100.
+        """
+        wanted = None if ids is None else list(dict.fromkeys(ids))
+        word = None if status is None else JobStatus(status)
+        left = float("inf") if limit is None else limit
+        # An empty filter must never reach the wire, where it would mean "all".
+        parts: list[list[str]] = [[]] if wanted is None else list(_parts(wanted, LARGEST_PAGE))
+        for part in parts:
+            size = len(part) or int(min(left, LARGEST_PAGE))
+            page: str | None = None
+            while left > 0:
+                if page is None:
+                    snapshots, page = await self._api.jobs(ids=part, status=word, size=size)
+                else:
+                    snapshots, page = await self._api.next_jobs(page)
+                for snapshot in snapshots[: len(snapshots) if limit is None else int(left)]:
+                    left -= 1
+                    yield self._job(snapshot)
+                if page is None or not snapshots:
+                    break
+
+    async def cancel_job(self, job_id: str) -> JobStatus:
+        """Asks for the job to be cancelled. Raises InvalidJobOperationError when it has ended, NotFoundError."""
+        return await Job(job_id, JobStatus.OPEN, self).cancel()
+
+    async def get_job_result(self, job_id: str) -> Result:
+        """The result of a completed job. Raises ResultUnavailableError when it has not completed, NotFoundError."""
+        return await (await self.get_job(job_id)).fetch_result()
+
+    async def get_job_circuit(self, job_id: str) -> str:
+        """The program of a job, exactly as it was submitted."""
+        return await self._api.circuit(job_id)
+
+    async def list_devices(self) -> list[Device]:
+        """The platform's devices, without specifications and certificates."""
+        return await self._api.devices()
+
+    async def get_device(self, target: str) -> Device:
+        """
+        The device with its availability, its specification and its certificate (None where there is none). Version 0.2.0
+        knows only specifications.
+        """
+        specification = await self._api.specification(target)
+        if self._settings.api_version == "0.2.0":
+            return Device(target=target, specification=specification)
+        device = await self._api.device(target)
+        try:
+            certificate = await self._api.certificate(target)
+        except NotFoundError:
+            certificate = None
+        return Device(
+            target=device.target,
+            status=device.status,
+            expected_uptime=device.expected_uptime,
+            created_at=device.created_at,
+            specification=specification,
+            certificate=certificate,
+        )
+
+    def _job(self, snapshot: JobSnapshot) -> Job:
+        return Job.of(snapshot, self)
+
+    def __repr__(self) -> str:
+        return f"<Connection: {self._settings.url}>"
+
+
+def _parts(items: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,282 @@
+"""
+A job: a cheap handle with what was last heard of it. It is made from an id alone, asks the platform only when told to, and
+its waiting goes through the connection's shared poller.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+import anyio
+
+from .api import PlatformAPI
+from .errors import (
+    CancelledJobError,
+    ConflictError,
+    FailedJobError,
+    InvalidJobOperationError,
+    ResultUnavailableError,
+    SFJobsError,
+    WaitTimeoutError,
+)
+from .models import JobSnapshot, JobStatus, JSONValue
+from .poller import Poller
+
+if TYPE_CHECKING:
+    from .results import Result
+
+logger = logging.getLogger("sfjobs")
+
+
+class Asker(Protocol):
+    """What a job needs of its connection."""
+
+    @property
+    def api(self) -> PlatformAPI: ...
+
+    @property
+    def poller(self) -> Poller: ...
+
+
+class Job:
+    """
+    One job on the platform. Two handles for the same id are independent views of it, equal and with the same hash.
+
+    Only ``refresh``, ``cancel``, ``wait``, ``fetch_result`` and ``await job`` talk to the platform; everything else reads
+    what they last brought. A final status is never taken back.
+    """
+
+    __slots__ = ("__weakref__", "_connection", "_result", "_snapshot", "asked_at", "first_seen")
+
+    def __init__(
+        self,
+        id_: str,
+        status: JobStatus | str,
+        connection: Asker,
+        meta: Mapping[str, JSONValue] | None = None,
+    ) -> None:
+        self._snapshot = JobSnapshot(id=id_, status=JobStatus(status), meta=meta or {})
+        self._connection = connection
+        self._result: Result | None = None
+        self.first_seen: float | None = None
+        self.asked_at: float | None = None
+
+    @classmethod
+    def of(cls, snapshot: JobSnapshot, connection: Asker) -> Job:
+        """The handle for a job that the platform has just told about."""
+        job = cls(snapshot.id, snapshot.status, connection)
+        job.take(snapshot)
+        return job
+
+    @property
+    def id(self) -> str:
+        return self._snapshot.id
+
+    @property
+    def status(self) -> JobStatus:
+        """The status last heard of."""
+        return self._snapshot.status
+
+    @property
+    def snapshot(self) -> JobSnapshot:
+        """All that was last heard of the job, as one frozen value."""
+        return self._snapshot
+
+    @property
+    def meta(self) -> Mapping[str, JSONValue]:
+        """What else the platform says, such as the reason of a failure."""
+        return self._snapshot.meta
+
+    @property
+    def name(self) -> str | None:
+        return self._snapshot.name
+
+    @property
+    def target(self) -> str | None:
+        return self._snapshot.target
+
+    @property
+    def created_at(self) -> datetime | None:
+        return self._snapshot.created_at
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the job began to run; None while it waits in the queue."""
+        return self._snapshot.started_at
+
+    @property
+    def finished_at(self) -> datetime | None:
+        return self._snapshot.finished_at
+
+    @property
+    def running_time(self) -> float | None:
+        """Seconds on the device, once known."""
+        return self._snapshot.running_time
+
+    @property
+    def connection(self) -> Asker:
+        return self._connection
+
+    @property
+    def result(self) -> Result:
+        """
+        The result, once ``wait``, ``refresh``, ``fetch_result`` or ``await job`` has brought it. Raises
+        ResultUnavailableError, which names the present status, before that.
+        """
+        if self._result is None:
+            self._refuse_result()
+        return self._result
+
+    @property
+    def has_result(self) -> bool:
+        """Whether ``result`` is at hand."""
+        return self._result is not None
+
+    async def refresh(self) -> None:
+        """
+        Takes over the present status and metadata and, when the job has newly completed, its result. On a job that has
+        ended, logs a warning and returns.
+        """
+        if self.status.is_final:
+            logger.warning("job %s is %s already: nothing to refresh", self.id, self.status.value)
+            return
+        await self._ask()
+        if self.status == JobStatus.COMPLETED:
+            await self.fetch_result()
+
+    async def cancel(self, *, wait: bool = False, timeout: float | None = None) -> JobStatus:
+        """
+        Asks the platform to cancel the job and takes over its answer, ``cancel_pending`` or ``cancelled``; with ``wait``,
+        waits up to ``timeout`` seconds for the final word, which may be ``complete`` when the job was faster. Raises
+        InvalidJobOperationError for a job that has ended.
+        """
+        if self.status.is_final:
+            self._refuse_cancelling()
+        try:
+            await self._connection.api.cancel(self.id)
+        except ConflictError as error:
+            await self._ask()
+            if self.status.is_final:
+                self._refuse_cancelling(error)
+            raise
+        await self._ask()
+        return await self.wait(timeout=timeout, fetch_result=False) if wait else self.status
+
+    async def wait(self, timeout: float | None = None, *, fetch_result: bool = True) -> JobStatus:
+        """
+        Waits until the job has ended and, when it completed, until its result is at hand (unless ``fetch_result`` is
+        False). Returns the final status and never raises for a failed or cancelled job. Raises WaitTimeoutError after
+        ``timeout`` seconds; the job goes on.
+        """
+        with anyio.move_on_after(timeout) as scope:
+            await self._settle()
+            if fetch_result and self.status == JobStatus.COMPLETED:
+                await self.fetch_result()
+        if scope.cancelled_caught:
+            what = "its result is still on the way" if self.status.is_final else "it goes on"
+            raise WaitTimeoutError(
+                f"job {self.id} was waited for during {timeout:g} s and is {self.status.value}: {what}",
+                job_id=self.id,
+                status=self.status,
+                meta=self.meta,
+                pending=(self.id,),
+            )
+        return self.status
+
+    async def fetch_result(self) -> Result:
+        """
+        The result, fetched now unless it is at hand. Raises ResultUnavailableError when the job has not completed, and
+        ResultError or one of its kinds for a body that is not a result.
+        """
+        if self._result is not None:
+            return self._result
+        if not self.status.is_final:
+            await self._ask()
+        if self.status != JobStatus.COMPLETED:
+            self._refuse_result()
+        self._result = await self._connection.api.result(self.id)
+        return self._result
+
+    def __await__(self) -> Generator[object, object, Result]:
+        """Waits for the result. Raises FailedJobError or CancelledJobError, with the platform's reason, when there is none."""
+        return self._finish().__await__()
+
+    async def _finish(self) -> Result:
+        status = await self.wait()
+        if status == JobStatus.COMPLETED:
+            return self.result
+        self.raise_for_status()
+        raise AssertionError("a wait ended before the job did")  # pragma: no cover - is_final and the three words agree
+
+    def raise_for_status(self) -> None:
+        """FailedJobError or CancelledJobError when the job ended that way, with the platform's reason; otherwise nothing."""
+        reason = "; ".join(f"{key}: {value}" for key, value in self.meta.items())
+        if self.status == JobStatus.FAILED:
+            raise FailedJobError(
+                f"job {self.id} failed" + (f": {reason}" if reason else ""),
+                job_id=self.id,
+                status=self.status,
+                meta=self.meta,
+            )
+        if self.status == JobStatus.CANCELLED:
+            raise CancelledJobError(f"job {self.id} was cancelled", job_id=self.id, status=self.status, meta=self.meta)
+
+    def take(self, snapshot: JobSnapshot) -> None:
+        """Takes over what the platform says, unless it is older than the end of the job. For the poller's use."""
+        self.asked_at = anyio.current_time()
+        if self.first_seen is None:
+            self.first_seen = self.asked_at
+        if self.status.is_final and not snapshot.status.is_final:
+            return
+        if snapshot.status != self.status:
+            logger.info("job %s: %s -> %s", self.id, self.status.value, snapshot.status.value)
+        self._snapshot = snapshot
+
+    async def _ask(self) -> None:
+        snapshot = await self._connection.api.job(self.id)
+        self.take(snapshot)
+        self._connection.poller.learn(snapshot)
+
+    async def _settle(self) -> None:
+        poller = self._connection.poller
+        ticket = poller.join([self])
+        try:
+            outcomes = await poller.settle(ticket)
+        finally:
+            poller.leave(ticket)
+        outcome = outcomes[self.id]
+        if isinstance(outcome, SFJobsError):
+            raise outcome
+
+    def _refuse_cancelling(self, cause: Exception | None = None) -> NoReturn:
+        raise InvalidJobOperationError(
+            f"job {self.id} is {self.status.value} and can no longer be cancelled",
+            job_id=self.id,
+            status=self.status,
+            meta=self.meta,
+        ) from cause
+
+    def _refuse_result(self) -> NoReturn:
+        if self.status == JobStatus.COMPLETED:
+            remedy = "its result has not been fetched: await job.fetch_result()"
+        elif self.status.is_final:
+            remedy = "there will be no result"
+        else:
+            remedy = "there is no result yet: await job.wait()"
+        raise ResultUnavailableError(f"job {self.id} is {self.status.value}; {remedy}", job_id=self.id)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Job):
+            return NotImplemented
+        return self.id == other.id and self._connection is other._connection
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        named = f" {self.name!r}" if self.name else ""
+        on = f" on {self.target}" if self.target else ""
+        return f"<Job{named}: {self.id}{on}, {self.status.value}>"

@@ -1,0 +1,336 @@
+"""
+Who asks the platform about which jobs, and when.
+
+Nothing runs in the background. Every waiter brings a ``Ticket`` for the jobs it waits for, and one of them, the leader, asks
+about all jobs of all tickets inside its own task. When it has what it waited for, or is cancelled, another takes over:
+
+    waiter A   settle ──lead──ask──ask──done
+    waiter B   settle ──────wait────────lead──ask──cancelled
+    waiter C   settle ────────────wait─────────────lead──ask──done
+
+So a cancelled waiter stops at once and hurts nobody, an abandoned connection leaves nothing running, and no error arrives
+wrapped in a group. State needs no lock: it changes only between awaits of one event loop.
+
+How a question reaches the platform is the business of the ``Inquirer`` that is handed in.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import anyio
+import anyio.lowlevel
+
+from .errors import (
+    ConnectionClosedError,
+    NotFoundError,
+    ProtocolError,
+    ResponseError,
+    SFJobsError,
+)
+from .models import JobSnapshot
+from .tickets import Cadence, Inquirer, Outcome, Subject, Ticket, Watch
+
+logger = logging.getLogger("sfjobs")
+
+GATHER = 0.02
+"""Seconds until a job that has just joined is first asked about, so that tasks started together share a request."""
+
+MISSES = 3
+"""A job that this many answers leave out is asked about by itself: a list may lag briefly behind a submission."""
+
+AT_ONCE = 4
+"""Requests of one sweep that are under way together."""
+
+
+class Poller:
+    """The shared poller of one connection."""
+
+    def __init__(
+        self, inquirer: Inquirer, cadence: Cadence | None = None, *, draw: Callable[[], float] = random.random
+    ) -> None:
+        self._inquirer = inquirer
+        self._cadence = cadence or Cadence()
+        self._draw = draw
+        self._watches: dict[str, Watch] = {}
+        self._waiting: dict[Ticket, None] = {}
+        self._leader: Ticket | None = None
+        self._leading: anyio.CancelScope | None = None
+        self._nudge = anyio.Event()
+        self._abandoned: deque[Ticket] = deque()
+        self._resting_until = float("-inf")
+        self._backoff = 0.0
+        self._closed = False
+
+    @property
+    def watched(self) -> int:
+        """How many jobs are being asked about."""
+        self._clear_abandoned()
+        return len(self._watches)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits, leads or is watched."""
+        return not self.watched and not self._waiting and self._leader is None
+
+    def join(self, subjects: Iterable[Subject]) -> Ticket:
+        """A ticket for ``subjects``. Whoever joins must ``leave``; ``abandon`` will do from a finalizer."""
+        self._check_open()
+        self._clear_abandoned()
+        ticket, now = Ticket(subjects), anyio.current_time()
+        for job_id, same in ticket.subjects.items():
+            final = next((subject.snapshot for subject in same if subject.snapshot.status.is_final), None)
+            if final is not None:
+                ticket.settle(job_id, final)
+                continue
+            watch = self._watches.get(job_id)
+            if watch is None:
+                watch = self._watches[job_id] = self._first_watch(job_id, same, now)
+            watch.tickets.append(ticket)
+        return ticket
+
+    async def settle(self, ticket: Ticket, need: int | None = None) -> Mapping[str, Outcome]:
+        """
+        Waits until ``need`` of the ticket's jobs (all by default) have an outcome: the final snapshot, or the error that
+        ends the asking about that one job. Raises what ends the asking altogether, an instance of its own for each waiter.
+        """
+        ticket.need = len(ticket.subjects) if need is None else min(need, len(ticket.subjects))
+        ticket.deadline = anyio.current_effective_deadline()
+        ticket.is_waiting = True
+        self._waiting[ticket] = None
+        self._nudge.set()
+        try:
+            await anyio.lowlevel.checkpoint()
+            while not ticket.is_settled:
+                self._check_open()
+                if self._leader is None:
+                    await self._lead(ticket)
+                else:
+                    if ticket.wake.is_set():
+                        ticket.wake = anyio.Event()
+                    await ticket.wake.wait()
+        finally:
+            ticket.is_waiting = False
+            del self._waiting[ticket]
+            self._hand_over()
+        if ticket.error is not None:
+            raise _own_copy(ticket.error) from ticket.error
+        return ticket.outcomes
+
+    def leave(self, ticket: Ticket) -> None:
+        """Nobody asks any more about what only this ticket wanted."""
+        for job_id in ticket.pending:
+            watch = self._watches.get(job_id)
+            if watch is not None and ticket in watch.tickets:
+                watch.tickets.remove(ticket)
+                if not watch.tickets:
+                    del self._watches[job_id]
+        ticket.pending.clear()
+
+    def abandon(self, ticket: Ticket) -> None:
+        """``leave``, at the next occasion: safe from a finalizer, which may run in any thread and at any moment."""
+        self._abandoned.append(ticket)
+
+    def learn(self, snapshot: JobSnapshot) -> None:
+        """Takes in what another request has found out, so that waiters need not ask again."""
+        watch = self._watches.get(snapshot.id)
+        if watch is not None:
+            self._deliver(watch, snapshot)
+            self._nudge.set()
+
+    def close(self) -> None:
+        """Fails every waiter with ConnectionClosedError, at once."""
+        self._closed = True
+        for ticket in list(self._waiting):
+            ticket.fail(ConnectionClosedError("the connection was closed while waiting; the jobs go on"))
+        if self._leading is not None:
+            self._leading.cancel()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectionClosedError("this connection is closed")
+
+    def _clear_abandoned(self) -> None:
+        while self._abandoned:
+            self.leave(self._abandoned.popleft())
+
+    def _first_watch(self, job_id: str, subjects: Sequence[Subject], now: float) -> Watch:
+        since = min(now if subject.first_seen is None else subject.first_seen for subject in subjects)
+        asked_at = max((subject.asked_at for subject in subjects if subject.asked_at is not None), default=None)
+        due = now + GATHER
+        if asked_at is not None:
+            due = max(due, asked_at + self._cadence.interval(asked_at - since, self._draw))
+        return Watch(job_id, since, due)
+
+    def _hand_over(self) -> None:
+        """Wakes the waiter that is least likely to drop out soon, which spares a chain of short reigns."""
+        if self._leader is None and self._waiting:
+            heir = max(self._waiting, key=lambda ticket: ticket.deadline)
+            logger.debug("another waiter asks from now on, about %d jobs", len(self._watches))
+            heir.wake.set()
+
+    async def _lead(self, me: Ticket) -> None:
+        self._leader = me
+        try:
+            with anyio.CancelScope() as self._leading:
+                while not me.is_settled:
+                    await self._rest(me)
+                    if not me.is_settled:
+                        await self._sweep(me)
+        except Exception as error:  # noqa: BLE001 - a bug: everyone hears of it now, or each next leader would meet it again
+            self._fail_everyone(error)
+        finally:
+            self._leader = None
+            self._leading = None
+
+    async def _rest(self, me: Ticket) -> None:
+        """Sleeps until a job is due and the pause after the last sweep, or the platform's ``Retry-After``, is over."""
+        while not me.is_settled:
+            due = min((watch.due for watch in self._watches.values() if watch.is_wanted), default=float("inf"))
+            delay = max(due, self._resting_until) - anyio.current_time()
+            if delay <= 0:
+                return
+            self._nudge = anyio.Event()
+            with anyio.move_on_after(delay):
+                await self._nudge.wait()
+
+    async def _sweep(self, me: Ticket) -> None:
+        """Asks about everything that is due, the last request filled up with what is due next."""
+        self._clear_abandoned()
+        now = anyio.current_time()
+        self._resting_until = max(self._resting_until, now + self._cadence.least)
+        questions = self._questions(now)
+        if len(questions) == 1:
+            await self._ask(questions[0])
+            return
+        left = deque(questions)
+
+        async def work() -> None:
+            while left and not me.is_settled:
+                await self._ask(left.popleft())
+
+        async with anyio.create_task_group() as group:
+            for _ in range(min(AT_ONCE, len(questions))):
+                group.start_soon(work)
+        if left:
+            self._resting_until = anyio.current_time()  # the next leader goes on where this one stopped
+
+    def _questions(self, now: float) -> list[list[str]]:
+        batch = self._inquirer.batch
+        wanted = sorted((watch for watch in self._watches.values() if watch.is_wanted), key=lambda watch: watch.due)
+        due = sum(watch.due <= now for watch in wanted)
+        asked = wanted[: -(-due // batch) * batch]
+        return [[watch.job_id for watch in asked[start : start + batch]] for start in range(0, len(asked), batch)]
+
+    async def _ask(self, ids: Sequence[str]) -> None:
+        try:
+            snapshots = await self._inquirer.ask(ids)
+        except SFJobsError as error:
+            self._take_failure(ids, error)
+        except Exception as error:  # noqa: BLE001 - a bug must not leave a task group around it
+            self._fail_everyone(error)
+        else:
+            self._backoff = 0.0
+            missing = [job_id for job_id in ids if not self._take_answer(job_id, snapshots.get(job_id))]
+            for job_id in missing:
+                await self._ask_about(job_id)
+
+    def _take_answer(self, job_id: str, snapshot: JobSnapshot | None) -> bool:
+        """False when the job has been left out so often that it has to be asked about by itself."""
+        watch = self._watches.get(job_id)
+        if watch is None:
+            return True
+        watch.failing_since = None
+        self._postpone(watch)
+        if snapshot is None:
+            watch.misses += 1
+            return watch.misses < MISSES
+        watch.misses = 0
+        self._deliver(watch, snapshot)
+        return True
+
+    async def _ask_about(self, job_id: str) -> None:
+        try:
+            snapshot = await self._inquirer.ask_one(job_id)
+        except SFJobsError as error:
+            self._take_failure([job_id], error)
+        except Exception as error:  # noqa: BLE001 - as in _ask
+            self._fail_everyone(error)
+        else:
+            self._take_answer(job_id, snapshot)
+
+    def _deliver(self, watch: Watch, snapshot: JobSnapshot) -> None:
+        for ticket in watch.tickets:
+            for subject in ticket.subjects[watch.job_id]:
+                subject.take(snapshot)
+        if snapshot.status.is_final:
+            self._end(watch, snapshot)
+
+    def _end(self, watch: Watch, outcome: Outcome) -> None:
+        del self._watches[watch.job_id]
+        for ticket in watch.tickets:
+            ticket.settle(watch.job_id, outcome)
+
+    def _postpone(self, watch: Watch) -> None:
+        now = anyio.current_time()
+        watch.due = now + self._cadence.interval(now - watch.since, self._draw)
+
+    def _take_failure(self, ids: Sequence[str], error: SFJobsError) -> None:
+        """Weather is waited out, for ``patience`` seconds a job; a permanent answer ends the waiting for those it is about."""
+        if isinstance(error, NotFoundError) and len(ids) == 1:
+            self._take_not_found(ids[0], error)
+            return
+        now = anyio.current_time()
+        if not _is_weather(error):
+            self._fail(ids, error)
+            return
+        hint = error.retry_after if isinstance(error, ResponseError) else None
+        self._backoff = min(max(2 * self._backoff, self._cadence.least), self._cadence.most)
+        self._resting_until = max(self._resting_until, now + (self._backoff if hint is None else hint))
+        impatient = []
+        for job_id in ids:
+            watch = self._watches.get(job_id)
+            if watch is None:
+                continue
+            watch.due = now
+            watch.failing_since = now if watch.failing_since is None else watch.failing_since
+            if now - watch.failing_since >= self._cadence.patience:
+                impatient.append(job_id)
+        logger.info("asking about %d jobs failed, trying again: %s", len(ids), error)
+        self._fail(impatient, error)
+
+    def _take_not_found(self, job_id: str, error: NotFoundError) -> None:
+        watch = self._watches.get(job_id)
+        if watch is None:
+            return
+        watch.misses += 1
+        if watch.misses >= MISSES:
+            self._end(watch, error)
+        else:
+            self._postpone(watch)
+
+    def _fail(self, ids: Sequence[str], error: SFJobsError) -> None:
+        for job_id in ids:
+            watch = self._watches.get(job_id)
+            for ticket in [] if watch is None else watch.tickets:
+                ticket.fail(error)
+
+    def _fail_everyone(self, error: Exception) -> None:
+        for ticket in list(self._waiting):
+            ticket.fail(error)
+
+
+def _is_weather(error: SFJobsError) -> bool:
+    return error.retryable or isinstance(error, ProtocolError)
+
+
+def _own_copy(error: Exception) -> Exception:
+    """One instance raised in five hundred tasks would collect all their frames in its traceback."""
+    try:
+        return copy.copy(error)
+    except Exception:  # noqa: BLE001 - somebody else's exception that cannot be copied is still better shared than lost
+        return error

@@ -1,0 +1,236 @@
+"""
+JSON <-> models: the only client file that knows the platform's field names. Pure functions; what does not speak the
+platform's language raises ``MalformedAnswer``, which whoever sent the request turns into a ``ProtocolError`` that names it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, time
+from typing import cast
+
+from .models import Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
+
+LANGUAGE = "blackbird:1.0"
+_JOB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:~-]{0,199}\Z")
+_TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z")
+_LONGEST_WORD = 100
+_LONGEST_RUN = 1e12
+
+
+class MalformedAnswer(ValueError):
+    """An answer that is JSON but not what the protocol says; the message names the field."""
+
+
+def job_path(job_id: str, tail: str = "") -> str:
+    """``/jobs/{id}``; ValueError for a text that cannot be an id, so that none can reach another path."""
+    if not _JOB_ID.match(job_id):
+        raise ValueError(f"not a job id: {job_id[:100]!r}")
+    return f"/jobs/{job_id}{tail}"
+
+
+def device_path(target: str, tail: str = "") -> str:
+    """``/devices/{target}``; ValueError for a text that cannot be the name of a target."""
+    if not _TARGET.match(target):
+        raise ValueError(f"not the name of a target: {target[:100]!r}")
+    return f"/devices/{target}{tail}"
+
+
+def submission(*, name: str | None, target: str, circuit: str) -> dict[str, JSONValue]:
+    """The body of ``POST /jobs`` in version 0.4.0."""
+    return {"name": name, "target": target, "circuit": circuit, "language": LANGUAGE}
+
+
+def legacy_submission(*, circuit: str) -> dict[str, JSONValue]:
+    """The body of ``POST /jobs`` in version 0.2.0: everything else stands in the script's header."""
+    return {"circuit": circuit}
+
+
+CANCELLATION: Mapping[str, JSONValue] = {"status": "cancelled"}
+
+
+def job_snapshot(answer: object) -> JobSnapshot:
+    """A job object. Only ``id`` and ``status`` are required, so that version 0.2.0 is served by the same function."""
+    fields = _mapping(answer, "the job")
+    job_id = fields.get("id")
+    if not isinstance(job_id, str) or not _JOB_ID.match(job_id):
+        raise MalformedAnswer(f"the job's id is not an id: {_excerpt(job_id)}")
+    return JobSnapshot(
+        id=job_id,
+        status=_status(fields.get("status")),
+        name=_text(fields, "name"),
+        target=_text(fields, "target"),
+        language=_text(fields, "language"),
+        created_at=_datetime(fields, "created_at"),
+        started_at=_datetime(fields, "started_at"),
+        finished_at=_datetime(fields, "finished_at"),
+        running_time=_seconds(fields, "running_time"),
+        meta=_optional_mapping(fields, "meta"),
+    )
+
+
+def job_snapshots(answer: object) -> list[JobSnapshot]:
+    """The jobs of a list answer, in its order."""
+    return [job_snapshot(item) for item in _data(answer)]
+
+
+def circuit(answer: object) -> str:
+    """The text of a job's program, exactly as it was submitted."""
+    text = _mapping(answer, "the circuit").get("circuit")
+    if not isinstance(text, str):
+        raise MalformedAnswer(f"circuit is not a text: {_excerpt(text)}")
+    return text
+
+
+def devices(answer: object) -> list[Device]:
+    """The devices of a list answer."""
+    return [device(item) for item in _data(answer)]
+
+
+def device(answer: object) -> Device:
+    """A device as lists and ``GET /devices/{target}`` show it."""
+    fields = _mapping(answer, "the device")
+    return Device(
+        target=_required_text(fields, "target"),
+        status=_text(fields, "status"),
+        expected_uptime={
+            day: _times(day, span) for day, span in _optional_mapping(fields, "expected_uptime").items() if span
+        },
+        created_at=_datetime(fields, "created_at"),
+    )
+
+
+def specification(answer: object, *, target: str) -> DeviceSpecification:
+    """A device's specification; version 0.2.0 may leave ``target`` out."""
+    fields = _mapping(answer, "the specification")
+    modes = fields.get("modes", 0)
+    if isinstance(modes, bool) or not isinstance(modes, (int, Mapping)):
+        raise MalformedAnswer(f"modes is neither a number nor an object: {_excerpt(modes)}")
+    compilers = fields.get("compiler") or []
+    if not isinstance(compilers, list) or not all(isinstance(name, str) for name in compilers):
+        raise MalformedAnswer(f"compiler is not a list of names: {_excerpt(compilers)}")
+    return DeviceSpecification(
+        target=_text(fields, "target") or target,
+        layout=_text(fields, "layout") or "",
+        modes=modes,
+        compiler=tuple(compilers),
+        gate_parameters=_optional_mapping(fields, "gate_parameters"),
+    )
+
+
+def certificate(answer: object) -> Mapping[str, JSONValue]:
+    """A device's certificate: any JSON object."""
+    return _mapping(answer, "the certificate")
+
+
+def access_token(answer: object) -> tuple[str, float | None]:
+    """The access token of a token answer and its life in seconds, when it says so."""
+    fields = _mapping(answer, "the token")
+    token = fields.get("access_token")
+    if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise MalformedAnswer("access_token is not a token")
+    lifetime = fields.get("expires_in")
+    if isinstance(lifetime, bool) or not isinstance(lifetime, (int, float)) or not 0 < lifetime < 1e9:
+        return token, None
+    return token, float(lifetime)
+
+
+def error_words(answer: object) -> tuple[str, str, Mapping[str, JSONValue]]:
+    """
+    ``code``, ``detail`` and ``meta`` of an error answer, empty where it has none. Never raises: errors are when an answer is
+    least likely to be well-formed. Validation messages, which stand in ``meta`` by field, are joined into the detail.
+    """
+    if not isinstance(answer, Mapping):
+        return "", "", {}
+    code, detail, meta = answer.get("code"), answer.get("detail"), answer.get("meta")
+    code = code if isinstance(code, str) else ""
+    meta = cast("Mapping[str, JSONValue]", meta) if isinstance(meta, Mapping) else {}
+    if not isinstance(detail, str) or not detail:
+        detail = "; ".join(_validation_messages(meta)) if code == "validation-error" else ""
+    return code[:_LONGEST_WORD], detail[:2000], meta
+
+
+def _validation_messages(meta: Mapping[str, JSONValue]) -> list[str]:
+    found: list[str] = []
+    for field, value in meta.items():
+        lists = value.values() if isinstance(value, Mapping) else [value]
+        for messages in lists:
+            texts = [str(text) for text in messages] if isinstance(messages, list) else [str(messages)]
+            found += texts if field == "_schema" else [f"{field}: {text}" for text in texts]
+    return found
+
+
+def _mapping(value: object, what: str) -> Mapping[str, JSONValue]:
+    if not isinstance(value, Mapping):
+        raise MalformedAnswer(f"{what} is not an object: {_excerpt(value)}")
+    return cast("Mapping[str, JSONValue]", value)
+
+
+def _optional_mapping(fields: Mapping[str, JSONValue], key: str) -> Mapping[str, JSONValue]:
+    value = fields.get(key)
+    return {} if value is None else _mapping(value, key)
+
+
+def _data(answer: object) -> Sequence[JSONValue]:
+    data = _mapping(answer, "the list").get("data")
+    if not isinstance(data, list):
+        raise MalformedAnswer(f"data is not a list: {_excerpt(data)}")
+    return data
+
+
+def _status(word: object) -> JobStatus:
+    if not isinstance(word, str) or not word or len(word) > _LONGEST_WORD:
+        raise MalformedAnswer(f"the job's status is not a word: {_excerpt(word)}")
+    return JobStatus(word)
+
+
+def _text(fields: Mapping[str, JSONValue], key: str) -> str | None:
+    value = fields.get(key)
+    if value is not None and not isinstance(value, str):
+        raise MalformedAnswer(f"{key} is not a text: {_excerpt(value)}")
+    return value
+
+
+def _required_text(fields: Mapping[str, JSONValue], key: str) -> str:
+    value = _text(fields, key)
+    if not value:
+        raise MalformedAnswer(f"{key} is missing")
+    return value
+
+
+def _datetime(fields: Mapping[str, JSONValue], key: str) -> datetime | None:
+    text = _text(fields, key)
+    if text is None:
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise MalformedAnswer(f"{key} is not an ISO 8601 time: {_excerpt(text)}") from None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _seconds(fields: Mapping[str, JSONValue], key: str) -> float | None:
+    value = fields.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LONGEST_RUN:
+        raise MalformedAnswer(f"{key} is not a number of seconds: {_excerpt(value)}")
+    return float(value)
+
+
+def _times(day: str, span: JSONValue) -> tuple[time, time]:
+    try:
+        start, end = cast("Sequence[str]", span)
+        return time.fromisoformat(start), time.fromisoformat(end)
+    except (TypeError, ValueError):
+        raise MalformedAnswer(f"expected_uptime of {day[:20]} is not two times: {_excerpt(span)}") from None
+
+
+def _excerpt(value: object) -> str:
+    """What the platform sent, short enough for a message, whatever its size."""
+    if isinstance(value, str):
+        return repr(value[:60])
+    if value is None or isinstance(value, (bool, float)):
+        return repr(value)
+    return f"a JSON {'object' if isinstance(value, Mapping) else 'list' if isinstance(value, list) else 'number'}"

@@ -1,0 +1,225 @@
+"""
+A scripted platform in memory, for logic in virtual time: jobs end when told, answers take as long as told, and every request
+is counted. It shares nothing with the real one but the protocol.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+import anyio
+import httpx
+import numpy as np
+
+import sfjobs
+
+KEY = "a-key-that-must-never-be-seen"
+URL = "http://platform.test:8080"
+FINAL = ("complete", "failed", "cancelled")
+
+
+def npz(*arrays: np.ndarray, **named: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, *arrays, **named)
+    return file.getvalue()
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+SAMPLES = np.array([[0, 1], [1, 0], [0, 1]], dtype=np.uint8)
+
+
+@dataclass
+class FakeJob:
+    """``ends_at`` is in the loop's own time; ``outcome`` is the status from then on."""
+
+    id: str
+    ends_at: float = float("inf")
+    outcome: str = "complete"
+    status: str = "queued"
+    meta: dict[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    target: str | None = "simulon_gaussian"
+    circuit: str = ""
+
+    def now(self) -> str:
+        if self.status not in FINAL and anyio.current_time() >= self.ends_at:
+            self.status = self.outcome
+        return self.status
+
+    def json(self) -> dict[str, Any]:
+        done = self.now() in FINAL
+        return {
+            "id": self.id,
+            "name": self.name,
+            "status": self.now(),
+            "target": self.target,
+            "language": "blackbird:1.0",
+            "created_at": "2026-01-27T15:15:25.801308Z",
+            "started_at": "2026-01-27T15:15:26.000000Z" if done else None,
+            "finished_at": "2026-01-27T15:15:27.000000Z" if done else None,
+            "running_time": 0.5 if done else None,
+            "meta": self.meta,
+        }
+
+
+Handler = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
+
+
+class FakePlatform:
+    """``trouble`` may answer any request first; ``latency`` is in seconds."""
+
+    def __init__(self, *, latency: float = 0.0, token_lifetime: float | None = 300) -> None:
+        self.latency = latency
+        self.token_lifetime = token_lifetime
+        self.jobs: dict[str, FakeJob] = {}
+        self.requests: list[httpx.Request] = []
+        self.times: list[float] = []
+        self.trouble: Handler | None = None
+        self.result = npz(SAMPLES)
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.valid_tokens: set[str] = set()
+        self.submit_status = 201
+        self.cancel_status = 204
+        self._numbers = itertools.count(1)
+
+    # -- what tests look at --
+
+    def count(self, method: str, path: str) -> int:
+        return sum(request.method == method and request.url.path == path for request in self.requests)
+
+    @property
+    def token_requests(self) -> int:
+        return sum(request.url.path.endswith("/token") for request in self.requests)
+
+    @property
+    def polls(self) -> list[httpx.Request]:
+        return [request for request in self.requests if request.method == "GET" and request.url.path == "/jobs"]
+
+    def times_of(self, path: str) -> list[float]:
+        return [when for request, when in zip(self.requests, self.times, strict=True) if request.url.path == path]
+
+    # -- what tests set up --
+
+    def add(self, **fields: Any) -> FakeJob:
+        job = FakeJob(id=fields.pop("id", None) or str(uuid.UUID(int=next(self._numbers))), **fields)
+        self.jobs[job.id] = job
+        return job
+
+    def revoke_tokens(self) -> None:
+        self.valid_tokens.clear()
+
+    def settings(self, **changes: Any) -> sfjobs.Settings:
+        return sfjobs.Settings(**{"url": URL, "api_key": KEY, **changes})
+
+    def connection(self, **changes: Any) -> sfjobs.Connection:
+        return sfjobs.Connection(settings=self.settings(**changes), transport=httpx.MockTransport(self.handle))
+
+    # -- the platform itself --
+
+    async def handle(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        self.requests.append(request)
+        self.times.append(anyio.current_time())
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await anyio.sleep(self.latency)
+            answer = None if self.trouble is None else await self.trouble(request)
+            return self._answer(request) if answer is None else answer
+        finally:
+            self.in_flight -= 1
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if path.endswith("/openid-connect/token"):
+            return self._token(request)
+        if request.headers.get("authorization", "").removeprefix("Bearer ") not in self.valid_tokens:
+            return refusal(401, "unauthenticated", "who are you?")
+        if path == "/healthz":
+            return httpx.Response(200)
+        if path == "/jobs":
+            return self._submit(request) if request.method == "POST" else self._list(request)
+        _, kind, name, *tail = path.split("/")
+        if kind == "devices":
+            return self._device(name, tail)
+        job = self.jobs.get(name)
+        if job is None:
+            return refusal(404, "not-found", f"no job {name}")
+        if request.method == "PATCH":
+            return self._cancel(job)
+        if tail == ["circuit"]:
+            return httpx.Response(200, json={"circuit": job.circuit})
+        if tail == ["result"]:
+            if job.now() != "complete":
+                return refusal(404, "not-found", f"the job is {job.status}")
+            return httpx.Response(200, content=self.result)
+        return httpx.Response(200, json=job.json())
+
+    def _token(self, request: httpx.Request) -> httpx.Response:
+        form = parse_qs(request.content.decode())
+        if form.get("refresh_token") != [KEY]:
+            return httpx.Response(400, json={"error": "invalid_grant"})
+        token = f"token-{next(self._numbers)}-that-must-never-be-seen"
+        self.valid_tokens.add(token)
+        lifetime = {} if self.token_lifetime is None else {"expires_in": self.token_lifetime}
+        return httpx.Response(200, json={"access_token": token, **lifetime})
+
+    def _submit(self, request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        job = self.add(name=body.get("name"), target=body.get("target"), circuit=body["circuit"], status="open")
+        return httpx.Response(self.submit_status, json=job.json())
+
+    def _list(self, request: httpx.Request) -> httpx.Response:
+        ids = request.url.params.get_list("id")
+        status = request.url.params.get("status")
+        size = int(request.url.params.get("size", 5))
+        after = int(request.url.params.get("after", 0))
+        found = [self.jobs[job_id] for job_id in ids if job_id in self.jobs] if ids else [*self.jobs.values()][::-1]
+        found = [job for job in found if status is None or job.now() == status]
+        headers = {}
+        if len(found) > after + size:
+            headers["link"] = f'<{URL}/jobs?size={size}&after={after + size}>; rel="next"'
+        return httpx.Response(200, json={"data": [job.json() for job in found[after : after + size]]}, headers=headers)
+
+    def _cancel(self, job: FakeJob) -> httpx.Response:
+        if job.now() in FINAL:
+            return refusal(409, "invalid-job-operation", f"the job is {job.status}")
+        job.status = "cancel_pending"
+        job.outcome = "cancelled"
+        job.ends_at = anyio.current_time() + 1
+        return httpx.Response(self.cancel_status)
+
+    def _device(self, name: str, tail: list[str]) -> httpx.Response:
+        if not name or name == "unknown":
+            return refusal(404, "not-found", "no such device")
+        if tail == ["specifications"]:
+            return httpx.Response(
+                200, json={"target": name, "layout": "", "modes": 8, "compiler": [], "gate_parameters": {}}
+            )
+        if tail == ["certificate"]:
+            return httpx.Response(200, json={"target": name, "laser_wavelength_meters": 1.55e-6})
+        uptime = {"monday": ["15:00:00+00:00", "19:59:59+00:00"]}
+        return httpx.Response(200, json={"target": name, "status": "online", "expected_uptime": uptime})
+
+
+def refusal(status: int, code: str, detail: str, **headers: str) -> httpx.Response:
+    return httpx.Response(
+        status, json={"status_code": status, "code": code, "detail": detail, "meta": {}}, headers=headers
+    )
+
+
+def ids(count: int) -> Iterator[str]:
+    return (str(uuid.UUID(int=number)) for number in range(1, count + 1))
