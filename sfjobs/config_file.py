@@ -1,0 +1,154 @@
+"""
+Our own configuration file, TOML. The keys at its top level are the default profile; every table ``[profiles.NAME]`` is another,
+complete in itself (it takes nothing from the top level, so that no key reaches another profile's host):
+
+    url = "https://platform.example"
+    api_key_file = "key"                # or api_key = "..."; a relative path starts at this file's folder
+
+    [profiles.lab]
+    url = "http://10.0.0.7:8080"
+    api_key = "..."
+
+It is ``$SFJOBS_CONFIG``, else ``config.toml`` in the folder ``sfjobs`` where this system keeps its users' settings.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import platformdirs
+
+from .config_values import Given, Layer, conceal, problem, suggestion
+from .secret import Secret
+
+logger = logging.getLogger("sfjobs")
+
+DEFAULT_PROFILE = "default"
+_LARGEST = 256 * 1024
+"""Bytes. A larger file is not a configuration."""
+
+
+def path(variables: Mapping[str, Secret]) -> Path:
+    """Where the file is, whether or not it exists."""
+    named = variables.get("SFJOBS_CONFIG")
+    if named is not None:
+        return Path(named.reveal()).expanduser()
+    return Path(platformdirs.user_config_dir("sfjobs", appauthor=False)) / "config.toml"
+
+
+def load(profile: str | None, variables: Mapping[str, Secret], *, known: Iterable[str]) -> Layer:
+    """What ``profile``, else the one that ``$SFJOBS_PROFILE`` names, else the default profile gives."""
+    file = path(variables)
+    asked_by = "argument"
+    if profile is None and "SFJOBS_PROFILE" in variables:
+        profile, asked_by = variables["SFJOBS_PROFILE"].reveal(), "environment variable SFJOBS_PROFILE"
+    if not file.exists():
+        if "SFJOBS_CONFIG" in variables:
+            raise problem(
+                f"There is no file {file} (from environment variable SFJOBS_CONFIG)", "Write it, or unset the variable"
+            )
+        if profile not in {None, DEFAULT_PROFILE}:
+            raise problem(
+                f"There is no profile {profile!r} (from {asked_by}): there is no file {file}", "Write the file"
+            )
+        return {}
+    profiles = _profiles(file, _read_toml(file), {*known, "api_key_file"})
+    name = profile or DEFAULT_PROFILE
+    if name not in profiles:
+        raise problem(f"{file} has no profile {name!r} (from {asked_by})", f"It has {', '.join(sorted(profiles))}")
+    _warn_if_open(file, profiles)
+    source = str(file) if name == DEFAULT_PROFILE else f"{file} [{name}]"
+    layer = {key: Given(value, source) for key, value in profiles[name].items()}
+    return with_key_from_file(layer, folder=file.parent)
+
+
+def read(file: Path, *, what: str) -> Secret:
+    """The text of a small file. Raises ConfigurationError if it cannot be read; ``what`` says whose file it is."""
+    text, reason = _try_to_read(file)
+    if text is None:
+        raise problem(f"{file} ({what}) cannot be read: {reason}", "Look at the file, or name another one")
+    return text
+
+
+def _try_to_read(file: Path) -> tuple[Secret | None, str]:
+    # Errors leave as words: an exception in flight would take the bytes along in its own attributes.
+    try:
+        with file.open("rb") as stream:
+            content = Secret(stream.read(_LARGEST + 1).decode("latin-1"))
+    except OSError as error:
+        return None, error.strerror or type(error).__name__
+    if len(content.reveal()) > _LARGEST:
+        return None, f"it is larger than {_LARGEST // 1024} KiB"
+    try:
+        return Secret(content.reveal().encode("latin-1").decode("utf-8-sig")), ""
+    except UnicodeDecodeError as error:
+        return None, f"it is not UTF-8 at byte {error.start}"
+
+
+def with_key_from_file(layer: Layer, *, folder: Path | None = None) -> Layer:
+    """``layer`` with ``api_key_file`` replaced by the ``api_key`` that stands in that file."""
+    named = layer.get("api_key_file")
+    if named is None:
+        return layer
+    if "api_key" in layer:
+        raise problem(f"Both api_key and api_key_file are set (from {named.source})", "Keep one of them")
+    if not isinstance(named.value, Secret) or not named.value.reveal().strip():
+        raise problem(
+            f"The setting api_key_file (from {named.source}) is not a path", "Write the path of a file in quotes"
+        )
+    file = (folder or Path()) / Path(named.value.reveal().strip()).expanduser()
+    key = read(file, what=f"api_key_file from {named.source}")
+    _warn_if_open(file, {"": {"api_key": key}})
+    rest = {name: given for name, given in layer.items() if name != "api_key_file"}
+    return {**rest, "api_key": Given(key, f"{file} (named by {named.source})")}
+
+
+def parse_toml(text: Secret) -> tuple[dict[str, object], str]:
+    """The document, every text in it wrapped, and what is wrong with it: one of the two is empty."""
+    try:
+        document: dict[str, object] = tomllib.loads(text.reveal())
+    except (ValueError, RecursionError) as error:
+        return {}, str(error) or "it is nested too deeply"
+    conceal(document)
+    return document, ""
+
+
+def _read_toml(file: Path) -> dict[str, object]:
+    document, reason = parse_toml(read(file, what="the configuration of sfjobs"))
+    if reason:
+        raise problem(f"{file} is not TOML: {reason}", 'Mend it; texts stand in quotes, as in url = "https://host"')
+    return document
+
+
+def _profiles(file: Path, document: dict[str, object], known: set[str]) -> dict[str, dict[str, object]]:
+    named = document.pop("profiles", {})
+    if not isinstance(named, dict) or not all(isinstance(table, dict) for table in named.values()):
+        raise problem(f"profiles in {file} is not a table of tables", "Begin each profile with [profiles.NAME]")
+    if DEFAULT_PROFILE in named:
+        raise problem(
+            f"{file} has [profiles.{DEFAULT_PROFILE}], but the default profile is the top level",
+            "Move its keys to the top of the file, or give it another name",
+        )
+    profiles: dict[str, dict[str, object]] = {DEFAULT_PROFILE: document, **named}
+    for name, table in profiles.items():
+        for key in table:
+            if key not in known:
+                _reject(file, name, key, known)
+    return profiles
+
+
+def _reject(file: Path, profile: str, key: str, known: set[str]) -> NoReturn:
+    place = str(file) if profile == DEFAULT_PROFILE else f"{file} [{profile}]"
+    candidates = {*known, "profiles"} if profile == DEFAULT_PROFILE else known
+    raise problem(f"There is no setting {key[:80]!r} (in {place})", suggestion(key, candidates))
+
+
+def _warn_if_open(file: Path, profiles: Mapping[str, Mapping[str, object]]) -> None:
+    holds_a_secret = any({"api_key", "access_token"} & table.keys() for table in profiles.values())
+    if holds_a_secret and os.name == "posix" and file.stat().st_mode & 0o077:
+        logger.warning("%s holds a key and others can read it: chmod 600 %s", file, file)
