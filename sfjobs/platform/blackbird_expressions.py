@@ -1,0 +1,255 @@
+"""
+The arithmetic of Blackbird: operators and functions on numbers and arrays, and what becomes of an expression that cannot be
+calculated yet. Every result is finite and bounded; everything runs in a loop, never by recursion, since the text is hostile.
+"""
+
+from __future__ import annotations
+
+import cmath
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from sfjobs.platform.blackbird_limits import MAX_INTEGER, MAX_PARAMETER_CHARACTERS, parse_error
+from sfjobs.platform.program import Array, ArrayParameter, FreeParameter, MeasuredParameter, Scalar, Value
+
+_SUM, _PRODUCT, _SIGN, _POWER, _ATOM = range(5)
+_PRECEDENCE = {"+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT, "**": _POWER}
+_EXACT = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Symbolic:
+    """An expression that waits for measured modes or free parameters; ``text`` means the same in Blackbird and in Python."""
+
+    text: str
+    precedence: int = _ATOM
+    modes: frozenset[int] = frozenset()
+    names: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if len(self.text) > MAX_PARAMETER_CHARACTERS:
+            raise EvaluationError(f"the parameter has more than {MAX_PARAMETER_CHARACTERS} characters")
+
+    def parameter(self) -> MeasuredParameter | FreeParameter:
+        """The value as the rest of the platform knows it."""
+        if self.modes:
+            return MeasuredParameter(self.text, tuple(sorted(self.modes)))
+        return FreeParameter(self.text, tuple(sorted(self.names)))
+
+
+Number: TypeAlias = int | float | complex
+Operand: TypeAlias = Scalar | Array | Symbolic | ArrayParameter
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a postfix program: what to do (``kind``), with what, and where it stands in the text."""
+
+    kind: str
+    payload: Any
+    line: int
+    column: int
+
+
+@dataclass(slots=True)
+class Code:
+    """An expression with a name, a measured mode or a free parameter in it, in postfix order."""
+
+    steps: list[Step] = field(default_factory=list)
+
+
+class EvaluationError(Exception):
+    """Something that cannot be calculated; the place is added by who knows it."""
+
+
+def run(code: Code, lookup: Callable[[Step], Operand], spend: Callable[[int], None]) -> Operand:
+    """
+    The value of ``code``. ``lookup`` gives the value of a name or a measured mode, ``spend`` is told the elements of every
+    array that is made. Raises ``ProgramError`` with the place of the step that cannot be done.
+    """
+    stack: list[Operand] = []
+    for step in code.steps:
+        try:
+            stack.append(_do(step, stack, lookup))
+        except EvaluationError as error:
+            raise parse_error(str(error), step.line, step.column) from None
+        result = stack[-1]
+        if isinstance(result, np.ndarray) and step.kind not in {"name", "array"}:
+            spend(result.size)
+    return stack[-1]
+
+
+def _do(step: Step, stack: list[Operand], lookup: Callable[[Step], Operand]) -> Operand:
+    match step.kind:
+        case "push":
+            value: Operand = step.payload
+            return value
+        case "name" | "array" | "measured":
+            return lookup(step)
+        case "free":
+            return Symbolic(f"{{{step.payload}}}", names=frozenset({step.payload}))
+        case "binary":
+            right = stack.pop()
+            return binary(step.payload, stack.pop(), right)
+        case "sign":
+            return sign(step.payload, stack.pop())
+        case "call":
+            return call(step.payload, stack.pop())
+        case _:
+            name, count = step.payload
+            indices = stack[-count:]
+            del stack[-count:]
+            return _element(name, stack.pop(), indices)
+
+
+def binary(operator: str, left: Operand, right: Operand) -> Operand:
+    """``left operator right``; raises ``EvaluationError`` unless the result is finite and in range."""
+    left, right = _number(left), _number(right)
+    if isinstance(left, Symbolic) or isinstance(right, Symbolic):
+        return _symbolic_binary(operator, _symbolic(left), _symbolic(right))
+    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
+        return _array_binary(operator, np.asarray(left), np.asarray(right))
+    try:
+        return _checked(_scalar_binary(operator, left, right))
+    except ZeroDivisionError:
+        raise EvaluationError("division by zero") from None
+    except OverflowError:
+        raise EvaluationError("the result is too large") from None
+
+
+def sign(operator: str, operand: Operand) -> Operand:
+    """``+operand`` or ``-operand``."""
+    operand = _number(operand)
+    if operator == "+":
+        return operand
+    if isinstance(operand, Symbolic):
+        text = operand.text if operand.precedence == _ATOM else f"({operand.text})"
+        return Symbolic(f"-{text}", _SIGN, operand.modes, operand.names)
+    if isinstance(operand, np.ndarray):
+        return np.negative(operand)
+    return -operand
+
+
+def call(function: str, operand: Operand) -> Operand:
+    """``function(operand)``, on real numbers within the reals: ``sqrt(-1)`` is an error, ``sqrt(-1+0j)`` is not."""
+    operand = _number(operand)
+    if isinstance(operand, Symbolic):
+        return Symbolic(f"{function}({operand.text})", _ATOM, operand.modes, operand.names)
+    if isinstance(operand, np.ndarray):
+        with np.errstate(all="ignore"):
+            return _finite_array(getattr(np, function)(operand))
+    short = function.replace("arc", "a")
+    try:
+        return _checked(getattr(cmath if isinstance(operand, complex) else math, short)(operand))
+    except (ValueError, ZeroDivisionError):
+        raise EvaluationError(f"{function}({operand!r}) is not a finite number") from None
+    except OverflowError:
+        raise EvaluationError(f"{function}({operand!r}) is too large") from None
+
+
+def finished(value: Operand) -> Value:
+    """A result as it stands in a ``Program``."""
+    return value.parameter() if isinstance(value, Symbolic) else value
+
+
+def _number(value: Operand) -> Number | Array | Symbolic:
+    if isinstance(value, str):
+        raise EvaluationError("a text is not a number")
+    if isinstance(value, ArrayParameter):
+        raise EvaluationError(f"{value.name} stands for one value in each time bin and cannot be calculated with")
+    if isinstance(value, np.ndarray):
+        if value.dtype == object:
+            raise EvaluationError("an array with free parameters cannot be calculated with")
+        return value.astype(np.int64) if value.dtype == np.bool_ else value
+    return int(value) if isinstance(value, bool) else value
+
+
+def _scalar_binary(operator: str, left: Number, right: Number) -> Number:
+    match operator:
+        case "+":
+            return left + right
+        case "-":
+            return left - right
+        case "*":
+            return left * right
+        case "/":
+            return left / right
+    if isinstance(left, int) and isinstance(right, int) and right > 63 and abs(left) > 1:
+        raise OverflowError
+    return _power(left, right)
+
+
+def _power(base: Number, exponent: Number) -> Number:
+    result: Number = base**exponent
+    if isinstance(result, complex) and not isinstance(base, complex) and not isinstance(exponent, complex):
+        raise EvaluationError(f"{base!r} ** {exponent!r} is not a real number")
+    return result
+
+
+def _checked(value: Number) -> Number:
+    if isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            raise EvaluationError("the result is an integer of more than 63 bits")
+    elif not (math.isfinite(value.real) and math.isfinite(value.imag)):
+        raise EvaluationError("the result is not a finite number")
+    return value
+
+
+def _array_binary(operator: str, left: Array, right: Array) -> Array:
+    integers = left.dtype.kind == right.dtype.kind == "i"
+    if left.ndim and right.ndim and left.shape != right.shape:
+        raise EvaluationError(f"arrays of shapes {left.shape} and {right.shape} do not fit")
+    if integers:  # int64 would wrap without a word
+        left, right = left.astype(np.float64), right.astype(np.float64)
+    functions = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "**": np.power}
+    with np.errstate(all="ignore"):
+        result = _finite_array(functions[operator](left, right))
+    if integers and operator != "/" and bool(np.all(result == np.rint(result))):
+        if float(np.max(np.abs(result), initial=0.0)) >= _EXACT:
+            raise EvaluationError("the result is too large")
+        return result.astype(np.int64)
+    return result
+
+
+def _finite_array(result: Array) -> Array:
+    if not bool(np.all(np.isfinite(result))):
+        raise EvaluationError("the result is not finite everywhere")
+    return result
+
+
+def _symbolic(value: Number | Array | Symbolic) -> Symbolic:
+    if isinstance(value, Symbolic):
+        return value
+    if isinstance(value, np.ndarray):
+        raise EvaluationError("an array cannot be combined with a measured or free parameter")
+    text = repr(value)
+    return Symbolic(text, _SIGN if text[0] == "-" else _ATOM)
+
+
+def _symbolic_binary(operator: str, left: Symbolic, right: Symbolic) -> Symbolic:
+    precedence = _PRECEDENCE[operator]
+    left_least, right_least = (_ATOM, _SIGN) if operator == "**" else (precedence, precedence + 1)
+    left_text = left.text if left.precedence >= left_least else f"({left.text})"
+    right_text = right.text if right.precedence >= right_least else f"({right.text})"
+    text = f"{left_text} {operator} {right_text}"
+    return Symbolic(text, precedence, left.modes | right.modes, left.names | right.names)
+
+
+def _element(name: str, array: Operand, indices: list[Operand]) -> Operand:
+    if not isinstance(array, np.ndarray):
+        raise EvaluationError(f"{name} is not an array")
+    whole = [index for index in indices if isinstance(index, int) and not isinstance(index, bool)]
+    if len(whole) != len(indices) or len(whole) > array.ndim:
+        raise EvaluationError(f"{name} takes one index (row by row) or {array.ndim}, all integers")
+    try:
+        element = array.flat[whole[0]] if len(whole) == 1 else array[tuple(whole)]
+    except IndexError:
+        raise EvaluationError(f"the index is outside of {name}, whose shape is {array.shape}") from None
+    if isinstance(element, FreeParameter):
+        return Symbolic(element.text, _SUM, names=frozenset(element.names))
+    value: Scalar = element.item() if isinstance(element, np.generic) else element
+    return value

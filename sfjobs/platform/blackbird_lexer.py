@@ -1,0 +1,270 @@
+"""
+Text into words for the Blackbird grammar, line by line. Here live the rules of indentation, the literals, and every limit
+that can be held before anything is parsed. Called by ``blackbird`` through lark; keeps no state between texts.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+
+from lark.lexer import Lexer, Token
+
+from sfjobs.platform import blackbird_limits as limits
+from sfjobs.platform.blackbird_limits import parse_error
+
+_NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_COMMON = rf"""(?P<NUMBER>{_NUMBER}[jJ]?)|(?P<WORD>[A-Za-z][0-9A-Za-z_]*)|(?P<STRING>"[^"]*")
+    |(?P<SYMBOL>\*\*|[-+*/()\[\]{{}}|,:=])|(?P<COMMENT>\#.*)|(?P<END>\Z)"""
+
+# Where a value may begin, a sign belongs to a complex literal; after a value it is an operator, and `a-1+2j` could mean either.
+_VALUE_NEXT = re.compile(rf"[ \t]*(?:(?P<COMPLEX>[+-]?{_NUMBER}[+-]{_NUMBER}[jJ])|{_COMMON})", re.VERBOSE)
+_OPERATOR_NEXT = re.compile(rf"[ \t]*(?:(?P<AMBIGUOUS>[+-]{_NUMBER}[+-]{_NUMBER}[jJ])|{_COMMON})", re.VERBOSE)
+
+_LINE = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|\Z)")
+_HEADER = re.compile(r"(name|version|target|type|include)(?![0-9A-Za-z_])[ \t]*")
+_DEVICE = re.compile(r"[0-9A-Za-z_.\-]+")
+_PLAIN_ROW = re.compile(r"[-+0-9.eEjJ, \t]+")
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ud800-\udfff]")
+
+_SYMBOLS = {
+    "(": "_LPAR",
+    ")": "_RPAR",
+    "[": "_LSQB",
+    "]": "_RSQB",
+    "{": "_LBRACE",
+    "}": "_RBRACE",
+    "|": "_BAR",
+    ",": "_COMMA",
+    ":": "_COLON",
+    "=": "_EQUALS",
+    "+": "SIGN",
+    "-": "SIGN",
+    "*": "TIMES",
+    "/": "TIMES",
+    "**": "POWER",
+}
+_NESTING = {"_LPAR": 1, "_LSQB": 1, "_LBRACE": 1, "_RPAR": -1, "_RSQB": -1, "_RBRACE": -1}
+_FUNCTIONS = ("sqrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh")
+_WORDS = {
+    **dict.fromkeys(("float", "complex", "int", "str", "bool"), "TYPE"),
+    **dict.fromkeys((*_FUNCTIONS, "arcsinh", "arccosh", "arctanh", "exp", "log"), "FUNCTION"),
+    "array": "_ARRAY",
+    "for": "_FOR",
+    "in": "_IN",
+    "True": "BOOLEAN",
+    "False": "BOOLEAN",
+    "pi": "NUMBER",
+}
+_WORD_VALUES = {"True": True, "False": False, "pi": math.pi}
+_ENDS_A_VALUE = {"NUMBER", "IDENTIFIER", "STRING", "BOOLEAN", "MEASURED", "_RPAR", "_RSQB", "_RBRACE"}
+
+
+class BlackbirdLexer(Lexer):
+    """The lexer as lark wants it; the work is done by one ``_Scan`` a text, so threads do not meet."""
+
+    def __init__(self, conf: object) -> None:
+        """``conf`` is lark's description of the grammar's terminals, which the code below knows by itself."""
+
+    def lex(self, data: str) -> Iterator[Token]:  # type: ignore[override]  # lark hands such lexers the plain text
+        _check_text(data)
+        return _Scan().lines(data)
+
+
+def _check_text(text: str) -> None:
+    if len(text) > limits.MAX_SOURCE_BYTES or len(text.encode("utf-8", "replace")) > limits.MAX_SOURCE_BYTES:
+        line = 1 + text.count("\n", 0, limits.MAX_SOURCE_BYTES)
+        raise parse_error(f"a program may have {limits.MAX_SOURCE_BYTES} bytes at most", line, 1)
+    if text.count("\n") + text.count("\r") > 2 * limits.MAX_LINES:
+        raise _too_many_lines()
+    if bad := _FORBIDDEN.search(text):
+        before = re.split(r"\r\n|\r|\n", text[: bad.start()])
+        what = f"the character U+{ord(bad[0]):04X} cannot be part of a program"
+        raise parse_error(what, len(before), len(before[-1]) + 1)
+
+
+def _too_many_lines() -> Exception:
+    return parse_error(f"a program may have {limits.MAX_LINES} lines at most", limits.MAX_LINES + 1, 1)
+
+
+class _Scan:
+    """One pass over one text."""
+
+    def __init__(self) -> None:
+        self.line = 0
+        self.tokens = 0
+        self.row_elements = 0
+        self.block: str | None = None  # the indentation of the block we are in
+        self.rows_expected = False  # the last line that is not indented ends in an equals sign
+
+    def lines(self, text: str) -> Iterator[Token]:
+        for match in _LINE.finditer(text):
+            self.line += 1
+            if self.line > limits.MAX_LINES and match.end() < len(text):
+                raise _too_many_lines()
+            content = match[1].lstrip(" \t")
+            if content and content[0] != "#":
+                indentation = match[1][: -len(content)]
+                yield from self._indentation(indentation)
+                yield from self._content(content, len(indentation))
+                yield Token("_NEWLINE", "", 0, self.line, len(match[1]) + 1)
+        if self.block is not None:
+            yield Token("_DEDENT", "", 0, self.line, 1)
+
+    def _indentation(self, indentation: str) -> Iterator[Token]:
+        if self.block is None:
+            if indentation:
+                if " " in indentation and "\t" in indentation:
+                    raise parse_error("the indentation mixes spaces and tabs", self.line, 1)
+                self.block = indentation
+                yield Token("_INDENT", "", 0, self.line, 1)
+        elif not indentation:
+            self.block = None
+            yield Token("_DEDENT", "", 0, self.line, 1)
+        elif indentation != self.block:
+            raise parse_error("the indentation differs from that of the line before", self.line, 1)
+
+    def _content(self, content: str, column: int) -> Iterator[Token]:
+        if self.rows_expected and _PLAIN_ROW.fullmatch(content):
+            values = self._plain_row(content)
+            if values is not None:
+                row = Token("ROW", "", 0, self.line, column + 1)
+                row.value = values
+                yield row
+                return
+        start = 0
+        if header := _HEADER.match(content):
+            yield from self._header(content, header)
+            start = self._header_end(content, header)
+        yield from self._words(content, start, column)
+
+    def _plain_row(self, content: str) -> list[int] | list[float] | list[complex] | None:
+        """The numbers of a row, or None if it takes the grammar to read or to refuse it."""
+        elements = 1 + content.count(",")
+        self.row_elements += elements
+        if self.row_elements > limits.MAX_ARRAY_ELEMENTS:
+            raise parse_error(f"arrays may have {limits.MAX_ARRAY_ELEMENTS} elements at most", self.line, 1)
+        parts = content.split(",")
+        if max(map(len, parts)) > limits.MAX_NUMBER_CHARACTERS:
+            return None
+        try:
+            if "j" in content or "J" in content:
+                return list(map(complex, parts))
+            if "." in content or "e" in content or "E" in content:
+                return list(map(float, parts))
+            return list(map(int, parts))
+        except ValueError:
+            return None
+
+    def _header(self, content: str, header: re.Match[str]) -> Iterator[Token]:
+        keyword, start = header[1], header.end()
+        if keyword == "include":
+            raise parse_error("include is not supported: a program must be one text", self.line, 1)
+        yield Token("_PROGRAMTYPE" if keyword == "type" else f"_{keyword.upper()}", keyword, 0, self.line, 1)
+        if keyword == "type":
+            return
+        if keyword == "target":
+            device = _DEVICE.match(content, start)
+            text = device[0] if device else ""
+        else:
+            text = content[start:].partition("#")[0].strip()
+        if not text:
+            raise parse_error(f"{keyword} needs a value", self.line, start + 1)
+        if len(text) > limits.MAX_NAME_CHARACTERS:
+            limit = limits.MAX_NAME_CHARACTERS
+            raise parse_error(f"this {keyword} has more than {limit} characters", self.line, start + 1)
+        yield Token("TEXT", text, 0, self.line, start + 1)
+
+    @staticmethod
+    def _header_end(content: str, header: re.Match[str]) -> int:
+        if header[1] == "type":
+            return header.end()
+        device = _DEVICE.match(content, header.end()) if header[1] == "target" else None
+        return device.end() if device else len(content)
+
+    def _words(self, content: str, position: int, indentation: int) -> Iterator[Token]:
+        line, nesting, operators, pattern, kind = self.line, 0, 0, _VALUE_NEXT, ""
+        while True:
+            match = pattern.match(content, position)
+            if match is None:
+                raise self._unreadable(content, position, indentation)
+            group = str(match.lastgroup)
+            if group in {"END", "COMMENT"}:
+                break
+            position = match.end()
+            column = match.start(group) + indentation + 1
+            token = _token(group, match[group], line, column)
+            kind = token.type
+            if kind in _NESTING:
+                nesting += _NESTING[kind]
+                if nesting > limits.MAX_NESTING:
+                    raise parse_error(f"brackets may be nested {limits.MAX_NESTING} deep at most", line, column)
+            elif kind in {"SIGN", "TIMES", "POWER"}:
+                operators += 1
+                if operators > limits.MAX_OPERATORS:
+                    raise parse_error(f"an expression may have {limits.MAX_OPERATORS} operators at most", line, column)
+            elif kind in {"_COMMA", "_BAR"}:
+                operators = 0
+            self.tokens += 1
+            if self.tokens > limits.MAX_TOKENS:
+                raise parse_error(f"a program may have {limits.MAX_TOKENS} words and symbols at most", line, column)
+            pattern = _OPERATOR_NEXT if kind in _ENDS_A_VALUE else _VALUE_NEXT
+            yield token
+        if self.block is None:
+            self.rows_expected = kind == "_EQUALS"
+
+    def _unreadable(self, content: str, position: int, indentation: int) -> Exception:
+        rest = content[position:].lstrip(" \t")
+        column = len(content) - len(rest) + indentation + 1
+        if rest[0] == '"':
+            return parse_error("this string is not closed", self.line, column)
+        return parse_error(f"the character {rest[0]!r} has no meaning here", self.line, column)
+
+
+def _token(kind: str, text: str, line: int, column: int) -> Token:
+    if kind == "SYMBOL":
+        return Token(_SYMBOLS[text], text, 0, line, column)
+    if kind == "WORD":
+        return _word(text, line, column)
+    if kind == "STRING":
+        token = Token("STRING", text, 0, line, column)
+        token.value = text[1:-1]
+        return token
+    if kind == "AMBIGUOUS":
+        raise parse_error("write the complex number in parentheses", line, column)
+    token = Token("NUMBER", text, 0, line, column)
+    token.value = _number(text, line, column)
+    return token
+
+
+def _word(text: str, line: int, column: int) -> Token:
+    if len(text) > limits.MAX_NAME_CHARACTERS:
+        raise parse_error(f"a name may have {limits.MAX_NAME_CHARACTERS} characters at most", line, column)
+    kind = _WORDS.get(text)
+    if kind is None:
+        if text[0] != "q" or not text[1:].isdigit():
+            return Token("IDENTIFIER", text, 0, line, column)
+        if len(text) > 5 or int(text[1:]) >= limits.MAX_MODES:
+            raise parse_error(f"{text[:20]}: modes are numbered 0 to {limits.MAX_MODES - 1}", line, column)
+        token = Token("MEASURED", text, 0, line, column)
+        token.value = int(text[1:])
+        return token
+    token = Token(kind, text, 0, line, column)
+    if text in _WORD_VALUES:
+        token.value = _WORD_VALUES[text]
+    return token
+
+
+def _number(text: str, line: int, column: int) -> int | float | complex:
+    if len(text) > limits.MAX_NUMBER_CHARACTERS:
+        raise parse_error(f"a number may have {limits.MAX_NUMBER_CHARACTERS} characters at most", line, column)
+    if text.isdigit():
+        integer = int(text)
+        if integer > limits.MAX_INTEGER:
+            raise parse_error(f"the integer {text} has more than 63 bits", line, column)
+        return integer
+    value = complex(text) if text[-1] in "jJ" else float(text)
+    if not (math.isfinite(value.real) and math.isfinite(value.imag)):
+        raise parse_error(f"{text} is too large", line, column)
+    return value
