@@ -1,0 +1,179 @@
+"""
+The layout of the X-series devices (two-mode squeezers, then the same interferometer on both halves, then photon counting)
+and the check of a program against it. A layout is Blackbird text with free parameters, so ``blackbird.parse`` reads it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sfjobs.platform.blackbird import parse
+from sfjobs.platform.program import FreeParameter, Operation, Program, ProgramError, Value
+
+TOLERANCE = 1e-5
+"""How far a parameter may be off an allowed value; that of Strawberry Fields, whose decompositions are off by 1e-13."""
+
+Allowed: TypeAlias = tuple["float | tuple[float, float]", ...]
+
+_TURN = 2 * math.pi
+
+
+def xseries_layout(target: str, pairs: int) -> str:
+    """The layout of a device of ``pairs`` squeezers: signal modes 0 to ``pairs - 1``, idler modes the ones after."""
+    modes = 2 * pairs
+    lines = [f"name template_{pairs}x2_X{modes}", "version 1.0", f"target {target} (shots=1)", ""]
+    lines += [f"S2gate({{squeezing_amplitude_{k}}}, 0.0) | [{k}, {k + pairs}]" for k in range(pairs)]
+    for half in (0, pairs):
+        for index, mode in enumerate(_mesh(pairs)):
+            first = half + mode
+            lines.append(f"MZgate({{phase_{2 * index}}}, {{phase_{2 * index + 1}}}) | [{first}, {first + 1}]")
+    lines += [f"Rgate({{final_phase_{mode}}}) | [{mode}]" for mode in range(modes)]
+    lines += [f"MeasureFock() | [{', '.join(map(str, range(modes)))}]", ""]
+    return "\n".join(lines)
+
+
+def xseries_parameters(pairs: int) -> dict[str, Allowed]:
+    """The allowed values of each parameter of the layout: numbers, and ranges as pairs. The first is the default."""
+    phase: Allowed = (0, (0, _TURN))
+    allowed: dict[str, Allowed] = {f"squeezing_amplitude_{k}": (0, 1) for k in range(pairs)}
+    allowed |= {f"phase_{k}": phase for k in range(2 * len(_mesh(pairs)))}
+    return allowed | {f"final_phase_{k}": phase for k in range(2 * pairs)}
+
+
+def _mesh(pairs: int) -> list[int]:
+    """The first modes of the Mach-Zehnder interferometers of one half, in order: even and odd neighbours in turn."""
+    return [mode for layer in range(pairs) for mode in range(layer % 2, pairs - 1, 2)]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A parsed layout with the allowed values of its parameters."""
+
+    operations: tuple[Operation, ...]
+    num_modes: int
+    allowed: Mapping[str, Allowed]
+
+    @classmethod
+    def of(cls, layout: str, allowed: Mapping[str, Allowed]) -> Template:
+        """The template of a layout's text."""
+        program = parse(layout)
+        return cls(program.operations, program.num_modes, allowed)
+
+
+def check_against(template: Template, program: Program, *, target: str) -> None:
+    """
+    Raise ``ProgramError`` ``unsupported-circuit`` unless ``program`` is ``template`` with values for its parameters.
+
+    Gates on disjoint modes commute, so any order is accepted in which every mode meets the same gates in the same order;
+    two circuits are equal up to such swaps exactly if that holds. A value must be one of the allowed ones within
+    ``TOLERANCE``; an angle may also differ by whole turns, which is the same gate. A parameter that the layout uses twice
+    (both halves of an X8) must have the same value in both places.
+    """
+    if program.type is not None:
+        raise ProgramError("unsupported-circuit", f"{target} does not run programs of type {program.type}")
+    waiting: dict[int, list[int]] = defaultdict(list)
+    for index in range(len(template.operations) - 1, -1, -1):
+        for mode in template.operations[index].modes:
+            waiting[mode].append(index)
+    values: dict[str, float] = {}
+    for operation in program.operations:
+        expected = template.operations[_take(template, waiting, operation, target)]
+        _check_arguments(template, expected, operation, values, target)
+    missing = sorted({modes[0] for modes in waiting.values() if modes})
+    if missing:
+        gate = template.operations[min(modes[-1] for modes in waiting.values() if modes)]
+        detail = f"{target} also expects {gate.name} on modes {list(gate.modes)}, which the program does not have"
+        line = program.operations[-1].line if program.operations else 0
+        raise ProgramError("unsupported-circuit", detail, line=line, operation=gate.name)
+
+
+def _take(template: Template, waiting: dict[int, list[int]], operation: Operation, target: str) -> int:
+    """Take the next gate of the template on the modes of ``operation`` out of ``waiting``; it must be the same gate."""
+    for mode in operation.modes:
+        if mode >= template.num_modes:
+            raise _refusal(operation, f"{target} has modes 0 to {template.num_modes - 1} only, not mode {mode}")
+        if not waiting[mode]:
+            raise _refusal(operation, f"{target} has no further gate on mode {mode}")
+    due = [waiting[mode][-1] for mode in operation.modes]
+    index = min(due)
+    expected = template.operations[index]
+    if set(due) != {index} or expected.modes != operation.modes or expected.name != operation.name:
+        raise _refusal(operation, f"{target} expects {expected.name} on modes {list(expected.modes)} here")
+    for mode in operation.modes:
+        waiting[mode].pop()
+    return index
+
+
+def _check_arguments(
+    template: Template, expected: Operation, operation: Operation, values: dict[str, float], target: str
+) -> None:
+    if operation.keywords:
+        raise _refusal(operation, f"{target} does not know the option {next(iter(operation.keywords))}")
+    if len(operation.arguments) != len(expected.arguments):
+        raise _refusal(operation, f"{target} expects {len(expected.arguments)} parameters")
+    for wanted, given in zip(expected.arguments, operation.arguments, strict=True):
+        value = _real(operation, given)
+        if not isinstance(wanted, FreeParameter):
+            if not _is_close(value, _real(expected, wanted)):
+                raise _refusal(operation, f"{value!r} must be {wanted!r} on {target}")
+            continue
+        name = wanted.names[0]
+        allowed = template.allowed[name]
+        if not any(_is_within(value, entry) for entry in allowed):
+            raise _refusal(
+                operation, f"{value!r} is not allowed for {name}, which takes {_spelled(allowed)} on {target}"
+            )
+        if not _is_same(values.setdefault(name, value), value, is_angle=_is_angle(allowed)):
+            detail = f"{value!r} differs from {values[name]!r}: {target} has one {name} for both halves"
+            raise _refusal(operation, detail)
+
+
+def _real(operation: Operation, value: Value) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, complex) and value.imag == 0:
+        return value.real
+    raise _refusal(operation, f"a parameter must be a real number, not {_kind(value)}")
+
+
+def _kind(value: Value) -> str:
+    text = getattr(value, "text", None) or getattr(value, "name", None)
+    return f"{text}" if isinstance(text, str) else f"a value of type {type(value).__name__}"
+
+
+def _is_close(value: float, wanted: float) -> bool:
+    return abs(value - wanted) <= TOLERANCE
+
+
+def _is_full_turn(entry: float | tuple[float, float]) -> bool:
+    return isinstance(entry, tuple) and _is_close(entry[1] - entry[0], _TURN)
+
+
+def _is_angle(allowed: Allowed) -> bool:
+    return any(_is_full_turn(entry) for entry in allowed)
+
+
+def _is_within(value: float, entry: float | tuple[float, float]) -> bool:
+    if isinstance(entry, tuple):
+        return _is_full_turn(entry) or entry[0] - TOLERANCE <= value <= entry[1] + TOLERANCE
+    return _is_close(value, entry)
+
+
+def _is_same(first: float, second: float, *, is_angle: bool) -> bool:
+    difference = math.remainder(first - second, _TURN) if is_angle else first - second
+    return abs(difference) <= TOLERANCE
+
+
+def _spelled(allowed: Allowed) -> str:
+    return " or ".join(
+        f"{entry[0]:g} to {entry[1]:g}" if isinstance(entry, tuple) else f"{entry:g}" for entry in allowed
+    )
+
+
+def _refusal(operation: Operation, reason: str) -> ProgramError:
+    detail = f"line {operation.line}: {operation.name} on modes {list(operation.modes)}: {reason}"
+    return ProgramError("unsupported-circuit", detail, line=operation.line, operation=operation.name)
