@@ -64,7 +64,12 @@ class ConfigurationError(SFJobsError):
 
 
 class RequestFailedError(SFJobsError):
-    """A request got no usable answer, after ``attempts`` tries."""
+    """
+    A request got no usable answer, after ``attempts`` tries. ``sent`` is False when the platform surely got nothing of it,
+    as when the access token for it could not be had.
+    """
+
+    sent: bool = True
 
     def __init__(self, message: str, *, method: str = "", url: str = "", attempts: int = 1) -> None:
         super().__init__(message)
@@ -74,7 +79,7 @@ class RequestFailedError(SFJobsError):
 
 
 class TransportError(RequestFailedError):
-    """No answer came: it could not be reached or the connection broke. ``sent`` is False if it surely got nothing."""
+    """No answer came: the platform could not be reached or the connection broke."""
 
     retryable = True
 

@@ -102,8 +102,7 @@ class Completions:
 
     async def aclose(self) -> None:
         """Stops asking about the jobs that are left."""
-        if self._poller is not None and self._ticket is not None:
-            self._poller.leave(self._ticket)
+        self._leave()
 
     def __del__(self) -> None:
         if self._poller is not None and self._ticket is not None:
@@ -117,11 +116,16 @@ class Completions:
             if self._handed_out < len(self._jobs):
                 await self._fill()
         if scope.cancelled_caught:
+            self._leave()
             raise self._too_late()
         if not self._ready:
             return None
         self._handed_out += 1
         return self._ready.popleft()
+
+    def _leave(self) -> None:
+        if self._poller is not None and self._ticket is not None:
+            self._poller.leave(self._ticket)
 
     async def _fill(self) -> None:
         if self._ready:
@@ -131,7 +135,11 @@ class Completions:
             self._ticket = self._poller.join(self._jobs)
         ticket = self._ticket
         if not ticket.news:
-            await self._poller.settle(ticket, len(ticket.outcomes) + 1)
+            try:
+                await self._poller.settle(ticket, len(ticket.outcomes) + 1)
+            except Exception:
+                self._leave()
+                raise
         ended = [(job, ticket.outcomes[job_id]) for job_id in ticket.news for job in self._handles[job_id]]
         completed = [(job, outcome if isinstance(outcome, SFJobsError) else None) for job, outcome in ended]
         if self._fetch_results:

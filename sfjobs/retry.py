@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from .errors import ResponseError, SFJobsError, TransportError
+from .errors import RequestFailedError, ResponseError, TransportError
 
 LONGEST_HINT = 60.0
 """Seconds. A ``Retry-After`` beyond this ends the retrying: nobody expects a single call to sleep longer by itself."""
@@ -43,13 +43,14 @@ class Retry:
         return draw() * min(self.ceiling, self.base * 2.0 ** (attempt - 1))
 
 
-def may_repeat(error: SFJobsError, *, harmless: bool) -> bool:
+def may_repeat(error: RequestFailedError, *, harmless: bool) -> bool:
     """
     Whether the failed request may be sent again. ``harmless`` says that doing it twice is the same as once: every GET, the
     cancelling PATCH, and a POST whose idempotency key the platform is known to honour.
     """
+    harmless = harmless or not error.sent
     if isinstance(error, TransportError):
-        return error.retryable and (harmless or not error.sent)
+        return harmless
     if isinstance(error, ResponseError):
         return error.status_code in _NOTHING_WAS_DONE or (
             harmless and error.status_code in _SOMETHING_MAY_HAVE_BEEN_DONE

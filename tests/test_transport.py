@@ -1,0 +1,249 @@
+"""Sending politely: slots, deadlines, retries that are safe, and what belongs to whom."""
+
+from __future__ import annotations
+
+import anyio
+import httpx
+import pytest
+
+from sfjobs.errors import (
+    ConflictError,
+    ConnectionClosedError,
+    NotFoundError,
+    RateLimitedError,
+    RequestTimeoutError,
+    ServerError,
+    SubmissionUnknownError,
+    TransportError,
+)
+from tests.support.fake_platform import FakePlatform, Handler, refusal
+
+PROGRAM = "MeasureFock() | [0, 1]"
+
+
+def failing(times: int, failure: Exception | httpx.Response, path: str = "/healthz") -> Handler:
+    """Answers the first ``times`` requests for ``path`` with ``failure``."""
+    left = [failure] * times
+
+    async def trouble(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path != path or not left:
+            return None
+        failure = left.pop()
+        if isinstance(failure, Exception):
+            raise failure
+        return failure
+
+    return trouble
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.ConnectError("refused"),
+        httpx.ConnectTimeout(""),
+        httpx.ReadError("reset"),
+        httpx.ReadTimeout(""),
+        httpx.WriteError("reset"),
+        httpx.RemoteProtocolError("Server disconnected"),
+        *[httpx.Response(status) for status in (408, 425, 429, 500, 502, 503, 504)],
+    ],
+    ids=str,
+)
+async def test_a_harmless_request_is_repeated(failure: Exception | httpx.Response) -> None:
+    platform = FakePlatform()
+    platform.trouble = failing(3, failure)
+    async with platform.connection() as connection:
+        assert await connection.ping()
+    assert platform.count("GET", "/healthz") == 4
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 410, 422])
+async def test_a_refusal_is_not_repeated(status: int) -> None:
+    platform = FakePlatform()
+    platform.trouble = failing(99, refusal(status, "no", "no"))
+    async with platform.connection() as connection:
+        with pytest.raises(Exception, match=f"refused with status {status}"):
+            await connection.ping()
+    assert platform.count("GET", "/healthz") == (2 if status == 401 else 1)
+
+
+@pytest.mark.parametrize(
+    ("failure", "repeated"),
+    [
+        (httpx.ConnectError("refused"), True),
+        (httpx.ConnectTimeout(""), True),
+        (httpx.Response(429), True),
+        (httpx.Response(503), True),
+        (httpx.ReadError("reset"), False),
+        (httpx.ReadTimeout(""), False),
+        (httpx.RemoteProtocolError("gone"), False),
+        (httpx.Response(500), False),
+        (httpx.Response(502), False),
+        (httpx.Response(504), False),
+    ],
+    ids=str,
+)
+async def test_a_submission_is_repeated_only_when_it_surely_did_not_arrive(
+    failure: Exception | httpx.Response, repeated: bool
+) -> None:
+    platform = FakePlatform()
+    platform.trouble = failing(1, failure, "/jobs")
+    async with platform.connection() as connection:
+        if repeated:
+            await connection.create_job("simulon_gaussian", PROGRAM, shots=1)
+        else:
+            with pytest.raises((SubmissionUnknownError, ServerError)):
+                await connection.create_job("simulon_gaussian", PROGRAM, shots=1)
+    assert platform.count("POST", "/jobs") == 1 + repeated
+
+
+async def test_a_submission_that_may_have_arrived_says_how_to_find_it() -> None:
+    platform = FakePlatform()
+    platform.trouble = failing(1, httpx.ReadError("reset"), "/jobs")
+    async with platform.connection() as connection:
+        with pytest.raises(SubmissionUnknownError, match="may or may not have the job") as caught:
+            await connection.create_job("simulon_gaussian", PROGRAM, shots=1, name="findme")
+    assert caught.value.name == "findme"
+    assert platform.requests[-1].headers["idempotency-key"] == caught.value.idempotency_key
+
+
+async def test_a_platform_that_honours_keys_is_sent_the_submission_again_with_the_same_key() -> None:
+    platform = FakePlatform()
+    answers = platform._answer
+    platform._answer = lambda request: _echoing(answers(request), request)  # type: ignore[method-assign]
+    async with platform.connection() as connection:
+        await connection.create_job("simulon_gaussian", PROGRAM, shots=1)
+        platform.trouble = failing(1, httpx.ReadError("reset"), "/jobs")
+        await connection.create_job("simulon_gaussian", PROGRAM, shots=1)
+    keys = [request.headers["idempotency-key"] for request in platform.requests if request.url.path == "/jobs"]
+    assert len(keys) == 3
+    assert keys[1] == keys[2] != keys[0]
+
+
+def _echoing(response: httpx.Response, request: httpx.Request) -> httpx.Response:
+    if "idempotency-key" in request.headers:
+        response.headers["idempotency-key"] = request.headers["idempotency-key"]
+    return response
+
+
+async def test_retry_after_is_obeyed() -> None:
+    platform = FakePlatform()
+    platform.trouble = failing(1, refusal(503, "busy", "", **{"retry-after": "7"}))
+    async with platform.connection() as connection:
+        await connection.ping()
+    first, second = platform.times_of("/healthz")
+    assert second - first == pytest.approx(7, abs=0.01)
+
+
+async def test_a_pause_beyond_the_callers_deadline_gives_the_real_error_at_once() -> None:
+    platform = FakePlatform()
+    platform.trouble = failing(9, refusal(429, "busy", "", **{"retry-after": "7"}))
+    async with platform.connection() as connection:
+        started = anyio.current_time()
+        with anyio.fail_after(10), pytest.raises(RateLimitedError) as caught:
+            await connection.ping()
+    assert anyio.current_time() - started == pytest.approx(7, abs=0.01)
+    assert caught.value.attempts == 2
+    assert caught.value.retry_after == 7
+
+
+async def test_a_dripping_answer_is_bounded_as_a_whole() -> None:
+    platform = FakePlatform(latency=1000)
+    async with platform.connection(attempt_timeout=10, retries=1) as connection:
+        started = anyio.current_time()
+        with pytest.raises(RequestTimeoutError, match="10 s"):
+            await connection.ping()
+    assert anyio.current_time() - started == pytest.approx(10, abs=0.01)
+
+
+async def test_the_callers_own_deadline_stays_the_callers_own() -> None:
+    platform = FakePlatform(latency=1000)
+    async with platform.connection() as connection:
+        with anyio.move_on_after(3) as scope:
+            await connection.ping()
+    assert scope.cancelled_caught
+
+
+async def test_many_submissions_queue_for_slots_without_timing_out() -> None:
+    platform = FakePlatform(latency=20)
+    async with platform.connection(attempt_timeout=50) as connection, anyio.create_task_group() as group:
+        for _ in range(320):
+            group.start_soon(connection.create_job, "simulon_gaussian", PROGRAM)
+    assert len(platform.jobs) == 320
+    assert platform.most_in_flight == 32
+
+
+async def test_no_slot_is_lost_when_requests_are_cancelled() -> None:
+    platform = FakePlatform(latency=1)
+    async with platform.connection() as connection:
+        for _ in range(20):
+            with anyio.move_on_after(0.5):
+                async with anyio.create_task_group() as group:
+                    for _ in range(100):
+                        group.start_soon(connection.create_job, "simulon_gaussian", PROGRAM)
+        platform.most_in_flight = 0
+        async with anyio.create_task_group() as group:
+            for _ in range(64):
+                group.start_soon(connection.create_job, "simulon_gaussian", PROGRAM)
+    assert platform.most_in_flight == 32
+
+
+async def test_a_closed_connection_says_so() -> None:
+    platform = FakePlatform()
+    connection = platform.connection()
+    await connection.ping()
+    await connection.aclose()
+    await connection.aclose()
+    with pytest.raises(ConnectionClosedError, match="closed"):
+        await connection.ping()
+    with pytest.raises(ConnectionClosedError):
+        async with connection:
+            pass
+
+
+async def test_a_connection_may_be_entered_and_left_in_different_tasks() -> None:
+    platform = FakePlatform()
+    connection = platform.connection()
+    async with anyio.create_task_group() as group:
+        group.start_soon(connection.__aenter__)
+    await connection.ping()
+    async with anyio.create_task_group() as group:
+        group.start_soon(connection.__aexit__, None, None, None)
+
+
+async def test_an_error_in_the_body_comes_out_as_it_is() -> None:
+    platform = FakePlatform()
+    with pytest.raises(ZeroDivisionError):
+        async with platform.connection() as connection:
+            await connection.ping()
+            raise ZeroDivisionError
+
+
+def test_a_second_event_loop_is_told_so() -> None:
+    platform = FakePlatform()
+    connection = platform.connection()
+    anyio.run(connection.ping)
+    with pytest.raises(ConnectionClosedError, match="another event loop"):
+        anyio.run(connection.ping)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, NotFoundError), (409, ConflictError), (418, Exception)])
+async def test_an_error_carries_the_platforms_own_words(status: int, kind: type[Exception]) -> None:
+    platform = FakePlatform()
+    platform.trouble = failing(9, refusal(status, "some-code", "some detail"))
+    async with platform.connection() as connection:
+        with pytest.raises(kind) as caught:
+            await connection.ping()
+    error = caught.value
+    assert (error.status_code, error.code, error.detail) == (status, "some-code", "some detail")  # type: ignore[attr-defined]
+    assert (error.method, error.url) == ("GET", "http://platform.test:8080/healthz")  # type: ignore[attr-defined]
+
+
+async def test_a_broken_connection_names_request_cause_and_tries() -> None:
+    platform = FakePlatform()
+    platform.trouble = failing(9, httpx.ReadError("connection reset by peer"))
+    async with platform.connection(retries=3) as connection:
+        with pytest.raises(TransportError, match=r"GET http://platform.test:8080/healthz: .*reset by peer") as caught:
+            await connection.ping()
+    assert caught.value.attempts == 3
+    assert isinstance(caught.value.__cause__, httpx.ReadError)
