@@ -1,1 +1,32 @@
-"""The embedded platform: it speaks the Xanadu Cloud protocol over HTTP and really runs the programs it is sent."""
+"""
+The embedded platform: it speaks the Xanadu Cloud protocol over HTTP and really runs the programs it is sent.
+
+    with sfjobs.platform.serving() as platform:
+        print(platform.url, platform.api_key)
+
+The names below are imported when they are first used, since they need the extra ``platform``; ``program`` and ``simulation``
+do not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .serving import Platform as Platform
+    from .serving import run_server as run_server
+    from .serving import serving as serving
+    from .settings import PlatformSettings as PlatformSettings
+
+_HOME_OF = {"Platform": "serving", "run_server": "serving", "serving": "serving", "PlatformSettings": "settings"}
+
+__all__ = ["Platform", "PlatformSettings", "run_server", "serving"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'sfjobs.platform' has no attribute {name!r}")
+    value: object = getattr(import_module(f"sfjobs.platform.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,151 @@
+"""What the platform says, as ASGI responses: JSON, errors in their one shape, job objects, and files in large pieces."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from .records import JobRecord
+
+FILE_CHUNK: Final = 512 << 10
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class JSONAnswer(Response):
+    """A body of compact JSON."""
+
+    media_type = "application/json"
+
+    def render(self, content: object) -> bytes:
+        return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+class ApiError(Exception):
+    """A request that is answered with an error: ``meta`` of a ``validation-error`` maps fields to lists of messages."""
+
+    def __init__(
+        self,
+        status_code: int,
+        code: str,
+        detail: str,
+        meta: Mapping[str, object] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status_code = status_code
+        self.code = code
+        self.detail = detail
+        self.meta = meta or {}
+        self.headers = headers
+        self.extra = extra or {}
+
+    def answer(self) -> JSONAnswer:
+        body = {
+            "status_code": self.status_code,
+            "code": self.code,
+            "detail": self.detail,
+            "meta": self.meta,
+            **self.extra,
+        }
+        return JSONAnswer(body, status_code=self.status_code, headers=self.headers)
+
+
+def invalid(errors: Mapping[str, Sequence[str] | Mapping[str, Sequence[str]]]) -> ApiError:
+    """400: ``errors`` are messages by field, or by field and index, as the public clients expect them."""
+    return ApiError(400, "validation-error", "The request is not valid.", errors)
+
+
+def not_found(what: str) -> ApiError:
+    """404, worded."""
+    return ApiError(404, "not-found", what)
+
+
+def too_large(what: str, limit: int) -> ApiError:
+    """413, which ends the connection: the rest of the body is not read."""
+    return ApiError(
+        413, "payload-too-large", f"{what} is larger than the {limit} bytes allowed", headers={"connection": "close"}
+    )
+
+
+def job_object(record: JobRecord, position: int | None) -> dict[str, object]:
+    """A job as every answer shows it, with all keys always. ``position`` is its place in the queue while it waits."""
+    meta = dict(record.meta)
+    if position is not None:
+        meta["queue_position"] = position
+    return {
+        "id": record.id,
+        "name": record.name,
+        "status": record.status.value,
+        "target": record.target,
+        "language": record.language,
+        "created_at": iso_time(record.created),
+        "started_at": iso_time(record.started),
+        "finished_at": iso_time(record.finished),
+        "running_time": record.running_time,
+        "meta": meta,
+    }
+
+
+def iso_time(microseconds: int | None) -> str | None:
+    """``2021-01-27T15:15:25.801308Z``: always with microseconds and Z, which every client can read."""
+    if microseconds is None:
+        return None
+    moment = _EPOCH + timedelta(microseconds=microseconds)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class FileAnswer(Response):
+    """
+    ``size`` bytes of a file from ``offset`` on, read ``FILE_CHUNK`` at a time in a worker thread and never held as a whole.
+    Reading stops when the client has gone.
+    """
+
+    def __init__(self, path: Path, *, offset: int, size: int, media_type: str, headers: Mapping[str, str]) -> None:
+        super().__init__(media_type=media_type, headers={**headers, "content-length": str(size)})
+        self._path = path
+        self._offset = offset
+        self._size = size
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with await anyio.open_file(self._path, "rb") as file, anyio.create_task_group() as tasks:
+            tasks.start_soon(_until_disconnected, receive, tasks.cancel_scope)
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            left = 0 if scope["method"] == "HEAD" else self._size
+            await file.seek(self._offset)
+            while left:
+                chunk = await file.read(min(FILE_CHUNK, left))
+                if not chunk:
+                    raise OSError(f"{self._path} is shorter than when it was written")
+                left -= len(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            tasks.cancel_scope.cancel()
+
+
+async def _until_disconnected(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+def request_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a request's body must be."""
+    if not body:
+        raise ApiError(400, "invalid-request", "The request has no body.")
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, "invalid-request", f"The request's body is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise invalid({"_schema": ["Invalid input type."]})
+    return content

@@ -1,0 +1,121 @@
+"""
+The platform's HTTP interface as one ASGI application: what every request passes (size, identity, errors in one shape), and
+which path leads where. The paths' own work is in ``routes_account``, ``routes_devices`` and ``routes_jobs``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final, Protocol, TypeAlias
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .answers import ApiError
+from .routes_account import TOKEN_PATH, AccountRoutes
+from .routes_devices import DeviceRoutes, ShownDevice
+from .routes_jobs import JobRoutes
+from .scheduler import Scheduler
+from .store import Store
+from .submission import Parse, SubmissionTarget
+from .tokens import Tokens
+
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+LONGEST_QUERY: Final = 16 << 10
+_log = logging.getLogger(__name__)
+
+
+class Device(ShownDevice, SubmissionTarget, Protocol):
+    """All that the platform needs of a device: what it shows of it, and what it asks it about a program."""
+
+
+def create_app(
+    *, store: Store, scheduler: Scheduler, tokens: Tokens, devices: Mapping[str, Device], results: Path, parse: Parse
+) -> Starlette:
+    """The application around parts that are already open; ``results`` is the folder of result files."""
+    account = AccountRoutes(tokens)
+    device = DeviceRoutes(devices)
+    job = JobRoutes(store=store, scheduler=scheduler, targets=devices, results=results, parse=parse)
+    app = Starlette(
+        routes=[
+            _route(TOKEN_PATH, POST=account.token),
+            _route("/healthz", GET=account.healthz),
+            _route("/devices", GET=device.every),
+            _route("/devices/{target}", GET=device.one),
+            _route("/devices/{target}/specifications", GET=device.specifications),
+            _route("/devices/{target}/certificate", GET=device.certificate),
+            _route("/jobs", GET=job.every, POST=job.submit),
+            _route("/jobs/{id}", GET=job.one, PATCH=job.change),
+            _route("/jobs/{id}/circuit", GET=job.circuit),
+            _route("/jobs/{id}/result", GET=job.result),
+        ],
+        middleware=[Middleware(Gate, tokens=tokens)],
+        exception_handlers={HTTPException: _http_error},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _route(path: str, **methods: Endpoint) -> Route:
+    """One route a path, so that a 405 can name every method the path has."""
+
+    async def endpoint(request: Request) -> Response:
+        return await methods["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, endpoint, methods=list(methods))
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    """What Starlette itself refuses: an unknown path, an unknown method."""
+    assert isinstance(error, HTTPException)
+    code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "invalid-request")
+    return ApiError(error.status_code, code, error.detail, headers=error.headers).answer()
+
+
+class Gate:
+    """Around every request: limits first, then identity on every path but the token's, errors last, in their one shape."""
+
+    def __init__(self, app: ASGIApp, tokens: Tokens) -> None:
+        self._app = app
+        self._tokens = tokens
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            if len(scope["query_string"]) > LONGEST_QUERY:
+                raise ApiError(414, "uri-too-long", f"the query is longer than the {LONGEST_QUERY} bytes allowed")
+            if scope["path"] != TOKEN_PATH:
+                scope["state"] = {**scope.get("state", {}), "account": self._account(scope)}
+            await self._app(scope, receive, watched_send)
+        except ApiError as error:
+            await error.answer()(scope, receive, send)
+        except Exception:
+            if started:  # too late for another status: breaking the connection is the only way left to say it
+                raise
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            answer = ApiError(500, "server-error", "The platform failed at this request; its log says more.").answer()
+            await answer(scope, receive, send)
+
+    def _account(self, scope: Scope) -> str:
+        authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        account = self._tokens.account_of(authorization.decode("latin-1"))
+        if account is None:
+            detail = "The access token is missing, not valid, or has expired."
+            raise ApiError(401, "unauthenticated", detail, headers={"www-authenticate": "Bearer"})
+        return account

@@ -1,0 +1,146 @@
+"""
+One SQLite file: every write goes through one thread that commits in groups, reads run inline on the caller's thread.
+
+An awaited write returns only after the commit of its group has reached the disk (WAL, ``synchronous=FULL``). Groups make
+that cheap: a commit each allows about 1 200 writes a second, groups of 50 about 38 000. Reads are inline because a bounded
+query takes some 10 us and a hop to a thread ten times that; what calls ``read`` keeps its queries bounded and indexed.
+The platform runs on asyncio, as uvicorn does. What the tables mean is ``store``'s business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+T = TypeVar("T")
+Parameter: TypeAlias = str | bytes | int | float | None
+
+_LARGEST_GROUP = 256
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    operation: Callable[[sqlite3.Connection], Any]
+    outcome: Future[Any]
+
+
+class Database:
+    """An open database file. ``path`` is created with mode 0600; so are the files SQLite puts beside it."""
+
+    def __init__(self, path: Path, schema: str) -> None:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._path = path
+        writer = self._connect()
+        try:
+            writer.executescript(schema)
+            self._reader = self._connect()
+        except BaseException:
+            writer.close()
+            raise
+        self._thread = threading.Thread(target=self._commit_groups, args=(writer,), name="sfjobs-store", daemon=True)
+        self._thread.start()
+
+    def read(self, query: str, parameters: Sequence[Parameter] = ()) -> list[sqlite3.Row]:
+        """The rows of one bounded query, at the newest committed state."""
+        return self._reader.execute(query, parameters).fetchall()
+
+    async def write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """
+        Run ``operation`` on the writer thread and return its value once it is durable. It must be quick; what it raises
+        undoes its own changes only, and is raised here. Cancelled before its turn, it does not run.
+        """
+        return await asyncio.wrap_future(self._enqueue(operation))
+
+    def write_blocking(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """The same for code outside the event loop, such as opening the store."""
+        return self._enqueue(operation).result()
+
+    def close(self) -> None:
+        """Finish the writes that were asked for and close the file. May be called again."""
+        if self._thread.is_alive():
+            self._writes.put(None)
+            self._thread.join()
+        self._reader.close()
+
+    def _enqueue(self, operation: Callable[[sqlite3.Connection], T]) -> Future[T]:
+        outcome: Future[T] = Future()
+        if not self._thread.is_alive():
+            raise RuntimeError("the database is closed")
+        self._writes.put(_Write(operation, outcome))
+        return outcome
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+    def _commit_groups(self, connection: sqlite3.Connection) -> None:
+        try:
+            while (first := self._writes.get()) is not None:
+                group, closing = self._rest_of_group(first)
+                _commit(connection, group)
+                if closing:
+                    return
+        finally:
+            connection.close()
+
+    def _rest_of_group(self, first: _Write) -> tuple[list[_Write], bool]:
+        group = [first]
+        while len(group) < _LARGEST_GROUP:
+            try:
+                write = self._writes.get_nowait()
+            except queue.Empty:
+                break
+            if write is None:
+                return group, True
+            group.append(write)
+        return group, False
+
+
+def _commit(connection: sqlite3.Connection, group: list[_Write]) -> None:
+    running = [write for write in group if write.outcome.set_running_or_notify_cancel()]
+    results: list[tuple[Future[Any], Any, BaseException | None]] = []
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        results.extend((write.outcome, *_attempt(connection, write)) for write in running)
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        _log.error("the database could not commit %d writes: %s", len(running), error)
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        results = [(write.outcome, None, error) for write in running]
+    for outcome, value, error_of_one in results:
+        if error_of_one is None:
+            outcome.set_result(value)
+        else:
+            outcome.set_exception(error_of_one)
+
+
+def _attempt(connection: sqlite3.Connection, write: _Write) -> tuple[Any, BaseException | None]:
+    """One write inside its own savepoint, so that its failure leaves the rest of the group alone."""
+    connection.execute("SAVEPOINT one")
+    try:
+        value = write.operation(connection)
+    except Exception as error:
+        # Handed to whoever awaits this write.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK TO one")
+            connection.execute("RELEASE one")
+            return None, error
+        raise sqlite3.OperationalError(f"the transaction was lost: {error}") from error
+    connection.execute("RELEASE one")
+    return value, None

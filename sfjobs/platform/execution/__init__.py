@@ -1,0 +1,1 @@
+"""Where programs run. ``base`` says what an executor is; its peers are the ways there are."""

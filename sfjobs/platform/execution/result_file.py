@@ -1,0 +1,75 @@
+"""
+A result on disk: one uncompressed ``.npz`` with one member, ``arr_0.npy``. Uncompressed means that the ``.npy`` lies in it as
+it is, so the same file answers both formats of the protocol: the archive as a whole, the array as a range of its bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..records import ResultFile
+
+_MEMBER: Final = "arr_0.npy"
+_LOCAL_HEADER: Final = struct.Struct("<4s22xHH")  # signature ... length of the name, length of the extra field
+_BLOCK: Final = 1 << 20
+
+
+def write_result(folder: Path, name: str, samples: npt.NDArray[Any]) -> ResultFile:
+    """
+    Write ``samples`` to ``folder / name`` so that after a crash the file is there as a whole or not at all. Raises
+    ``ValueError`` for arrays of Python objects, which could only be stored as pickles.
+    """
+    if samples.dtype.hasobject:
+        raise ValueError(f"a result of dtype {samples.dtype} cannot be stored without pickle")
+    path = folder / name
+    unfinished = path.with_name(path.name + ".part")
+    with unfinished.open("wb") as file:
+        np.savez(file, np.ascontiguousarray(samples))
+        file.flush()
+        os.fsync(file.fileno())
+    described = _describe(unfinished, name)
+    unfinished.replace(path)
+    _sync_folder(folder)
+    return described
+
+
+def _describe(path: Path, name: str) -> ResultFile:
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo(_MEMBER)
+    with path.open("rb") as file:
+        file.seek(member.header_offset)
+        _, name_length, extra_length = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+        start = member.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+        file.seek(0)
+        whole, npy = hashlib.sha256(), hashlib.sha256()
+        position = 0
+        while block := file.read(_BLOCK):
+            whole.update(block)
+            npy.update(block[max(0, start - position) : max(0, start + member.file_size - position)])
+            position += len(block)
+    return ResultFile(
+        name=name,
+        size=position,
+        digest=whole.hexdigest(),
+        npy_offset=start,
+        npy_size=member.file_size,
+        npy_digest=npy.hexdigest(),
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # a folder cannot be opened there, and its entries are durable without
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

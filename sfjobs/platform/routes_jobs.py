@@ -1,0 +1,169 @@
+"""Jobs: take them, show them, cancel them, and hand out circuits and results. Another account's job does not exist."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..models import JobStatus
+from .answers import ApiError, FileAnswer, JSONAnswer, invalid, job_object, not_found, request_object
+from .bodies import read_body
+from .records import JobRecord
+from .scheduler import Scheduler
+from .store import Store
+from .submission import LONGEST_CIRCUIT, Parse, Submissions, SubmissionTarget
+
+_LARGEST_SUBMISSION: Final = 2 * LONGEST_CIRCUIT  # in JSON a line break is two characters, a quote as well
+_LARGEST_CHANGE: Final = 16 << 10
+_DEFAULT_SIZE: Final = 5
+_LARGEST_SIZE: Final = 100
+_VERSION: Final = re.compile(r"(\d{1,6})\.(\d{1,6})")
+
+
+class JobRoutes:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        scheduler: Scheduler,
+        targets: Mapping[str, SubmissionTarget],
+        results: Path,
+        parse: Parse,
+    ) -> None:
+        self._store = store
+        self._scheduler = scheduler
+        self._submissions = Submissions(targets, parse)
+        self._results = results
+
+    async def submit(self, request: Request) -> Response:
+        body = request_object(await read_body(request, _LARGEST_SUBMISSION))
+        record = await self._scheduler.submit(await self._submissions.job(request.state.account, body))
+        return JSONAnswer(self._shown(record), status_code=201, headers={"location": f"/jobs/{record.id}"})
+
+    async def every(self, request: Request) -> Response:
+        """Newest first. A further page is offered by ``Link: rel="next"`` (RFC 8288) and is stable under new jobs."""
+        query = _ListQuery(request)
+        before = None
+        if query.before is not None:
+            last = self._store.job(query.before, account=request.state.account)
+            if last is None:
+                raise invalid({"before": ["There is no such job."]})
+            before = last.sequence
+        records = self._store.jobs(
+            request.state.account, size=query.size + 1, ids=query.ids, statuses=query.statuses, before=before
+        )
+        page = records[: query.size]
+        headers = {"link": f'<{query.next_page(page[-1].id)}>; rel="next"'} if len(records) > query.size else None
+        return JSONAnswer({"data": [self._shown(record) for record in page]}, headers=headers)
+
+    async def one(self, request: Request) -> Response:
+        return JSONAnswer(self._shown(self._job(request)))
+
+    async def change(self, request: Request) -> Response:
+        """The only change there is: to cancel."""
+        body = request_object(await read_body(request, _LARGEST_CHANGE))
+        if unknown := {name: ["Unknown field."] for name in body if name != "status"}:
+            raise invalid(unknown)
+        if body.get("status") != JobStatus.CANCELLED:
+            raise invalid({"status": ["Must be one of: cancelled."]})
+        record = await self._scheduler.cancel(request.state.account, self._job(request).id)
+        if record is None:
+            raise self._too_late(request)
+        return Response(status_code=204)
+
+    async def circuit(self, request: Request) -> Response:
+        return JSONAnswer({"circuit": self._store.circuit(self._job(request).id)})
+
+    async def result(self, request: Request) -> Response:
+        """
+        One file answers both formats: the ``.npz`` as it is, the ``.npy`` as the range of its bytes that is the array. Clients
+        since protocol 0.4 get the archive unless they ask for the array.
+        """
+        record = self._job(request)
+        stored = record.result
+        if stored is None:
+            raise not_found(f"Job {record.id} has no result: it is {record.status.value}.")
+        path = self._results / stored.name
+        headers = {"vary": "accept, accept-version", "cache-control": "private"}
+        if _wants_npy(request):
+            return FileAnswer(
+                path,
+                offset=stored.npy_offset,
+                size=stored.npy_size,
+                media_type="application/x-numpy",
+                headers={**headers, "etag": f'"{stored.npy_digest}"'},
+            )
+        return FileAnswer(
+            path,
+            offset=0,
+            size=stored.size,
+            media_type="application/zip",
+            headers={**headers, "etag": f'"{stored.digest}"'},
+        )
+
+    def _job(self, request: Request) -> JobRecord:
+        job_id = request.path_params["id"]
+        record = self._store.job(job_id, account=request.state.account)
+        if record is None:
+            raise not_found(f"There is no job '{job_id}'.")
+        return record
+
+    def _shown(self, record: JobRecord) -> dict[str, object]:
+        return job_object(record, self._scheduler.position(record))
+
+    def _too_late(self, request: Request) -> ApiError:
+        record = self._job(request)
+        return ApiError(
+            409, "invalid-job-operation", f"Job {record.id} cannot be cancelled: it is {record.status.value}."
+        )
+
+
+class _ListQuery:
+    """The parameters of ``GET /jobs``, checked. ``before`` is the id of the last job of the page before."""
+
+    def __init__(self, request: Request) -> None:
+        query = request.query_params
+        self._items = [(name, value) for name, value in query.multi_items() if name != "before"]
+        self.ids = [text.lower() for text in query.getlist("id")]
+        self.statuses = query.getlist("status")
+        self.before = query.get("before")
+        errors: dict[str, list[str] | dict[str, list[str]]] = {}
+        if bad_ids := {str(index): ["Not a valid UUID."] for index, text in enumerate(self.ids) if not _is_uuid(text)}:
+            errors["id"] = bad_ids
+        elif len(self.ids) > _LARGEST_SIZE:
+            errors["id"] = [f"Longer than maximum length {_LARGEST_SIZE}."]
+        if not set(self.statuses) <= set(JobStatus):
+            errors["status"] = [f"Must be one of: {', '.join(JobStatus)}."]
+        default = min(max(_DEFAULT_SIZE, len(self.ids)), _LARGEST_SIZE)
+        size = query.get("size", str(default))
+        self.size = int(size) if re.fullmatch(r"[0-9]{1,9}", size) else -1
+        if self.size < 0:
+            errors["size"] = ["Not a valid integer."]
+        elif not 1 <= self.size <= _LARGEST_SIZE:
+            errors["size"] = [f"Must be greater than or equal to 1 and less than or equal to {_LARGEST_SIZE}."]
+        if errors:
+            raise invalid(errors)
+
+    def next_page(self, last_id: str) -> str:
+        return "/jobs?" + urlencode([*self._items, ("before", last_id)])
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def _wants_npy(request: Request) -> bool:
+    if "application/x-numpy" in request.headers.get("accept", ""):
+        return True
+    version = _VERSION.match(request.headers.get("accept-version", ""))
+    return version is None or (int(version[1]), int(version[2])) < (0, 4)

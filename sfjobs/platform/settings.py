@@ -1,0 +1,96 @@
+"""What can be chosen about a platform, and the folder it keeps everything in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import platformdirs
+
+from ..errors import ConfigurationError
+from .execution.processes import SIMULATE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformSettings:
+    """
+    ``access_token_lifetime`` and ``time_limit`` (of one job) are in seconds, ``memory_limit`` (of one worker process's address
+    space, 0 for none) in bytes. ``test_targets`` adds the devices ``never`` and ``always_fails``. ``runner`` names the function
+    that workers run jobs with.
+    """
+
+    data_dir: Path
+    workers: int = 1
+    test_targets: bool = False
+    access_token_lifetime: float = 300.0
+    time_limit: float = 3600.0
+    memory_limit: int = 4 << 30
+    runner: str = SIMULATE
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ConfigurationError(f"workers must be at least 1, not {self.workers}")
+
+    @property
+    def database(self) -> Path:
+        """Jobs, accounts, hashes of keys."""
+        return self.data_dir / "platform.sqlite3"
+
+    @property
+    def results(self) -> Path:
+        """The folder of result files."""
+        return self.data_dir / "results"
+
+    @property
+    def api_key(self) -> Path:
+        """The file with the API key that was made at first start."""
+        return self.data_dir / "api_key"
+
+
+def default_data_dir() -> Path:
+    """Where ``sfjobs serve`` keeps its data if nothing else is said: this user's data directory."""
+    return Path(platformdirs.user_data_dir("sfjobs"))
+
+
+@contextmanager
+def locked_data_dir(settings: PlatformSettings) -> Iterator[None]:
+    """
+    Make the folders, readable by this user only, and hold them for this process: two platforms on one store would both run
+    its jobs. The lock ends with the process, however that ends. Raises ``ConfigurationError`` if another has it.
+    """
+    try:
+        for folder in (settings.data_dir, settings.results):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.fdopen(os.open(settings.data_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600), "r+")
+    except OSError as error:
+        raise ConfigurationError(f"the data directory {settings.data_dir} cannot be used: {error}") from error
+    with lock:
+        try:
+            _lock(lock)
+        except OSError as error:
+            holder = lock.read(20).strip() or "unknown"
+            message = f"another platform (process {holder}) uses the data directory {settings.data_dir}: stop it or take another"
+            raise ConfigurationError(message) from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: IO[str]) -> None:
+        file.seek(4096)  # beyond the text: a locked range cannot be read by others on Windows
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        file.seek(0)
+else:
+    import fcntl
+
+    def _lock(file: IO[str]) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

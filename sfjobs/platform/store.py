@@ -1,0 +1,291 @@
+"""
+Jobs, accounts and keys, durable in one SQLite file. Every change of a job's status is one ``UPDATE`` that names the statuses
+it may start from, so a lost race changes nothing and returns None. Who decides about changes is ``scheduler``.
+
+Each change of a job takes the next number of one counter, so that "what changed since n, each job at its newest state,
+oldest change first" is one query on an index.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from ..errors import ConfigurationError
+from ..models import JobStatus, JSONValue
+from .database import Database, Parameter
+from .records import JobRecord, KeyRecord, NewJob, ResultFile
+
+SCHEMA_VERSION: Final = 1
+MAX_ATTEMPTS: Final = 3
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS accounts (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS api_keys (
+    hash TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES accounts (id), created INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS jobs (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    account TEXT NOT NULL REFERENCES accounts (id),
+    name TEXT, target TEXT NOT NULL, language TEXT NOT NULL, shots INTEGER NOT NULL, seed INTEGER NOT NULL,
+    status TEXT NOT NULL, created INTEGER NOT NULL, started INTEGER, finished INTEGER,
+    meta TEXT NOT NULL DEFAULT '{}', attempt INTEGER NOT NULL DEFAULT 0, change INTEGER NOT NULL, result TEXT
+);
+CREATE TABLE IF NOT EXISTS circuits (job TEXT PRIMARY KEY REFERENCES jobs (id), circuit TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS jobs_newest ON jobs (account, sequence);
+CREATE INDEX IF NOT EXISTS jobs_of_status ON jobs (account, status, sequence);
+CREATE INDEX IF NOT EXISTS jobs_changed ON jobs (account, change);
+CREATE INDEX IF NOT EXISTS jobs_unfinished ON jobs (sequence) WHERE status IN ('open', 'queued', 'cancel_pending');
+INSERT OR IGNORE INTO meta VALUES ('schema', 1), ('changes', 0);
+"""
+
+_UNFINISHED: Final = "status IN ('open', 'queued', 'cancel_pending')"
+_CANCELLED: Final = "status = 'cancelled', finished = :now"
+_FAILED: Final = "status = 'failed', finished = :now, meta = :meta"
+
+
+def now() -> int:
+    """Microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
+
+
+class Store:
+    """What the platform remembers. Reads are inline and show what is committed; writes return when they are durable."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._database = Database(path, _SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise ConfigurationError(f"{path} cannot be opened as the platform's database: {error}") from error
+        try:
+            self._recover(path)
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _recover(self, path: Path) -> None:
+        version = self._database.read("SELECT value FROM meta WHERE key = 'schema'")[0]["value"]
+        if version != SCHEMA_VERSION:
+            raise ConfigurationError(f"{path} has schema {version}; this sfjobs reads schema {SCHEMA_VERSION}")
+        self._database.write_blocking(_recover_jobs)
+
+    def close(self) -> None:
+        """Finish the pending writes and close the file."""
+        self._database.close()
+
+    # accounts and keys
+
+    def secret(self, name: str) -> str:
+        """A random secret of this store, made at first use; the same after a restart."""
+
+        def operation(db: sqlite3.Connection) -> str:
+            db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (f"secret:{name}", secrets.token_urlsafe(48)))
+            value: str = db.execute("SELECT value FROM meta WHERE key = ?", (f"secret:{name}",)).fetchone()[0]
+            return value
+
+        return self._database.write_blocking(operation)
+
+    def ensure_account(self, name: str) -> str:
+        """The id of the account with this name, which is made if there is none."""
+
+        def operation(db: sqlite3.Connection) -> str:
+            db.execute("INSERT OR IGNORE INTO accounts VALUES (?, ?, ?)", (str(uuid.uuid4()), name, now()))
+            value: str = db.execute("SELECT id FROM accounts WHERE name = ?", (name,)).fetchone()[0]
+            return value
+
+        return self._database.write_blocking(operation)
+
+    def add_key(self, account: str, key_hash: str) -> None:
+        """Let the API key with this hash act for the account."""
+        self._database.write_blocking(
+            lambda db: (
+                db.execute("INSERT OR IGNORE INTO api_keys VALUES (?, ?, ?)", (key_hash, account, now())).rowcount
+            )
+        )
+
+    def key(self, key_hash: str) -> KeyRecord | None:
+        """The API key with this hash."""
+        rows = self._database.read("SELECT hash, account FROM api_keys WHERE hash = ?", (key_hash,))
+        return KeyRecord(hash=rows[0]["hash"], account=rows[0]["account"]) if rows else None
+
+    # jobs: reading
+
+    def job(self, job_id: str, *, account: str | None = None) -> JobRecord | None:
+        """One job; with ``account``, only if it is that account's."""
+        rows = self._database.read(
+            "SELECT * FROM jobs WHERE id = ? AND account = ifnull(?, account)", (job_id, account)
+        )
+        return _record(rows[0]) if rows else None
+
+    def jobs(
+        self,
+        account: str,
+        *,
+        size: int,
+        ids: Sequence[str] = (),
+        statuses: Sequence[str] = (),
+        before: int | None = None,
+    ) -> list[JobRecord]:
+        """Up to ``size`` jobs, newest first, of those with one of ``ids`` and ``statuses`` and a sequence below ``before``."""
+        conditions, parameters = ["account = ?"], list[Parameter]([account])
+        for column, values in (("id", ids), ("status", statuses)):
+            if values:
+                conditions.append(f"{column} IN ({', '.join('?' * len(values))})")
+                parameters.extend(values)
+        if before is not None:
+            conditions.append("sequence < ?")
+            parameters.append(before)
+        query = f"SELECT * FROM jobs WHERE {' AND '.join(conditions)} ORDER BY sequence DESC LIMIT ?"  # noqa: S608 - only literals above
+        return [_record(row) for row in self._database.read(query, [*parameters, size])]
+
+    def circuit(self, job_id: str) -> str:
+        """The program of a job that exists, exactly as it was submitted."""
+        text: str = self._database.read("SELECT circuit FROM circuits WHERE job = ?", (job_id,))[0]["circuit"]
+        return text
+
+    def unfinished(self) -> list[tuple[int, str, str, JobStatus]]:
+        """Sequence, id, target and status of every job that has not ended, oldest first."""
+        query = f"SELECT sequence, id, target, status FROM jobs WHERE {_UNFINISHED} ORDER BY sequence"  # noqa: S608 - a constant
+        rows = self._database.read(query)
+        return [(row["sequence"], row["id"], row["target"], JobStatus(row["status"])) for row in rows]
+
+    # jobs: changing
+
+    async def add_job(self, job: NewJob) -> JobRecord:
+        """Write down a new job as ``open``."""
+
+        def operation(db: sqlite3.Connection) -> JobRecord:
+            row = db.execute(
+                "INSERT INTO jobs (id, account, name, target, language, shots, seed, status, created, change)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, 'open', ?, ?) RETURNING *",
+                (job.id, job.account, job.name, job.target, job.language, job.shots, job.seed, now(), _next_change(db)),
+            ).fetchone()
+            db.execute("INSERT INTO circuits VALUES (?, ?)", (job.id, job.circuit))
+            return _record(row)
+
+        return await self._database.write(operation)
+
+    async def admit(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """``open`` jobs become ``queued``; those that are no longer open are left out of the answer."""
+
+        def operation(db: sqlite3.Connection) -> list[JobRecord]:
+            admitted = (_change(db, job_id, "status = 'queued'", "status = 'open'") for job_id in job_ids)
+            return [record for record in admitted if record is not None]
+
+        return await self._database.write(operation)
+
+    async def start(self, job_id: str) -> JobRecord | None:
+        """A queued job begins to run: one more attempt."""
+        assignments = "started = :now, attempt = attempt + 1"
+        return await self._change(job_id, assignments, "status = 'queued' AND started IS NULL", now=now())
+
+    async def complete(
+        self, job_id: str, attempt: int, result: ResultFile, meta: Mapping[str, JSONValue]
+    ) -> JobRecord | None:
+        """The running attempt ends with a result. It wins over a cancellation that has not been carried out."""
+        return await self._change(
+            job_id,
+            "status = 'complete', finished = :now, result = :result, meta = :meta",
+            "status IN ('queued', 'cancel_pending') AND started IS NOT NULL AND attempt = :attempt",
+            now=now(),
+            result=json.dumps({name: getattr(result, name) for name in ResultFile.__slots__}),
+            meta=json.dumps(dict(meta)),
+            attempt=attempt,
+        )
+
+    async def fail(self, job_id: str, code: str, detail: str) -> JobRecord | None:
+        """An unfinished job ends without a result; the reason goes into its ``meta``."""
+        return await self._change(job_id, _FAILED, _UNFINISHED, now=now(), meta=_reason(code, detail))
+
+    async def requeue(self, job_id: str, *, counted: bool) -> JobRecord | None:
+        """A running job waits again. ``counted`` is whether the attempt counts against it: a clean stop's does not."""
+        return await self._change(
+            job_id,
+            "started = NULL, attempt = attempt - :forgiven",
+            "status = 'queued' AND started IS NOT NULL",
+            forgiven=0 if counted else 1,
+        )
+
+    async def request_cancel(self, account: str, job_id: str) -> JobRecord | None:
+        """
+        A waiting job becomes ``cancelled``, a running one ``cancel_pending``; returns the job as it is then. None if the account
+        has no such job or it has ended.
+        """
+
+        def operation(db: sqlite3.Connection) -> JobRecord | None:
+            waiting = "status IN ('open', 'queued') AND started IS NULL AND account = :account"
+            running = "status IN ('queued', 'cancel_pending') AND account = :account"
+            return _change(db, job_id, _CANCELLED, waiting, now=now(), account=account) or _change(
+                db, job_id, "status = 'cancel_pending'", running, account=account
+            )
+
+        return await self._database.write(operation)
+
+    async def finish_cancel(self, job_id: str) -> JobRecord | None:
+        """The work of a ``cancel_pending`` job has stopped."""
+        return await self._change(job_id, _CANCELLED, "status = 'cancel_pending'", now=now())
+
+    async def _change(self, job_id: str, assignments: str, condition: str, **values: Parameter) -> JobRecord | None:
+        return await self._database.write(lambda db: _change(db, job_id, assignments, condition, **values))
+
+
+def _change(
+    db: sqlite3.Connection, job_id: str, assignments: str, condition: str, **values: Parameter
+) -> JobRecord | None:
+    """Change a job if ``condition`` holds, else nothing: then another change came first, and None says so."""
+    query = f"UPDATE jobs SET {assignments}, change = :change WHERE id = :id AND ({condition}) RETURNING *"  # noqa: S608 - callers pass literals
+    row = db.execute(query, {**values, "id": job_id, "change": _next_change(db)}).fetchone()
+    return None if row is None else _record(row)
+
+
+def _next_change(db: sqlite3.Connection) -> int:
+    value: int = db.execute("UPDATE meta SET value = value + 1 WHERE key = 'changes' RETURNING value").fetchone()[0]
+    return value
+
+
+def _recover_jobs(db: sqlite3.Connection) -> None:
+    """After a crash nobody works on any job any more: what was running waits again, what was being stopped has stopped."""
+    running = db.execute(
+        "SELECT id, attempt, status FROM jobs WHERE status = 'cancel_pending' OR (status = 'queued' AND started IS NOT NULL)"
+    ).fetchall()
+    for job_id, attempt, status in running:
+        if status == JobStatus.CANCEL_PENDING:
+            _change(db, job_id, _CANCELLED, "TRUE", now=now())
+        elif attempt >= MAX_ATTEMPTS:
+            detail = f"the platform stopped {attempt} times while it ran this job; it will not be run again"
+            _change(db, job_id, _FAILED, "TRUE", now=now(), meta=_reason("worker-lost", detail))
+        else:
+            _change(db, job_id, "started = NULL", "TRUE")
+
+
+def _reason(code: str, detail: str) -> str:
+    return json.dumps({"error-code": code, "error-detail": detail})
+
+
+def _record(row: sqlite3.Row) -> JobRecord:
+    return JobRecord(
+        sequence=row["sequence"],
+        id=row["id"],
+        account=row["account"],
+        name=row["name"],
+        target=row["target"],
+        language=row["language"],
+        shots=row["shots"],
+        seed=row["seed"],
+        status=JobStatus(row["status"]),
+        created=row["created"],
+        started=row["started"],
+        finished=row["finished"],
+        meta=json.loads(row["meta"]),
+        attempt=row["attempt"],
+        change=row["change"],
+        result=None if row["result"] is None else ResultFile(**json.loads(row["result"])),
+    )
