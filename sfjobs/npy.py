@@ -1,0 +1,230 @@
+"""
+From the chunks of a ``.npy`` body to one array, without a second copy of it: bytes in, an array out, no I/O.
+
+The header comes from outside, so it is read by a parser of our own instead of numpy's: numpy's accepts headers of 4 GiB, runs a
+Python 2 fallback and warns, and turning its warnings into errors would change the warning filters of every thread.
+Called by ``decoding`` (a whole body) and ``npz`` (each member).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ResultCorruptError, ResultTooLargeError
+
+MAGIC = b"\x93NUMPY"
+MAX_HEADER_BYTES = 10_000
+MAX_OVERHEAD_BYTES = len(MAGIC) + 2 + 4 + MAX_HEADER_BYTES
+"""The most that a ``.npy`` file holds beside its array."""
+
+_PREFIX_BYTES = len(MAGIC) + 2
+_LENGTH_BYTES = {1: 2, 2: 4, 3: 4}
+
+# Only literals: no backslash and no digit before a letter, the two things at which Python's own parser would warn.
+_HEADER = re.compile(r"""(?:\s*(?:'[^'\\]*'|"[^"\\]*"|\d+(?!\w)|True|False|[{}\[\]():,]))*\s*""")
+
+# What `dtype.str` says of plain types. numpy understands many more spellings, some of them deprecated with a warning.
+_PLAIN_TYPE = re.compile(r"[<>|=]?(?:[biufcSUV]\d{1,10}|[mM]8(?:\[\d{0,9}(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?)")
+
+
+@dataclass(frozen=True, slots=True)
+class NpyLayout:
+    """What a header says: the array's type and shape, and how many bytes come before it."""
+
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    fortran_order: bool
+    offset: int
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the array, in Python's integers: numpy's own product wraps."""
+        size = self.dtype.itemsize
+        for dimension in self.shape:
+            size *= dimension
+        return size
+
+
+class NpyHeader:
+    """Collects the bytes before the array from chunks of any size; ``layout`` is None until they are complete."""
+
+    def __init__(self) -> None:
+        self.layout: NpyLayout | None = None
+        self._head = bytearray()
+        self._wanted = _PREFIX_BYTES
+
+    def feed(self, view: memoryview) -> memoryview:
+        """Take what belongs to the header and give back the rest. Raises ``ResultCorruptError``."""
+        while self.layout is None and view:
+            lacking = self._wanted - len(self._head)
+            self._head += view[:lacking]
+            view = view[lacking:]
+            if len(self._head) == self._wanted:
+                self._advance()
+        return view
+
+    def _advance(self) -> None:
+        """What was asked for is there: the magic and version, then the header's length, then the header."""
+        if self._wanted == _PREFIX_BYTES:
+            if not self._head.startswith(MAGIC):
+                _refuse("it is not a .npy array: the first bytes are wrong")
+            if self._version not in _LENGTH_BYTES:
+                _refuse(f"it is a .npy array of the unknown version {self._version}")
+            self._wanted += _LENGTH_BYTES[self._version]
+            return
+        start = _PREFIX_BYTES + _LENGTH_BYTES[self._version]
+        if self._wanted > start:
+            self.layout = _read_header(bytes(self._head[start:]), self._version, offset=self._wanted)
+            return
+        length = int.from_bytes(self._head[_PREFIX_BYTES:], "little")
+        if not 0 < length <= MAX_HEADER_BYTES:
+            _refuse(f"its header would have {length} bytes; at most {MAX_HEADER_BYTES} are read")
+        self._wanted += length
+
+    @property
+    def _version(self) -> int:
+        return self._head[len(MAGIC)]
+
+
+class NpyDecoder:
+    """
+    Collects one ``.npy`` file from chunks of any size into one preallocated array of at most ``max_bytes``.
+
+    ``expected_bytes`` is the length of the whole file where it is known; a header that says otherwise is refused before
+    anything is allocated. Every refusal is a ``ResultCorruptError`` or a ``ResultTooLargeError``, and is final.
+    """
+
+    def __init__(self, max_bytes: int, expected_bytes: int | None = None) -> None:
+        self._max_bytes = max_bytes
+        self._expected_bytes = expected_bytes
+        self._header = NpyHeader()
+        self._array: npt.NDArray[np.generic] | None = None
+        self._body = memoryview(bytearray())
+        self._filled = 0
+        self._refused = False
+
+    @property
+    def missing(self) -> int | None:
+        """How many bytes are still wanted; None while the header has not told."""
+        return None if self._array is None else len(self._body) - self._filled
+
+    @property
+    def array(self) -> npt.NDArray[np.generic] | None:
+        """The array once it is whole, None before: a partly filled one is never shown."""
+        return self._array if self.missing == 0 else None
+
+    def feed(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes, copying them. Raises as soon as they cannot be a file that is wanted."""
+        if self._refused:
+            raise ResultCorruptError("this array was refused before")
+        try:
+            self._take(memoryview(chunk))
+        except (ResultCorruptError, ResultTooLargeError):
+            self._let_go()
+            raise
+
+    def finish(self) -> npt.NDArray[np.generic]:
+        """The array, after the last chunk. Raises ``ResultCorruptError`` if any byte is missing."""
+        array, missing = self.array, self.missing
+        if array is None:
+            self._let_go()
+            lacking = "the header is incomplete" if missing is None else f"{missing} bytes are missing"
+            raise ResultCorruptError(f"the array ends too early: {lacking}")
+        return array
+
+    def _take(self, view: memoryview) -> None:
+        view = self._header.feed(view)
+        if self._array is None and self._header.layout is not None:
+            self._allocate(self._header.layout)
+        end = self._filled + len(view)
+        if end > len(self._body):
+            _refuse(f"bytes follow the end of the array ({end - len(self._body)} or more)")
+        self._body[self._filled : end] = view
+        self._filled = end
+
+    def _allocate(self, layout: NpyLayout) -> None:
+        size = layout.nbytes
+        if self._expected_bytes not in {None, layout.offset + size}:
+            _refuse(f"it has {self._expected_bytes} bytes, but its header speaks of {layout.offset + size}")
+        if size > self._max_bytes:
+            raise ResultTooLargeError(f"the array has {size} bytes, more than the limit of {self._max_bytes}")
+        try:
+            array: npt.NDArray[np.generic] = np.empty(
+                layout.shape, layout.dtype, order="F" if layout.fortran_order else "C"
+            )
+        except ValueError as error:  # more dimensions than numpy has, or a product too big beside a zero
+            raise ResultCorruptError(f"its shape {_shown(layout.shape)} is impossible: {error}") from error
+        except MemoryError as error:
+            raise ResultTooLargeError(f"there is no memory for the {size} bytes of the array") from error
+        # Bytes, not elements: the buffer protocol knows no datetime64, and a chunk may end inside an element.
+        self._body = array.reshape(-1, order="A").view(np.uint8).data if size else memoryview(bytearray())
+        self._array = array
+
+    def _let_go(self) -> None:
+        self._refused = True
+        self._array, self._body = None, memoryview(bytearray())
+
+
+def _read_header(header: bytes, version: int, *, offset: int) -> NpyLayout:
+    try:
+        text = header.decode("utf-8" if version == 3 else "latin-1")
+        fields = ast.literal_eval(text) if _HEADER.fullmatch(text) else None
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ResultCorruptError(f"its header cannot be read: {type(error).__name__}") from error
+    if not isinstance(fields, dict) or fields.keys() != {"descr", "fortran_order", "shape"}:
+        _refuse(f"its header is not that of a .npy array: {_shown(header)}")
+    shape, fortran_order = fields["shape"], fields["fortran_order"]
+    # Not isinstance: True is an int too. The parser knows no minus sign, so none is negative.
+    if not isinstance(shape, tuple) or not all(type(dimension) is int for dimension in shape):
+        _refuse(f"its shape {_shown(shape)} is not a tuple of whole numbers")
+    if not isinstance(fortran_order, bool):
+        _refuse(f"its fortran_order {_shown(fortran_order)} is neither True nor False")
+    return NpyLayout(_read_type(fields["descr"]), shape, fortran_order, offset)
+
+
+def _read_type(description: object) -> np.dtype[np.generic]:
+    _check_type(description)
+    try:
+        # Typed for what numpy writes; `_check_type` has seen to it that this is nothing else.
+        dtype: np.dtype[np.generic] = np.lib.format.descr_to_dtype(description)  # type: ignore[arg-type]
+    except (ValueError, TypeError, OverflowError, MemoryError) as error:
+        raise ResultCorruptError(f"its type {_shown(description)} is unknown: {error}") from error
+    if dtype.hasobject or dtype.subdtype is not None or not dtype.itemsize:
+        _refuse(f"its type {_shown(description)} is not one that a result may have")
+    return dtype
+
+
+def _check_type(description: object) -> None:
+    """Plain types and structures of them; never an object, which would be a pickle."""
+    if isinstance(description, str):
+        if re.fullmatch(r"[<>|=]?O\d*", description):
+            _refuse("it holds pickled Python objects, which are never loaded")
+        if not _PLAIN_TYPE.fullmatch(description):
+            _refuse(f"its type {_shown(description)} is not one that a result may have")
+        return
+    if not isinstance(description, list):
+        _refuse(f"its type {_shown(description)} is not one that a result may have")
+    for field in description:
+        if not isinstance(field, tuple) or len(field) not in {2, 3}:
+            _refuse(f"its type has a malformed field: {_shown(field)}")
+        name = field[0]
+        if not isinstance(name, str) and not (isinstance(name, tuple) and [type(part) for part in name] == [str, str]):
+            _refuse(f"its type has a field without a name: {_shown(field)}")
+        if len(field) == 3 and not (isinstance(field[2], tuple) and all(type(size) is int for size in field[2])):
+            _refuse(f"its type has a field of an odd shape: {_shown(field)}")
+        _check_type(field[1])
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise ResultCorruptError(reason)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
