@@ -88,9 +88,9 @@ class NpzReader:
         record = file.read(_END_RECORD.size)
         if not record.startswith(_END_MAGIC) or len(record) < _END_RECORD.size:
             raise ResultCorruptError("the archive is damaged: it does not end as one")
-        promised = _END_RECORD.unpack(record)[4]
-        if promised not in {len(self._members), _COUNT_IS_ELSEWHERE}:
-            raise ResultCorruptError(f"the archive is damaged: {len(self._members)} of {promised} members are left")
+        for promised in _END_RECORD.unpack(record)[3:5]:
+            if promised not in {len(self._members), _COUNT_IS_ELSEWHERE}:
+                raise ResultCorruptError(f"the archive is damaged: {len(self._members)} of {promised} members are left")
 
     def _check_directory(self, size: int) -> None:
         if len(self._members) > MAX_MEMBERS:

@@ -1,0 +1,123 @@
+"""
+Which patterns were measured, and how often. Rows are packed into integers, since sorting those is many times faster than
+sorting rows as ``numpy.unique(axis=0)`` does. Called by ``results``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+_CODE_BITS = 64
+# Wider values are replaced by their ranks first, which leaves 40 bits for the number of the row.
+_MAX_VALUE_BITS = 24
+
+
+class Counts(Mapping[tuple[int, ...], int]):
+    """
+    How often each pattern was measured, as a read-only mapping from pattern to frequency: the most frequent first, and
+    among equals in lexicographic order.
+
+    ``patterns`` and ``frequencies`` are the same as arrays, of shapes (distinct, modes) and (distinct,). A time-domain
+    pattern has the shape (spatial modes, timebins) in ``patterns`` and is flattened, timebins last, where it is a key.
+    """
+
+    def __init__(self, patterns: npt.NDArray[np.integer], frequencies: npt.NDArray[np.int64]) -> None:
+        self.patterns = patterns
+        self.frequencies = frequencies
+
+    @property
+    def shots(self) -> int:
+        """How many shots were counted."""
+        return int(self.frequencies.sum())
+
+    def most_common(self, n: int | None = None) -> list[tuple[tuple[int, ...], int]]:
+        """The ``n`` most frequent patterns with their frequencies; all without ``n``."""
+        keys = _as_rows(self.patterns[:n]).tolist()
+        return [(tuple(key), frequency) for key, frequency in zip(keys, self.frequencies[:n].tolist(), strict=True)]
+
+    def __getitem__(self, pattern: tuple[int, ...]) -> int:
+        return self._by_pattern[pattern]
+
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        return iter(self._by_pattern)
+
+    def __len__(self) -> int:
+        return len(self.frequencies)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{pattern}: {frequency}" for pattern, frequency in self.most_common(3))
+        return f"Counts({{{shown}{', ...' if len(self) > 3 else ''}}}, {len(self)} patterns in {self.shots} shots)"
+
+    @cached_property
+    def _by_pattern(self) -> dict[tuple[int, ...], int]:
+        # Only for those who look up or iterate: a million tuples take as long to make as the counting.
+        return dict(self.most_common())
+
+
+def count_patterns(samples: npt.NDArray[np.integer]) -> Counts:
+    """Count the equal entries along the first axis of ``samples``, integers of any shape."""
+    rows, frequencies = _distinct_rows(_as_rows(samples))
+    order = np.argsort(-frequencies, kind="stable")
+    return Counts(rows[order].reshape(len(rows), *samples.shape[1:]), frequencies[order])
+
+
+def _as_rows(samples: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+    return samples.reshape(len(samples), math.prod(samples.shape[1:]))
+
+
+def _distinct_rows(
+    rows: npt.NDArray[np.integer],
+) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
+    """The distinct rows in lexicographic order, and how often each occurs."""
+    shots, modes = rows.shape
+    if not shots or not modes:
+        return rows[:1], np.full(min(shots, 1), shots)
+    low = int(rows.min())
+    bits = (int(rows.max()) - low).bit_length()
+    if bits > _MAX_VALUE_BITS:
+        values, ranks = np.unique(rows, return_inverse=True)
+        ranked, frequencies = _distinct_rows(ranks.reshape(rows.shape))
+        return values[ranked], frequencies
+
+    # Columns are shifted into 64-bit codes. Where they do not fit, the codes so far are replaced by their ranks, which keeps
+    # their order; the tables lead back.
+    tables: list[npt.NDArray[np.uint64]] = []
+    ranked_at: list[int] = []
+    codes = np.zeros(shots, np.uint64)
+    used = 0
+    offset = np.uint64(low % 2**64)
+    for column in range(modes):
+        if used + bits > _CODE_BITS:
+            table, ranks = np.unique(codes, return_inverse=True)
+            if len(table) == shots:  # no two are alike already
+                return rows[np.argsort(ranks)], np.ones(shots, np.int64)
+            tables.append(table)
+            ranked_at.append(column)
+            codes, used = ranks.astype(np.uint64), (len(table) - 1).bit_length()
+        codes <<= np.uint64(bits)
+        codes |= rows[:, column].astype(np.uint64) - offset
+        used += bits
+
+    distinct, frequencies = _distinct_codes(codes, used)
+    patterns = np.empty((len(distinct), modes), rows.dtype)
+    mask = np.uint64((1 << bits) - 1)
+    for column in reversed(range(modes)):
+        patterns[:, column] = ((distinct & mask) + offset).astype(rows.dtype)
+        distinct >>= np.uint64(bits)
+        if ranked_at and ranked_at[-1] == column:
+            ranked_at.pop()
+            distinct = tables.pop()[distinct]
+    return patterns, frequencies
+
+
+def _distinct_codes(codes: npt.NDArray[np.uint64], bits: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    if 1 << bits <= 4 * len(codes):  # a table of all codes is small enough to need no sorting
+        table = np.bincount(codes.view(np.int64), minlength=1)
+        found = np.flatnonzero(table)
+        return found.astype(np.uint64), table[found]
+    return np.unique(codes, return_counts=True)

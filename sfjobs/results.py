@@ -1,0 +1,221 @@
+"""
+What a job measured, as numpy arrays, with what one asks of it first: which patterns, how many photons, a picture, a file.
+
+``decode`` makes a ``Result`` from a response body; ``resultfiles`` keeps it on disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Self, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from .decoding import decode_arrays
+from .errors import ResultError
+from .patterns import Counts, count_patterns
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array: TypeAlias = npt.NDArray[np.generic]
+
+# Beyond this many photons in one shot the samples are something else, and a distribution over them would fill the memory.
+_MAX_PHOTONS = 1_000_000
+
+
+class Result:
+    """
+    The outcome of one job. The arrays have the types that the platform sent and belong to the caller, who may write to them.
+
+    Two results are equal only if they are the same object: comparing arrays is for ``numpy.array_equal``.
+    """
+
+    def __init__(
+        self,
+        outputs: Sequence[Array],
+        metadata: Mapping[str, Array | np.generic] | None = None,
+        *,
+        job_id: str = "",
+    ) -> None:
+        self.outputs: tuple[Array, ...] = tuple(outputs)
+        """All positional arrays of the result; mostly there is one, the samples."""
+        self.metadata: Mapping[str, Array | np.generic] = MappingProxyType(dict(metadata or {}))
+        """What came beside them by name: arrays, and scalars for arrays without dimensions."""
+        self.job_id = job_id
+        """The job that this is the result of; empty for a result from a file."""
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array], *, job_id: str = "") -> Self:
+        """From the members of an archive: ``arr_0``, ``arr_1``... up to the first gap are outputs, the others metadata."""
+        outputs: list[Array] = []
+        while (name := f"arr_{len(outputs)}") in arrays:
+            outputs.append(arrays[name])
+        names = arrays.keys() - {f"arr_{index}" for index in range(len(outputs))}
+        metadata = {name: array[()] if array.ndim == 0 else array for name, array in arrays.items() if name in names}
+        return cls(outputs, metadata, job_id=job_id)
+
+    @property
+    def samples(self) -> Array:
+        """
+        The first output: (shots, modes), or (shots, spatial modes, timebins) of a time-domain program. Whole numbers are
+        photon numbers or clicks, floats homodyne and complex numbers heterodyne outcomes.
+
+        Raises ``ResultError`` if the result has no outputs.
+        """
+        if not self.outputs:
+            raise self._error("has no samples: the platform sent metadata only")
+        return self.outputs[0]
+
+    @property
+    def shots(self) -> int:
+        """How many times the program was measured."""
+        return int(self._shaped().shape[0])
+
+    @property
+    def num_modes(self) -> int:
+        """How many modes were measured; the spatial ones of a time-domain program, whatever the number of timebins."""
+        return int(self._shaped().shape[1])
+
+    def counts(self) -> Counts:
+        """
+        How often each pattern was measured, the most frequent first: a mapping from tuples of photon numbers to
+        frequencies, with the same as arrays in ``.patterns`` and ``.frequencies``.
+
+        Raises ``ResultError`` if the samples are not whole numbers.
+        """
+        return count_patterns(self._whole_numbers())
+
+    def mean_photon_number(self) -> npt.NDArray[np.float64]:
+        """
+        The mean photon number of each mode, of shape (modes,) or (spatial modes, timebins); its sum is that of a shot.
+
+        Raises ``ResultError`` if the samples are not photon numbers, or there are none.
+        """
+        means: npt.NDArray[np.float64] = self._photons().mean(axis=0, dtype=np.float64)
+        return means
+
+    def photon_number_distribution(self) -> npt.NDArray[np.float64]:
+        """
+        The observed probability of n photons in all modes of a shot together, at index n: shape (most photons + 1,).
+
+        Raises ``ResultError`` if the samples are not photon numbers, or there are none.
+        """
+        photons = self._photons()
+        totals = photons.reshape(len(photons), -1).sum(axis=1, dtype=np.int64)
+        if int(totals.max()) > _MAX_PHOTONS:
+            raise self._error(f"has a shot of {int(totals.max())} photons, which cannot be photon numbers")
+        return np.bincount(totals) / len(totals)
+
+    def threshold(self) -> npt.NDArray[np.uint8]:
+        """
+        What detectors that only click would have seen: 1 where there were photons, 0 elsewhere, of the samples' shape.
+
+        Raises ``ResultError`` if the samples are not photon numbers.
+        """
+        return (self._whole_numbers() > 0).view(np.uint8)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """
+        Write the result to a ``.npy`` file (one output and no metadata) or a ``.npz`` file (everything), and return its
+        path. The file appears whole or not at all. Blocks; in async code run it in a thread.
+
+        Raises ``ValueError`` for another suffix, and for what ``.npy`` cannot hold.
+        """
+        from .resultfiles import save
+
+        return save(Path(path), self.outputs, self.metadata)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, mmap: bool = False, max_bytes: int = 1 << 62) -> Self:
+        """
+        Read what ``save`` wrote, or any ``.npy`` or ``.npz`` file of plain arrays. Blocks; in async code run it in a thread.
+        With ``mmap`` a ``.npy`` file stays on disk and its array is a read-only view of it.
+
+        Raises ``ResultCorruptError`` or ``ResultTooLargeError``, and ``OSError`` if the file cannot be read.
+        """
+        from .resultfiles import load
+
+        return cls.from_arrays(load(Path(path), mmap=mmap, max_bytes=max_bytes))
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """
+        A figure of the photon-number distribution and the most frequent patterns, or a histogram of homodyne and heterodyne
+        outcomes; saved to ``path`` if one is given. Needs the extra ``plot``. Leaves pyplot and its windows alone.
+
+        Raises ``ConfigurationError`` without matplotlib, ``ResultError`` if there is nothing to draw.
+        """
+        from .figures import draw
+
+        figure = draw(self)
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+    def __repr__(self) -> str:
+        job = f" of job {self.job_id}" if self.job_id else ""
+        outputs = ", ".join(f"{output.dtype} {output.shape}" for output in self.outputs) or "no samples"
+        metadata = f", metadata {', '.join(self.metadata)}" if self.metadata else ""
+        return f"<Result{job}: {outputs}{metadata}>"
+
+    def _repr_html_(self) -> str:
+        from .resultview import result_html
+
+        return result_html(self)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.outputs, dict(self.metadata), self.job_id)
+
+    def _shaped(self) -> Array:
+        """The samples with their shots first and at least one mode."""
+        samples = self.samples
+        if not samples.ndim:
+            raise self._error("has a single number in place of samples")
+        return samples.reshape(-1, 1) if samples.ndim == 1 else samples
+
+    def _whole_numbers(self) -> npt.NDArray[np.integer]:
+        samples = self._shaped()
+        if samples.dtype.kind not in "biu":
+            raise self._error(f"has samples of type {samples.dtype}, where photon numbers would be whole numbers")
+        return cast("npt.NDArray[np.integer]", samples.view(np.uint8) if samples.dtype.kind == "b" else samples)
+
+    def _photons(self) -> npt.NDArray[np.integer]:
+        samples = self._whole_numbers()
+        if not samples.size:
+            raise self._error(f"has no photon numbers: its shape is {samples.shape}")
+        if int(samples.min()) < 0 or int(samples.max()) > _MAX_PHOTONS:
+            extremes = f"{int(samples.min())} to {int(samples.max())}"
+            raise self._error(f"has samples from {extremes}, which cannot be photon numbers")
+        return samples
+
+    def _error(self, problem: str) -> ResultError:
+        return ResultError(f"the result{f' of job {self.job_id}' if self.job_id else ''} {problem}", job_id=self.job_id)
+
+
+async def decode(
+    chunks: AsyncIterator[bytes],
+    *,
+    declared_length: int | None = None,
+    max_bytes: int,
+    job_id: str = "",
+    url: str = "",
+) -> Result:
+    """
+    The result in a response body, ``.npy`` or ``.npz``, whose length is ``declared_length`` where it was declared. The
+    caller closes ``chunks``.
+
+    Raises ``ResultCorruptError`` for anything but a whole and well-formed body of plain arrays, ``ResultTooLargeError`` if
+    they have more than ``max_bytes`` together.
+    """
+    arrays = await decode_arrays(chunks, declared_length=declared_length, max_bytes=max_bytes, job_id=job_id, url=url)
+    return Result.from_arrays(arrays, job_id=job_id)
+
+
+def _rebuild(
+    cls: type[Result], outputs: tuple[Array, ...], metadata: dict[str, Array | np.generic], job_id: str
+) -> Result:
+    return cls(outputs, metadata, job_id=job_id)
