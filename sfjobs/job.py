@@ -68,7 +68,7 @@ class Job:
     def of(cls, snapshot: JobSnapshot, connection: Asker) -> Job:
         """The handle for a job that the platform has just told about."""
         job = cls(snapshot.id, snapshot.status, connection)
-        job.take(snapshot)
+        job.take(snapshot, anyio.current_time())
         return job
 
     @property
@@ -224,9 +224,9 @@ class Job:
         if self.status == JobStatus.CANCELLED:
             raise CancelledJobError(f"job {self.id} was cancelled", job_id=self.id, status=self.status, meta=self.meta)
 
-    def take(self, snapshot: JobSnapshot) -> None:
-        """Takes over what the platform says, unless it is older than the end of the job. For the poller's use."""
-        self.asked_at = anyio.current_time()
+    def take(self, snapshot: JobSnapshot, at: float) -> None:
+        """Takes over what the platform said ``at`` this time, unless it is older than the job's end. For the poller's use."""
+        self.asked_at = at
         if self.first_seen is None:
             self.first_seen = self.asked_at
         if self.status.is_final and not snapshot.status.is_final:
@@ -237,7 +237,7 @@ class Job:
 
     async def _ask(self) -> None:
         snapshot = await self._connection.api.job(self.id)
-        self.take(snapshot)
+        self.take(snapshot, anyio.current_time())
         self._connection.poller.learn(snapshot)
 
     async def _settle(self) -> None:

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import anyio
 import anyio.lowlevel
 
+from .agenda import Agenda
 from .errors import (
     ConnectionClosedError,
     NotFoundError,
@@ -57,8 +58,10 @@ class Poller:
         self._cadence = cadence or Cadence()
         self._draw = draw
         self._watches: dict[str, Watch] = {}
-        self._waiting: dict[Ticket, None] = {}
+        self._agenda = Agenda()
+        self._waiting: dict[Ticket, None] = {}  # the unsettled ones, in the order of their coming
         self._leader: Ticket | None = None
+        self._heir: Ticket | None = None
         self._leading: anyio.CancelScope | None = None
         self._nudge = anyio.Event()
         self._abandoned: deque[Ticket] = deque()
@@ -91,6 +94,7 @@ class Poller:
             if watch is None:
                 watch = self._watches[job_id] = self._first_watch(job_id, same, now)
             watch.tickets.append(ticket)
+            ticket.passed_over.append(watch)
         return ticket
 
     async def settle(self, ticket: Ticket, need: int | None = None) -> Mapping[str, Outcome]:
@@ -100,9 +104,8 @@ class Poller:
         """
         ticket.need = len(ticket.subjects) if need is None else min(need, len(ticket.subjects))
         ticket.deadline = anyio.current_effective_deadline()
-        ticket.is_waiting = True
-        self._waiting[ticket] = None
-        self._nudge.set()
+        if not ticket.is_settled:
+            self._begin_waiting(ticket)
         try:
             await anyio.lowlevel.checkpoint()
             while not ticket.is_settled:
@@ -115,7 +118,7 @@ class Poller:
                     await ticket.wake.wait()
         finally:
             ticket.is_waiting = False
-            del self._waiting[ticket]
+            self._waiting.pop(ticket, None)
             self._hand_over()
         if ticket.error is not None:
             raise _own_copy(ticket.error) from ticket.error
@@ -129,6 +132,7 @@ class Poller:
                 watch.tickets.remove(ticket)
                 if not watch.tickets:
                     del self._watches[job_id]
+                    self._agenda.drop(watch)
         ticket.pending.clear()
 
     def abandon(self, ticket: Ticket) -> None:
@@ -139,14 +143,13 @@ class Poller:
         """Takes in what another request has found out, so that waiters need not ask again."""
         watch = self._watches.get(snapshot.id)
         if watch is not None:
-            self._deliver(watch, snapshot)
+            self._deliver(watch, snapshot, anyio.current_time())
             self._nudge.set()
 
     def close(self) -> None:
         """Fails every waiter with ConnectionClosedError, at once."""
         self._closed = True
-        for ticket in list(self._waiting):
-            ticket.fail(ConnectionClosedError("the connection was closed while waiting; the jobs go on"))
+        self._fail_everyone(ConnectionClosedError("the connection was closed while waiting; the jobs go on"))
         if self._leading is not None:
             self._leading.cancel()
 
@@ -166,15 +169,27 @@ class Poller:
             due = max(due, asked_at + self._cadence.interval(asked_at - since, self._draw))
         return Watch(job_id, since, due)
 
+    def _begin_waiting(self, ticket: Ticket) -> None:
+        ticket.is_waiting = True
+        self._waiting[ticket] = None
+        for watch in ticket.passed_over:
+            if self._watches.get(watch.job_id) is watch:
+                self._agenda.resume(watch)
+        ticket.passed_over.clear()
+        self._nudge.set()
+
     def _hand_over(self) -> None:
-        """Wakes the waiter that is least likely to drop out soon, which spares a chain of short reigns."""
-        if self._leader is None and self._waiting:
-            heir = max(self._waiting, key=lambda ticket: ticket.deadline)
+        """
+        Wakes the waiter that is least likely to drop out soon, which spares a chain of short reigns: the one with the
+        latest deadline, the last to come among equals, since a crowd is mostly cancelled from the front.
+        """
+        if self._leader is None and self._heir not in self._waiting and self._waiting:
+            self._heir = max(reversed(self._waiting), key=lambda ticket: ticket.deadline)
             logger.debug("another waiter asks from now on, about %d jobs", len(self._watches))
-            heir.wake.set()
+            self._heir.wake.set()
 
     async def _lead(self, me: Ticket) -> None:
-        self._leader = me
+        self._leader, self._heir = me, None
         try:
             with anyio.CancelScope() as self._leading:
                 while not me.is_settled:
@@ -190,8 +205,7 @@ class Poller:
     async def _rest(self, me: Ticket) -> None:
         """Sleeps until a job is due and the pause after the last sweep, or the platform's ``Retry-After``, is over."""
         while not me.is_settled:
-            due = min((watch.due for watch in self._watches.values() if watch.is_wanted), default=float("inf"))
-            delay = max(due, self._resting_until) - anyio.current_time()
+            delay = max(self._agenda.next_due(), self._resting_until) - anyio.current_time()
             if delay <= 0:
                 return
             self._nudge = anyio.Event()
@@ -201,30 +215,32 @@ class Poller:
     async def _sweep(self, me: Ticket) -> None:
         """Asks about everything that is due, the last request filled up with what is due next."""
         self._clear_abandoned()
-        now = anyio.current_time()
+        now, batch = anyio.current_time(), self._inquirer.batch
         self._resting_until = max(self._resting_until, now + self._cadence.least)
-        questions = self._questions(now)
-        if len(questions) == 1:
-            await self._ask(questions[0])
-            return
-        left = deque(questions)
+        asked = self._agenda.take(now, batch)
+        left = deque([watch.job_id for watch in asked[start : start + batch]] for start in range(0, len(asked), batch))
 
         async def work() -> None:
             while left and not me.is_settled:
                 await self._ask(left.popleft())
 
-        async with anyio.create_task_group() as group:
-            for _ in range(min(AT_ONCE, len(questions))):
-                group.start_soon(work)
-        if left:
-            self._resting_until = anyio.current_time()  # the next leader goes on where this one stopped
+        try:
+            if len(left) == 1:
+                await work()
+            else:
+                async with anyio.create_task_group() as group:
+                    for _ in range(min(AT_ONCE, len(left))):
+                        group.start_soon(work)
+        finally:
+            self._put_back(asked)
 
-    def _questions(self, now: float) -> list[list[str]]:
-        batch = self._inquirer.batch
-        wanted = sorted((watch for watch in self._watches.values() if watch.is_wanted), key=lambda watch: watch.due)
-        due = sum(watch.due <= now for watch in wanted)
-        asked = wanted[: -(-due // batch) * batch]
-        return [[watch.job_id for watch in asked[start : start + batch]] for start in range(0, len(asked), batch)]
+    def _put_back(self, asked: Sequence[Watch]) -> None:
+        """What a leader that left early has not asked about is due as before, and is not kept waiting for its successor."""
+        unanswered = [watch for watch in asked if watch.entry is None and self._watches.get(watch.job_id) is watch]
+        for watch in unanswered:
+            self._agenda.put(watch, watch.due)
+        if unanswered and self._backoff == 0.0:
+            self._resting_until = min(self._resting_until, anyio.current_time())
 
     async def _ask(self, ids: Sequence[str]) -> None:
         try:
@@ -235,22 +251,23 @@ class Poller:
             self._fail_everyone(error)
         else:
             self._backoff = 0.0
-            missing = [job_id for job_id in ids if not self._take_answer(job_id, snapshots.get(job_id))]
+            now = anyio.current_time()
+            missing = [job_id for job_id in ids if not self._take_answer(job_id, snapshots.get(job_id), now)]
             for job_id in missing:
                 await self._ask_about(job_id)
 
-    def _take_answer(self, job_id: str, snapshot: JobSnapshot | None) -> bool:
+    def _take_answer(self, job_id: str, snapshot: JobSnapshot | None, now: float) -> bool:
         """False when the job has been left out so often that it has to be asked about by itself."""
         watch = self._watches.get(job_id)
         if watch is None:
             return True
         watch.failing_since = None
-        self._postpone(watch)
+        self._postpone(watch, now)
         if snapshot is None:
             watch.misses += 1
             return watch.misses < MISSES
         watch.misses = 0
-        self._deliver(watch, snapshot)
+        self._deliver(watch, snapshot, now)
         return True
 
     async def _ask_about(self, job_id: str) -> None:
@@ -261,23 +278,25 @@ class Poller:
         except Exception as error:  # noqa: BLE001 - as in _ask
             self._fail_everyone(error)
         else:
-            self._take_answer(job_id, snapshot)
+            self._take_answer(job_id, snapshot, anyio.current_time())
 
-    def _deliver(self, watch: Watch, snapshot: JobSnapshot) -> None:
+    def _deliver(self, watch: Watch, snapshot: JobSnapshot, now: float) -> None:
         for ticket in watch.tickets:
             for subject in ticket.subjects[watch.job_id]:
-                subject.take(snapshot)
+                subject.take(snapshot, now)
         if snapshot.status.is_final:
             self._end(watch, snapshot)
 
     def _end(self, watch: Watch, outcome: Outcome) -> None:
         del self._watches[watch.job_id]
+        self._agenda.drop(watch)
         for ticket in watch.tickets:
             ticket.settle(watch.job_id, outcome)
+            if ticket.is_settled:
+                self._waiting.pop(ticket, None)
 
-    def _postpone(self, watch: Watch) -> None:
-        now = anyio.current_time()
-        watch.due = now + self._cadence.interval(now - watch.since, self._draw)
+    def _postpone(self, watch: Watch, now: float) -> None:
+        self._agenda.put(watch, now + self._cadence.interval(now - watch.since, self._draw))
 
     def _take_failure(self, ids: Sequence[str], error: SFJobsError) -> None:
         """Weather is waited out, for ``patience`` seconds a job; a permanent answer ends the waiting for those it is about."""
@@ -296,7 +315,7 @@ class Poller:
             watch = self._watches.get(job_id)
             if watch is None:
                 continue
-            watch.due = now
+            self._agenda.put(watch, now)
             watch.failing_since = now if watch.failing_since is None else watch.failing_since
             if now - watch.failing_since >= self._cadence.patience:
                 impatient.append(job_id)
@@ -311,17 +330,19 @@ class Poller:
         if watch.misses >= MISSES:
             self._end(watch, error)
         else:
-            self._postpone(watch)
+            self._postpone(watch, anyio.current_time())
 
     def _fail(self, ids: Sequence[str], error: SFJobsError) -> None:
         for job_id in ids:
             watch = self._watches.get(job_id)
             for ticket in [] if watch is None else watch.tickets:
                 ticket.fail(error)
+                self._waiting.pop(ticket, None)
 
     def _fail_everyone(self, error: Exception) -> None:
-        for ticket in list(self._waiting):
+        for ticket in self._waiting:
             ticket.fail(error)
+        self._waiting.clear()
 
 
 def _is_weather(error: SFJobsError) -> bool:

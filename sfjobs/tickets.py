@@ -42,7 +42,7 @@ class Subject(Protocol):
     @property
     def snapshot(self) -> JobSnapshot: ...
 
-    def take(self, snapshot: JobSnapshot) -> None: ...
+    def take(self, snapshot: JobSnapshot, at: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +65,12 @@ class Cadence:
 
 @dataclass(slots=True, eq=False)
 class Watch:
-    """One job that somebody waits for."""
+    """One job that somebody waits for. ``entry`` is its place in the agenda, None while it has none."""
 
     job_id: str
     since: float
     due: float
+    entry: int | None = None
     tickets: list[Ticket] = field(default_factory=list)
     misses: int = 0
     failing_since: float | None = None
@@ -82,7 +83,8 @@ class Watch:
 class Ticket:
     """
     What one waiter waits for: some jobs, their outcomes as they come, and where it can be woken. ``news`` are the ids of
-    outcomes in the order of their coming, for whoever takes them one by one.
+    outcomes in the order of their coming, for whoever takes them one by one; ``passed_over`` are watches that came up while
+    nobody waited.
     """
 
     def __init__(self, subjects: Iterable[Subject]) -> None:
@@ -92,6 +94,7 @@ class Ticket:
         self.pending = set(self.subjects)
         self.outcomes: dict[str, Outcome] = {}
         self.news: deque[str] = deque()
+        self.passed_over: list[Watch] = []
         self.need = 0
         self.deadline = float("inf")
         self.is_waiting = False

@@ -199,7 +199,7 @@ async def refresh_takes_over_status_and_result(platform: FakePlatform, connectio
 async def results_out_of_order_never_undo_an_end(platform: FakePlatform, connection: Connection) -> None:
     _, job = await submitted(platform, connection)
     await job.wait()
-    job.take(sfjobs.JobSnapshot(id=job.id, status=JobStatus.QUEUED))
+    job.take(sfjobs.JobSnapshot(id=job.id, status=JobStatus.QUEUED), anyio.current_time())
     assert job.status == JobStatus.COMPLETED
 
 

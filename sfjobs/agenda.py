@@ -1,0 +1,61 @@
+"""
+Which job is to be asked about next: a heap of watches by the time they are due. Pure bookkeeping, no clock and no I/O.
+
+Entries are never searched for: one that is out of date, because its watch was put off or dropped, is passed over when it
+comes up. So a sweep costs by what it asks about, not by what is watched.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+
+from .tickets import Watch
+
+
+class Agenda:
+    """The watches that wait for their question. One that is taken out must be put back with a new time, or dropped."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Watch]] = []
+        self._numbers = itertools.count(1)
+
+    def put(self, watch: Watch, due: float) -> None:
+        """Asks about ``watch`` at ``due``, and not at any time it was put down for before."""
+        watch.due = due
+        watch.entry = next(self._numbers)
+        heapq.heappush(self._heap, (due, watch.entry, watch))
+
+    def drop(self, watch: Watch) -> None:
+        """Never asks about ``watch``."""
+        watch.entry = None
+
+    def resume(self, watch: Watch) -> None:
+        """Takes up again a watch that ``next_due`` or ``take`` passed over because nobody was waiting."""
+        if watch.entry is None:
+            self.put(watch, watch.due)
+
+    def next_due(self) -> float:
+        """When the next question is due; infinity when there is none to ask."""
+        self._pass_over()
+        return self._heap[0][0] if self._heap else float("inf")
+
+    def take(self, now: float, batch: int) -> list[Watch]:
+        """All that is due, and what is due next up to a multiple of ``batch``."""
+        taken: list[Watch] = []
+        while self.next_due() <= now or (self._heap and len(taken) % batch):
+            watch = heapq.heappop(self._heap)[2]
+            watch.entry = None
+            taken.append(watch)
+        return taken
+
+    def _pass_over(self) -> None:
+        while self._heap:
+            _, entry, watch = self._heap[0]
+            if watch.entry == entry and watch.is_wanted:
+                return
+            heapq.heappop(self._heap)
+            if watch.entry == entry:
+                watch.entry = None
+                for ticket in watch.tickets:
+                    ticket.passed_over.append(watch)
