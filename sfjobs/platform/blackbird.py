@@ -42,6 +42,7 @@ _READABLE = {
     "TIMES": "'*' or '/'",
     "POWER": "'**'",
     "IDENTIFIER": "a name",
+    "PLAIN_STATEMENT": "a statement",
     "NUMBER": "a number",
     "TYPE": "a type",
     "ROW": "a row of numbers",

@@ -11,14 +11,17 @@ from sfjobs.platform.program import ProgramError
 MAX_SOURCE_BYTES = 8 * 1024 * 1024
 """Bytes of the text in UTF-8."""
 
-MAX_LINES = 50_000
+MAX_LINES = 100_000
 """Lines of the text, blank ones and comments included."""
 
-MAX_TOKENS = 250_000
-"""Words, numbers and symbols outside array rows of plain numbers (those are read in bulk)."""
+MAX_TOKENS = 240_000
+"""
+Numbers in statements like ``BSgate(0.1, 0.2) | [0, 1]``; every word, number and symbol of other statements counts four. Array
+rows of plain numbers do not count.
+"""
 
-MAX_STATEMENTS = 20_000
-"""Gates and measurements, after the loops are unrolled."""
+MAX_STATEMENTS = 30_000
+"""Gates and measurements, after the loops are unrolled; a full mesh of 216 modes has 23 220 interferometers."""
 
 MAX_STEPS = 500_000
 """Steps of calculation of all expressions and arguments together, after the loops are unrolled."""

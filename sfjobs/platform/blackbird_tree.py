@@ -159,6 +159,9 @@ class TreeBuilder(Transformer[Token, Source]):
         name, *arguments, modes = children
         return Statement(name, arguments[0] if arguments else (), modes)
 
+    def plain_statement(self, children: list[Any]) -> Statement:
+        return Statement(children[0], *children[0].value)
+
     def modes(self, children: list[Any]) -> tuple[Raw, ...]:
         return tuple(children)
 
