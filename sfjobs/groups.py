@@ -66,6 +66,10 @@ class Completions:
     poller's table, which goes with it.
     """
 
+    # Also for a finalizer that runs although the constructor failed.
+    _ticket: Ticket | None = None
+    _poller: Poller | None = None
+
     def __init__(self, jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> None:
         self._jobs = list(jobs)
         self._timeout = timeout
@@ -77,8 +81,6 @@ class Completions:
         self._handles: dict[str, list[Job]] = {}
         for job in self._jobs:
             self._handles.setdefault(job.id, []).append(job)
-        self._ticket: Ticket | None = None
-        self._poller: Poller | None = None
 
     def __aiter__(self) -> Self:
         return self
