@@ -5,9 +5,11 @@ One request and its answer as plain data, and which of our errors a refusal is. 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NoReturn, Self, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 from . import wire
 from .errors import (
@@ -28,6 +30,8 @@ Lane: TypeAlias = Literal["poll", "bulk"]
 """Which pool of connections a request goes through, so that large results and many submissions never hold up the polls."""
 
 T = TypeVar("T")
+
+_MEDIA_TYPE = re.compile(r"(?:application|audio|image|multipart|text)/[\w.+-]{1,40}", re.ASCII)
 
 _REFUSALS: Mapping[int, type[ResponseError]] = {
     400: InvalidRequestError,
@@ -56,6 +60,11 @@ class Request:
     harmless: bool = True
     expect: frozenset[int] | None = None
     attempts: int | None = None
+
+    @property
+    def brings_a_secret(self) -> bool:
+        """Whether the answer holds a token, so that it is never quoted, however malformed it is."""
+        return self.path.endswith("/openid-connect/token")
 
     @classmethod
     def with_json(
@@ -86,18 +95,25 @@ class Answer:
     request: Request
     url: str
     status_code: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     next_page: str | None = None
 
     def parse(self, read: Callable[[object], T]) -> T:
         """The body as JSON through ``read``, a function of ``wire``; ProtocolError when it does not speak the protocol."""
+        # What is raised, is raised outside: the frames of a parser hold the body, and a body may be a token.
+        parsed, reason = self._parsed(read)
+        if parsed is None:
+            self.refuse(reason)
+        return parsed[0]
+
+    def _parsed(self, read: Callable[[object], T]) -> tuple[tuple[T] | None, str]:
         try:
-            return read(json.loads(self.body))
+            return (read(json.loads(self.body)),), ""
         except wire.MalformedAnswer as error:
-            self.refuse(str(error))
+            return None, str(error)
         except (ValueError, RecursionError):
-            self.refuse(self._kind())
+            return None, self._kind()
 
     def refuse(self, reason: str) -> NoReturn:
         """Says that this answer is not what a platform would send."""
@@ -116,24 +132,17 @@ class Answer:
         if 200 <= status < 300:
             return
         if not 400 <= status < 600:
-            self.refuse(
-                f"a redirect to {self.headers.get('location', 'nowhere')[:200]}"
-                if 300 <= status < 400
-                else self._kind()
-            )
+            self.refuse(f"a redirect to {self._destination()}" if 300 <= status < 400 else self._kind())
         raise self._refusal()
 
     def _refusal(self) -> ResponseError:
-        code, detail, meta = "", "", {}  # type: str, str, Mapping[str, JSONValue]
-        try:
-            code, detail, meta = wire.error_words(json.loads(self.body))
-        except (ValueError, RecursionError):
-            detail = self._kind() if self.body else ""
+        words, reason = self._parsed(wire.error_words)
+        code, detail, meta = ("", reason if self.body else "", {}) if words is None else words[0]
         kind = _REFUSALS.get(self.status_code, ServerError if self.status_code >= 500 else ResponseError)
-        words = ": ".join(word for word in (code, detail) if word)
+        said = ": ".join(word for word in (code, detail) if word)
         return kind(
             f"{self.request.method} {self.url} was refused with status {self.status_code}"
-            + (f": {words}" if words else ""),
+            + (f": {said}" if said else ""),
             method=self.request.method,
             url=self.url,
             status_code=self.status_code,
@@ -143,11 +152,23 @@ class Answer:
             retry_after=retry_after(self.headers.get("retry-after")),
         )
 
+    def _destination(self) -> str:
+        """The host of a redirect. Its path and query are not shown: they may repeat what was sent."""
+        location = self.headers.get("location", "")
+        try:
+            parts = urlsplit(location)
+        except ValueError:
+            location = ""
+        if not location:
+            return "nowhere"
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2][:200]}" if parts.netloc else "another path"
+
     def _kind(self) -> str:
         """What the body is instead of JSON, in a few words."""
         if not self.body:
             return "an empty body instead of JSON"
-        start = self.body[:60].decode("utf-8", "replace")
-        return (
-            f"{self.headers.get('content-type', 'a body without type')[:60]} that starts with {start!r} instead of JSON"
-        )
+        media_type = _MEDIA_TYPE.match(self.headers.get("content-type", ""))
+        kind = media_type[0] if media_type else "a body without type"
+        if self.request.brings_a_secret:
+            return f"{kind} instead of JSON"
+        return f"{kind} that starts with {self.body[:60].decode('utf-8', 'replace')!r} instead of JSON"

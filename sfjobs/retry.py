@@ -40,7 +40,8 @@ class Retry:
             return None
         if hint is not None:
             return hint if hint <= LONGEST_HINT else None
-        return draw() * min(self.ceiling, self.base * 2.0 ** (attempt - 1))
+        # A float has no room for more than 1023 doublings.
+        return draw() * min(self.ceiling, self.base * 2.0 ** min(attempt - 1, 1000))
 
 
 def may_repeat(error: RequestFailedError, *, harmless: bool) -> bool:

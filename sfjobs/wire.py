@@ -126,7 +126,10 @@ def certificate(answer: object) -> Mapping[str, JSONValue]:
 
 def access_token(answer: object) -> tuple[str, float | None]:
     """The access token of a token answer and its life in seconds, when it says so."""
-    fields = _mapping(answer, "the token")
+    # Not through _mapping, which would quote a text: a bare token.
+    if not isinstance(answer, Mapping):
+        raise MalformedAnswer("the token is not an object")
+    fields = cast("Mapping[str, JSONValue]", answer)
     token = fields.get("access_token")
     if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
         raise MalformedAnswer("access_token is not a token")
@@ -180,7 +183,7 @@ def _data(answer: object) -> Sequence[JSONValue]:
 
 
 def _status(word: object) -> JobStatus:
-    if not isinstance(word, str) or not word or len(word) > _LONGEST_WORD:
+    if not isinstance(word, str) or not word or len(word) > _LONGEST_WORD or not word.isprintable():
         raise MalformedAnswer(f"the job's status is not a word: {_excerpt(word)}")
     return JobStatus(word)
 
