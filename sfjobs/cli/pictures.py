@@ -1,0 +1,148 @@
+"""
+A summary for people: a table of the most frequent samples and a bar picture of the photon-number distribution, in 80 columns,
+with block characters where the output can hold them and ``#`` where it cannot.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from .failures import printable
+from .scope import can_draw
+from .summary import Other, Photons, Quadratures, Summary
+
+_ROWS = 10
+"""Patterns, or modes, shown in a table."""
+_BARS = 16
+"""Lines of the bar picture; more photon numbers than that share lines."""
+_NEGLECTED = 1e-3
+"""Probability of the highest photon numbers that are put into one last line."""
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_BAR_STYLE = "blue"
+
+
+def headline(summary: Summary, target: str | None) -> str:
+    """What was measured, where."""
+    origin = f" from {printable(target)}" if target else ""
+    if isinstance(summary, Other):
+        return f"A result{origin}"
+    bins = f" and {summary.shape[2]:,} timebins" if len(summary.shape) == 3 else ""
+    return f"{_number(summary.shots, 'shot')} of {_number(summary.shape[1], 'mode')}{bins}{origin}"
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def show(console: Console, summary: Summary) -> None:
+    """Prints ``summary``."""
+    match summary:
+        case Photons():
+            _show_photons(console, summary)
+        case Quadratures():
+            _show_quadratures(console, summary)
+        case Other():
+            console.print(f"No summary: {summary.reason}")
+
+
+def _show_photons(console: Console, photons: Photons) -> None:
+    shots = photons.shots
+    if photons.num_patterns == shots > 1:
+        console.print(f"All {shots:,} samples differ from each other.")
+    else:
+        _print(console, _pattern_table(console, photons))
+    console.print()
+    console.print(f"Photons in a shot: mean {photons.mean:.4g}", style="bold")
+    _print(console, *bars(photons.distribution, width=min(console.width, 80) - 2, blocks=can_draw(console)))
+    if 1 < len(photons.mean_per_mode) <= 2 * _BARS:
+        console.print()
+        console.print("Mean photon number of each mode", style="bold")
+        _print(console, Text("  ".join(f"{mean:.3f}" for mean in photons.mean_per_mode)))
+
+
+def _pattern_table(console: Console, photons: Photons) -> Table:
+    shots = photons.shots
+    shown = photons.patterns[:_ROWS]
+    table = _table("sample", "count", "probability")
+    width = min(console.width, 80) - 28
+    for pattern, count in shown:
+        table.add_row(_ket(pattern, width, can_draw(console)), f"{count:,}", f"{count / shots:.4f}")
+    if photons.num_patterns > len(shown):
+        rest = shots - sum(count for _, count in shown)
+        others = photons.num_patterns - len(shown)
+        table.add_row(f"{others:,} other{'s' if others > 1 else ''}", f"{rest:,}", f"{rest / shots:.4f}", style="dim")
+    return table
+
+
+def _show_quadratures(console: Console, quadratures: Quadratures) -> None:
+    table = _table("mode", "mean", "standard deviation")
+    for mode, (mean, deviation) in enumerate(zip(quadratures.means, quadratures.deviations, strict=True)):
+        if mode == 2 * _ROWS:
+            table.add_row(f"{len(quadratures.means) - mode} more", "", "", style="dim")
+            break
+        written = f"{mean.real:+.4f} {mean.imag:+.4f}i" if quadratures.is_complex else f"{mean.real:+.4f}"
+        table.add_row(str(mode), written, f"{deviation:.4f}")
+    _print(console, table)
+
+
+def bars(distribution: Sequence[float], *, width: int, blocks: bool) -> Iterator[Text]:
+    """One line for each photon number or range of them, ``width`` columns wide at most, the longest bar filling its place."""
+    groups = list(_grouped(distribution))
+    label_width = max(len(label) for label, _ in groups)
+    room = max(width - label_width - 10, 10)
+    top = max(share for _, share in groups) or 1.0
+    for label, share in groups:
+        bar = _bar(share / top * room, blocks=blocks)
+        yield Text.assemble(f"{label:>{label_width}} ", (f"{bar:<{room}}", _BAR_STYLE), f" {share:.4f}")
+
+
+def _grouped(distribution: Sequence[float]) -> Iterator[tuple[str, float]]:
+    """Labels and probabilities. A long thin tail becomes one line, so that it does not squeeze what matters."""
+    end, tail = len(distribution), 0.0
+    while end > _BARS and tail + distribution[end - 1] <= _NEGLECTED:
+        end -= 1
+        tail += distribution[end]
+    step = math.ceil(end / _BARS)
+    for start in range(0, end, step):
+        last = min(start + step, end) - 1
+        yield (str(start) if last == start else f"{start}-{last}"), math.fsum(distribution[start : last + 1])
+    if end < len(distribution):
+        yield f"{end}+", tail
+
+
+def _bar(length: float, *, blocks: bool) -> str:
+    if not blocks:
+        return "#" * max(round(length), length > 0)
+    eighths = max(round(length * 8), length > 0)
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def _ket(pattern: Sequence[int], width: int, blocks: bool) -> str:
+    """``|0102⟩``, with commas once a number has two digits, and its middle left out where it is too wide."""
+    separator = "" if max(pattern, default=0) < 10 else ","
+    digits = separator.join(map(str, pattern))
+    left, right, dots = ("|", "⟩", "…") if blocks else ("|", ">", "..")
+    if len(digits) > width - 2:
+        half = (width - 2 - len(dots)) // 2
+        digits = digits[:half] + dots + digits[-half:]
+    return f"{left}{digits}{right}"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, safe_box=True, show_edge=False, pad_edge=False)
+    table.add_column(columns[0], no_wrap=True)
+    for column in columns[1:]:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _print(console: Console, *renderables: Table | Text) -> None:
+    for renderable in renderables:
+        console.print(Padding(renderable, (0, 0, 0, 2), expand=False))

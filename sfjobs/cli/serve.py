@@ -1,0 +1,99 @@
+"""``sfjobs serve``: a platform on this machine, for yourself or a team."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from .failures import CommandError, ExitCode
+from .scope import answers
+
+if TYPE_CHECKING:
+    from ..platform.serving import ServerInfo
+
+
+def serve(
+    *,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where jobs, results and the key are kept; by default in your user data."),
+    ] = None,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Jobs that run at the same time.")] = 1,
+    test_targets: Annotated[
+        bool, typer.Option("--test-targets", help="Add the targets `never` and `always_fails`, to test with.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the address and the key's file as one JSON object.")
+    ] = False,
+) -> int:
+    """Run a platform until Ctrl-C. Jobs outlive it: they go on when it is started again."""
+    try:
+        from ..platform.serving import run_server
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f"The platform needs {error.name}, which is not installed.", "pip install 'sfjobs[platform]'"
+        ) from error
+    run_server(
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        workers=workers,
+        test_targets=test_targets,
+        on_ready=_announce_json if as_json else _announce,
+    )
+    return ExitCode.OK
+
+
+def _announce_json(platform: ServerInfo) -> None:
+    line = json.dumps({"url": platform.url, "api_key_file": str(_key_file(platform))})
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _announce(platform: ServerInfo) -> None:
+    console = answers()
+    key_file = _key_file(platform)
+    # Not platform.host, which may be a wildcard that nobody can connect to.
+    address = urlsplit(platform.url)
+    use_tls = address.scheme == "https"
+    key = f"$(cat {shlex.quote(str(key_file))})"
+    console.print(f"The platform answers at {platform.url}", style="bold", soft_wrap=True)
+    console.print(f"Its API key is in {key_file}", soft_wrap=True)
+    for title, variables in (
+        ("sfjobs", {"SFJOBS_URL": platform.url, "SFJOBS_API_KEY_FILE": shlex.quote(str(key_file))}),
+        (
+            "xanadu-cloud-client, and Strawberry Fields from 0.20",
+            {
+                "XANADU_CLOUD_HOST": address.hostname,
+                "XANADU_CLOUD_PORT": address.port,
+                "XANADU_CLOUD_TLS": use_tls,
+                "XANADU_CLOUD_REFRESH_TOKEN": key,
+            },
+        ),
+        (
+            "Strawberry Fields up to 0.19",
+            {
+                "SF_API_HOSTNAME": address.hostname,
+                "SF_API_PORT": address.port,
+                "SF_API_USE_SSL": use_tls,
+                "SF_API_AUTHENTICATION_TOKEN": key,
+            },
+        ),
+    ):
+        console.print(f"\n{title}:", soft_wrap=True)
+        for name, value in variables.items():
+            console.print(f"  export {name}={value}", soft_wrap=True)
+    console.print("\nCtrl-C stops it; jobs go on when it is started again.", soft_wrap=True)
+    console.file.flush()
+
+
+def _key_file(platform: ServerInfo) -> Path:
+    return platform.data_dir / "api_key"
