@@ -25,7 +25,8 @@ class JSONAnswer(Response):
     media_type = "application/json"
 
     def render(self, content: object) -> bytes:
-        return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+        # ASCII: what a client sent may hold half of a surrogate pair, which has no UTF-8, and may be quoted in an error.
+        return json.dumps(content, separators=(",", ":")).encode()
 
 
 class ApiError(Exception):

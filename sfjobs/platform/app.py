@@ -72,11 +72,12 @@ def _route(path: str, **methods: Endpoint) -> Route:
     return Route(path, endpoint, methods=list(methods))
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     """What Starlette itself refuses: an unknown path, an unknown method."""
     assert isinstance(error, HTTPException)
     code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "invalid-request")
-    return ApiError(error.status_code, code, error.detail, headers=error.headers).answer()
+    detail = f"{request.method} {request.url.path}: {error.detail}."
+    return ApiError(error.status_code, code, detail, headers=error.headers).answer()
 
 
 class Gate:

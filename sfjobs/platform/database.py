@@ -43,7 +43,7 @@ class Database:
         self._path = path
         writer = self._connect()
         try:
-            writer.executescript(schema)
+            writer.executescript(f"BEGIN IMMEDIATE; {schema}; COMMIT;")  # in one: a commit each costs a sync each
             self._reader = self._connect()
         except BaseException:
             writer.close()

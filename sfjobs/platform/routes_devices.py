@@ -55,6 +55,6 @@ def _overview(device: ShownDevice) -> dict[str, object]:
     return {
         "target": device.target,
         "status": device.status,
-        "expected_uptime": device.expected_uptime,
+        "expected_uptime": dict(device.expected_uptime),
         "created_at": device.created_at,
     }

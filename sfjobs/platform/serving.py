@@ -124,7 +124,8 @@ class Serving:
     async def __aenter__(self) -> Platform:
         # Shielded: a platform that started although nobody waits for it any more would never be stopped.
         with anyio.CancelScope(shield=True):
-            return await anyio.to_thread.run_sync(self.__enter__)
+            platform = await anyio.to_thread.run_sync(self.__enter__)
+        return platform  # noqa: RET504 - inside the scope, mypy sees a way around it
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

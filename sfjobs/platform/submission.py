@@ -5,6 +5,7 @@ those that send only a circuit, whose header then says target, shots and name, a
 
 from __future__ import annotations
 
+import re
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ LONGEST_CIRCUIT: Final = 1 << 20
 _LONGEST_NAME: Final = 255
 _MOST_SHOTS: Final = 10_000_000
 _FIELDS: Final = frozenset({"name", "target", "circuit", "language"})
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _STATUS_OF_CODE: Final = {"unsupported-circuit": 409}
 
 Parse: TypeAlias = Callable[[str], Program]
@@ -105,16 +107,20 @@ def _read(body: Mapping[str, Any]) -> _Submission:
         errors["language"] = [f"Must be one of: {LANGUAGE}."]
     if "name" not in errors and len(body.get("name") or "") > _LONGEST_NAME:
         errors["name"] = [f"Longer than maximum length {_LONGEST_NAME}."]
+    for name in ("circuit", "name"):
+        if name not in errors and not _is_unicode(body.get(name) or ""):
+            errors[name] = ["Not valid Unicode text."]
     if errors:
         raise invalid(errors)
     circuit = body["circuit"]
-    try:
-        length = len(circuit.encode())
-    except UnicodeEncodeError as error:  # JSON can spell half of a surrogate pair
-        raise invalid({"circuit": ["Not valid Unicode text."]}) from error
-    if length > LONGEST_CIRCUIT:
+    if len(circuit.encode()) > LONGEST_CIRCUIT:
         raise too_large("The circuit", LONGEST_CIRCUIT)
     return _Submission(circuit, body.get("target"), body.get("name"), language)
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON can spell half of a surrogate pair, which no database or file can hold."""
+    return not _SURROGATE.search(text)
 
 
 def _name(program: Program) -> str | None:

@@ -146,10 +146,8 @@ class _Slot:
                 await self.discard(worker)
                 worker = None
             if worker is None:
-                # Shielded: a cancellation between the start of the process and the assignment would lose track of it.
-                with anyio.CancelScope(shield=True):
-                    worker = await _Worker.start(self._command)
-                    self.worker = worker
+                worker = await _shielded_start(self._command)
+                self.worker = worker
                 tasks.start_soon(worker.keep_errors)
             try:
                 await worker.wait_ready()
@@ -163,6 +161,13 @@ class _Slot:
         if self.worker is worker:
             self.worker = None
         await worker.kill()
+
+
+async def _shielded_start(command: Sequence[str]) -> _Worker:
+    """Not to be interrupted: a process that has started and that nobody knows of would stay for ever."""
+    with anyio.CancelScope(shield=True):
+        worker = await _Worker.start(command)
+    return worker  # noqa: RET504 - inside the scope, mypy sees a way around it
 
 
 class _Worker:

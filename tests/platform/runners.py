@@ -1,0 +1,94 @@
+"""
+What worker processes run in tests instead of a simulation, and how a test meets them: over two named pipes, so that nobody
+sleeps or polls. ``SFJOBS_TEST_MEETING`` in the environment is the folder of the pipes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from sfjobs.platform.execution.base import Work
+from sfjobs.platform.execution.worker import Samples
+
+VARIABLE = "SFJOBS_TEST_MEETING"
+
+
+def zeros(work: Work) -> Samples:
+    """A result at once; prints where a careless library would."""
+    print("a library says hello")
+    return Samples(np.zeros((work.shots, 4), dtype=np.uint8), {"seed": work.seed})
+
+
+def meet(work: Work) -> Samples:
+    """Tells the test that it runs, and goes on when the test says so."""
+    folder = Path(os.environ[VARIABLE])
+    with (folder / "arrivals").open("w") as arrivals:
+        arrivals.write(f"{work.job_id} {os.getpid()} {work.attempt}\n")
+    with (folder / "releases").open("rb", buffering=0) as releases:
+        releases.read(1)
+    return zeros(work)
+
+
+def die(work: Work) -> Samples:
+    """A simulator that crashes in native code."""
+    print("about to crash", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return zeros(work)
+
+
+def stumble(work: Work) -> Samples:
+    raise ZeroDivisionError(f"a secret of job {work.job_id}")
+
+
+def hoard(work: Work) -> Samples:
+    return Samples(np.ones((1 << 34,), dtype=np.uint8), {})
+
+
+class Meeting:
+    """The test's end of the two pipes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._pipes = []
+        for name in ("arrivals", "releases"):
+            os.mkfifo(folder / name)
+            self._pipes.append(os.open(folder / name, os.O_RDWR))
+        self._text = b""
+
+    def arrival(self, patience: float = 60.0) -> tuple[str, int, int]:
+        """Job id, pid and attempt of the next job that has begun to run."""
+        while b"\n" not in self._text:
+            if not select.select([self._pipes[0]], [], [], patience)[0]:
+                raise TimeoutError("no job has begun to run")
+            self._text += os.read(self._pipes[0], 4096)
+        line, _, self._text = self._text.partition(b"\n")
+        job_id, pid, attempt = line.decode().split()
+        return job_id, int(pid), int(attempt)
+
+    def let_go(self, count: int = 1) -> None:
+        """Let this many jobs finish."""
+        os.write(self._pipes[1], b"!" * count)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for pipe in self._pipes:
+            os.close(pipe)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

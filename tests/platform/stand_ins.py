@@ -1,0 +1,177 @@
+"""A platform without sockets and processes: an executor that does what the test says, a store that tells when a job has ended."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+import httpx
+import numpy as np
+from starlette.types import ASGIApp
+
+from sfjobs.models import JSONValue
+from sfjobs.platform.app import create_app
+from sfjobs.platform.blackbird import parse
+from sfjobs.platform.devices import build_devices
+from sfjobs.platform.execution.base import ExecutionError, Outcome, Work
+from sfjobs.platform.execution.result_file import write_result
+from sfjobs.platform.records import JobRecord, NewJob, ResultFile
+from sfjobs.platform.scheduler import Scheduler
+from sfjobs.platform.store import Store
+from sfjobs.platform.tokens import Tokens, hash_api_key
+
+PROGRAM = """name demo
+version 1.0
+target simulon_gaussian (shots=4)
+
+Sgate(0.5) | 0
+MeasureFock() | [0, 1]
+"""
+ARRAY = np.arange(8, dtype=np.uint8).reshape(4, 2)
+
+
+def new_job(account: str, number: int = 0, *, target: str = "simulon_gaussian") -> NewJob:
+    return NewJob(
+        id=f"00000000-0000-4000-8000-{number:012d}",
+        account=account,
+        name=f"job {number}",
+        target=target,
+        circuit=PROGRAM,
+        shots=4,
+        seed=7,
+    )
+
+
+class WatchedStore(Store):
+    """``ended(id)`` returns when the store has written the job's last status."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._ends: dict[str, anyio.Event] = {}
+        self._requeued = anyio.Event()
+
+    async def ended(self, job_id: str) -> JobRecord:
+        with anyio.fail_after(30):
+            await self._end_of(job_id).wait()
+        record = self.job(job_id)
+        assert record is not None
+        return record
+
+    def _end_of(self, job_id: str) -> anyio.Event:
+        return self._ends.setdefault(job_id, anyio.Event())
+
+    def _note(self, record: JobRecord | None) -> JobRecord | None:
+        if record is not None and record.status.is_final:
+            self._end_of(record.id).set()
+        return record
+
+    async def complete(
+        self, job_id: str, attempt: int, result: ResultFile, meta: Mapping[str, JSONValue]
+    ) -> JobRecord | None:
+        return self._note(await super().complete(job_id, attempt, result, meta))
+
+    async def fail(self, job_id: str, code: str, detail: str) -> JobRecord | None:
+        return self._note(await super().fail(job_id, code, detail))
+
+    async def finish_cancel(self, job_id: str) -> JobRecord | None:
+        return self._note(await super().finish_cancel(job_id))
+
+
+class ScriptedExecutor:
+    """
+    Every job waits in ``run`` until the test gives it an outcome by ``finish`` or ``fail``; ``started()`` returns the next one
+    that has begun. With ``automatic`` every job completes at once.
+    """
+
+    def __init__(self, results: Path, *, slots: int = 1, automatic: bool = False) -> None:
+        self._results = results
+        self._slots = slots
+        self._automatic = automatic
+        self._began: deque[Work] = deque()
+        self._beginning = anyio.Event()
+        self._ends: dict[str, tuple[anyio.Event, list[ExecutionError]]] = {}
+        self.stopped: list[str] = []
+
+    @property
+    def slots(self) -> int:
+        return self._slots
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+    async def started(self) -> Work:
+        with anyio.fail_after(30):
+            while not self._began:
+                await self._beginning.wait()
+        return self._began.popleft()
+
+    def finish(self, job_id: str) -> None:
+        self._ends[job_id][0].set()
+
+    def fail(self, job_id: str, error: ExecutionError) -> None:
+        self._ends[job_id][1].append(error)
+        self._ends[job_id][0].set()
+
+    async def run(self, work: Work) -> Outcome:
+        end, errors = self._ends[work.job_id] = (anyio.Event(), [])
+        self._began.append(work)
+        self._beginning.set()
+        self._beginning = anyio.Event()
+        try:
+            if not self._automatic:
+                await end.wait()
+        except anyio.get_cancelled_exc_class():
+            self.stopped.append(work.job_id)
+            raise
+        if errors:
+            raise errors[0]
+        result = write_result(self._results, f"{work.job_id}-{work.attempt}.npz", ARRAY)
+        return Outcome(result=result, meta={"sampler": "scripted"})
+
+
+@dataclass
+class Bench:
+    """A running platform without sockets; ``account`` is whose key is ``"key"``."""
+
+    store: WatchedStore
+    executor: ScriptedExecutor
+    scheduler: Scheduler
+    app: ASGIApp
+    account: str
+    tokens: Tokens
+
+    def client(self, account: str | None = None) -> httpx.AsyncClient:
+        token = self.tokens.issue(account or self.account)
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app, raise_app_exceptions=False),
+            base_url="http://platform",
+            headers={"authorization": f"Bearer {token}", "accept-version": "0.4.0"},
+        )
+
+
+@asynccontextmanager
+async def open_bench(
+    folder: Path, *, slots: int = 1, automatic: bool = False, lifetime: float = 300.0
+) -> AsyncIterator[Bench]:
+    with closing(WatchedStore(folder / "platform.sqlite3")) as store:
+        executor = ScriptedExecutor(folder, slots=slots, automatic=automatic)
+        devices = build_devices(test_targets=True)
+        account = store.ensure_account("someone")
+        store.add_key(account, hash_api_key("key"))
+        tokens = Tokens(store, lifetime=lifetime)
+        async with Scheduler(store, executor, devices) as scheduler:
+            app = create_app(
+                store=store, scheduler=scheduler, tokens=tokens, devices=devices, results=folder, parse=parse
+            )
+            yield Bench(store, executor, scheduler, app, account, tokens)

@@ -1,0 +1,99 @@
+"""Errors have one shape, whatever went wrong; devices show themselves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from .stand_ins import ARRAY, PROGRAM, Bench, open_bench
+
+pytestmark = pytest.mark.real_time
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with open_bench(tmp_path, automatic=True) as bench:
+        yield bench
+
+
+@pytest.fixture
+async def client(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
+    async with bench.client() as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing", 404, "not-found"),
+        ("GET", "/jobs/", 404, "not-found"),
+        ("GET", "/jobs/7", 404, "not-found"),
+        ("GET", "/devices/X99", 404, "not-found"),
+        ("GET", "/devices/X99/certificate", 404, "not-found"),
+        ("PUT", "/jobs", 405, "method-not-allowed"),
+        ("POST", "/healthz", 405, "method-not-allowed"),
+        ("DELETE", "/jobs/7", 405, "method-not-allowed"),
+        ("GET", "/auth/realms/platform/protocol/openid-connect/token", 405, "method-not-allowed"),
+        ("GET", "/jobs?id=" + "x" * 20_000, 414, "uri-too-long"),
+    ],
+)
+async def test_every_error_has_the_four_parts(
+    client: httpx.AsyncClient, method: str, path: str, status: int, code: str
+) -> None:
+    answer = await client.request(method, path)
+    body = answer.json()
+    assert (answer.status_code, set(body), body["status_code"], body["code"]) == (
+        status,
+        {"status_code", "code", "detail", "meta"},
+        status,
+        code,
+    )
+
+
+async def test_a_405_names_all_methods_of_the_path(client: httpx.AsyncClient) -> None:
+    assert set((await client.put("/jobs")).headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
+
+
+async def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(
+    bench: Bench, client: httpx.AsyncClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = (await client.post("/jobs", json={"circuit": PROGRAM})).json()["id"]
+    record = await bench.store.ended(job_id)
+    assert record.result is not None
+    (tmp_path / record.result.name).unlink()
+    answer = await client.get(f"/jobs/{job_id}/result")
+    assert (answer.status_code, answer.json()["code"]) == (500, "server-error")
+    assert str(tmp_path) not in answer.text
+    assert "FileNotFoundError" in caplog.text
+
+
+async def test_head_shows_the_headers_of_a_result(bench: Bench, client: httpx.AsyncClient) -> None:
+    job_id = (await client.post("/jobs", json={"circuit": PROGRAM})).json()["id"]
+    await bench.store.ended(job_id)
+    answer = await client.head(f"/jobs/{job_id}/result", headers={"accept": "application/x-numpy"})
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert int(answer.headers["content-length"]) > ARRAY.nbytes
+
+
+async def test_devices_are_listed_as_they_are_shown_one_by_one(client: httpx.AsyncClient) -> None:
+    devices = (await client.get("/devices")).json()["data"]
+    one = (await client.get(f"/devices/{devices[0]['target']}")).json()
+    assert one == devices[0]
+    assert set(one) == {"target", "status", "expected_uptime", "created_at"}
+
+
+async def test_every_device_has_a_specification_and_a_certificate(client: httpx.AsyncClient) -> None:
+    for device in (await client.get("/devices")).json()["data"]:
+        specification = (await client.get(f"/devices/{device['target']}/specifications")).json()
+        certificate = await client.get(f"/devices/{device['target']}/certificate")
+        assert specification["target"] == device["target"]
+        assert {"layout", "modes", "compiler", "gate_parameters"} <= set(specification)
+        assert isinstance(certificate.json(), dict)
