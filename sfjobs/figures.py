@@ -63,6 +63,7 @@ def _draw_distribution(axes: Axes, result: Result) -> None:
         axes.bar(
             numbers, probabilities, width=0.8, color=_BLUE, yerr=errors, error_kw={"ecolor": _GREY, "elinewidth": 1}
         )
+        axes.set_xlim(-0.7, max(len(numbers) - 0.3, 5.7))
     else:
         first = int(np.flatnonzero(probabilities)[0])
         axes.stairs(probabilities[first:], np.arange(first, len(numbers) + 1) - 0.5, fill=True, color=_BLUE)
