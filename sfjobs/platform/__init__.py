@@ -10,7 +10,9 @@ do not.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +24,18 @@ if TYPE_CHECKING:
 _HOME_OF = {"Platform": "serving", "run_server": "serving", "serving": "serving", "PlatformSettings": "settings"}
 
 __all__ = ["Platform", "PlatformSettings", "run_server", "serving"]
+
+
+class _Package(ModuleType):
+    """``serving`` is a function here, and importing the submodule of that name must not put the module in its place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "serving" and isinstance(value, ModuleType):
+            value = value.serving
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> object:
