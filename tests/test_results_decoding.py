@@ -202,7 +202,7 @@ async def test_cancelling_stops_the_unpacking_of_a_large_archive(monkeypatch: py
 
 
 PEAK = """
-import asyncio, resource, sys
+import asyncio, sys
 import numpy as np
 from sfjobs.results import decode
 
@@ -221,32 +221,39 @@ async def body():
             while piece := file.read(1 << 16):
                 yield piece
 
+def kib(field):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(field))
+
 async def main():
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    base = kib("VmRSS")
     result = await decode(body(), max_bytes=1 << 30)
     assert result.samples.nbytes == 64 << 20
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) * 1024 / (64 << 20))
+    print((kib("VmHWM") - base) * 1024 / (64 << 20))
 
 asyncio.run(main())
 """
 
 
 def peak(*arguments: str) -> float:
-    """How many times the array's size the peak of a fresh process rises while it decodes."""
+    """
+    How many times the array's size the peak of a fresh process rises while it decodes. Not by ru_maxrss, which a child
+    inherits from its parent and which therefore hides any peak below the test run's own.
+    """
     command = [sys.executable, "-c", PEAK, *arguments]
     return float(subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts bytes elsewhere, or is missing")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_peak_of_a_large_npy_body_is_the_array_itself() -> None:
-    assert peak("npy") < 1.05
+    assert 0.9 < peak("npy") < 1.05
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts bytes elsewhere, or is missing")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("saver", SAVERS)
 def test_the_peak_of_a_large_npz_body_is_the_array_and_the_spool(
     saver: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("peak") / "body.npz"
     path.write_bytes(npz(saver, np.zeros(64 << 20, np.uint8)))
-    assert peak("npz", str(path)) < 1.25
+    assert 0.9 < peak("npz", str(path)) < 1.25
