@@ -17,7 +17,10 @@ Array: TypeAlias = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class MeasuredParameter:
-    """A parameter that is only known once ``modes`` have been measured, as in ``Xgate(0.5 * q0)``; ``text`` is its source."""
+    """
+    A parameter that is only known once ``modes`` have been measured, as in ``Xgate(0.5 * q0)``. ``text`` is the expression with
+    its variables filled in; it means the same in Blackbird and in Python.
+    """
 
     text: str
     modes: tuple[int, ...]
@@ -25,7 +28,7 @@ class MeasuredParameter:
 
 @dataclass(frozen=True, slots=True)
 class FreeParameter:
-    """A parameter without a value yet, as ``{phase_0}`` in the layout of a device; ``text`` is the whole expression."""
+    """A parameter without a value yet, as in the layout of a device; ``text`` is the whole expression, ``{phase_0}`` say."""
 
     text: str
     names: tuple[str, ...]
@@ -85,7 +88,7 @@ class Program:
 class ProgramError(Exception):
     """
     A program that cannot be run as it is. ``code`` is the protocol's word for it (``parse-error``, ``unsupported-circuit``,
-    ``validation-error``); ``line`` and ``column`` are 1-based, 0 when unknown; ``operation`` is the gate's name if one is to blame.
+    ``validation-error``); ``line`` and ``column`` are 1-based, 0 when unknown; ``operation`` is the gate to blame, if any.
     """
 
     def __init__(self, code: str, detail: str, *, line: int = 0, column: int = 0, operation: str | None = None) -> None:
