@@ -63,7 +63,7 @@ _WORDS = {
     "pi": "NUMBER",
 }
 _WORD_VALUES = {"True": True, "False": False, "pi": math.pi}
-_GRAMMAR_COST = 4  # what the grammar takes for one word, in units of a number in a plain statement
+_GRAMMAR_COST = 5  # what the grammar takes for one word, in units of a number in a plain statement
 _ENDS_A_VALUE = {"NUMBER", "IDENTIFIER", "STRING", "BOOLEAN", "MEASURED", "_RPAR", "_RSQB", "_RBRACE"}
 
 
@@ -179,6 +179,7 @@ class _Scan:
         name, arguments, several, single = match.groups()
         if name in _WORDS or len(name) > limits.MAX_NAME_CHARACTERS:
             return None
+        self._count(_numbers_in(arguments) + _numbers_in(several), column)
         parts = arguments.split(",") if arguments and not arguments.isspace() else []
         modes = several.split(",") if several else [single]
         if max(map(len, (*parts, *modes))) > limits.MAX_NUMBER_CHARACTERS:
@@ -193,7 +194,6 @@ class _Scan:
         self.statements += 1
         if self.statements > limits.MAX_STATEMENTS:
             raise parse_error(f"a program may have {limits.MAX_STATEMENTS} statements at most", self.line, column)
-        self._count(len(values) + len(numbers), column)
         self.rows_expected = False
         token = Token("PLAIN_STATEMENT", name, 0, self.line, column)
         token.value = values, numbers
@@ -299,6 +299,10 @@ def _word(text: str, line: int, column: int) -> Token:
     if text in _WORD_VALUES:
         token.value = _WORD_VALUES[text]
     return token
+
+
+def _numbers_in(listed: str | None) -> int:
+    return 1 + listed.count(",") if listed else 1
 
 
 def _is_plain(value: int | float) -> bool:

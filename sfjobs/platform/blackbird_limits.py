@@ -16,7 +16,7 @@ MAX_LINES = 100_000
 
 MAX_TOKENS = 240_000
 """
-Numbers in statements like ``BSgate(0.1, 0.2) | [0, 1]``; every word, number and symbol of other statements counts four. Array
+Numbers in statements like ``BSgate(0.1, 0.2) | [0, 1]``; every word, number and symbol of other statements counts five. Array
 rows of plain numbers do not count.
 """
 

@@ -98,10 +98,9 @@ def _take(template: Template, waiting: dict[int, list[int]], operation: Operatio
             raise _refusal(operation, f"{target} has modes 0 to {template.num_modes - 1} only, not mode {mode}")
         if not waiting[mode]:
             raise _refusal(operation, f"{target} has no further gate on mode {mode}")
-    due = [waiting[mode][-1] for mode in operation.modes]
-    index = min(due)
+    index = min(waiting[mode][-1] for mode in operation.modes)
     expected = template.operations[index]
-    if set(due) != {index} or expected.modes != operation.modes or expected.name != operation.name:
+    if expected.modes != operation.modes or expected.name != operation.name:
         raise _refusal(operation, f"{target} expects {expected.name} on modes {list(expected.modes)} here")
     for mode in operation.modes:
         waiting[mode].pop()

@@ -206,6 +206,26 @@ def test_a_text_at_a_limit_is_parsed(body: str) -> None:
     assert parse(HEADER + body).operations
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("Foo(" + "(" * limits.MAX_NESTING + "1" + ")" * limits.MAX_NESTING + ") | 0", "nested"),
+        ("Foo(" + "-" * (limits.MAX_OPERATORS + 1) + "1) | 0", "operators"),
+        ("Foo(0." + "1" * (limits.MAX_NUMBER_CHARACTERS - 1) + ") | 0", "characters"),
+        ("a" * (limits.MAX_NAME_CHARACTERS + 1) + " | 0", "characters"),
+        (f"for int m in 0:{limits.MAX_STATEMENTS // 2}\n    Vac | 0\n    Vac | 1\nVac | 0", "statements"),
+        (f"Vac | 0\nfor int m in 0:{limits.MAX_STATEMENTS}\n    Vac | 0", "statements"),
+        ("Foo(" + "q0+" * 200 + "q0) | 1", "512 characters"),
+        ("Foo(" + "+".join(["{" + "p" * 90 + "}"] * 6) + ") | 1", "512 characters"),
+        ("float array A[1000, 1001] =\n    {p}", "elements"),
+    ],
+    ids=["nesting", "operators", "digits", "name", "statements", "loop", "measured", "free", "elements"],
+)
+def test_a_text_beyond_a_limit_is_told_which(body: str, words: str) -> None:
+    with pytest.raises(ProgramError, match=words):
+        parse(HEADER + body)
+
+
 SEEDS = [
     "target X8_01 (shots=100, a=False)\n\nS2gate(1.0, 0.0) | [0, 4]\nMZgate(1.26, 0.40) | (0, 1)\nMeasureFock() | 0, 1\n",
     "type tdm (temporal_modes=2)\n\nfloat array p0 =\n    0.1, 0.2\nint array p1[1, 2] =\n    1, 2\nBSgate(p0, p1[0]) | [1, 0]\n",
