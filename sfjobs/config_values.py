@@ -124,12 +124,17 @@ def _credential(name: str, given: Given) -> Secret:
     return text
 
 
-def _path(name: str, given: Given) -> str:
+def _authorities(name: str, given: Given) -> str:
+    import ssl  # by far the slowest import here, and few settings need it
+
     path = Path(_text(name, given).reveal()).expanduser()
-    if not path.is_file():
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except OSError as error:  # ssl.SSLError is one
+        reason = "holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
         raise _refused(
-            name, given, f"names a file that is not there: {_shown(str(path))}", "Give the path of a PEM file"
-        )
+            name, given, f"cannot be used: {_shown(str(path))}: {reason}", "Give the path of a PEM file of certificates"
+        ) from None
     return str(path)
 
 
@@ -173,7 +178,7 @@ _CHECKS: Mapping[str, Callable[[str, Given], object]] = {
     "api_key": _credential,
     "access_token": _credential,
     "api_version": _version,
-    "ca_file": _path,
+    "ca_file": _authorities,
     "max_result_bytes": _whole_number,
     "connect_timeout": _seconds,
     "read_timeout": _seconds,

@@ -49,11 +49,20 @@ def test_an_ascii_output_gets_ascii():
     assert "#" in text
 
 
-@pytest.mark.parametrize("width", [80, 40])
+@pytest.mark.parametrize("width", [80, 40, 20])
 @pytest.mark.parametrize("modes", [2, 8, 200])
 def test_nothing_is_wider_than_the_terminal(width, modes):
     samples = np.random.default_rng(1).integers(0, 12, (50, modes)).repeat(2, axis=0)
     assert max(len(line) for line in shown(samples, width=width).splitlines()) <= width
+
+
+def test_a_sample_too_wide_for_its_column_shows_its_beginning_and_its_end():
+    samples = np.zeros((2, 100), np.uint8)
+    samples[:, [0, -1]] = 1, 2
+    (ket,) = [line.split()[0] for line in shown(samples).splitlines() if "⟩" in line]
+    assert ket.startswith("|10")
+    assert ket.endswith("02⟩")
+    assert len(ket) <= 52
 
 
 def drawn(distribution, *, width=40, blocks=True) -> list[str]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import certifi
 import pytest
 
 from sfjobs.config import Secret, Settings, config_path
@@ -240,11 +241,15 @@ def test_numbers_are_read_from_the_environment():
     assert (settings.retries, settings.patience, settings.api_version) == (3, 1.5, "0.2.0")
 
 
-def test_a_file_of_certificate_authorities_is_taken_if_it_is_there(tmp_path):
-    (tmp_path / "ca.pem").write_text("")
-    assert Settings(url="https://host", api_key="key", ca_file=str(tmp_path / "ca.pem")).ca_file == str(
-        tmp_path / "ca.pem"
-    )
+def test_a_file_of_certificate_authorities_is_taken_if_it_holds_some():
+    path = certifi.where()
+    assert Settings(url="https://host", api_key="key", ca_file=path).ca_file == path
+
+
+def test_a_file_without_a_certificate_is_refused_before_anything_is_sent(tmp_path):
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(ConfigurationError, match=r"ca_file \(from argument\).*holds no certificate"):
+        Settings(url="https://host", api_key="key", ca_file=str(tmp_path / "ca.pem"))
 
 
 def test_an_unknown_variable_names_the_nearest():

@@ -84,6 +84,7 @@ _REMEDIES: tuple[tuple[type[errors.SFJobsError], ExitCode, str], ...] = (
     ),
     (errors.ResultTooLargeError, ExitCode.PLATFORM, "Set SFJOBS_MAX_RESULT_BYTES higher if there is memory for it."),
     (errors.ResultError, ExitCode.PLATFORM, "Fetch it again; if it stays, tell the platform's owner."),
+    (errors.SFJobsError, ExitCode.PLATFORM, "Try again later."),
 )
 _EXPLAINED_BY_THE_PLATFORM = (
     errors.InvalidRequestError,

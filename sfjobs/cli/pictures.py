@@ -71,7 +71,7 @@ def _pattern_table(console: Console, photons: Photons) -> Table:
     shots = photons.shots
     shown = photons.patterns[:_ROWS]
     table = _table("sample", "count", "probability")
-    width = min(console.width, 80) - 28
+    width = max(min(console.width, 80) - 28, 12)
     for pattern, count in shown:
         table.add_row(_ket(pattern, width, can_draw(console)), f"{count:,}", f"{count / shots:.4f}")
     if photons.num_patterns > len(shown):

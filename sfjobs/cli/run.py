@@ -193,6 +193,7 @@ def _print_json(job: Job | None, place: Place, more: Mapping[str, JSONValue]) ->
         "meta": dict(job.meta),
     }
     sys.stdout.write(json.dumps({**about, **more}) + "\n")
+    sys.stdout.flush()
 
 
 def _text(path: Path | None) -> str | None:
