@@ -15,6 +15,7 @@ GATES: dict[str, int] = {
     **dict.fromkeys(("LossChannel", "ThermalLossChannel"), 1),
     **dict.fromkeys(("BSgate", "MZgate", "sMZgate", "S2gate", "CXgate", "CZgate"), 2),
     **dict.fromkeys(("Interferometer", "GaussianTransform", "Gaussian", "PassiveChannel"), _ANY),
+    **dict.fromkeys(("GraphEmbed", "BipartiteGraphEmbed"), _ANY),
 }
 """Preparations, gates and channels by name, with the number of modes each acts on (0: any)."""
 
