@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -240,12 +241,39 @@ def test_a_second_ctrl_c_cancels_the_job(configured):
     assert status_of(configured, answer["id"]) == "cancelled"
 
 
-def test_ctrl_c_ends_a_platform_that_the_run_started(alone):
+@pytest.fixture
+def interrupted_alone(alone, monkeypatch):
+    """A run with a platform of its own, and somebody who keeps pressing Ctrl-C: its lines, and where its temporary files were."""
     (alone / "long.xbb").write_text(PROGRAM.replace("shots=20", "shots=3000000"))
+    (alone / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(alone / "temporary"))
     with command("run", "long.xbb") as process:
-        lines = interrupt_at(process, ": queued", "ends with its platform")
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if ": queued" in line or "To keep jobs alive" in line:
+                process.send_signal(signal.SIGINT)
+            if "To keep jobs alive" in line:
+                break
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.01)
+        lines += process.stderr
     assert process.returncode == 130
+    return lines, alone / "temporary"
+
+
+def test_ctrl_c_says_that_the_job_ends_with_a_platform_that_the_run_started(interrupted_alone):
+    lines, _ = interrupted_alone
+    assert lines[-2].endswith("ends with its platform.\n")
     assert lines[-1].startswith("  To keep jobs alive, start `sfjobs serve`")
+
+
+def test_ctrl_c_leaves_nothing_of_a_platform_that_the_run_started(interrupted_alone):
+    _, folder = interrupted_alone
+    assert not list(folder.iterdir())
 
 
 # --- serve -----------------------------------------------------------------------------------------------------------
