@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sfjobs.platform import blackbird_limits as limits
-from sfjobs.platform.blackbird import parse
+from sfjobs.platform.blackbird import limits, parse
 from sfjobs.platform.program import Program, ProgramError
 
 HEADER = "name demo\nversion 1.0\n"

@@ -79,10 +79,10 @@ def test_the_detail_of_a_device_has_the_keys_of_the_protocol() -> None:
 def test_a_simulator_has_the_mode_limits_in_both_of_their_shapes() -> None:
     modes = DEVICES["simulon_gaussian"].specification["modes"]
     assert modes == {
-        "pnr_max": 20,
-        "homodyne_max": 1000,
-        "heterodyne_max": 1000,
-        "max": {"pnr": 20, "homodyne": 1000, "heterodyne": 1000},
+        "pnr_max": 216,
+        "homodyne_max": 216,
+        "heterodyne_max": 216,
+        "max": {"pnr": 216, "homodyne": 216, "heterodyne": 216},
     }
 
 
@@ -241,8 +241,8 @@ def test_the_targets_for_tests_take_what_a_simulator_takes(target: str) -> None:
         (["Xgate({a}) | 1", *GAUSSIAN], 0, None, "free parameter a"),
         (GAUSSIAN[:2], 5, None, "measures nothing"),
         ([], 0, None, "measures nothing"),
-        (["for int m in 0:21", "    MeasureFock() | m"], 5, "MeasureFock", "20 modes"),
-        (["for int m in 0:1001", "    MeasureX | m"], 5, "MeasureX", "1000 modes"),
+        (["Vac | 215", "Vac | 216", *GAUSSIAN], 5, "Vac", "216 modes"),
+        (["for int m in 0:217", "    MeasureX | m"], 5, "MeasureX", "216 modes"),
     ],
 )  # fmt: skip
 def test_a_simulator_refuses_what_it_cannot_run(lines: list[str], line: int, gate: str | None, words: str) -> None:

@@ -6,7 +6,7 @@ Gaussian transformation of 216 modes has 4 MB. The limits exist because the text
 
 from __future__ import annotations
 
-from sfjobs.platform.program import ProgramError
+from ..program import ProgramError
 
 MAX_SOURCE_BYTES = 8 * 1024 * 1024
 """Bytes of the text in UTF-8."""

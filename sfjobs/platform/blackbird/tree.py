@@ -1,6 +1,6 @@
 """
 What the grammar's rules make of their parts while the text is parsed: a source tree of plain dataclasses, with every number
-calculated that can be. ``blackbird_builder`` turns the tree into a ``Program``. The methods keep no state.
+calculated that can be. ``builder`` turns the tree into a ``Program``. The methods keep no state.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, TypeAlias, cast
 from lark import Transformer
 from lark.lexer import Token
 
-from sfjobs.platform.blackbird_expressions import Code, EvaluationError, Operand, Step, binary, call, sign
-from sfjobs.platform.blackbird_limits import parse_error
+from .expressions import Code, EvaluationError, Operand, Step, binary, call, sign
+from .limits import parse_error
 
 Raw: TypeAlias = bool | int | float | complex | str | Code
 RawValue: TypeAlias = Raw | tuple[Raw, ...]

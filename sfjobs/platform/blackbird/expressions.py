@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from sfjobs.platform.blackbird_limits import MAX_INTEGER, MAX_PARAMETER_CHARACTERS, parse_error
-from sfjobs.platform.program import Array, ArrayParameter, FreeParameter, MeasuredParameter, Scalar, Value
+from ..program import Array, ArrayParameter, FreeParameter, MeasuredParameter, Scalar, Value
+from .limits import MAX_INTEGER, MAX_PARAMETER_CHARACTERS, parse_error
 
 _SUM, _PRODUCT, _SIGN, _POWER, _ATOM = range(5)
 _PRECEDENCE = {"+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT, "**": _POWER}

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sfjobs.platform.blackbird import parse
-from sfjobs.platform.program import FreeParameter, Operation, Program, ProgramError, Value
+from ..blackbird import parse
+from ..program import FreeParameter, Operation, Program, ProgramError, Value
 
 TOLERANCE = 1e-5
 """How far a parameter may be off an allowed value; that of Strawberry Fields, whose decompositions are off by 1e-13."""

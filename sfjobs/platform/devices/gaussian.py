@@ -5,7 +5,7 @@ parameters. The gates are those that the ``gaussian`` compiler of Strawberry Fie
 
 from __future__ import annotations
 
-from sfjobs.platform.program import MeasuredParameter, Operation, Program, ProgramError
+from ..program import MeasuredParameter, Operation, Program, ProgramError
 
 _ANY = 0
 
@@ -26,22 +26,16 @@ DYNE = frozenset({"MeasureHomodyne", "MeasureHeterodyne", "MeasureHD", "MeasureX
 """Measurements of quadratures."""
 
 
-def check_gaussian(program: Program, *, target: str, pnr_modes: int, dyne_modes: int) -> None:
+def check_gaussian(program: Program, *, target: str, most_modes: int) -> None:
     """Raise ``ProgramError`` ``unsupported-circuit`` for a program that is not Gaussian, measures nothing or is too large."""
     if program.free_parameters:
         detail = f"the free parameter {program.free_parameters[0]} has no value"
         raise ProgramError("unsupported-circuit", detail)
-    counted: set[int] = set()
-    quadratures: set[int] = set()
     for operation in program.operations:
         _check_operation(operation, target)
-        if operation.name in COUNTING:
-            counted.update(operation.modes)
-            _check_size(operation, counted, pnr_modes, target)
-        elif operation.name in DYNE:
-            quadratures.update(operation.modes)
-            _check_size(operation, quadratures, dyne_modes, target)
-    if not counted and not quadratures:
+        if max(operation.modes, default=0) >= most_modes:
+            raise _refusal(operation, f"{target} has {most_modes} modes, numbered from 0")
+    if not any(operation.name in COUNTING or operation.name in DYNE for operation in program.operations):
         line = program.operations[-1].line if program.operations else 0
         raise ProgramError("unsupported-circuit", "the program measures nothing", line=line)
 
@@ -57,11 +51,6 @@ def _check_operation(operation: Operation, target: str) -> None:
     for value in (*operation.arguments, *operation.keywords.values()):
         if isinstance(value, MeasuredParameter):
             raise _refusal(operation, f"{value.text} depends on a measurement, and {target} has no feed-forward")
-
-
-def _check_size(operation: Operation, measured: set[int], limit: int, target: str) -> None:
-    if len(measured) > limit:
-        raise _refusal(operation, f"{target} measures {limit} modes in this way at most")
 
 
 def _refusal(operation: Operation, reason: str) -> ProgramError:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from sfjobs.platform.devices_gaussian import check_gaussian
-from sfjobs.platform.devices_xseries import Template, check_against, xseries_layout, xseries_parameters
-from sfjobs.platform.program import Program
+from ..program import Program
+from .gaussian import check_gaussian
+from .xseries import Template, check_against, xseries_layout, xseries_parameters
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 Engine: TypeAlias = Literal["gaussian", "xseries", "never", "always_fails"]
@@ -22,11 +22,8 @@ _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday",
 _ALWAYS = MappingProxyType({day: ["00:00:00+00:00", "23:59:59+00:00"] for day in _WEEKDAYS})
 _CREATED_AT = "2026-01-05T09:00:00+00:00"
 
-PNR_MODES = 20
-"""Modes that a simulator measures with photon-number resolution at most."""
-
-DYNE_MODES = 1000
-"""Modes that a simulator measures with homodyne or heterodyne detection at most."""
+SIMULATOR_MODES = 216
+"""Modes of a simulator; whether the photons in them can be sampled is only seen when the job runs."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +75,8 @@ def build_devices(*, test_targets: bool = False) -> Mapping[str, TargetDevice]:
 
 def _simulator(target: str, engine: Engine) -> TargetDevice:
     # Strawberry Fields 0.18 to 0.20 reads `max`, later ones the flat keys: the union suits all of them.
-    modes: dict[str, JSON] = {"pnr_max": PNR_MODES, "homodyne_max": DYNE_MODES, "heterodyne_max": DYNE_MODES}
-    modes["max"] = {"pnr": PNR_MODES, "homodyne": DYNE_MODES, "heterodyne": DYNE_MODES}
+    modes: dict[str, JSON] = {"pnr_max": SIMULATOR_MODES, "homodyne_max": SIMULATOR_MODES, "heterodyne_max": SIMULATOR_MODES}
+    modes["max"] = {"pnr": SIMULATOR_MODES, "homodyne": SIMULATOR_MODES, "heterodyne": SIMULATOR_MODES}
     specification: dict[str, JSON] = {
         "target": target,
         "layout": "",
@@ -90,7 +87,7 @@ def _simulator(target: str, engine: Engine) -> TargetDevice:
     }
 
     def check(program: Program) -> None:
-        check_gaussian(program, target=target, pnr_modes=PNR_MODES, dyne_modes=DYNE_MODES)
+        check_gaussian(program, target=target, most_modes=SIMULATOR_MODES)
 
     certificate: dict[str, JSON] = {"target": target, "finished_at": _CREATED_AT, "simulated": True}
     return TargetDevice(target, "online", _ALWAYS, _CREATED_AT, specification, certificate, engine, check)

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from lark.lexer import Lexer, Token
 
-from sfjobs.platform import blackbird_limits as limits
-from sfjobs.platform.blackbird_limits import parse_error
+from . import limits
+from .limits import parse_error
 
 # Possessive throughout: with backtracking, five million digits took minutes.
 _NUMBER = r"(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+"

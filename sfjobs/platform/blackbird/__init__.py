@@ -1,7 +1,7 @@
 """
 Blackbird text to ``Program``, for text from anyone: no file is ever opened, nothing is evaluated by Python, every limit of
-``blackbird_limits`` is held, and whatever is wrong is a ``ProgramError`` with a line and a column. Safe to call from any
-number of threads. The stages are ``blackbird_lexer``, the grammar with ``blackbird_tree``, and ``blackbird_builder``.
+``limits`` is held, and whatever is wrong is a ``ProgramError`` with a line and a column. Safe to call from any
+number of threads. The stages are ``lexer``, the grammar with ``tree``, and ``builder``.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from importlib import resources
 
 from lark import Lark, UnexpectedInput, UnexpectedToken
 
-from sfjobs.platform.blackbird_builder import build
-from sfjobs.platform.blackbird_lexer import BlackbirdLexer
-from sfjobs.platform.blackbird_limits import parse_error
-from sfjobs.platform.blackbird_tree import Source, TreeBuilder
-from sfjobs.platform.program import Program, ProgramError
+from ..program import Program, ProgramError
+from .builder import build
+from .lexer import BlackbirdLexer
+from .limits import parse_error
+from .tree import Source, TreeBuilder
 
 _READABLE = {
     "_LPAR": "'('",
@@ -71,7 +71,7 @@ def parse(text: str) -> Program:
 
 @cache
 def _grammar() -> Lark:
-    text = (resources.files("sfjobs.platform") / "blackbird_grammar.lark").read_text(encoding="utf-8")
+    text = (resources.files(__package__) / "grammar.lark").read_text(encoding="utf-8")
     return Lark(text, parser="lalr", lexer=BlackbirdLexer, transformer=TreeBuilder(), start="program")
 
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from lark.lexer import Token
 
-from sfjobs.platform import blackbird_limits as limits
-from sfjobs.platform.blackbird_expressions import Code, Operand, Step, Symbolic, finished, run
-from sfjobs.platform.blackbird_limits import parse_error
-from sfjobs.platform.blackbird_tree import (
+from ..program import Array, ArrayParameter, Operation, Program, Scalar, Value
+from . import limits
+from .expressions import Code, Operand, Step, Symbolic, finished, run
+from .limits import parse_error
+from .tree import (
     ArrayDeclaration,
     Heading,
     Item,
@@ -27,7 +28,6 @@ from sfjobs.platform.blackbird_tree import (
     Source,
     Statement,
 )
-from sfjobs.platform.program import Array, ArrayParameter, Operation, Program, Scalar, Value
 
 _ARRAY_TYPES = {"float": np.float64, "complex": np.complex128, "int": np.int64, "bool": np.bool_}
 
