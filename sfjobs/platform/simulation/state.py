@@ -1,0 +1,153 @@
+"""
+A Gaussian state: the means and covariances of the quadratures, hbar = 2 (vacuum variance 1), in the order
+``x_0 .. x_{m-1}, p_0 .. p_{m-1}``. Gates change it in place; the samplers read it through the views below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..program import Array
+
+
+def real_form(passive: Array, active: Array | None = None) -> Array:
+    """The real matrix on ``(x, p)`` of the map ``a -> passive a + active a^dagger``."""
+    active = np.zeros_like(passive) if active is None else active
+    plus, minus = passive + active, passive - active
+    return np.block([[plus.real, -minus.imag], [plus.imag, minus.real]])
+
+
+class GaussianState:
+    """``means`` (2m) and ``cov`` (2m, 2m) of m modes."""
+
+    __slots__ = ("cov", "means")
+
+    def __init__(self, means: Array, cov: Array) -> None:
+        self.means = means
+        self.cov = cov
+
+    @classmethod
+    def vacuum(cls, modes: int) -> GaussianState:
+        return cls(np.zeros(2 * modes), np.eye(2 * modes))
+
+    @property
+    def num_modes(self) -> int:
+        return len(self.means) // 2
+
+    def indices(self, modes: Sequence[int]) -> Array:
+        """Where the quadratures of these modes stand: all x first, then all p."""
+        chosen = np.asarray(modes, dtype=np.intp)
+        return np.concatenate([chosen, chosen + self.num_modes])
+
+    def apply(
+        self, modes: Sequence[int], matrix: Array | None, noise: Array | None = None, shift: Array | None = None
+    ) -> None:
+        """Apply ``r -> matrix r + shift`` and ``cov -> matrix cov matrix^T + noise`` to some modes."""
+        where = self.indices(modes)
+        if matrix is not None:
+            self.cov[where, :] = matrix @ self.cov[where, :]
+            self.cov[:, where] = self.cov[:, where] @ matrix.T
+            self.means[where] = matrix @ self.means[where]
+        if noise is not None:
+            self.cov[np.ix_(where, where)] += noise
+        if shift is not None:
+            self.means[where] += shift
+
+    def reduced(self, modes: Sequence[int]) -> GaussianState:
+        """The state of some modes, the others ignored."""
+        where = self.indices(modes)
+        return GaussianState(self.means[where], self.cov[np.ix_(where, where)])
+
+    def after_loss(self, transmission: Array) -> GaussianState:
+        """The state after each mode has lost the part ``1 - transmission`` of its energy."""
+        doubled = np.concatenate([transmission, transmission])
+        scale = np.sqrt(doubled)
+        return GaussianState(scale * self.means, scale[:, None] * self.cov * scale + np.diag(1 - doubled))
+
+    def is_vacuum(self, modes: Sequence[int]) -> bool:
+        """Whether these modes are in the vacuum, and so independent of all others."""
+        part = self.reduced(modes)
+        return bool(np.allclose(part.cov, np.eye(len(part.cov)), rtol=0, atol=1e-12) and not part.means.any())
+
+    @property
+    def is_centred(self) -> bool:
+        """Whether the means are zero."""
+        return not bool(np.any(np.abs(self.means) > 1e-14))
+
+    @property
+    def rounding(self) -> float:
+        """What rounding may have done to products of two covariances."""
+        return 1e-11 + 100 * float(np.finfo(float).eps) * float(np.max(np.abs(self.cov), initial=1.0)) ** 2
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether every symplectic eigenvalue is 1."""
+        m = self.num_modes
+        product = np.concatenate([self.cov[:, m:], -self.cov[:, :m]], axis=1)  # cov times minus omega
+        return bool(np.max(np.abs(product @ product + np.eye(2 * m)), initial=0.0) <= self.rounding)
+
+    @property
+    def is_classical(self) -> bool:
+        """Whether it is a mixture of coherent states: no quadrature is below the noise of the vacuum."""
+        return bool(np.min(np.linalg.eigvalsh(self.cov), initial=1.0) >= 1 - 1e-11)
+
+    def ladder(self) -> tuple[Array, Array, Array]:
+        """
+        ``alpha_i = <a_i>``, ``N_ij = <a_i^dagger a_j>`` and ``M_ij = <a_i a_j>``, the two matrices taken about the means.
+        """
+        m = self.num_modes
+        xx, xp, pp = self.cov[:m, :m], self.cov[:m, m:], self.cov[m:, m:]
+        alpha = (self.means[:m] + 1j * self.means[m:]) / 2
+        number = (xx + pp + 1j * (xp - xp.T)) / 4 - np.eye(m) / 2
+        anomalous = (xx - pp + 1j * (xp + xp.T)) / 4
+        return alpha, number, anomalous
+
+    def amplitude_generator(self) -> tuple[Array, Array]:
+        """
+        ``B`` and ``gamma`` of a pure state, which is proportional to ``exp(a^dagger B a^dagger / 2 + gamma a^dagger) |0>``.
+        """
+        alpha, number, anomalous = self.ladder()
+        b = np.linalg.solve(np.eye(self.num_modes) + number.T, anomalous)
+        b = (b + b.T) / 2
+        return b, alpha - b @ alpha.conj()
+
+    def purified(self) -> GaussianState:
+        """
+        A pure state of which this is a part: the modes of this state first, then one more for each symplectic eigenvalue
+        above 1 (Williamson's normal form, each thermal normal mode half of a two-mode squeezed vacuum).
+        """
+        m = self.num_modes
+        values, vectors = np.linalg.eigh(self.cov)
+        root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+        form = np.concatenate([-root[:, m:], root[:, :m]], axis=1) @ root  # root omega root, antisymmetric
+        eigenvalues, basis = np.linalg.eigh(1j * (form - form.T) / 2)
+        nu, basis = eigenvalues[m:], basis[:, m:] * np.sqrt(2)
+        noisy = nu > 1 + self.rounding
+        nu, u, v = nu[noisy], basis.real[:, noisy], -basis.imag[:, noisy]
+        scale, link = 1 / np.sqrt(nu), np.sqrt(nu * nu - 1)
+        cross_x, cross_p = (root @ u) * scale * link, -(root @ v) * scale * link
+        k = len(nu)
+        cov = np.zeros((2 * (m + k), 2 * (m + k)))
+        own = np.concatenate([np.arange(m), np.arange(m) + m + k])
+        x, p = np.arange(k) + m, np.arange(k) + 2 * m + k
+        cov[np.ix_(own, own)] = self.cov
+        cov[x, x] = cov[p, p] = nu
+        cov[np.ix_(own, x)], cov[np.ix_(own, p)] = cross_x, cross_p
+        cov[np.ix_(x, own)], cov[np.ix_(p, own)] = cross_x.T, cross_p.T
+        means = np.zeros(2 * (m + k))
+        means[own] = self.means
+        return GaussianState(means, cov)
+
+
+def state_of_generator(b: Array) -> GaussianState:
+    """The pure state proportional to ``exp(a^dagger B a^dagger / 2) |0>``; B symmetric with singular values below 1."""
+    m = len(b)
+    inverse = np.linalg.inv(np.eye(m) - b @ b.conj())
+    number, anomalous = inverse.T - np.eye(m), inverse @ b
+    xx = (2 * (number + anomalous) + np.eye(m)).real
+    pp = (2 * (number - anomalous) + np.eye(m)).real
+    xp = 2 * (number + anomalous).imag
+    cov = np.block([[xx, xp], [xp.T, pp]])
+    return GaussianState(np.zeros(2 * m), (cov + cov.T) / 2)
