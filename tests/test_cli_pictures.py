@@ -75,14 +75,24 @@ def test_the_longest_bar_fills_its_place_and_the_others_are_in_proportion():
 
 
 def test_what_was_seen_at_all_has_a_bar():
-    assert [line.count("#") for line in drawn([0.999, 0.0, 0.001], blocks=False)][1:] == [0, 1]
+    assert [line.count("#") for line in drawn([0.998, 0.001, 0.0, 0.001], blocks=False)][1:] == [1, 0, 1]
 
 
 def test_many_photon_numbers_share_lines():
     lines = drawn([1 / 100] * 100)
     assert len(lines) <= 17
-    assert lines[0].startswith("  0-6 ")
+    assert lines[0].startswith("  0-7 ")
     assert sum(float(line.split()[-1]) for line in lines) == pytest.approx(1, abs=1e-3)
+
+
+def test_odd_numbers_that_never_occur_are_left_out():
+    assert [line.split()[0] for line in drawn([0.5, 0.0, 0.3, 0.0, 0.2])] == ["0", "2", "4"]
+
+
+def test_pairs_of_photons_make_no_zigzag():
+    falling = [0.1 * 0.9 ** (n // 2) * (n % 2 == 0) for n in range(45)]
+    heights = [line.count("#") for line in drawn(falling, blocks=False)]
+    assert heights[:-1] == sorted(heights[:-1], reverse=True)
 
 
 def test_a_long_thin_tail_is_one_line():

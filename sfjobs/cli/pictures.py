@@ -104,15 +104,24 @@ def bars(distribution: Sequence[float], *, width: int, blocks: bool) -> Iterator
 
 
 def _grouped(distribution: Sequence[float]) -> Iterator[tuple[str, float]]:
-    """Labels and probabilities. A long thin tail becomes one line, so that it does not squeeze what matters."""
+    """
+    Labels and probabilities. A long thin tail becomes one line, so that it does not squeeze what matters. Where photons only
+    come in pairs, as a lossless squeezed state makes them, odd numbers are left out; and no line ever covers an odd stretch
+    of numbers, because then every other line would hold one pair more and the picture a zigzag that is not there.
+    """
     end, tail = len(distribution), 0.0
     while end > _BARS and tail + distribution[end - 1] <= _NEGLECTED:
         end -= 1
         tail += distribution[end]
-    step = math.ceil(end / _BARS)
+    unit = 2 if len(distribution) > 2 and not any(distribution[1::2]) else 1
+    step = unit * math.ceil(end / unit / _BARS)
+    step += step % 2 if step > 1 else 0
     for start in range(0, end, step):
-        last = min(start + step, end) - 1
-        yield (str(start) if last == start else f"{start}-{last}"), math.fsum(distribution[start : last + 1])
+        last = min(start + step, end) - unit
+        yield (
+            (str(start) if last <= start else f"{start}-{last}"),
+            math.fsum(distribution[start : start + step][: end - start]),
+        )
     if end < len(distribution):
         yield f"{end}+", tail
 
