@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from .records import JobRecord
 
 FILE_CHUNK: Final = 512 << 10
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC; written as Z, for which an aware one has no format
 
 
 class JSONAnswer(Response):
@@ -101,8 +101,7 @@ def iso_time(microseconds: int | None) -> str | None:
     """``2021-01-27T15:15:25.801308Z``: always with microseconds and Z, which every client can read."""
     if microseconds is None:
         return None
-    moment = _EPOCH + timedelta(microseconds=microseconds)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds") + "Z"
 
 
 class FileAnswer(Response):

@@ -19,6 +19,7 @@ from .program import Program, ProgramError
 from .records import LANGUAGE, NewJob
 
 LONGEST_CIRCUIT: Final = 1 << 20
+_LARGE: Final = 64 << 10
 _LONGEST_NAME: Final = 255
 _MOST_SHOTS: Final = 10_000_000
 _FIELDS: Final = frozenset({"name", "target", "circuit", "language"})
@@ -51,18 +52,23 @@ class _Submission:
 
 
 class Submissions:
-    """Checks submissions. Parsing goes on in threads, at most two at once: the event loop must stay free for others."""
+    """
+    Checks submissions. Parsing goes on in threads, so that the event loop stays free for others; few of them, since they share
+    one interpreter; and one large circuit, which may take seconds, at a time, so that small ones pass it.
+    """
 
     def __init__(self, targets: Mapping[str, SubmissionTarget], parse: Parse) -> None:
         self._targets = targets
         self._parse = parse
-        self._limiter = anyio.CapacityLimiter(2)
+        self._small = anyio.CapacityLimiter(2)
+        self._large = anyio.CapacityLimiter(1)
 
     async def job(self, account: str, body: Mapping[str, Any]) -> NewJob:
         """The job that the body asks for. Raises ``ApiError``."""
         submission = _read(body)
+        limiter = self._small if len(submission.circuit) < _LARGE else self._large
         try:
-            return await anyio.to_thread.run_sync(self._check, account, submission, limiter=self._limiter)
+            return await anyio.to_thread.run_sync(self._check, account, submission, limiter=limiter)
         except ProgramError as error:
             raise _refused(error) from error
 

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from functools import lru_cache
 from typing import Final
 
 import jwt
@@ -35,6 +36,9 @@ class Tokens:
         self._store = store
         self._secret = store.secret("access-tokens")
         self.lifetime = lifetime
+        # Verifying costs more than all else that a ping does, and one token comes with many requests. Only good tokens are
+        # kept: what raises is not.
+        self._verified = lru_cache(maxsize=1024)(self._verify)
 
     def account_of_key(self, api_key: str) -> str | None:
         """The account that this API key acts for, None if the key is not good."""
@@ -62,17 +66,18 @@ class Tokens:
         if scheme.lower() != "bearer":
             return None
         try:
-            claims = jwt.decode(
-                token.strip(),
-                self._secret,
-                algorithms=[_ALGORITHM],
-                issuer=_ISSUER,
-                # Expiry is checked below: the library would cut it to whole seconds.
-                options={"require": ["sub", "exp"], "verify_exp": False, "verify_iat": False},
-            )
+            account, expires = self._verified(token.strip())
         except jwt.InvalidTokenError:
             return None
-        account, expires = claims["sub"], claims["exp"]
-        if not isinstance(account, str) or not isinstance(expires, (int, float)) or expires <= time.time():
-            return None
-        return account
+        return account if expires > time.time() else None
+
+    def _verify(self, token: str) -> tuple[str, float]:
+        claims = jwt.decode(
+            token,
+            self._secret,
+            algorithms=[_ALGORITHM],
+            issuer=_ISSUER,
+            # Expiry is the caller's to check, each time: the library would do it once, and in whole seconds.
+            options={"require": ["sub", "exp"], "verify_exp": False, "verify_iat": False},
+        )
+        return str(claims["sub"]), float(claims["exp"])

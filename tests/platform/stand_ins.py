@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -162,11 +162,14 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(
-    folder: Path, *, slots: int = 1, automatic: bool = False, lifetime: float = 300.0
+    folder: Path, *, slots: int = 1, automatic: bool = False, lifetime: float = 300.0, offline: str = ""
 ) -> AsyncIterator[Bench]:
     with closing(WatchedStore(folder / "platform.sqlite3")) as store:
         executor = ScriptedExecutor(folder, slots=slots, automatic=automatic)
-        devices = build_devices(test_targets=True)
+        devices = {
+            name: replace(device, status="offline") if name == offline else device
+            for name, device in build_devices(test_targets=True).items()
+        }
         account = store.ensure_account("someone")
         store.add_key(account, hash_api_key("key"))
         tokens = Tokens(store, lifetime=lifetime)

@@ -163,6 +163,15 @@ async def test_jobs_for_never_wait_without_taking_a_slot(tmp_path: Path) -> None
         assert (waiting.status, waiting.started) == (JobStatus.QUEUED, None)
 
 
+async def test_jobs_for_an_offline_device_wait_for_a_start_that_finds_it_online(tmp_path: Path) -> None:
+    async with open_bench(tmp_path, offline="X8_01") as bench:
+        waiting = await submit(bench, 0, target="X8_01")
+        other = await submit(bench, 1)
+        assert (await bench.executor.started()).job_id == other
+    async with open_bench(tmp_path) as bench:
+        assert (await bench.executor.started()).job_id == waiting
+
+
 async def test_jobs_for_never_can_be_cancelled(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         job_id = await submit(bench, target="never")
