@@ -153,9 +153,9 @@ def run_server(
     on_ready: Callable[[ServerInfo], None],
 ) -> None:
     """
-    Serve in the foreground until SIGINT or SIGTERM; jobs that run then are put back into the queue, a second signal does not
-    wait for requests under way. To be called in the main thread, outside any event loop. ``on_ready`` is told where the
-    platform listens once it does. Raises ``ConfigurationError`` as ``serving`` does.
+    Serve in the foreground until SIGINT or SIGTERM; jobs that run then are put back into the queue. To be called in the main
+    thread, outside any event loop. ``on_ready`` is told where the platform listens once it does. Raises ``ConfigurationError``
+    as ``serving`` does.
     """
     settings = PlatformSettings(
         data_dir=default_data_dir() if data_dir is None else Path(data_dir), workers=workers, test_targets=test_targets
@@ -213,8 +213,7 @@ class _Server(uvicorn.Server):
         self._on_started = on_started
 
     def stop(self) -> None:
-        """From any thread or signal handler. The second call does not wait for requests under way."""
-        self.force_exit = self.should_exit
+        """From any thread or signal handler."""
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

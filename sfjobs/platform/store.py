@@ -33,13 +33,14 @@ CREATE TABLE IF NOT EXISTS api_keys (
 );
 CREATE TABLE IF NOT EXISTS jobs (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
+    id TEXT NOT NULL,
     account TEXT NOT NULL REFERENCES accounts (id),
     name TEXT, target TEXT NOT NULL, language TEXT NOT NULL, shots INTEGER NOT NULL, seed INTEGER NOT NULL,
     status TEXT NOT NULL, created INTEGER NOT NULL, started INTEGER, finished INTEGER,
     meta TEXT NOT NULL DEFAULT '{}', attempt INTEGER NOT NULL DEFAULT 0, change INTEGER NOT NULL, result TEXT
 );
 CREATE TABLE IF NOT EXISTS circuits (job TEXT PRIMARY KEY REFERENCES jobs (id), circuit TEXT NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS jobs_id ON jobs (id);
 CREATE INDEX IF NOT EXISTS jobs_newest ON jobs (account, sequence);
 CREATE INDEX IF NOT EXISTS jobs_of_status ON jobs (account, status, sequence);
 CREATE INDEX IF NOT EXISTS jobs_changed ON jobs (account, change);
@@ -135,15 +136,44 @@ class Store:
         before: int | None = None,
     ) -> list[JobRecord]:
         """Up to ``size`` jobs, newest first, of those with one of ``ids`` and ``statuses`` and a sequence below ``before``."""
+        # The indexes are named, and statuses are asked one by one, because the planner would rather read every job of the
+        # account in order than sort a hundred: 270 ms at 100 000 jobs.
+        if ids:
+            found = self._page("INDEXED BY jobs_id", account, size=len(ids), ids=ids)
+            records = [job for job in found if not statuses or job.status in statuses]
+            records = [job for job in records if before is None or job.sequence < before]
+        elif statuses:
+            records = [
+                job
+                for status in set(statuses)
+                for job in self._page("INDEXED BY jobs_of_status", account, size=size, status=status, before=before)
+            ]
+        else:
+            records = self._page("INDEXED BY jobs_newest", account, size=size, before=before)
+        return sorted(records, key=lambda job: job.sequence, reverse=True)[:size]
+
+    def _page(
+        self,
+        index: str,
+        account: str,
+        *,
+        size: int,
+        ids: Sequence[str] = (),
+        status: str | None = None,
+        before: int | None = None,
+    ) -> list[JobRecord]:
         conditions, parameters = ["account = ?"], list[Parameter]([account])
-        for column, values in (("id", ids), ("status", statuses)):
-            if values:
-                conditions.append(f"{column} IN ({', '.join('?' * len(values))})")
-                parameters.extend(values)
+        if ids:
+            conditions.append(f"id IN ({', '.join('?' * len(ids))})")
+            parameters.extend(ids)
+        if status is not None:
+            conditions.append("status = ?")
+            parameters.append(status)
         if before is not None:
             conditions.append("sequence < ?")
             parameters.append(before)
-        query = f"SELECT * FROM jobs WHERE {' AND '.join(conditions)} ORDER BY sequence DESC LIMIT ?"  # noqa: S608 - only literals above
+        where = " AND ".join(conditions)
+        query = f"SELECT * FROM jobs {index} WHERE {where} ORDER BY sequence DESC LIMIT ?"  # noqa: S608 - only literals above
         return [_record(row) for row in self._database.read(query, [*parameters, size])]
 
     def circuit(self, job_id: str) -> str:
@@ -254,7 +284,7 @@ def _next_change(db: sqlite3.Connection) -> int:
 def _recover_jobs(db: sqlite3.Connection) -> None:
     """After a crash nobody works on any job any more: what was running waits again, what was being stopped has stopped."""
     running = db.execute(
-        "SELECT id, attempt, status FROM jobs WHERE status = 'cancel_pending' OR (status = 'queued' AND started IS NOT NULL)"
+        f"SELECT id, attempt, status FROM jobs WHERE {_UNFINISHED} AND (status = 'cancel_pending' OR started IS NOT NULL)"  # noqa: S608 - a constant
     ).fetchall()
     for job_id, attempt, status in running:
         if status == JobStatus.CANCEL_PENDING:

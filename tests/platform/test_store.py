@@ -143,6 +143,27 @@ async def test_lists_are_newest_first_and_continue_below_a_job(store: Store, acc
     assert [job.name for job in [*page, *rest]] == ["job 4", "job 3", "job 2", "job 1", "job 0"]
 
 
+async def test_several_statuses_are_listed_as_one_newest_first(store: Store, account: str) -> None:
+    ids = [(await store.add_job(new_job(account, number))).id for number in range(6)]
+    await store.admit(ids[::2])
+    await store.request_cancel(account, ids[1])
+    page = store.jobs(account, size=4, statuses=["open", "queued"])
+    assert [job.id for job in page] == [ids[5], ids[4], ids[3], ids[2]]
+
+
+async def test_ids_and_statuses_must_both_hold(store: Store, account: str) -> None:
+    ids = [(await store.add_job(new_job(account, number))).id for number in range(4)]
+    await store.admit(ids[:2])
+    page = store.jobs(account, size=4, ids=[ids[0], ids[3]], statuses=["queued"])
+    assert [job.id for job in page] == [ids[0]]
+
+
+async def test_a_list_of_ids_goes_on_below_a_job(store: Store, account: str) -> None:
+    jobs = [await store.add_job(new_job(account, number)) for number in range(3)]
+    page = store.jobs(account, size=4, ids=[job.id for job in jobs], before=jobs[1].sequence)
+    assert [job.id for job in page] == [jobs[0].id]
+
+
 async def test_a_failed_write_leaves_the_others_of_its_group_alone(tmp_path: Path) -> None:
     database = Database(tmp_path / "db", "CREATE TABLE numbers (value INTEGER UNIQUE)")
     outcomes: list[str] = []
