@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from . import wire
@@ -105,20 +105,25 @@ class PlatformAPI:
         params = [("size", str(size if size is not None else max(len(ids), 1)))]
         params += [("id", job_id) for job_id in ids]
         params += [] if status is None else [("status", status.value)]
-        return await self._page("/jobs", params, attempts)
+        return self._read_page(await self._transport.send(_list_request("/jobs", params, attempts)))
 
-    async def next_jobs(self, page: str) -> tuple[list[JobSnapshot], str | None]:
-        """The page of jobs that another page named as its next."""
-        return await self._page(page, [], None)
+    async def job_pages(
+        self, *, ids: Sequence[str] = (), status: JobStatus | None = None, size: int
+    ) -> AsyncGenerator[list[JobSnapshot], None]:
+        """Page after page of jobs, newest first, each asked for when it is wanted."""
+        snapshots, page = await self.jobs(ids=ids, status=status, size=size)
+        yield snapshots
+        read: set[str] = set()
+        while page is not None and snapshots:
+            read.add(page)
+            answer = await self._transport.send(_list_request(page))
+            snapshots, page = self._read_page(answer)
+            if page in read:
+                answer.refuse("its next page is one that has been read already")
+            yield snapshots
 
-    async def _page(
-        self, path: str, params: Sequence[tuple[str, str]], attempts: int | None
-    ) -> tuple[list[JobSnapshot], str | None]:
-        request = Request(
-            method="GET", path=path, params=params, lane="poll", attempts=attempts, expect=frozenset({200})
-        )
-        answer = await self._transport.send(request)
-        return [_reported(snapshot) for snapshot in answer.parse(wire.job_snapshots)], answer.next_page
+    def _read_page(self, answer: Answer) -> tuple[list[JobSnapshot], str | None]:
+        return [_reported(snapshot) for snapshot in answer.parse(wire.job_snapshots)], answer.next_page()
 
     async def cancel(self, job_id: str) -> None:
         """Asks for the job to be cancelled. ConflictError when it has ended already."""
@@ -212,6 +217,10 @@ class JobInquirer:
 
     async def ask_one(self, job_id: str) -> JobSnapshot:
         return await self._api.job(job_id, attempts=1)
+
+
+def _list_request(path: str, params: Sequence[tuple[str, str]] = (), attempts: int | None = None) -> Request:
+    return Request(method="GET", path=path, params=params, lane="poll", attempts=attempts, expect=frozenset({200}))
 
 
 def _fitting(ids: Sequence[str]) -> list[list[str]]:

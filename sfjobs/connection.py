@@ -6,6 +6,7 @@ the waiting; this is where they meet.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -131,18 +132,16 @@ class Connection:
         # An empty filter must never reach the wire, where it would mean "all".
         parts: list[list[str]] = [[]] if wanted is None else list(_parts(wanted, LARGEST_PAGE))
         for part in parts:
+            if left <= 0:
+                break
             size = len(part) or int(min(left, LARGEST_PAGE))
-            page: str | None = None
-            while left > 0:
-                if page is None:
-                    snapshots, page = await self._api.jobs(ids=part, status=word, size=size)
-                else:
-                    snapshots, page = await self._api.next_jobs(page)
-                for snapshot in snapshots[: len(snapshots) if limit is None else int(left)]:
-                    left -= 1
-                    yield self._job(snapshot)
-                if page is None or not snapshots:
-                    break
+            async with aclosing(self._api.job_pages(ids=part, status=word, size=size)) as pages:
+                async for snapshots in pages:
+                    for snapshot in snapshots[: len(snapshots) if limit is None else int(left)]:
+                        left -= 1
+                        yield self._job(snapshot)
+                    if left <= 0:
+                        break
 
     async def cancel_job(self, job_id: str) -> JobStatus:
         """Asks for the job to be cancelled. Raises InvalidJobOperationError when it has ended, NotFoundError."""

@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 _MEDIA_TYPE = re.compile(r"(?:application|audio|image|multipart|text)/[\w.+-]{1,40}", re.ASCII)
 
+_PATH = re.compile(r"/[!-~]{0,4000}\Z")
+
 _REFUSALS: Mapping[int, type[ResponseError]] = {
     400: InvalidRequestError,
     401: AuthenticationError,
@@ -90,14 +92,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The head of an answer and, unless it is being streamed, all of its body. ``next_page`` is a list's next path."""
+    """The head of an answer and, unless it is being streamed, all of its body. ``next_link`` is as it came."""
 
     request: Request
     url: str
     status_code: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
-    next_page: str | None = None
+    next_link: str | None = None
 
     def parse(self, read: Callable[[object], T]) -> T:
         """The body as JSON through ``read``, a function of ``wire``; ProtocolError when it does not speak the protocol."""
@@ -114,6 +116,19 @@ class Answer:
             return None, str(error)
         except (ValueError, RecursionError):
             return None, self._kind()
+
+    def next_page(self) -> str | None:
+        """Path and query of a list's next page: whatever host a link names, requests only ever go to the platform's own."""
+        if self.next_link is None:
+            return None
+        try:
+            parts = urlsplit(self.next_link)
+        except ValueError:
+            self.refuse("the link to its next page is no address")
+        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        if not _PATH.match(path):
+            self.refuse("the link to its next page is no address")
+        return path
 
     def refuse(self, reason: str) -> NoReturn:
         """Says that this answer is not what a platform would send."""

@@ -34,6 +34,7 @@ from .errors import (
     SFJobsError,
 )
 from .models import JobSnapshot
+from .retry import LONGEST_HINT
 from .tickets import Cadence, Inquirer, Outcome, Subject, Ticket, Watch
 
 logger = logging.getLogger("sfjobs")
@@ -309,7 +310,8 @@ class Poller:
             return
         hint = error.retry_after if isinstance(error, ResponseError) else None
         self._backoff = min(max(2 * self._backoff, self._cadence.least), self._cadence.most)
-        self._resting_until = max(self._resting_until, now + (self._backoff if hint is None else hint))
+        pause = self._backoff if hint is None else min(hint, LONGEST_HINT)
+        self._resting_until = max(self._resting_until, now + pause)
         impatient = []
         for job_id in ids:
             watch = self._watches.get(job_id)

@@ -228,14 +228,13 @@ class Transport:
     def _answer(self, request: Request, response: httpx.Response, body: bytes = b"") -> Answer:
         if body:
             body = self._without_secrets(request, body)
-        link = response.links.get("next", {}).get("url")
         return Answer(
             request=request,
             url=str(response.url),
             status_code=response.status_code,
             headers=response.headers,
             body=body,
-            next_page=None if link is None else _path_of(link),
+            next_link=response.links.get("next", {}).get("url"),
         )
 
     def _without_secrets(self, request: Request, body: bytes) -> bytes:
@@ -347,9 +346,3 @@ def _without_frames(error: BaseException) -> BaseException:
         deeper.__traceback__ = None
         deeper = deeper.__cause__ or deeper.__context__
     return error
-
-
-def _path_of(link: str) -> str:
-    """A link as path and query: whatever host it names, requests only ever go to the platform's own."""
-    parts = urlsplit(link)
-    return f"{parts.path}?{parts.query}" if parts.query else parts.path

@@ -18,14 +18,6 @@ from tests.support.fake_platform import FakePlatform
 from tests.support.hostile import CASES, JOB, OPERATIONS, Case
 from tests.support.raw_server import JSON_HEAD, answering, raw_server, reset_at_once
 
-# Found by this table and not mended yet, by the case's id.
-OPEN = {
-    "wait: a huge Retry-After": "the poller obeys a hint of any length",
-    "wait: a Retry-After of years": "the poller obeys a hint of any length",
-    "list_jobs: a link that is no address": "a ValueError escapes from reading the link",
-    "list_jobs: a link that cannot be sent": "an httpx.InvalidURL escapes from following the link",
-    "list_jobs: a link to itself": "pages are followed for ever",
-}
 # trio's word for a generator that is dropped half-way: httpx nests several and closes none of them.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <async_generator object (AsyncIteratorByteStream|BoundAsyncStream|Response)"
@@ -34,12 +26,7 @@ MOST_GROWTH = 64 * 2**10
 """KiB, as getrusage counts."""
 
 
-def parameter(case: Case) -> object:
-    marks = [pytest.mark.xfail(reason=OPEN[case.id], strict=True)] if case.id in OPEN else []
-    return pytest.param(case, id=case.id, marks=marks)
-
-
-@pytest.mark.parametrize("case", [parameter(case) for case in CASES])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 async def test_a_hostile_answer_ends_in_an_error_that_names_the_request(case: Case) -> None:
     error, platform = await hostile.run(case)
     assert type(error) is case.error
@@ -62,7 +49,7 @@ def test_names_of_cases_are_their_own() -> None:
 def test_no_hostile_answer_takes_much_memory() -> None:
     root = Path(__file__).parent.parent
     played = subprocess.run(
-        [sys.executable, "-m", "tests.support.hostile", *OPEN],
+        [sys.executable, "-m", "tests.support.hostile"],
         cwd=root,
         capture_output=True,
         text=True,
