@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sfjobs.config import Secret, Settings
+from sfjobs.config.foreign import user_config_folder
 from sfjobs.errors import ConfigurationError
-from sfjobs.foreign_config import user_config_folder
 
 
 @pytest.fixture(autouse=True)

@@ -22,10 +22,10 @@ ROOMS: list[set[str]] = [
     {"connection", "job"},
     {"journal"},
     {"api"},
-    {"poller", "agenda", "tickets", "results", "resultview", "resultfiles", "figures", "patterns", "decoding"},
+    {"poller", "agenda", "tickets", "results"},
     {"transport", "auth", "exchange", "retry"},
-    {"wire", "npy", "npz", "programs"},
-    {"config", "config_file", "config_values", "foreign_config", "secret"},
+    {"wire", "npy", "programs"},
+    {"config"},
     {"models", "errors"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

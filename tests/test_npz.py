@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from sfjobs.errors import ResultCorruptError, ResultTooLargeError
-from sfjobs.npz import MAX_MEMBERS, NpzReader
+from sfjobs.results.npz import MAX_MEMBERS, NpzReader
 from tests.test_npy import ARRAYS, LIMIT, assert_same, npy
 
 SAVERS: dict[str, Callable[..., None]] = {"stored": np.savez, "deflated": np.savez_compressed}

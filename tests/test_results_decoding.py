@@ -13,9 +13,9 @@ import anyio.lowlevel
 import numpy as np
 import pytest
 
-from sfjobs.decoding import INLINE_BYTES, SPOOL_MEMORY_BYTES
 from sfjobs.errors import ResultCorruptError, ResultTooLargeError
 from sfjobs.results import Result, decode
+from sfjobs.results.decoding import INLINE_BYTES, SPOOL_MEMORY_BYTES
 from tests.test_npy import ARRAYS, LIMIT, assert_same, npy
 from tests.test_npz import SAMPLES, SAVERS, npz
 

@@ -144,8 +144,8 @@ BODIES: dict[str, Answer] = {
     "objects 100 000 deep": body('{"data":' * 100_000 + "{}" + "}" * 100_000),
     "bytes that are not UTF-8": body(b'{"id": "c1b2-job", "status": "\xff\xfe\xfa"}'),
     "two objects": body("{}{}"),
-    "more than the limit": streamed(b" " * 2**16, 17 * 16),
-    "more than the limit in one text": streamed(b"x" * 2**16, 17 * 16, start=b'{"id": "'),
+    "more than the limit": streamed(b" " * 2**16, 200 * 16),
+    "more than the limit in one text": streamed(b"x" * 2**16, 200 * 16, start=b'{"id": "'),
     "gzip that nobody asked for": streamed(gzip.compress(b"{}"), 1, content_encoding="gzip"),
     "a bomb of gzip": streamed(gzip.compress(bytes(2**20)), 1, content_encoding="gzip"),
     "a redirect elsewhere": told(None, 307, location="https://evil.test/jobs?leak=1"),
@@ -285,7 +285,10 @@ SPECIAL = [
         InvalidRequestError,
     ),
     Case(
-        "a refusal larger than the limit", "get_job", lambda: _status(streamed(b"x" * 2**16, 272)(), 404), ProtocolError
+        "a refusal larger than the limit",
+        "get_job",
+        lambda: _status(streamed(b"x" * 2**16, 200 * 16)(), 404),
+        ProtocolError,
     ),
     Case("a huge Retry-After", "get_job", told({}, 503, retry_after=LONG), ServerError),
     Case("a huge Retry-After", "create_job", told({}, 429, retry_after=LONG), RateLimitedError),

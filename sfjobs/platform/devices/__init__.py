@@ -75,7 +75,11 @@ def build_devices(*, test_targets: bool = False) -> Mapping[str, TargetDevice]:
 
 def _simulator(target: str, engine: Engine) -> TargetDevice:
     # Strawberry Fields 0.18 to 0.20 reads `max`, later ones the flat keys: the union suits all of them.
-    modes: dict[str, JSON] = {"pnr_max": SIMULATOR_MODES, "homodyne_max": SIMULATOR_MODES, "heterodyne_max": SIMULATOR_MODES}
+    modes: dict[str, JSON] = {
+        "pnr_max": SIMULATOR_MODES,
+        "homodyne_max": SIMULATOR_MODES,
+        "heterodyne_max": SIMULATOR_MODES,
+    }
     modes["max"] = {"pnr": SIMULATOR_MODES, "homodyne": SIMULATOR_MODES, "heterodyne": SIMULATOR_MODES}
     specification: dict[str, JSON] = {
         "target": target,

@@ -15,8 +15,8 @@ from typing import IO, Literal
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ResultCorruptError, ResultTooLargeError
-from .npy import MAGIC, NpyDecoder, NpyHeader
+from ..errors import ResultCorruptError, ResultTooLargeError
+from ..npy import MAGIC, NpyDecoder, NpyHeader
 from .npz import PIECE_BYTES, NpzReader
 
 

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .config_file import parse_toml, read
-from .config_values import Given, Layer, problem
+from .file import parse_toml, read
 from .secret import Secret
+from .values import Given, Layer, problem
 
 VARIABLES = ("XANADU_CLOUD_", "SF_API_", "SF_CONF", "XDG_CONFIG_HOME", "LOCALAPPDATA", "HOME")
 """What the names of the environment variables begin with that are looked at here."""

@@ -1,7 +1,7 @@
 """
 What a job measured, as numpy arrays, with what one asks of it first: which patterns, how many photons, a picture, a file.
 
-``decode`` makes a ``Result`` from a response body; ``resultfiles`` keeps it on disk.
+``decode`` makes a ``Result`` from a response body; ``files`` keeps it on disk.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Self, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import ResultError
 from .decoding import decode_arrays
-from .errors import ResultError
 from .patterns import Counts, count_patterns
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Result:
 
         Raises ``ValueError`` for another suffix, and for what ``.npy`` cannot hold.
         """
-        from .resultfiles import save
+        from .files import save
 
         return save(Path(path), self.outputs, self.metadata)
 
@@ -138,7 +138,7 @@ class Result:
 
         Raises ``ResultCorruptError`` or ``ResultTooLargeError``, and ``OSError`` if the file cannot be read.
         """
-        from .resultfiles import load
+        from .files import load
 
         return cls.from_arrays(load(Path(path), mmap=mmap, max_bytes=max_bytes))
 
@@ -163,7 +163,7 @@ class Result:
         return f"<Result{job}: {outputs}{metadata}>"
 
     def _repr_html_(self) -> str:
-        from .resultview import result_html
+        from .view import result_html
 
         return result_html(self)
 

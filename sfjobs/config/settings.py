@@ -1,7 +1,7 @@
 """
 What sfjobs needs to know before it can talk to a platform, and where each value came from. ``Settings.load`` puts it together;
-nothing is read at import time. ``config_file`` reads our own file, ``foreign_config`` those of other clients, and
-``config_values`` checks what they found.
+nothing is read at import time. ``file`` reads our own file, ``foreign`` those of other clients, and
+``values`` checks what they found.
 
 Every text stays wrapped in a ``Secret`` from the line where it is read to the line where it is checked, urls too (they may
 carry a password), so that no traceback with locals shows one.
@@ -14,13 +14,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Literal, Self, TypedDict, Unpack, cast
 
-from . import config_file, foreign_config
-from .config_values import Given, Layer, checked, conceal, problem, suggestion
+from . import file, foreign
 from .secret import Secret
+from .values import Given, Layer, checked, conceal, problem, suggestion
 
 __all__ = ["Secret", "Settings", "SettingsArguments", "config_path"]
 
-DEFAULT_PROFILE = config_file.DEFAULT_PROFILE
+DEFAULT_PROFILE = file.DEFAULT_PROFILE
 """The name of the profile that the top level of the configuration file describes."""
 
 _PREFIX = "SFJOBS_"
@@ -137,7 +137,7 @@ class Settings:
             raise problem(
                 "No platform is configured",
                 "Start one on this machine with `sfjobs serve`, or set SFJOBS_URL and SFJOBS_API_KEY,"
-                f" or write url and api_key to {config_file.path(variables)}",
+                f" or write url and api_key to {file.path(variables)}",
             )
         return settings
 
@@ -160,14 +160,14 @@ class Settings:
         own: list[Layer] = [
             {name: Given(value, "argument") for name, value in arguments.items() if value is not None},
             _environment_layer(variables),
-            config_file.load(profile, variables, known=NAMES),
+            file.load(profile, variables, known=NAMES),
         ]
         merged = _merged(own)
         named = profile if profile is not None else _revealed(variables.get("SFJOBS_PROFILE"))
         if not merged.keys() & _IDENTITY:
             if named not in {None, DEFAULT_PROFILE}:
                 raise problem(f"The profile {named!r} gives neither url nor api_key", "Write both into it")
-            merged = _merged([*own, foreign_config.load(variables)])
+            merged = _merged([*own, foreign.load(variables)])
             if not merged.keys() & _IDENTITY:
                 return None
         if "url" not in merged:
@@ -186,7 +186,7 @@ _IDENTITY = frozenset({"url", "api_key", "access_token"})
 
 def config_path(environ: Mapping[str, str] | None = None) -> str:
     """The configuration file that ``Settings.load`` reads, whether or not it exists."""
-    return str(config_file.path(_take_variables(environ)))
+    return str(file.path(_take_variables(environ)))
 
 
 def _revealed(text: Secret | None) -> str | None:
@@ -194,7 +194,7 @@ def _revealed(text: Secret | None) -> str | None:
 
 
 def _take_variables(environ: Mapping[str, str] | None) -> dict[str, Secret]:
-    wanted = (_PREFIX, *foreign_config.VARIABLES)
+    wanted = (_PREFIX, *foreign.VARIABLES)
     return {
         name: Secret(value)
         for name, value in (os.environ if environ is None else environ).items()
@@ -212,7 +212,7 @@ def _environment_layer(variables: Mapping[str, Secret]) -> Layer:
             candidates = [*known, *_WHERE_TO_LOOK.values()]
             raise problem(f"There is no environment variable {variable}", suggestion(variable, candidates))
         layer[known[variable]] = Given(value, f"environment variable {variable}")
-    return config_file.with_key_from_file(layer)
+    return file.with_key_from_file(layer)
 
 
 def _merged(layers: Iterable[Layer]) -> Layer:

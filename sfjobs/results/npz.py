@@ -19,8 +19,8 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ResultCorruptError, ResultTooLargeError
-from .npy import MAX_OVERHEAD_BYTES, NpyDecoder
+from ..errors import ResultCorruptError, ResultTooLargeError
+from ..npy import MAX_OVERHEAD_BYTES, NpyDecoder
 
 MAX_MEMBERS = 10_000
 PIECE_BYTES = 1 << 20

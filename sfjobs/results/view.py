@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ResultError
+from ..errors import ResultError
 
 if TYPE_CHECKING:
-    from .results import Result
+    from .result import Result
 
 # Looking at a result must not take longer than fetching it; beyond this the drawing is of the first shots.
 _DRAWN_VALUES = 10_000_000

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ConfigurationError, ResultError
+from ..errors import ConfigurationError, ResultError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .results import Result
+    from .result import Result
 
 _BLUE, _ORANGE, _GREY = "#3576b8", "#e07b39", "#6b7280"
 _MODE_COLOURS = ("#3576b8", "#e07b39", "#3a9270", "#a55aa0", "#b8963e", "#6b7280")

@@ -23,8 +23,8 @@ from typing import NoReturn
 
 import platformdirs
 
-from .config_values import Given, Layer, conceal, problem, suggestion
 from .secret import Secret
+from .values import Given, Layer, conceal, problem, suggestion
 
 logger = logging.getLogger("sfjobs")
 

@@ -15,8 +15,8 @@ import anyio.to_thread
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ResultCorruptError, ResultTooLargeError
-from .npy import MAGIC, MAX_OVERHEAD_BYTES, NpyDecoder
+from ..errors import ResultCorruptError, ResultTooLargeError
+from ..npy import MAGIC, MAX_OVERHEAD_BYTES, NpyDecoder
 from .npz import PIECE_BYTES, NpzReader
 
 SPOOL_MEMORY_BYTES = 8 << 20

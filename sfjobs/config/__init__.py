@@ -1,0 +1,7 @@
+"""What sfjobs needs to know before it can talk to a platform: ``Settings``, and ``Secret`` for what must not be seen."""
+
+from .secret import Secret as Secret
+from .settings import DEFAULT_PROFILE as DEFAULT_PROFILE
+from .settings import Settings as Settings
+from .settings import SettingsArguments as SettingsArguments
+from .settings import config_path as config_path
