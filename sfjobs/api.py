@@ -171,7 +171,10 @@ class PlatformAPI:
         answer = await self._transport.send(
             Request(method="GET", path=wire.device_path(target), expect=frozenset({200}))
         )
-        return answer.parse(wire.device)
+        device = answer.parse(wire.device)
+        if device.target != target:
+            answer.refuse(f"it is about another device, {device.target!r}")
+        return device
 
     async def specification(self, target: str) -> DeviceSpecification:
         answer = await self._transport.send(

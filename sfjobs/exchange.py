@@ -33,6 +33,11 @@ T = TypeVar("T")
 
 _MEDIA_TYPE = re.compile(r"(?:application|audio|image|multipart|text)/[\w.+-]{1,40}", re.ASCII)
 
+# Two bytes of JSON can become sixty of memory, so what is counted is values, not bytes. A program's text, by far the longest
+# that the protocol has, is mostly commas and the brackets of modes.
+MOST_VALUES = 200_000
+MOST_COMMAS = 1_200_000
+
 _PATH = re.compile(r"/[!-~]{0,4000}\Z")
 
 _REFUSALS: Mapping[int, type[ResponseError]] = {
@@ -110,6 +115,8 @@ class Answer:
         return parsed[0]
 
     def _parsed(self, read: Callable[[object], T]) -> tuple[tuple[T] | None, str]:
+        if sum(map(self.body.count, (b"{", b"[", b'"'))) > MOST_VALUES or self.body.count(b",") > MOST_COMMAS:
+            return None, "more values than any answer of the protocol has"
         try:
             return (read(json.loads(self.body)),), ""
         except wire.MalformedAnswer as error:

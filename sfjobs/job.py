@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import anyio
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from .results import Result
 
 logger = logging.getLogger("sfjobs")
+
+LONGEST_REASON = 1000
+"""Characters of each of a failed job's own words that its error quotes; ``meta`` has them whole."""
 
 
 class Asker(Protocol):
@@ -213,7 +217,7 @@ class Job:
 
     def raise_for_status(self) -> None:
         """FailedJobError or CancelledJobError when the job ended that way, with the platform's reason; otherwise nothing."""
-        reason = "; ".join(f"{key}: {value}" for key, value in self.meta.items())
+        reason = "; ".join(f"{key}: {value}"[:LONGEST_REASON] for key, value in islice(self.meta.items(), 10))
         if self.status == JobStatus.FAILED:
             raise FailedJobError(
                 f"job {self.id} failed" + (f": {reason}" if reason else ""),

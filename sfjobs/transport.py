@@ -10,7 +10,7 @@ import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -18,7 +18,7 @@ import anyio.lowlevel
 import httpx
 
 from . import __version__
-from .auth import TOKEN_PATH, Token, Tokens, read_token, token_request
+from .auth import Token, Tokens, read_token, token_request
 from .config import Secret, Settings
 from .errors import (
     ConnectionClosedError,
@@ -199,20 +199,25 @@ class Transport:
             )
 
     async def _read(self, request: Request, response: httpx.Response) -> bytes:
-        collected = bytearray()
-        async with aclosing(self._chunks(request, response)) as chunks:
-            async for chunk in chunks:
-                collected += chunk
-                if len(collected) > LARGEST_ANSWER:
-                    self._answer(request, response).refuse(f"more than {LARGEST_ANSWER} bytes")
-        return bytes(collected)
+        collected, chunk = bytearray(), b""
+        try:
+            async with aclosing(self._chunks(request, response)) as chunks:
+                async for chunk in chunks:
+                    collected += chunk
+                    if len(collected) > LARGEST_ANSWER:
+                        self._answer(request, response).refuse(f"more than {LARGEST_ANSWER} bytes")
+            return bytes(collected)
+        finally:
+            # A traceback would keep, and show, what has come so far: half a token, or what a platform repeats.
+            collected, chunk = bytearray(), b""
 
     async def _paced(self, request: Request, response: httpx.Response) -> AsyncGenerator[bytes, None]:
         started, received = anyio.current_time(), 0
         async with aclosing(self._chunks(request, response)) as chunks:
             async for chunk in chunks:
+                # Errors about a result quote how it starts.
+                yield chunk if received else self._without_secrets(response, chunk)
                 received += len(chunk)
-                yield chunk
                 elapsed = anyio.current_time() - started
                 if elapsed > self._settings.attempt_timeout and received < SLOWEST_DOWNLOAD * elapsed:
                     raise self._timeout(request, f"only {received} bytes came in {elapsed:.0f} s")
@@ -222,12 +227,15 @@ class Transport:
             self._answer(request, response).refuse("it is compressed, which was not asked for")
         with self._translating(request):
             # A response that a test's transport made is read already, and only gives its content.
-            async for chunk in response.aiter_bytes() if response.is_stream_consumed else response.aiter_raw():
-                yield chunk
+            body = response.aiter_bytes() if response.is_stream_consumed else response.aiter_raw()
+            async with aclosing(cast("AsyncGenerator[bytes, None]", body)):
+                async for chunk in body:
+                    yield chunk
+                    del chunk  # a suspended frame would keep it
 
     def _answer(self, request: Request, response: httpx.Response, body: bytes = b"") -> Answer:
         if body:
-            body = self._without_secrets(request, body)
+            body = self._without_secrets(response, body)
         return Answer(
             request=request,
             url=str(response.url),
@@ -237,10 +245,11 @@ class Transport:
             next_link=response.links.get("next", {}).get("url"),
         )
 
-    def _without_secrets(self, request: Request, body: bytes) -> bytes:
+    def _without_secrets(self, response: httpx.Response, body: bytes) -> bytes:
         """A platform or proxy may repeat in an error what it was sent; errors quote bodies and end in logs."""
-        token = None if request.path == TOKEN_PATH else self._tokens.current
-        for secret in (self._settings.api_key, token):
+        # The token that went out with this request: another one may be at hand by now.
+        sent = Secret(response.request.headers.get("authorization", "").removeprefix("Bearer ") or "***")
+        for secret in (self._settings.api_key, sent):
             if secret is not None:
                 body = body.replace(secret.reveal().encode(), b"***")
         return body
