@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from . import sync as sync
     from .config import Secret as Secret
     from .config import Settings as Settings
     from .connection import Connection as Connection
@@ -93,10 +94,12 @@ _HOMES = {
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = sorted(["__version__", *_HOME_OF])  # noqa: PLE0605
+__all__ = sorted(["__version__", "sync", *_HOME_OF])  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> object:
+    if name == "sync":
+        return import_module("sfjobs.sync")
     try:
         home = _HOME_OF[name]
     except KeyError:
@@ -107,4 +110,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME_OF})
+    return sorted({*globals(), "sync", *_HOME_OF})

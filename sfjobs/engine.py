@@ -51,7 +51,9 @@ class RemoteEngine:
         self, program: ProgramLike, *, shots: int | None = None, name: str | None = None, timeout: float | None = None
     ) -> Result:
         """
-        Submits ``program`` and waits, up to ``timeout`` seconds, for its result. Raises FailedJobError, CancelledJobError,
+        Submits ``program`` and waits, up to ``timeout`` seconds, for its result.
+
+        Raises FailedJobError, CancelledJobError,
         and WaitTimeoutError, whose ``job_id`` finds the job again: it goes on, as it does when the waiting is cancelled.
         """
         job = await self.run_async(program, shots=shots, name=name)

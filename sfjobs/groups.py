@@ -24,10 +24,11 @@ DOWNLOADS = 32
 
 async def wait_all(jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> list[JobStatus]:
     """
-    Waits until every job has ended and the results of those that completed are at hand (unless ``fetch_results`` is False).
-    Returns the final statuses in the order of ``jobs``; a failed job raises nothing. Raises WaitTimeoutError, whose
-    ``done`` and ``pending`` are ids, after ``timeout`` seconds: the jobs go on. An error about one job, such as one that
-    the platform does not know, is raised once all others have ended.
+    Waits until every job has ended; returns the final statuses in the order of ``jobs``.
+
+    The results of those that completed are at hand then, unless ``fetch_results`` is False. A failed job raises nothing.
+    Raises WaitTimeoutError, whose ``done`` and ``pending`` are ids, after ``timeout`` seconds: the jobs go on. An error about
+    one job, such as one that the platform does not know, is raised once all others have ended.
     """
     jobs = list(jobs)
     errors: list[SFJobsError] = []
@@ -42,9 +43,11 @@ async def wait_all(jobs: Iterable[Job], timeout: float | None = None, *, fetch_r
 
 def as_completed(jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> Completions:
     """
-    The jobs in the order of their ending, as an async iterator: ``async for job in as_completed(jobs): ...``. Each completed
-    job has its result at hand (unless ``fetch_results`` is False). ``timeout`` seconds, from the first step, bound all of
-    it: then WaitTimeoutError, and the jobs go on. May be abandoned at any step.
+    Iterates over the jobs in the order of their ending.
+
+    ``async for job in as_completed(jobs): ...``. Each completed job has its result at hand, unless ``fetch_results`` is
+    False. ``timeout`` seconds, from the first step, bound all of it: then WaitTimeoutError, and the jobs go on. May be
+    abandoned at any step.
     """
     return Completions(jobs, timeout, fetch_results=fetch_results)
 
@@ -52,7 +55,7 @@ def as_completed(jobs: Iterable[Job], timeout: float | None = None, *, fetch_res
 async def first(
     jobs: Iterable[Job], k: int = 1, timeout: float | None = None, *, fetch_results: bool = True
 ) -> list[Job]:
-    """The first ``k`` jobs to end, in the order of their ending. Raises ValueError for more than there are."""
+    """Waits for the first ``k`` jobs to end, in the order of their ending. Raises ValueError for more than there are."""
     jobs = list(jobs)
     if not 0 <= k <= len(jobs):
         raise ValueError(f"cannot wait for the first {k} of {len(jobs)} jobs")

@@ -1,0 +1,16 @@
+"""
+The blocking twin of the API, for scripts, notebooks and threads: the same names, without ``await``. Every method calls its
+async twin over the connection's bridge and holds no logic of its own.
+
+    with sfjobs.sync.Connection() as connection:
+        job = connection.create_job("simulon_gaussian", program, shots=1000)
+        result = job.finish()
+"""
+
+from .connection import Connection as Connection
+from .connection import Job as Job
+from .engine import RemoteEngine as RemoteEngine
+from .groups import Completions as Completions
+from .groups import as_completed as as_completed
+from .groups import first as first
+from .groups import wait_all as wait_all
