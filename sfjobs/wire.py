@@ -142,15 +142,17 @@ def access_token(answer: object) -> tuple[str, float | None]:
 def error_words(answer: object) -> tuple[str, str, Mapping[str, JSONValue]]:
     """
     ``code``, ``detail`` and ``meta`` of an error answer, empty where it has none. Never raises: errors are when an answer is
-    least likely to be well-formed. Validation messages, which stand in ``meta`` by field, are joined into the detail.
+    least likely to be well-formed. Validation messages stand in ``meta`` by field; joined, they are the detail, and the
+    platform's own general remark is one only without them.
     """
     if not isinstance(answer, Mapping):
         return "", "", {}
     code, detail, meta = answer.get("code"), answer.get("detail"), answer.get("meta")
     code = code if isinstance(code, str) else ""
     meta = cast("Mapping[str, JSONValue]", meta) if isinstance(meta, Mapping) else {}
-    if not isinstance(detail, str) or not detail:
-        detail = "; ".join(_validation_messages(meta)) if code == "validation-error" else ""
+    detail = detail if isinstance(detail, str) else ""
+    if code == "validation-error":
+        detail = "; ".join(_validation_messages(meta)) or detail
     return code[:_LONGEST_WORD], detail[:2000], meta
 
 

@@ -61,6 +61,13 @@ def test_a_refusal_is_told_in_the_words_of_the_platform():
     assert "Not valid. (target: There is no target 'X9'.)" in explain(error).what
 
 
+def test_what_the_platform_says_of_a_field_is_told_once():
+    said = {"id": {"0": ["Not a valid UUID."], "3": ["Too long."]}, "target": ["There is no target 'X9'."]}
+    detail = "id: Not a valid UUID.; id: Too long.; target: There is no target 'X9'."
+    error = errors.InvalidRequestError("400", status_code=400, code="validation-error", detail=detail, meta=said)
+    assert explain(error).what == f"The platform refused this (400 validation-error): {detail}"
+
+
 def test_a_failure_of_the_command_itself_keeps_its_words():
     assert explain(CommandError("a", "b", ExitCode.TIMEOUT)) == CommandError("a", "b", ExitCode.TIMEOUT).failure
 

@@ -283,6 +283,16 @@ def test_what_is_no_token_is_refused_without_being_shown(answer: object) -> None
             ("validation-error", "id: bad; id: worse; id: 7", {"id": {"0": ["bad"], "1": ["worse", 7]}}),
         ),
         ({"code": "validation-error", "meta": {"a": None}}, ("validation-error", "a: None", {"a": None})),
+        (
+            {"code": "validation-error", "detail": "Not valid.", "meta": {"target": ["There is no such target."]}},
+            ("validation-error", "target: There is no such target.", {"target": ["There is no such target."]}),
+        ),
+        ({"code": "validation-error", "detail": "Not valid.", "meta": {}}, ("validation-error", "Not valid.", {})),
+        (
+            {"code": "validation-error", "detail": "Not valid.", "meta": {"id": []}},
+            ("validation-error", "Not valid.", {"id": []}),
+        ),
+        ({"code": "conflict", "detail": "odd", "meta": {"line": 3}}, ("conflict", "odd", {"line": 3})),
         ({"code": "validation-error", "meta": []}, ("validation-error", "", {})),
         ({"code": 404, "detail": ["x"], "meta": "none"}, ("", "", {})),
         ({"code": "c" * 500, "detail": "d" * 5000}, ("c" * 100, "d" * 2000, {})),

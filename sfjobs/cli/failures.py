@@ -5,10 +5,12 @@ How a command ends: its exit code, and for every failure two lines on stderr, wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
 from .. import errors
+from ..models import JSONValue
 
 
 class ExitCode(IntEnum):
@@ -108,12 +110,21 @@ def explain(error: errors.SFJobsError | CommandError) -> Failure:
 def _refusal(error: errors.ResponseError) -> str:
     """The platform's own words, with what it says in detail: that is where a refused program or target is explained."""
     more = [
-        f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        f"{key}: {', '.join(unsaid)}"
         for key, value in error.meta.items()
-        if str(value) not in error.detail
+        if (unsaid := [text for text in _texts(value) if text not in error.detail])
     ]
     detail = f"{error.detail} ({'; '.join(more)})" if more else error.detail
     return f"The platform refused this ({error.status_code} {error.code}): {detail}"
+
+
+def _texts(value: JSONValue) -> list[str]:
+    """The single messages of a field, which may stand in a list, or in lists by index."""
+    if isinstance(value, Mapping):
+        return [text for part in value.values() for text in _texts(part)]
+    if isinstance(value, list):
+        return [text for part in value for text in _texts(part)]
+    return [str(value)]
 
 
 def printable(text: str) -> str:
