@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeAlias
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -106,6 +106,8 @@ class Gate:
             await self._app(scope, receive, watched_send)
         except ApiError as error:
             await error.answer()(scope, receive, send)
+        except ClientDisconnect:
+            _log.debug("%s %s: the client went away before its request was complete", scope["method"], scope["path"])
         except Exception:
             if started:  # too late for another status: breaking the connection is the only way left to say it
                 raise

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.types import Message
+
+from sfjobs.platform.routes_account import TOKEN_PATH
 
 from .stand_ins import ARRAY, PROGRAM, Bench, open_bench
 
@@ -73,6 +77,36 @@ async def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(
     assert (answer.status_code, answer.json()["code"]) == (500, "server-error")
     assert str(tmp_path) not in answer.text
     assert "FileNotFoundError" in caplog.text
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/jobs"), ("POST", TOKEN_PATH)])
+async def test_a_client_that_goes_away_in_the_middle_of_a_request_is_no_failure(
+    bench: Bench, caplog: pytest.LogCaptureFixture, method: str, path: str
+) -> None:
+    arriving: list[Message] = [
+        {"type": "http.request", "body": b'{"circuit": "na', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return arriving.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    authorization = f"Bearer {bench.tokens.issue(bench.account)}".encode()
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"authorization", authorization), (b"content-type", b"application/x-www-form-urlencoded")],
+    }
+    with caplog.at_level(logging.DEBUG, "sfjobs"):
+        await bench.app(scope, receive, send)
+    assert [record.levelname for record in caplog.records if record.name.startswith("sfjobs")] == ["DEBUG"]
+    assert not sent
 
 
 async def test_head_shows_the_headers_of_a_result(bench: Bench, client: httpx.AsyncClient) -> None:

@@ -41,7 +41,7 @@ REFUSED = {
     "an amplifier": (op("PassiveChannel", 1.1 * np.eye(2), modes=[0, 1]), "amplifies"),
     "a graph with a direction": (op("GraphEmbed", np.array([[0, 1], [0, 0]]), modes=[0, 1]), "not symmetric"),
     "feed-forward": (op("Xgate", MeasuredParameter("0.5 * q0", (0,)), modes=[1]), "feed-forward"),
-    "a template": (op("Rgate", FreeParameter("a", ("a",)), modes=[1]), "no value"),
+    "a template": (op("Rgate", FreeParameter("{a}", ("a",)), modes=[1]), "theta = {a} has no value"),
     "a loop": (op("Rgate", ArrayParameter("p0"), modes=[1]), "TDM"),
     "post-selection": (op("MeasureFock", modes=[0], select=(1,)), "post-selection"),
     "negative dark counts": (op("MeasureFock", modes=[0], dark_counts=-0.1), "dark_counts"),

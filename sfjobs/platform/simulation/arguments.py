@@ -47,7 +47,7 @@ class Arguments:
                 f"feed-forward is not simulated: {name} = {value.text} depends on a measurement", self.operation
             )
         if isinstance(value, FreeParameter):
-            raise unsupported(f"{name} = {{{value.text}}} has no value", self.operation)
+            raise unsupported(f"{name} = {value.text} has no value", self.operation)
         if isinstance(value, ArrayParameter):
             raise unsupported(
                 f"{name} = {value.name} is an array, which only a TDM program steps through", self.operation
