@@ -5,18 +5,22 @@ the waiting; this is where they meet.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
+
+import anyio
+import anyio.to_thread
 
 from .api import LARGEST_PAGE, JobInquirer, PlatformAPI
 from .config import Secret, Settings, SettingsArguments
 from .errors import NotFoundError
 from .job import Job
-from .models import Device, JobSnapshot, JobStatus
+from .models import Device, JobSnapshot, JobStatus, JSONValue
 from .poller import Poller
-from .programs import ProgramLike, program_text
+from .programs import Compilable, ProgramLike, compiled_text, is_compilable, needs_compiling, program_text
 from .tickets import Cadence
 from .transport import HTTPTransport, Transport
 
@@ -66,6 +70,8 @@ class Connection:
         self._api = PlatformAPI(settings, self._transport)
         cadence = Cadence(least=settings.poll_interval_min, most=settings.poll_interval_max, patience=settings.patience)
         self._poller = Poller(JobInquirer(self._api), cadence)
+        self._compiling = anyio.Lock()
+        self._compiled_for: dict[str, Device] = {}
 
     @property
     def settings(self) -> Settings:
@@ -104,12 +110,39 @@ class Connection:
         self, target: str, program: ProgramLike, *, shots: int | None = None, name: str | None = None
     ) -> Job:
         """
-        Submits ``program`` to run on ``target``, ``shots`` times; without ``shots`` the script's own header says how often.
-        ``name`` is for finding the job again. Raises InvalidRequestError for a program that does not parse, ConflictError
-        for one that does not suit the target, SubmissionUnknownError when the connection broke in between.
+        Submits ``program`` to run on ``target`` and gives back its job.
+
+        It runs ``shots`` times; without ``shots`` the script's own header says how often. ``name`` is for finding the job again. Raises InvalidRequestError for a program that does not parse, ConflictError
+        for one that does not suit the target, SubmissionUnknownError when the connection broke in between; and, for a
+        ``strawberryfields.Program``, what ``program_text`` raises.
         """
-        text = program_text(program)
+        text = await self.program_text(target, program, shots=shots)
         return self._job(await self._api.submit(target=target, circuit=text, shots=shots, name=name))
+
+    async def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str:
+        """
+        The Blackbird text that ``create_job`` submits.
+
+        A ``strawberryfields.Program`` is compiled for ``target`` in a worker
+        thread, one at a time, by the first compiler of the device's specification, which is asked for once a connection; a
+        program that was compiled for this device goes as it is. Raises ValueError, with the compiler's own words, for a
+        program that does not compile for the target, or that says no shots when ``shots`` does not, and NotFoundError for a
+        target that the platform does not have.
+        """
+        if not is_compilable(program):
+            return program_text(program)
+        async with self._compiling:
+            device = await self._device_to_compile_for(target) if needs_compiling(program, target) else None
+            return await anyio.to_thread.run_sync(_compiled_text, program, target, device, shots)
+
+    async def _device_to_compile_for(self, target: str) -> Device:
+        device = self._compiled_for.get(target)
+        if device is None:
+            specification = await self._api.specification(target)
+            certificate = await self._certificate(target)
+            device = Device(target=target, specification=specification, certificate=certificate)
+            self._compiled_for[target] = device
+        return device
 
     async def get_job(self, job_id: str) -> Job:
         """The job with this id. Raises NotFoundError."""
@@ -123,8 +156,10 @@ class Connection:
         limit: int | None = None,
     ) -> AsyncIterator[Job]:
         """
-        Jobs, newest first, at most ``limit`` of them, page by page as they are consumed. With ``ids`` only those (none for
-        an empty one), with ``status`` only jobs that have it. A platform without paging gives its newest 100.
+        Jobs, newest first, asked for page by page as they are consumed.
+
+        At most ``limit`` of them; with ``ids`` only those (none for an empty one), with ``status`` only jobs that have it. A
+        platform without paging gives its newest 100.
         """
         wanted = None if ids is None else list(dict.fromkeys(ids))
         word = None if status is None else JobStatus(status)
@@ -161,31 +196,33 @@ class Connection:
 
     async def get_device(self, target: str) -> Device:
         """
-        The device with its availability, its specification and its certificate (None where there is none). Version 0.2.0
-        knows only specifications.
+        The device with its availability, its specification and its certificate.
+
+        The certificate is None where there is none; version 0.2.0 of the protocol knows only specifications.
         """
         specification = await self._api.specification(target)
         if self._settings.api_version == "0.2.0":
             return Device(target=target, specification=specification)
         device = await self._api.device(target)
+        return replace(device, specification=specification, certificate=await self._certificate(target))
+
+    async def _certificate(self, target: str) -> Mapping[str, JSONValue] | None:
+        if self._settings.api_version == "0.2.0":
+            return None
         try:
-            certificate = await self._api.certificate(target)
+            return await self._api.certificate(target)
         except NotFoundError:
-            certificate = None
-        return Device(
-            target=device.target,
-            status=device.status,
-            expected_uptime=device.expected_uptime,
-            created_at=device.created_at,
-            specification=specification,
-            certificate=certificate,
-        )
+            return None
 
     def _job(self, snapshot: JobSnapshot) -> Job:
         return Job.of(snapshot, self)
 
     def __repr__(self) -> str:
         return f"<Connection: {self._settings.url}>"
+
+
+def _compiled_text(program: Compilable, target: str, device: Device | None, shots: int | None) -> str:
+    return compiled_text(program, target=target, device=device, shots=shots)
 
 
 def _parts(items: list[str], size: int) -> Iterator[list[str]]:

@@ -1,6 +1,7 @@
 """
 Whatever a caller has for a program, as the Blackbird text that is sent. Objects of ``blackbird`` and ``strawberryfields`` are
-recognised by what they can do, so that neither package is imported here.
+recognised by what they can do, so that neither package is imported here. ``Connection.program_text`` calls ``program_text`` for
+what is written already, and ``compiled_text``, in a worker thread, for what has to be compiled for its target.
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ import operator
 import os
 import re
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias, cast, runtime_checkable
+from types import ModuleType
+from typing import Protocol, TypeAlias, TypeGuard, cast, runtime_checkable
+
+from .models import Device
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _CODE = re.compile(r'(?:[^"#\r\n]|"[^"\r\n]*"?)*')
@@ -21,6 +26,10 @@ _TARGET = re.compile(r"(?P<name>[0-9A-Za-z_.\-]+)[ \t]*(?:\((?P<options>.*)\))?$
 _DEVICE = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.\-]*\Z")
 _NAME = re.compile(r"[A-Za-z]\w*\Z", re.ASCII)
 _SHOTS = re.compile(r"[0-9]{1,18}\Z")
+_NUMPY_REPR = re.compile(r'"[^"\r\n]*"|\bnp\.(?:[a-z]+[0-9]*\((?P<number>[-+.\w]*)\)|(?P<truth>True|False)_)')
+
+# Compilers parse the device's layout with quantum-blackbird, whose parser fails when two threads use it.
+_compiler = threading.Lock()
 
 
 @runtime_checkable
@@ -32,15 +41,22 @@ class Serializable(Protocol):
 
 @runtime_checkable
 class Compilable(Protocol):
-    """A ``strawberryfields.Program``."""
+    """A ``strawberryfields.Program``, compiled or not."""
 
     @property
     def circuit(self) -> object: ...
 
     @property
-    def run_options(self) -> object: ...
+    def run_options(self) -> Mapping[str, object]: ...
 
-    def compile(self) -> object: ...
+    def compile(self, *, device: object) -> Compilable: ...
+
+
+class _Script(Serializable, Protocol):
+    """What Strawberry Fields makes of a program on its way to a text: a ``BlackbirdProgram``."""
+
+    @property
+    def target(self) -> MutableMapping[str, object]: ...
 
 
 ProgramLike: TypeAlias = str | os.PathLike[str] | Serializable | Compilable
@@ -58,8 +74,9 @@ class Header:
 
 def program_text(program: ProgramLike) -> str:
     """
-    The Blackbird text of ``program``. A text of one line that ends in ``.xbb`` is taken as a path. Raises TypeError for
-    anything that is no program, OSError for a file that cannot be read, ValueError for one that is not UTF-8.
+    The Blackbird text of ``program``. A text of one line that ends in ``.xbb`` is taken as a path. Raises OSError for a file
+    that cannot be read, ValueError for one that is not UTF-8, TypeError for anything that is no program and for a
+    ``strawberryfields.Program``, whose text depends on the target.
     """
     if isinstance(program, str):
         is_path = program.endswith(".xbb") and "\n" not in program
@@ -68,8 +85,8 @@ def program_text(program: ProgramLike) -> str:
         return _file_text(program)
     if isinstance(program, Serializable) and not isinstance(program, type):
         return _serialized(program)
-    if isinstance(program, Compilable) and not isinstance(program, type):
-        return _serialized(_strawberryfields_to_blackbird(program))
+    if is_compilable(program):
+        raise TypeError(f"a {type(program).__name__} has no text of its own, only one for a target: see compiled_text")
     raise TypeError(
         "a program is Blackbird text, a path to an .xbb file, a BlackbirdProgram or a strawberryfields.Program, "
         f"not {type(program).__name__}"
@@ -85,15 +102,100 @@ def _serialized(program: Serializable) -> str:
     text: object = program.serialize()
     if not isinstance(text, str):
         raise TypeError(f"{type(program).__name__}.serialize() gave no text but {type(text).__name__}")
-    return text
+    return _NUMPY_REPR.sub(_plain, text)
 
 
-def _strawberryfields_to_blackbird(program: Compilable) -> Serializable:
+def _plain(match: re.Match[str]) -> str:
+    """``np.float64(0.5)``, which numpy 2 writes for a number in a list, as ``0.5``; quoted text stays as it is."""
+    number: str | None = match["number"] or match["truth"]
+    return number or match[0]
+
+
+def is_compilable(program: ProgramLike) -> TypeGuard[Compilable]:
+    """Whether ``program`` is a ``strawberryfields.Program``, which ``compiled_text`` takes and ``program_text`` does not."""
+    return isinstance(program, Compilable) and not isinstance(program, type)
+
+
+def needs_compiling(program: Compilable, target: str) -> bool:
+    """
+    Whether ``program`` has yet to be compiled for ``target``. One that was compiled with a compiler alone is compiled again,
+    for the device; one that was compiled for another device is a ValueError.
+    """
+    info = getattr(program, "compile_info", None)
+    device = info[0] if info else None
+    if device is None:
+        return True
+    if device.target != target:
+        raise ValueError(
+            f"the program was compiled for {device.target}, not for {target}: give the program that it was compiled from"
+        )
+    return False
+
+
+def compiled_text(program: Compilable, *, target: str, device: Device | None, shots: int | None = None) -> str:
+    """
+    The Blackbird text of a ``strawberryfields.Program``, compiled for ``device`` by the first compiler that its specification
+    names, as Strawberry Fields' own RemoteEngine compiles; without ``device`` as it is. Without ``shots`` those of the
+    program's ``run_options`` count.
+
+    Takes a processor for up to seconds. Raises ValueError when nothing says how many shots, and when the program does not
+    compile for the device, with the compiler's own words.
+    """
+    options = {key: value for key, value in program.run_options.items() if key != "crop" and value is not None}
+    if shots is not None:
+        options["shots"] = shots
+    if "shots" not in options:
+        raise ValueError("neither shots= nor the program's run_options say how many shots")
+    with _compiler:
+        if device is not None and _has_compiler(program, device):
+            program = _compiled(program, device)
+        script = cast("_Script", _strawberryfields("strawberryfields.io", program).to_blackbird(program))
+        script.target.update(name=target, options=options)
+        text = _serialized(script)
+    name = getattr(program, "name", None)
+    return text if name is None or _NAME.match(name) else with_header(text, target=target, name=_as_name(name))
+
+
+def _as_name(name: str) -> str:
+    """Strawberry Fields takes any text for a name, and Blackbird does not."""
+    word = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return word if _NAME.match(word) else f"program_{word}"
+
+
+def _has_compiler(program: Compilable, device: Device) -> bool:
+    """No compiler of Strawberry Fields brings a time-domain program to a simulator, and a simulator needs none."""
+    modes = device.specification.modes if device.specification else None
+    return not (hasattr(program, "timebins") and isinstance(modes, Mapping) and "temporal_max" not in modes)
+
+
+def _compiled(program: Compilable, device: Device) -> Compilable:
+    specification = device.specification
+    if specification is None:
+        raise ValueError(f"{device.target} shows no specification to compile for")
+    described = {
+        "target": specification.target,
+        "layout": specification.layout,
+        "modes": specification.modes or None,
+        "compiler": list(specification.compiler),
+        "gate_parameters": specification.gate_parameters,
+    }
+    device_class = _strawberryfields("strawberryfields", program).Device
+    try:
+        return program.compile(device=device_class(spec=described, cert=device.certificate))
+    except Warning:
+        raise  # whoever makes errors of warnings wants to see them
+    except Exception as error:
+        # Its compilers raise at least six kinds of errors, and all of them mean that the program does not fit.
+        words = f"{type(error).__name__}: {error}"
+        raise ValueError(f"the program cannot be compiled for {device.target}: {words}") from error
+
+
+def _strawberryfields(module: str, program: Compilable) -> ModuleType:
     # Whoever holds one of its programs has imported the package.
-    converter = sys.modules.get("strawberryfields.io")
-    if converter is None:
-        raise TypeError(f"strawberryfields, which knows how to write a {type(program).__name__}, is not imported")
-    return cast("Serializable", converter.to_blackbird(program))
+    found = sys.modules.get(module)
+    if found is None:
+        raise TypeError(f"{module}, which knows how to compile a {type(program).__name__}, is not imported")
+    return found
 
 
 def read_header(text: str) -> Header:
