@@ -1,5 +1,6 @@
 """
-The scenarios of a job's life, each told once and run on asyncio and on trio: what the caller does, and what must come of it.
+The scenarios of a job's life, each told once and run on asyncio, on trio and through the blocking twin: what the caller does,
+and what must come of it.
 """
 
 from __future__ import annotations
@@ -12,21 +13,22 @@ import numpy as np
 import pytest
 
 import sfjobs
-from sfjobs import Connection, Job, JobStatus, RemoteEngine
+from sfjobs import JobStatus
 from tests.support.fake_platform import SAMPLES, FakeJob, FakePlatform
+from tests.support.worlds import AsyncWorld, BlockingWorld, World, driven
 
 PROGRAM = "Sgate(0.5) | 0\nMeasureFock() | [0, 1]"
-Scenario = Callable[[FakePlatform, Connection], Awaitable[None]]
+Scenario = Callable[[World], Awaitable[None]]
 
 
-async def submitted(platform: FakePlatform, connection: Connection, *, ends_in: float = 2.0) -> tuple[FakeJob, Job]:
-    job = await connection.create_job("simulon_gaussian", PROGRAM, shots=3)
-    platform.jobs[job.id].ends_at = anyio.current_time() + ends_in
-    return platform.jobs[job.id], job
+async def submitted(w: World, *, ends_in: float = 2.0) -> tuple[FakeJob, sfjobs.Job]:
+    job = await w.connection.create_job("simulon_gaussian", PROGRAM, shots=3)
+    w.platform.jobs[job.id].ends_at = w.now() + w.time(ends_in)
+    return w.platform.jobs[job.id], job
 
 
-async def submit_and_await(platform: FakePlatform, connection: Connection) -> None:
-    _, job = await submitted(platform, connection)
+async def submit_and_await(w: World) -> None:
+    _, job = await submitted(w)
     assert job.status == JobStatus.OPEN
     result = await job
     assert job.status == JobStatus.COMPLETED
@@ -34,41 +36,41 @@ async def submit_and_await(platform: FakePlatform, connection: Connection) -> No
     assert job.result is result
 
 
-async def wait_brings_the_result(platform: FakePlatform, connection: Connection) -> None:
-    _, job = await submitted(platform, connection)
-    assert await job.wait(timeout=60) == JobStatus.COMPLETED
+async def wait_brings_the_result(w: World) -> None:
+    _, job = await submitted(w)
+    assert await job.wait(timeout=w.time(60)) == JobStatus.COMPLETED
     np.testing.assert_array_equal(job.result.samples, SAMPLES)
 
 
-async def wait_without_the_result(platform: FakePlatform, connection: Connection) -> None:
-    _, job = await submitted(platform, connection)
+async def wait_without_the_result(w: World) -> None:
+    _, job = await submitted(w)
     assert await job.wait(fetch_result=False) == JobStatus.COMPLETED
     assert not job.has_result
     with pytest.raises(sfjobs.ResultUnavailableError, match="fetch_result"):
         _ = job.result
     assert await job.fetch_result() is await job.fetch_result()
-    assert platform.count("GET", f"/jobs/{job.id}/result") == 1
+    assert w.platform.count("GET", f"/jobs/{job.id}/result") == 1
 
 
-async def wait_twice_asks_once(platform: FakePlatform, connection: Connection) -> None:
-    _, job = await submitted(platform, connection)
+async def wait_twice_asks_once(w: World) -> None:
+    _, job = await submitted(w)
     await job.wait()
-    asked = len(platform.requests)
+    asked = len(w.platform.requests)
     assert await job.wait() == JobStatus.COMPLETED
-    assert len(platform.requests) == asked
+    assert len(w.platform.requests) == asked
 
 
-async def wait_times_out_and_the_job_goes_on(platform: FakePlatform, connection: Connection) -> None:
-    _, job = await submitted(platform, connection, ends_in=10)
+async def wait_times_out_and_the_job_goes_on(w: World) -> None:
+    _, job = await submitted(w, ends_in=10)
     with pytest.raises(sfjobs.WaitTimeoutError, match="it goes on") as caught:
-        await job.wait(timeout=3)
+        await job.wait(timeout=w.time(3))
     assert isinstance(caught.value, TimeoutError)
     assert (caught.value.job_id, caught.value.pending) == (job.id, (job.id,))
     assert await job.wait() == JobStatus.COMPLETED
 
 
-async def job_fails(platform: FakePlatform, connection: Connection) -> None:
-    fake, job = await submitted(platform, connection)
+async def job_fails(w: World) -> None:
+    fake, job = await submitted(w)
     fake.outcome, fake.meta = "failed", {"error-code": "simulation-limit", "error-detail": "too many photons"}
     assert await job.wait() == JobStatus.FAILED
     with pytest.raises(sfjobs.FailedJobError, match="too many photons") as caught:
@@ -78,8 +80,8 @@ async def job_fails(platform: FakePlatform, connection: Connection) -> None:
         _ = job.result
 
 
-async def cancel(platform: FakePlatform, connection: Connection) -> None:
-    _, job = await submitted(platform, connection, ends_in=100)
+async def cancel(w: World) -> None:
+    _, job = await submitted(w, ends_in=100)
     assert await job.cancel() == JobStatus.CANCEL_PENDING
     assert await job.wait() == JobStatus.CANCELLED
     with pytest.raises(sfjobs.CancelledJobError):
@@ -88,45 +90,45 @@ async def cancel(platform: FakePlatform, connection: Connection) -> None:
         await job.cancel()
 
 
-async def cancel_and_wait(platform: FakePlatform, connection: Connection) -> None:
-    _, job = await submitted(platform, connection, ends_in=100)
+async def cancel_and_wait(w: World) -> None:
+    _, job = await submitted(w, ends_in=100)
     assert await job.cancel(wait=True) == JobStatus.CANCELLED
 
 
-async def cancel_by_id(platform: FakePlatform, connection: Connection) -> None:
-    _, job = await submitted(platform, connection, ends_in=100)
-    assert await connection.cancel_job(job.id) == JobStatus.CANCEL_PENDING
+async def cancel_by_id(w: World) -> None:
+    _, job = await submitted(w, ends_in=100)
+    assert await w.connection.cancel_job(job.id) == JobStatus.CANCEL_PENDING
 
 
-async def cancel_too_late(platform: FakePlatform, connection: Connection) -> None:
-    _, job = await submitted(platform, connection, ends_in=0)
+async def cancel_too_late(w: World) -> None:
+    _, job = await submitted(w, ends_in=0)
     with pytest.raises(sfjobs.InvalidJobOperationError, match="is complete"):
         await job.cancel()
     assert job.status == JobStatus.COMPLETED
 
 
-async def cancelled_elsewhere(platform: FakePlatform, connection: Connection) -> None:
-    fake, job = await submitted(platform, connection, ends_in=5)
+async def cancelled_elsewhere(w: World) -> None:
+    fake, job = await submitted(w, ends_in=5)
     fake.outcome = "cancelled"
     with pytest.raises(sfjobs.CancelledJobError) as caught:
         await job
     assert caught.value.status == JobStatus.CANCELLED
 
 
-async def cancel_is_seen_by_other_waiters_at_once(platform: FakePlatform, connection: Connection) -> None:
-    fake, job = await submitted(platform, connection, ends_in=1000)
+async def cancel_is_seen_by_other_waiters_at_once(w: World) -> None:
+    fake, job = await submitted(w, ends_in=1000)
     async with anyio.create_task_group() as group:
         group.start_soon(job.wait)
-        await anyio.sleep(400)
+        await w.sleep(400)
         fake.status = "cancelled"
-        await Job(job.id, "open", connection).refresh()
-        started = anyio.current_time()
-    assert anyio.current_time() == started
+        await w.job(job.id, "open").refresh()
+        started = w.now()
+    assert w.now() == started
     assert job.status == JobStatus.CANCELLED
 
 
-async def unknown_status_word(platform: FakePlatform, connection: Connection) -> None:
-    fake, job = await submitted(platform, connection, ends_in=10)
+async def unknown_status_word(w: World) -> None:
+    fake, job = await submitted(w, ends_in=10)
     fake.status = "paused"
     await job.refresh()
     assert job.status == "paused"
@@ -135,8 +137,8 @@ async def unknown_status_word(platform: FakePlatform, connection: Connection) ->
     assert await job.wait() == JobStatus.COMPLETED
 
 
-async def result_of_an_unfinished_job(platform: FakePlatform, connection: Connection) -> None:
-    _, job = await submitted(platform, connection, ends_in=100)
+async def result_of_an_unfinished_job(w: World) -> None:
+    _, job = await submitted(w, ends_in=100)
     with pytest.raises(sfjobs.ResultUnavailableError, match="is open"):
         _ = job.result
     with pytest.raises(AttributeError):
@@ -144,162 +146,165 @@ async def result_of_an_unfinished_job(platform: FakePlatform, connection: Connec
     with pytest.raises(sfjobs.ResultUnavailableError, match="no result yet"):
         await job.fetch_result()
     with pytest.raises(sfjobs.ResultUnavailableError):
-        await connection.get_job_result(job.id)
+        await w.connection.get_job_result(job.id)
 
 
-async def job_that_does_not_exist(platform: FakePlatform, connection: Connection) -> None:
+async def job_that_does_not_exist(w: World) -> None:
     missing = "11111111-2222-4333-8444-555555555555"
-    for call in (connection.get_job, connection.cancel_job, connection.get_job_result, connection.get_job_circuit):
+    for call in (
+        w.connection.get_job,
+        w.connection.cancel_job,
+        w.connection.get_job_result,
+        w.connection.get_job_circuit,
+    ):
         with pytest.raises(sfjobs.NotFoundError):
             await call(missing)  # type: ignore[operator]
     with pytest.raises(sfjobs.NotFoundError, match=missing):
-        await Job(missing, "open", connection).wait()
+        await w.job(missing, "open").wait()
 
 
-async def platform_gone(platform: FakePlatform, connection: Connection) -> None:
-    _, job = await submitted(platform, connection)
+async def platform_gone(w: World) -> None:
+    _, job = await submitted(w)
 
     async def gone(request: httpx.Request) -> httpx.Response | None:
         raise httpx.ConnectError("connection refused")
 
-    platform.trouble = gone
+    w.platform.trouble = gone
     with pytest.raises(sfjobs.TransportError, match="could not be reached"):
         await job.wait()
     with pytest.raises(sfjobs.TransportError):
         await job.refresh()
 
 
-async def platform_back_in_time(platform: FakePlatform, connection: Connection) -> None:
-    _, job = await submitted(platform, connection)
-    down_until = anyio.current_time() + 30
+async def platform_back_in_time(w: World) -> None:
+    _, job = await submitted(w)
+    down_until = w.now() + w.time(30)
 
     async def gone(request: httpx.Request) -> httpx.Response | None:
-        if anyio.current_time() < down_until:
+        if w.now() < down_until:
             raise httpx.ConnectError("connection refused")
         return None
 
-    platform.trouble = gone
+    w.platform.trouble = gone
     assert await job.wait() == JobStatus.COMPLETED
 
 
-async def refresh_takes_over_status_and_result(platform: FakePlatform, connection: Connection) -> None:
-    fake, job = await submitted(platform, connection, ends_in=1)
+async def refresh_takes_over_status_and_result(w: World) -> None:
+    fake, job = await submitted(w, ends_in=1)
     fake.meta = {"queue_position": 3}
     await job.refresh()
     assert (job.status, job.meta) == (JobStatus.OPEN, {"queue_position": 3})
-    await anyio.sleep(2)
+    await w.sleep(2)
     await job.refresh()
     assert job.status == JobStatus.COMPLETED
     np.testing.assert_array_equal(job.result.samples, SAMPLES)
-    asked = len(platform.requests)
+    asked = len(w.platform.requests)
     await job.refresh()
-    assert len(platform.requests) == asked
+    assert len(w.platform.requests) == asked
 
 
-async def results_out_of_order_never_undo_an_end(platform: FakePlatform, connection: Connection) -> None:
-    _, job = await submitted(platform, connection)
+async def results_out_of_order_never_undo_an_end(w: World) -> None:
+    _, job = await submitted(w)
     await job.wait()
-    job.take(sfjobs.JobSnapshot(id=job.id, status=JobStatus.QUEUED), anyio.current_time())
+    job.take(sfjobs.JobSnapshot(id=job.id, status=JobStatus.QUEUED), w.now())
     assert job.status == JobStatus.COMPLETED
 
 
-async def closing_while_waiting(platform: FakePlatform, connection: Connection) -> None:
-    _, job = await submitted(platform, connection, ends_in=1000)
+async def closing_while_waiting(w: World) -> None:
+    _, job = await submitted(w, ends_in=1000)
     async with anyio.create_task_group() as group:
         group.start_soon(expect_closed, job)
-        await anyio.sleep(100)
-        await connection.aclose()
-    assert anyio.current_time() < 10_000
+        await w.sleep(100)
+        await w.connection.aclose()
+    assert w.now() < 10_000
 
 
-async def expect_closed(job: Job) -> None:
+async def expect_closed(job: sfjobs.Job) -> None:
     with pytest.raises(sfjobs.ConnectionClosedError, match="closed"):
         await job.wait()
 
 
-async def many_as_completed(platform: FakePlatform, connection: Connection) -> None:
-    jobs = [(await submitted(platform, connection, ends_in=3 * n))[1] for n in (3, 1, 2)]
-    order = [job async for job in sfjobs.as_completed(jobs)]
+async def many_as_completed(w: World) -> None:
+    jobs = [(await submitted(w, ends_in=3 * n))[1] for n in (3, 1, 2)]
+    order = [job async for job in w.as_completed(jobs)]
     assert order == [jobs[1], jobs[2], jobs[0]]
     assert all(job.has_result for job in jobs)
 
 
-async def as_completed_abandoned(platform: FakePlatform, connection: Connection) -> None:
-    jobs = [(await submitted(platform, connection, ends_in=3 * n))[1] for n in (1, 2)]
-    async for job in sfjobs.as_completed(jobs):
+async def as_completed_abandoned(w: World) -> None:
+    jobs = [(await submitted(w, ends_in=3 * n))[1] for n in (1, 2)]
+    async for job in w.as_completed(jobs):
         assert job is jobs[0]
         break
-    assert connection.poller.is_idle
 
 
-async def as_completed_out_of_time(platform: FakePlatform, connection: Connection) -> None:
-    jobs = [(await submitted(platform, connection, ends_in=n))[1] for n in (1, 100)]
+async def as_completed_out_of_time(w: World) -> None:
+    jobs = [(await submitted(w, ends_in=n))[1] for n in (1, 100)]
     seen = []
     with pytest.raises(sfjobs.WaitTimeoutError) as caught:
-        async for job in sfjobs.as_completed(jobs, timeout=10):
+        async for job in w.as_completed(jobs, timeout=w.time(10)):
             seen.append(job)
     assert seen == [jobs[0]]
     assert (caught.value.done, caught.value.pending) == ((jobs[0].id,), (jobs[1].id,))
-    assert connection.poller.is_idle
 
 
-async def all_with_one_failure_and_one_unknown(platform: FakePlatform, connection: Connection) -> None:
-    jobs = [(await submitted(platform, connection, ends_in=n))[1] for n in (1, 2, 3)]
-    platform.jobs[jobs[1].id].outcome = "failed"
-    assert await sfjobs.wait_all(jobs) == ["complete", "failed", "complete"]
+async def all_with_one_failure_and_one_unknown(w: World) -> None:
+    jobs = [(await submitted(w, ends_in=n))[1] for n in (1, 2, 3)]
+    w.platform.jobs[jobs[1].id].outcome = "failed"
+    assert await w.wait_all(jobs) == ["complete", "failed", "complete"]
     with pytest.raises(sfjobs.NotFoundError):
-        await sfjobs.wait_all([*jobs, Job("unknown", "open", connection)])
+        await w.wait_all([*jobs, w.job("unknown", "open")])
 
 
-async def all_of_nothing(platform: FakePlatform, connection: Connection) -> None:
-    assert await sfjobs.wait_all([]) == []
-    assert [job async for job in sfjobs.as_completed([])] == []
-    assert await sfjobs.first([], 0) == []
+async def all_of_nothing(w: World) -> None:
+    assert await w.wait_all([]) == []
+    assert [job async for job in w.as_completed([])] == []
+    assert await w.first([], 0) == []
 
 
-async def the_same_job_twice(platform: FakePlatform, connection: Connection) -> None:
-    _, job = await submitted(platform, connection)
-    twin = Job(job.id, "open", connection)
-    assert await sfjobs.wait_all([job, twin, job]) == ["complete"] * 3
+async def the_same_job_twice(w: World) -> None:
+    _, job = await submitted(w)
+    twin = w.job(job.id, "open")
+    assert await w.wait_all([job, twin, job]) == ["complete"] * 3
     assert job == twin
     assert len({job, twin}) == 1
-    assert [j async for j in sfjobs.as_completed([job, twin])] == [job, twin]
+    assert [j async for j in w.as_completed([job, twin])] == [job, twin]
 
 
-async def first_of_many(platform: FakePlatform, connection: Connection) -> None:
-    jobs = [(await submitted(platform, connection, ends_in=n))[1] for n in (500, 2, 500, 5)]
-    assert await sfjobs.first(jobs, 2) == [jobs[1], jobs[3]]
+async def first_of_many(w: World) -> None:
+    jobs = [(await submitted(w, ends_in=n))[1] for n in (500, 2, 500, 8)]
+    assert await w.first(jobs, 2) == [jobs[1], jobs[3]]
     with pytest.raises(ValueError, match="first 5 of 4"):
-        await sfjobs.first(jobs, 5)
+        await w.first(jobs, 5)
 
 
-async def engine_runs(platform: FakePlatform, connection: Connection) -> None:
-    engine = RemoteEngine("simulon_gaussian", connection)
+async def engine_runs(w: World) -> None:
+    engine = w.engine("simulon_gaussian")
 
     async def finish(request: httpx.Request) -> httpx.Response | None:
-        for job in platform.jobs.values():
-            job.ends_at = min(job.ends_at, anyio.current_time() + 1)
+        for job in w.platform.jobs.values():
+            job.ends_at = min(job.ends_at, w.now() + w.time(1))
         return None
 
-    platform.trouble = finish
+    w.platform.trouble = finish
     result = await engine.run(PROGRAM, shots=3)
     np.testing.assert_array_equal(result.samples, SAMPLES)
     job = await engine.run_async(PROGRAM, shots=3, name="async")
     assert job.name == "async"
-    platform.jobs[job.id].outcome = "failed"
+    w.platform.jobs[job.id].outcome = "failed"
     assert (await engine.device()).target == "simulon_gaussian"
 
 
-async def engine_reports_a_failure(platform: FakePlatform, connection: Connection) -> None:
+async def engine_reports_a_failure(w: World) -> None:
     async def fail(request: httpx.Request) -> httpx.Response | None:
-        for job in platform.jobs.values():
+        for job in w.platform.jobs.values():
             job.outcome, job.ends_at = "failed", 0
         return None
 
-    platform.trouble = fail
+    w.platform.trouble = fail
     with pytest.raises(sfjobs.FailedJobError):
-        await RemoteEngine("X8", connection).run(PROGRAM, shots=1)
-    assert next(iter(platform.jobs.values())).target == "X8_01"
+        await w.engine("X8").run(PROGRAM, shots=1)
+    assert next(iter(w.platform.jobs.values())).target == "X8_01"
 
 
 SCENARIOS: list[Scenario] = [
@@ -314,15 +319,12 @@ SCENARIOS: list[Scenario] = [
     cancel_by_id,
     cancel_too_late,
     cancelled_elsewhere,
-    cancel_is_seen_by_other_waiters_at_once,
     unknown_status_word,
     result_of_an_unfinished_job,
     job_that_does_not_exist,
     platform_gone,
     platform_back_in_time,
     refresh_takes_over_status_and_result,
-    results_out_of_order_never_undo_an_end,
-    closing_while_waiting,
     many_as_completed,
     as_completed_abandoned,
     as_completed_out_of_time,
@@ -335,10 +337,32 @@ SCENARIOS: list[Scenario] = [
 ]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-async def test_scenario(scenario: Scenario) -> None:
+# Two tasks at once, or what only the poller calls: the blocking twin has threads instead, tested by themselves.
+AMONG_TASKS: list[Scenario] = [
+    cancel_is_seen_by_other_waiters_at_once,
+    results_out_of_order_never_undo_an_end,
+    closing_while_waiting,
+]
+
+
+def name_of(scenario: Scenario) -> str:
+    return scenario.__name__
+
+
+@pytest.mark.parametrize("scenario", [*SCENARIOS, *AMONG_TASKS], ids=name_of)
+async def test_awaited(scenario: Scenario) -> None:
     platform = FakePlatform(latency=0.01)
     async with platform.connection() as connection:
-        await scenario(platform, connection)
+        await scenario(AsyncWorld(platform, connection))
         assert connection.poller.is_idle
+    assert platform.in_flight == 0
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=name_of)
+def test_blocking(scenario: Scenario) -> None:
+    platform = FakePlatform()
+    world = BlockingWorld(platform)
+    with world.blocking:
+        driven(scenario(world))
+        assert world.blocking.twin.poller.is_idle
     assert platform.in_flight == 0

@@ -93,6 +93,7 @@ class FakePlatform:
         self.valid_tokens: set[str] = set()
         self.submit_status = 201
         self.cancel_status = 204
+        self.cancelling = 1.0
         self._numbers = itertools.count(1)
 
     # -- what tests look at --
@@ -199,7 +200,7 @@ class FakePlatform:
             return refusal(409, "invalid-job-operation", f"the job is {job.status}")
         job.status = "cancel_pending"
         job.outcome = "cancelled"
-        job.ends_at = anyio.current_time() + 1
+        job.ends_at = anyio.current_time() + self.cancelling
         return httpx.Response(self.cancel_status)
 
     def _device(self, name: str, tail: list[str]) -> httpx.Response:
