@@ -7,7 +7,7 @@ complete in itself (it takes nothing from the top level, so that no key reaches 
 
     [profiles.lab]
     url = "http://10.0.0.7:8080"
-    api_key = "..."
+    api_key_keyring = true              # the key is in the keyring of this system; `sfjobs login --keyring` puts it there
 
 It is ``$SFJOBS_CONFIG``, else ``config.toml`` in the folder ``sfjobs`` where this system keeps its users' settings.
 """
@@ -23,12 +23,15 @@ from typing import NoReturn
 
 import platformdirs
 
+from .keys import KeyringEntry
 from .secret import Secret
-from .values import Given, Layer, conceal, problem, suggestion
+from .values import Given, Layer, checked, conceal, problem, suggestion
 
 logger = logging.getLogger("sfjobs")
 
 DEFAULT_PROFILE = "default"
+_WAYS_TO_A_KEY = ("api_key_file", "api_key_keyring")
+"""What may stand in the place of ``api_key``."""
 _LARGEST = 256 * 1024
 """Bytes. A larger file is not a configuration."""
 
@@ -57,14 +60,23 @@ def load(profile: str | None, variables: Mapping[str, Secret], *, known: Iterabl
                 f"There is no profile {profile!r} (from {asked_by}): there is no file {file}", "Write the file"
             )
         return {}
-    profiles = _profiles(file, _read_toml(file), {*known, "api_key_file"})
+    profiles = _profiles(file, _read_toml(file), {*known, *_WAYS_TO_A_KEY})
     name = profile or DEFAULT_PROFILE
     if name not in profiles:
         raise problem(f"{file} has no profile {name!r} (from {asked_by})", f"It has {', '.join(sorted(profiles))}")
     _warn_if_open(file, profiles)
     source = str(file) if name == DEFAULT_PROFILE else f"{file} [{name}]"
     layer = {key: Given(value, source) for key, value in profiles[name].items()}
-    return with_key_from_file(layer, folder=file.parent)
+    return _with_key_from_keyring(with_key_from_file(layer, folder=file.parent), name)
+
+
+def stored(profile: str, variables: Mapping[str, Secret], *, known: Iterable[str]) -> Layer:
+    """What ``profile`` says as it stands, no key fetched; nothing for a profile or a file that is yet to be written."""
+    file = path(variables)
+    if not file.exists():
+        return {}
+    profiles = _profiles(file, _read_toml(file), {*known, *_WAYS_TO_A_KEY})
+    return {key: Given(value, str(file)) for key, value in profiles.get(profile, {}).items()}
 
 
 def read(file: Path, *, what: str) -> Secret:
@@ -108,6 +120,26 @@ def with_key_from_file(layer: Layer, *, folder: Path | None = None) -> Layer:
     return {**rest, "api_key": Given(key, f"{file} (named by {named.source})")}
 
 
+def _with_key_from_keyring(layer: Layer, profile: str) -> Layer:
+    """``layer`` with ``api_key_keyring`` replaced by an ``api_key`` that says where to fetch the key from."""
+    named = layer.get("api_key_keyring")
+    if named is None:
+        return layer
+    if not isinstance(named.value, bool):
+        raise problem(f"The setting api_key_keyring (from {named.source}) is not true or false", "Write true or false")
+    rest = {name: given for name, given in layer.items() if name != "api_key_keyring"}
+    if not named.value:
+        return rest
+    if "api_key" in rest:
+        raise problem(f"Both api_key and api_key_keyring are set (from {named.source})", "Keep one of them")
+    if "url" not in rest:
+        raise problem(
+            f"api_key_keyring (from {named.source}) needs a url beside it", "Write the url that the key is for"
+        )
+    entry = KeyringEntry(url=str(checked("url", rest["url"])), profile=profile)
+    return {**rest, "api_key": Given(entry, f"the keyring (named by {named.source})")}
+
+
 def parse_toml(text: Secret) -> tuple[dict[str, object], str]:
     """The document, every text in it wrapped, and what is wrong with it: one of the two is empty."""
     try:
@@ -119,7 +151,12 @@ def parse_toml(text: Secret) -> tuple[dict[str, object], str]:
 
 
 def _read_toml(file: Path) -> dict[str, object]:
-    document, reason = parse_toml(read(file, what="the configuration of sfjobs"))
+    return parsed(file, read(file, what="the configuration of sfjobs"))
+
+
+def parsed(file: Path, text: Secret) -> dict[str, object]:
+    """The document in ``text``, which stood in ``file``, every text in it wrapped. Raises ConfigurationError."""
+    document, reason = parse_toml(text)
     if reason:
         raise problem(f"{file} is not TOML: {reason}", 'Mend it; texts stand in quotes, as in url = "https://host"')
     return document

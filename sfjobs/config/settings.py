@@ -15,6 +15,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Literal, Self, TypedDict, Unpack, cast
 
 from . import file, foreign
+from .keys import KeyringEntry
 from .secret import Secret
 from .values import Given, Layer, checked, conceal, problem, suggestion
 
@@ -176,6 +177,36 @@ class Settings:
                 f"The setting url is missing: {name} comes from {merged[name].source}, but nothing says where to send it",
                 f"Set SFJOBS_URL, or write url beside {name}",
             )
+        key = merged.get("api_key")
+        if key is not None and isinstance(key.value, KeyringEntry):
+            merged["api_key"] = Given(key.value.fetch(), key.source)
+        return cls._of(merged)
+
+    @classmethod
+    def for_login(
+        cls,
+        profile: str = DEFAULT_PROFILE,
+        *,
+        url: str,
+        api_key: str | Secret,
+        environ: Mapping[str, str] | None = None,
+    ) -> Self:
+        """
+        As ``load``, but with this url and this key alone, whatever credential is set anywhere; the profile need not exist yet.
+        For checking a key before it is stored.
+        """
+        key = Secret.wrap(api_key)
+        variables = _take_variables(environ)
+        environ = None
+        for name in ("API_KEY", "API_KEY_FILE", "ACCESS_TOKEN"):
+            variables.pop(_PREFIX + name, None)
+        present = file.stored(profile, variables, known=NAMES)
+        others = {name: given for name, given in present.items() if name in NAMES - _IDENTITY}
+        arguments: Layer = {"url": Given(Secret(url), "argument"), "api_key": Given(key, "argument")}
+        return cls._of(_merged([arguments, _environment_layer(variables), others]))
+
+    @classmethod
+    def _of(cls, merged: Layer) -> Self:
         values = cast("SettingsArguments", {name: given.value for name, given in merged.items()})
         return cls(sources={name: given.source for name, given in merged.items()}, **values)
 
@@ -187,6 +218,14 @@ _IDENTITY = frozenset({"url", "api_key", "access_token"})
 def config_path(environ: Mapping[str, str] | None = None) -> str:
     """The configuration file that ``Settings.load`` reads, whether or not it exists."""
     return str(file.path(_take_variables(environ)))
+
+
+def known_url(profile: str = DEFAULT_PROFILE, environ: Mapping[str, str] | None = None) -> str | None:
+    """The url that ``SFJOBS_URL``, else ``profile`` in the configuration file names, whether or not there is a key for it."""
+    variables = _take_variables(environ)
+    given = _environment_layer({name: value for name, value in variables.items() if name == "SFJOBS_URL"})
+    given = given or file.stored(profile, variables, known=NAMES)
+    return str(checked("url", given["url"])) if "url" in given else None
 
 
 def _revealed(text: Secret | None) -> str | None:

@@ -1,0 +1,166 @@
+"""
+Writes one profile of the configuration file and leaves the rest as it is, comments among it. Lines are edited, then the outcome
+is parsed and compared with what it should say; where they differ (a file that writes its tables in an unusual way) the file
+is written anew from its values. It appears whole or not at all, and nobody else can read it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from . import file
+from .secret import Secret
+from .values import problem
+
+Value: TypeAlias = str | int | float | bool | Secret
+
+_KEY = re.compile(r"[ \t]*(?:([A-Za-z0-9_-]+)|\"([^\"\\\n]*)\"|'([^'\n]*)')[ \t]*=")
+_BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
+
+
+def store_profile(
+    path: str | os.PathLike[str], profile: str, values: Mapping[str, Value], *, without: Iterable[str] = ()
+) -> None:
+    """
+    Puts ``values`` into ``profile`` of the file at ``path`` and takes the keys ``without`` out of it. Makes the file and its
+    folder if need be. Raises ConfigurationError for a file that is not TOML or cannot be written.
+    """
+    # A link is kept as one: people keep their settings elsewhere and link them here.
+    target = Path(os.path.realpath(path))
+    text = file.read(target, what="the configuration of sfjobs") if target.exists() else Secret("")
+    wanted = file.parsed(target, text)
+    gone = set(without) - values.keys()
+    _update(wanted, profile, {name: _wrapped(value) for name, value in values.items()}, gone)
+    edited = _edited(text, profile, values, gone)
+    if file.parse_toml(edited) != (wanted, ""):
+        edited = _emitted(wanted)
+        if file.parse_toml(edited) != (wanted, ""):
+            raise problem(f"{target} holds more than sfjobs can write", "Write url and api_key into it by hand")
+    failure = _try_to_write(target, edited)
+    if failure:
+        raise problem(f"{target} cannot be written: {failure}", "Set SFJOBS_CONFIG to a file that can")
+
+
+def _wrapped(value: Value) -> object:
+    return Secret(value) if isinstance(value, str) else value
+
+
+def _update(document: dict[str, object], profile: str, values: Mapping[str, object], gone: set[str]) -> None:
+    table: object = document
+    if profile != file.DEFAULT_PROFILE:
+        profiles = document.setdefault("profiles", {})
+        table = profiles.setdefault(profile, {}) if isinstance(profiles, dict) else None
+    if not isinstance(table, dict):
+        raise problem(f"The profile {profile!r} is not a table", f"Write it as [profiles.{_name(profile)}]")
+    table.update(values)
+    for name in gone:
+        table.pop(name, None)
+
+
+def _edited(text: Secret, profile: str, values: Mapping[str, Value], gone: set[str]) -> Secret:
+    """The text with the lines of the profile replaced, taken out and added."""
+    lines = text.reveal().splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    start, end = _region(lines, profile)
+    if start < 0:
+        lines += [*(["\n"] if lines else []), f"[profiles.{_name(profile)}]\n"]
+        start = end = len(lines)
+    left = dict(values)
+    kept: list[str] = []
+    place = 0
+    for line in lines[start:end]:
+        match = _KEY.match(line)
+        key = next((group for group in match.groups() if group is not None), "") if match else ""
+        if key in left:
+            kept.append(f"{key} = {_literal(left.pop(key))}{_comment(line)}\n")
+        elif key not in gone or not match:
+            kept.append(line)
+        if match and kept:
+            place = len(kept)
+    added = [f"{key} = {_literal(value)}\n" for key, value in left.items()]
+    following = kept[place:] + lines[end:]
+    if added and following and following[0].strip():
+        added.append("\n")
+    return Secret("".join([*lines[:start], *kept[:place], *added, *following]))
+
+
+def _region(lines: list[str], profile: str) -> tuple[int, int]:
+    """The lines below the profile's header, up to the next one; -1 where it has none."""
+    headers = [(index, _table_of(line)) for index, line in enumerate(lines) if line.lstrip().startswith("[")]
+    ends = [index for index, _ in headers] + [len(lines)]
+    if profile == file.DEFAULT_PROFILE:
+        return 0, ends[0]
+    for number, (index, table) in enumerate(headers):
+        if table == {"profiles": {profile: {}}}:
+            return index + 1, ends[number + 1]
+    return -1, -1
+
+
+def _table_of(header: str) -> dict[str, object]:
+    try:
+        return tomllib.loads(header)
+    except ValueError:
+        return {}
+
+
+def _comment(line: str) -> str:
+    """The comment at the end of a line, with the space before it: what follows the shortest part that is a whole assignment."""
+    for place in (index for index, character in enumerate(line) if character == "#"):
+        if _table_of(line[:place]):
+            return line[len(line[:place].rstrip()) :].rstrip()
+    return ""
+
+
+def _emitted(document: Mapping[str, object]) -> Secret:
+    profiles = document.get("profiles")
+    blocks = ["".join(_assignments(document))]
+    for name, table in (profiles if isinstance(profiles, dict) else {}).items():
+        blocks.append(f"[profiles.{_name(name)}]\n" + "".join(_assignments(table)))
+    return Secret("\n".join(block for block in blocks if block))
+
+
+def _assignments(table: Mapping[str, object]) -> Iterable[str]:
+    return (
+        f"{_name(key)} = {_literal(value)}\n" for key, value in table.items() if isinstance(value, Secret | int | float)
+    )
+
+
+def _name(key: str) -> str:
+    return key if _BARE.match(key) else _quoted(key)
+
+
+def _literal(value: Value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Secret):
+        return _quoted(value.reveal())
+    return _quoted(value) if isinstance(value, str) else repr(value)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda match: f"\\u{ord(match[0]):04x}", escaped) + '"'
+
+
+def _try_to_write(target: Path, text: Secret) -> str:
+    part = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "wb") as stream:  # noqa: PTH123 - a descriptor, which was made with its mode
+                stream.write(text.reveal().encode())
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return ""
