@@ -11,7 +11,8 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -57,6 +58,12 @@ class _Script(Serializable, Protocol):
 
     @property
     def target(self) -> MutableMapping[str, object]: ...
+
+
+class _Compiler(Protocol):
+    """A compiler class of Strawberry Fields."""
+
+    def reset_circuit(self) -> None: ...
 
 
 ProgramLike: TypeAlias = str | os.PathLike[str] | Serializable | Compilable
@@ -179,15 +186,32 @@ def _compiled(program: Compilable, device: Device) -> Compilable:
         "compiler": list(specification.compiler),
         "gate_parameters": specification.gate_parameters,
     }
-    device_class = _strawberryfields("strawberryfields", program).Device
+    package = _strawberryfields("strawberryfields", program)
+    if not hasattr(package, "Device"):
+        raise TypeError(f"compiling a {type(program).__name__} takes strawberryfields 0.22 or later")
     try:
-        return program.compile(device=device_class(spec=described, cert=device.certificate))
+        theirs = package.Device(spec=described, cert=device.certificate)
+        with _without_layout(package.compilers.compiler_db.get(theirs.default_compiler)):
+            return program.compile(device=theirs)
     except Warning:
         raise  # whoever makes errors of warnings wants to see them
     except Exception as error:
         # Its compilers raise at least six kinds of errors, and all of them mean that the program does not fit.
         words = f"{type(error).__name__}: {error}"
         raise ValueError(f"the program cannot be compiled for {device.target}: {words}") from error
+
+
+@contextmanager
+def _without_layout(compiler: _Compiler | None) -> Iterator[None]:
+    """A compiler keeps the first layout that it was given, for the whole process, and refuses those of other devices."""
+    if compiler is None:  # not known, which the package says better itself
+        yield
+        return
+    compiler.reset_circuit()
+    try:
+        yield
+    finally:
+        compiler.reset_circuit()
 
 
 def _strawberryfields(module: str, program: Compilable) -> ModuleType:

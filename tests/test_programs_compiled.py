@@ -55,6 +55,8 @@ class FakeCircuit:
         assert isinstance(device, FakeDevice)
         if self.failure is not None:
             raise self.failure
+        assert FakeCompiler.layout is None, "the compiler was given another layout before"
+        FakeCompiler.layout = device.spec["layout"]
         return FakeCircuit(self.run_options, compiled_for=device, name=self.name)
 
 
@@ -69,11 +71,22 @@ class FakeDevice:
 
     def __init__(self, spec: dict[str, object], cert: object = None) -> None:
         self.spec, self.cert, self.target = spec, cert, spec["target"]
+        self.default_compiler = "Xunitary"
 
     def __str__(self) -> str:
         return f"{self.target} by {self.spec['compiler']} of {self.spec['modes']} modes, certified {self.cert}"
 
     __repr__ = __str__
+
+
+class FakeCompiler:
+    """Stands for a compiler of Strawberry Fields, which knows one layout until it is reset."""
+
+    layout: object = None
+
+    @classmethod
+    def reset_circuit(cls) -> None:
+        cls.layout = None
 
 
 X8_DEVICE = FakeDevice({"target": "X8_01", "compiler": ["Xunitary"], "modes": 8})
@@ -83,6 +96,9 @@ X8_DEVICE = FakeDevice({"target": "X8_01", "compiler": ["Xunitary"], "modes": 8}
 def strawberryfields(monkeypatch: pytest.MonkeyPatch) -> None:
     package, io = types.ModuleType("strawberryfields"), types.ModuleType("strawberryfields.io")
     package.Device = FakeDevice  # type: ignore[attr-defined]  # a stand-in
+    compilers = types.SimpleNamespace(compiler_db={"Xunitary": FakeCompiler})
+    package.compilers = compilers  # type: ignore[attr-defined]  # a stand-in
+    monkeypatch.setattr(FakeCompiler, "layout", None)
     io.to_blackbird = FakeScript  # type: ignore[attr-defined]  # a stand-in
     monkeypatch.setitem(sys.modules, "strawberryfields", package)
     monkeypatch.setitem(sys.modules, "strawberryfields.io", io)
@@ -102,6 +118,13 @@ def test_a_program_to_compile_has_no_text_of_its_own() -> None:
 def test_a_program_is_compiled_for_the_specification_and_certificate_of_the_device() -> None:
     text = compiled_text(FakeCircuit(), target="X8_01", device=device(), shots=5)
     assert "# compiled for (X8_01 by ['Xunitary', 'Xcov'] of 8 modes, certified {'finished_at': 'today'}," in text
+
+
+@pytest.mark.usefixtures("strawberryfields")
+def test_a_layout_that_the_compiler_knows_already_is_in_nobodys_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeCompiler, "layout", "of an X12")
+    compiled_text(FakeCircuit(), target="X8_01", device=device(), shots=5)
+    assert FakeCompiler.layout is None
 
 
 @pytest.mark.usefixtures("strawberryfields")
@@ -165,6 +188,13 @@ def test_a_program_of_a_package_that_is_not_imported_is_refused(monkeypatch: pyt
     monkeypatch.delitem(sys.modules, "strawberryfields.io", raising=False)
     with pytest.raises(TypeError, match=r"strawberryfields\.io, .* is not imported"):
         compiled_text(FakeCircuit(), target="X8_01", device=None, shots=5)
+
+
+@pytest.mark.usefixtures("strawberryfields")
+def test_a_package_that_is_too_old_to_compile_for_a_device_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(sys.modules["strawberryfields"], "Device")
+    with pytest.raises(TypeError, match=r"strawberryfields 0\.22 or later"):
+        compiled_text(FakeCircuit(), target="X8_01", device=device(), shots=5)
 
 
 @pytest.mark.parametrize(("program", "needed"), [(FakeCircuit(), True), (FakeCircuit(compiled_for=X8_DEVICE), False)])
