@@ -42,8 +42,11 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """The real xanadu-cloud-client, library and command line, against a started platform."""
-    session.install("-e", ".[cli,platform]", *group("interop"))
+    """The real Strawberry Fields and xanadu-cloud-client, library and command line, against a started platform."""
+    # In this order: a requirement of Strawberry Fields, lark-parser 0.12, writes into the same folder as the lark that the
+    # platform asks for, and the one that comes last stays.
+    session.install(*group("interop"))
+    session.install("-e", ".[cli,platform]")
     session.run("pytest", "-m", "interop", "tests/interop", *session.posargs)
 
 
