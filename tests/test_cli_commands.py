@@ -227,7 +227,8 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(configured):
         answer = json.loads(process.stdout.read())
     assert process.returncode == 130
     assert any(f"Job {answer['id']} goes on" in line for line in lines)
-    assert any(f"connection.get_job('{answer['id']}')" in line for line in lines)
+    assert any(f"sfjobs wait {answer['id']}" in line for line in lines)
+    assert any(f"sfjobs result {answer['id']}" in line for line in lines)
     assert status_of(configured, answer["id"]) == "queued"
 
 

@@ -34,9 +34,65 @@ def imported_by(*arguments: str) -> set[str]:
     return set(re.findall(r"\|\s+([\w.]+)$", done.stderr, re.MULTILINE))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["serve", "--help"], ["--version"]])
-def test_asking_for_help_loads_neither_httpx_nor_numpy(arguments):
-    assert not imported_by("-m", "sfjobs", *arguments) & {"httpx", "numpy", "uvicorn", "starlette", "matplotlib"}
+COMMANDS = [
+    "run",
+    "submit",
+    "list",
+    "show",
+    "wait",
+    "result",
+    "circuit",
+    "cancel",
+    "devices",
+    "device",
+    "serve",
+    "login",
+    "ping",
+    "config show",
+]
+HEAVY = {"httpx", "numpy", "uvicorn", "starlette", "matplotlib", "anyio", "rich.console", "typer.rich_utils"}
+
+
+@pytest.mark.parametrize("line", ["--help", "--version", *(f"{command} --help" for command in COMMANDS)])
+def test_asking_for_help_loads_nothing_heavy(line):
+    assert not imported_by("-m", "sfjobs", *line.split()) & HEAVY
+
+
+def test_asking_for_help_loads_no_command():
+    loaded = {name for name in imported_by("-m", "sfjobs", "--help") if name.startswith("sfjobs.")}
+    assert loaded == {
+        "sfjobs.cli",
+        "sfjobs.cli.application",
+        "sfjobs.cli.failures",
+        "sfjobs.cli.scope",
+        "sfjobs.errors",
+    }
+
+
+def test_the_list_of_commands_says_what_each_says_of_itself(capsys):
+    run(["--help"])
+    listed = dict(
+        re.findall(r"^  ([a-z]+) {2,}(\S.*)$", capsys.readouterr().out.partition("Commands:")[2], re.MULTILINE)
+    )
+    assert listed.keys() == {command.split()[0] for command in COMMANDS}
+    for command, summary in listed.items():
+        run([command, "--help"])
+        assert f"\n  {summary}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("words", "expected"), [("sfjobs wa", "wait"), ("sfjobs wait --th", "--then")])
+def test_a_shell_can_complete_commands_and_options(words, expected):
+    environ = {"_SFJOBS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    code = (
+        f"import os, sys; os.environ.update({environ!r}); sys.argv = ['sfjobs']; import sfjobs.cli; sfjobs.cli.main()"
+    )
+    assert python("-c", code).stdout.split() == [expected]
+
+
+@pytest.mark.parametrize("options", [[], ["--profile", "list"]])
+def test_a_command_is_found_after_the_global_options(capsys, options):
+    assert run([*options, "show", "--help"]) == 0
+    assert "Show one job" in capsys.readouterr().out
 
 
 def test_the_version_needs_no_extra():

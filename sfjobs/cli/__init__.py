@@ -20,9 +20,11 @@ def main() -> None:
         return
     try:
         from .application import run
+
+        code = run(arguments)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in _EXTRA:
             raise
         sys.exit(f"Error: The command line needs {package}, which is not installed.\n  pip install 'sfjobs[cli]'")
-    sys.exit(run(arguments))
+    sys.exit(code)

@@ -2,35 +2,75 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, cast
 
 import typer
 
 from .. import __version__
 from ..errors import SFJobsError
-from . import ping, serve
-from . import run as run_command
-from .failures import CommandError, ExitCode, Failure, explain, printable
-from .scope import Scope, answers, remarks
+from .failures import CommandError, ExitCode, Failure, explain
+from .scope import Scope, report
+
+_COMPLETION = "_SFJOBS_COMPLETE"
+"""The environment variable by which a shell asks what could come next."""
 
 # Some releases of typer carry a copy of click, whose exceptions are not those of the package click.
 _CommandLineError = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
-app = typer.Typer(
-    name="sfjobs",
-    invoke_without_command=True,
-    epilog="Exit codes: 0 done, 1 usage or configuration, 2 job failed or cancelled, 3 timed out, 4 authentication,"
-    " 5 network or platform, 130 interrupted.",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("run")(run_command.run)
-app.command("serve")(serve.serve)
-app.command("ping")(ping.ping)
+_COMMANDS = {
+    "run": ("run", "run", "Run a Blackbird script and show what was measured."),
+    "submit": ("submit", "submit", "Submit Blackbird scripts and print the ids of the jobs."),
+    "list": ("listing", "list_jobs", "List jobs, newest first."),
+    "show": ("show", "show", "Show one job: status, times, and what the platform says of it."),
+    "wait": ("wait", "wait", "Wait until jobs have ended."),
+    "result": ("result", "result", "Show what a job measured, once it is complete."),
+    "circuit": ("circuit", "circuit", "Print the program of a job, exactly as it was submitted."),
+    "cancel": ("cancel", "cancel", "Cancel jobs; print id and status of each."),
+    "devices": ("devices", "devices", "List the platform's devices."),
+    "device": ("devices", "device", "Show a device: status, uptime, specification, certificate."),
+    "serve": ("serve", "serve", "Run a platform until Ctrl-C."),
+    "login": ("login", "login", "Ask for an API key, try it and keep it."),
+    "ping": ("ping", "ping", "Ask the platform whether it answers and accepts the credentials."),
+    "config": ("config", "app", "Look at the settings."),
+}
+"""By name: the file, what in it is the command, and the first sentence of its help."""
 
 
-@app.callback()
+def application(words: Sequence[str]) -> typer.Typer:
+    """
+    The commands. Only those that ``words`` name are loaded; of the others there is what the list of commands says, so that
+    ``--help`` takes hardly longer than typer itself. Completion has words of its own and loads all.
+    """
+    app = typer.Typer(
+        name="sfjobs",
+        invoke_without_command=True,
+        epilog="Exit codes: 0 done, 1 usage or configuration, 2 job failed or cancelled, 3 timed out, 4 authentication,"
+        " 5 network or platform, 130 interrupted.",
+        # Without rich: what it would draw around the help takes longer to load than all the rest.
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_global_options)
+    for name, (module, attribute, summary) in _COMMANDS.items():
+        if name not in words and _COMPLETION not in os.environ:
+            app.command(name, help=summary)(_not_loaded)
+            continue
+        command = getattr(import_module(f".{module}", __package__), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
+def _not_loaded() -> None:
+    raise AssertionError("a command that runs is among the words of its command line")
+
+
 def _global_options(
     context: typer.Context,
     profile: Annotated[
@@ -44,10 +84,10 @@ def _global_options(
     """Jobs on photonic quantum computers, and a platform of your own that runs them."""
     context.obj = Scope(profile=profile, url=url)
     if version:
-        answers().print(f"sfjobs {__version__}")
+        typer.echo(f"sfjobs {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        answers().print(context.get_help())
+        typer.echo(context.get_help())
         raise typer.Exit(ExitCode.USAGE)
     return ExitCode.OK
 
@@ -55,7 +95,7 @@ def _global_options(
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code. Bugs come out as the exceptions that they are."""
     try:
-        code = app(args=list(arguments), prog_name="sfjobs", standalone_mode=False)
+        code = application(arguments)(args=list(arguments), prog_name="sfjobs", standalone_mode=False)
     except _CommandLineError as error:
         failure = _usage_failure(error)
     except typer.Abort:
@@ -66,13 +106,6 @@ def run(arguments: Sequence[str]) -> int:
         return int(code or ExitCode.OK)
     report(failure)
     return failure.code
-
-
-def report(failure: Failure) -> None:
-    """The two lines, unwrapped: a terminal wraps by itself, and a log keeps its lines."""
-    console = remarks()
-    console.print(f"Error: {printable(failure.what)}", style="red", soft_wrap=True)
-    console.print(f"  {printable(failure.remedy)}", soft_wrap=True)
 
 
 def _usage_failure(error: BaseException) -> Failure:

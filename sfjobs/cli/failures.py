@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from .. import errors
-from ..models import JSONValue
+
+if TYPE_CHECKING:
+    from ..models import JSONValue
 
 
 class ExitCode(IntEnum):
@@ -57,8 +60,12 @@ _REMEDIES: tuple[tuple[type[errors.SFJobsError], ExitCode, str], ...] = (
     ),
     (errors.CancelledJobError, ExitCode.JOB, "Submit it again if that was a mistake."),
     (errors.WaitTimeoutError, ExitCode.TIMEOUT, "Give --timeout a larger number, or leave it out to wait to the end."),
-    (errors.JobError, ExitCode.USAGE, "Look at the job's present status first."),
-    (errors.AuthenticationError, ExitCode.AUTHENTICATION, "Set SFJOBS_API_KEY to a key that this platform knows."),
+    (errors.JobError, ExitCode.USAGE, "See where it stands: `sfjobs show ID`."),
+    (
+        errors.AuthenticationError,
+        ExitCode.AUTHENTICATION,
+        "Log in again: `sfjobs login`; or set SFJOBS_API_KEY to a key that this platform knows.",
+    ),
     (
         errors.PermissionDeniedError,
         ExitCode.AUTHENTICATION,
@@ -66,7 +73,11 @@ _REMEDIES: tuple[tuple[type[errors.SFJobsError], ExitCode, str], ...] = (
     ),
     (errors.InvalidRequestError, ExitCode.USAGE, "Mend the program or the options; the platform did not take the job."),
     (errors.ConflictError, ExitCode.USAGE, "Mend the program, or choose a target that it suits with --target."),
-    (errors.NotFoundError, ExitCode.USAGE, "Check the name of the target, and which platform the settings point at."),
+    (
+        errors.NotFoundError,
+        ExitCode.USAGE,
+        "Check the id or the target, and which platform the settings point at: `sfjobs config show`.",
+    ),
     (errors.RateLimitedError, ExitCode.PLATFORM, "Wait a while, then try again."),
     (errors.ResponseError, ExitCode.PLATFORM, "Try again later; if it stays, tell the platform's owner."),
     (
@@ -131,5 +142,9 @@ def printable(text: str) -> str:
     """
     ``text`` on one line and without control characters: words of a platform must not steer the terminal that shows them.
     """
-    line = " ".join(text.split())
-    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in line)
+    return visible(" ".join(text.split()))
+
+
+def visible(text: str) -> str:
+    """``text`` with every character that is not printable written as its number."""
+    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)

@@ -8,15 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from rich import box
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from .failures import printable
 from .scope import can_draw
 from .summary import Other, Photons, Quadratures, Summary
+from .tables import counted, indented, table
 
 _ROWS = 10
 """Patterns, or modes, shown in a table."""
@@ -34,11 +33,7 @@ def headline(summary: Summary, target: str | None) -> str:
     if isinstance(summary, Other):
         return f"A result{origin}"
     bins = f" and {summary.shape[2]:,} timebins" if len(summary.shape) == 3 else ""
-    return f"{_number(summary.shots, 'shot')} of {_number(summary.shape[1], 'mode')}{bins}{origin}"
-
-
-def _number(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{counted(summary.shots, 'shot')} of {counted(summary.shape[1], 'mode')}{bins}{origin}"
 
 
 def show(console: Console, summary: Summary) -> None:
@@ -57,39 +52,39 @@ def _show_photons(console: Console, photons: Photons) -> None:
     if photons.num_patterns == shots > 1:
         console.print(f"All {shots:,} samples differ from each other.")
     else:
-        _print(console, _pattern_table(console, photons))
+        indented(console, _pattern_table(console, photons))
     console.print()
     console.print(f"Photons in a shot: mean {photons.mean:.4g}", style="bold")
-    _print(console, *bars(photons.distribution, width=min(console.width, 80) - 2, blocks=can_draw(console)))
+    indented(console, *bars(photons.distribution, width=min(console.width, 80) - 2, blocks=can_draw(console)))
     if 1 < len(photons.mean_per_mode) <= 2 * _BARS:
         console.print()
         console.print("Mean photon number of each mode", style="bold")
-        _print(console, Text("  ".join(f"{mean:.3f}" for mean in photons.mean_per_mode)))
+        indented(console, Text("  ".join(f"{mean:.3f}" for mean in photons.mean_per_mode)))
 
 
 def _pattern_table(console: Console, photons: Photons) -> Table:
     shots = photons.shots
     shown = photons.patterns[:_ROWS]
-    table = _table("sample", "count", "probability")
+    grid = table("sample", "count", "probability", justify="right")
     width = max(min(console.width, 80) - 28, 12)
     for pattern, count in shown:
-        table.add_row(_ket(pattern, width, can_draw(console)), f"{count:,}", f"{count / shots:.4f}")
+        grid.add_row(_ket(pattern, width, can_draw(console)), f"{count:,}", f"{count / shots:.4f}")
     if photons.num_patterns > len(shown):
         rest = shots - sum(count for _, count in shown)
         others = photons.num_patterns - len(shown)
-        table.add_row(f"{others:,} other{'s' if others > 1 else ''}", f"{rest:,}", f"{rest / shots:.4f}", style="dim")
-    return table
+        grid.add_row(f"{others:,} other{'s' if others > 1 else ''}", f"{rest:,}", f"{rest / shots:.4f}", style="dim")
+    return grid
 
 
 def _show_quadratures(console: Console, quadratures: Quadratures) -> None:
-    table = _table("mode", "mean", "standard deviation")
+    grid = table("mode", "mean", "standard deviation", justify="right")
     for mode, (mean, deviation) in enumerate(zip(quadratures.means, quadratures.deviations, strict=True)):
         if mode == 2 * _ROWS:
-            table.add_row(f"{len(quadratures.means) - mode} more", "", "", style="dim")
+            grid.add_row(f"{len(quadratures.means) - mode} more", "", "", style="dim")
             break
         written = f"{mean.real:+.4f} {mean.imag:+.4f}i" if quadratures.is_complex else f"{mean.real:+.4f}"
-        table.add_row(str(mode), written, f"{deviation:.4f}")
-    _print(console, table)
+        grid.add_row(str(mode), written, f"{deviation:.4f}")
+    indented(console, grid)
 
 
 def bars(distribution: Sequence[float], *, width: int, blocks: bool) -> Iterator[Text]:
@@ -142,16 +137,3 @@ def _ket(pattern: Sequence[int], width: int, blocks: bool) -> str:
         half = (width - 2 - len(dots)) // 2
         digits = digits[:half] + dots + digits[-half:]
     return f"{left}{digits}{right}"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, safe_box=True, show_edge=False, pad_edge=False)
-    table.add_column(columns[0], no_wrap=True)
-    for column in columns[1:]:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
-def _print(console: Console, *renderables: Table | Text) -> None:
-    for renderable in renderables:
-        console.print(Padding(renderable, (0, 0, 0, 2), expand=False))

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
+from .documents import write_json
 from .failures import ExitCode
 from .scope import Scope, answers
 
-
-def ping(context: typer.Context) -> int:
-    """Ask the platform whether it answers and accepts the credentials."""
-    import anyio
-
+if TYPE_CHECKING:
+    from ..config import Settings
     from ..connection import Connection
 
-    settings = Scope.of(context).settings()
 
-    async def ask() -> None:
-        async with Connection(settings=settings) as connection:
-            await connection.ping()
+def ping(
+    context: typer.Context,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> int:
+    """Ask the platform whether it answers and accepts the credentials."""
 
-    anyio.run(ask)
+    async def ask(connection: Connection) -> Settings:
+        await connection.ping()
+        return connection.settings
+
+    settings = Scope.of(context).ask(ask)
     credential = "api_key" if settings.api_key is not None else "access_token"
-    answers().print(
-        f"{settings.url} answers and accepts the {credential} (from {settings.sources[credential]}).", soft_wrap=True
-    )
+    source = settings.sources[credential]
+    if as_json:
+        write_json({"url": settings.url, "credential": credential, "source": source})
+    else:
+        console = answers()
+        console.print(f"{settings.url} answers and accepts the {credential}.", soft_wrap=True)
+        console.print(f"  from {source}", soft_wrap=True)
     return ExitCode.OK

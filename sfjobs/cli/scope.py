@@ -1,13 +1,21 @@
-"""What stands before the command and holds for all of them: which platform is meant, and where to write."""
+"""What stands before the command and holds for all of them: which platform is meant, how it is asked, and where to write."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
-from rich.console import Console
 
-from ..config import Settings
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..config import Settings
+    from ..connection import Connection
+    from .failures import Failure
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +32,59 @@ class Scope:
         return scope
 
     def settings(self) -> Settings:
+        from ..config import Settings
+
         return Settings.load(self.profile, url=self.url)
 
     def settings_if_any(self) -> Settings | None:
         """None when no platform is configured anywhere, which some commands can do without."""
+        from ..config import Settings
+
         return Settings.find(self.profile, url=self.url)
+
+    def ask(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Runs ``work`` in an event loop of its own, with a connection to the platform."""
+        import anyio
+
+        from ..connection import Connection
+
+        settings = self.settings()
+
+        async def main() -> T:
+            async with Connection(settings=settings) as connection:
+                return await work(connection)
+
+        return anyio.run(main)
+
+    def command(self, *words: str) -> str:
+        """A line to type that means the same platform as this one does."""
+        import shlex
+
+        options = [*(["--profile", self.profile] if self.profile else []), *(["--url", self.url] if self.url else [])]
+        return shlex.join(["sfjobs", *options, *words])
 
 
 def answers() -> Console:
     """Where the outcome of a command goes: stdout, without colours unless it is a terminal."""
+    from rich.console import Console
+
     return Console(highlight=False, emoji=False, markup=False)
 
 
 def remarks() -> Console:
     """Where everything said on the way goes: stderr."""
+    from rich.console import Console
+
     return Console(stderr=True, highlight=False, emoji=False, markup=False)
+
+
+def report(failure: Failure) -> None:
+    """The two lines, unwrapped: a terminal wraps by itself, and a log keeps its lines."""
+    from .failures import printable
+
+    console = remarks()
+    console.print(f"Error: {printable(failure.what)}", style="red", soft_wrap=True)
+    console.print(f"  {printable(failure.remedy)}", soft_wrap=True)
 
 
 def can_draw(console: Console) -> bool:

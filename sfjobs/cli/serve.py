@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 
+from .documents import write_json
 from .failures import CommandError, ExitCode
 from .scope import answers
 
@@ -53,12 +50,13 @@ def serve(
 
 
 def _announce_json(platform: ServerInfo) -> None:
-    line = json.dumps({"url": platform.url, "api_key_file": str(_key_file(platform))})
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    write_json({"url": platform.url, "api_key_file": str(_key_file(platform))})
 
 
 def _announce(platform: ServerInfo) -> None:
+    import shlex
+    from urllib.parse import urlsplit
+
     console = answers()
     key_file = _key_file(platform)
     # Not platform.host, which may be a wildcard that nobody can connect to.

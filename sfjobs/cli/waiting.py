@@ -1,6 +1,6 @@
 """
-One job from its submission to its result, with a line that says how far it is, and what Ctrl-C means meanwhile. Uses the async
-API; ``run`` calls it.
+Jobs that are waited for, with a line that says how far they are, and what Ctrl-C means meanwhile. Uses the async API; ``run``
+and the commands that wait call it.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import anyio
 from rich.console import Console
@@ -22,7 +24,10 @@ from ..job import Job
 from ..models import JobStatus
 from ..results import Result
 from .failures import CommandError, ExitCode, explain, printable
-from .scope import can_draw, remarks
+from .scope import Scope, can_draw, remarks
+from .tables import standing
+
+T = TypeVar("T")
 
 GRACE = 3.0
 """Seconds after Ctrl-C in which a second one cancels the job."""
@@ -62,6 +67,17 @@ class Progress:
             self._console.print(phase, soft_wrap=True)
         self._phase = phase
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Out of the way, for what others print meanwhile: rich would send their stdout to stderr."""
+        if self._status is not None:
+            self._status.stop()
+        try:
+            yield
+        finally:
+            if self._status is not None:
+                self._status.start()
+
     def conclude(self, line: str) -> None:
         """A line that stays."""
         self._console.print(f"{line} after {self.elapsed:.1f} s.", soft_wrap=True)
@@ -84,8 +100,9 @@ class Pursuit:
         with Progress(remarks()) as progress:
             async with Connection(settings=self._settings) as connection:
                 self.job = await self._submit(connection, progress)
-                await self._wait(self.job, timeout, progress)
-                progress.conclude(_phase(self.job))
+                job = self.job
+                await while_showing(progress, lambda: phase(job), lambda: job.wait(timeout=timeout))
+                progress.conclude(phase(self.job))
                 self.job.raise_for_status()
                 return self.job.result
 
@@ -99,62 +116,60 @@ class Pursuit:
                 f"The job cannot be written down: {error}", "Mend the option that this names."
             ) from error
 
-    async def _wait(self, job: Job, timeout: float | None, progress: Progress) -> None:
-        failure: SFJobsError | None = None
-        async with anyio.create_task_group() as group:
-            group.start_soon(_redraw, job, progress)
-            try:
-                await job.wait(timeout=timeout)
-            except SFJobsError as error:
-                failure = error  # raised outside the group, which would wrap it in one of its own
-            group.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
-
     async def cancel(self) -> JobStatus:
         assert self.job is not None, "only a job that was submitted can be cancelled"
         async with Connection(settings=self._settings) as connection:
             return await connection.cancel_job(self.job.id)
 
 
-async def _redraw(job: Job, progress: Progress) -> None:
+async def while_showing(progress: Progress, line: Callable[[], str], work: Callable[[], Awaitable[T]]) -> T:
+    """What ``work`` returns or raises; meanwhile ``progress`` shows what ``line`` says."""
+    outcome: list[T] = []
+    failure: SFJobsError | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(_redraw, progress, line)
+        try:
+            outcome.append(await work())
+        except SFJobsError as error:
+            failure = error  # raised outside the group, which would wrap it in one of its own
+        group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return outcome[0]
+
+
+async def _redraw(progress: Progress, line: Callable[[], str]) -> None:
     while True:
-        progress.show(_phase(job))
+        progress.show(line())
         await anyio.sleep(_REDRAW)
 
 
-def _phase(job: Job) -> str:
-    match job.status:
-        case JobStatus.OPEN | JobStatus.QUEUED:
-            word = "queued" if job.started_at is None else "running"
-        case JobStatus.CANCEL_PENDING:
-            word = "being cancelled"
-        case JobStatus.COMPLETED if not job.has_result:
-            word = "complete, fetching the result"
-        case other:
-            word = other.value
-    return f"Job {printable(job.id)}: {printable(word)}"
+def phase(job: Job) -> str:
+    """The job and where it stands, on one line."""
+    fetches = job.status == JobStatus.COMPLETED and not job.has_result
+    return f"Job {printable(job.id)}: {standing(job)}{', fetching the result' if fetches else ''}"
 
 
-def interrupted(pursuit: Pursuit, *, ends_with_us: bool) -> ExitCode:
+def interrupted(pursuit: Pursuit, scope: Scope, *, ends_with_us: bool) -> ExitCode:
     """
     After Ctrl-C: says what becomes of the job and how to come back to it. A second Ctrl-C within ``GRACE`` seconds cancels it.
     """
     try:
         if pursuit.job is None:
             when = "while submitting: the platform may have the job" if pursuit.has_begun else "before submitting"
-            _tell(f"Interrupted {when}.")
+            tell(f"Interrupted {when}.")
         elif ends_with_us:
             # Ctrl-C reaches the platform's stopping as well, and a second one would only leave its pieces behind.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            _tell(
+            tell(
                 f"Interrupted: job {pursuit.job.id} ends with its platform.",
                 "  To keep jobs alive, start `sfjobs serve` and follow what it prints.",
             )
         else:
-            _tell(
+            tell(
                 f"Job {pursuit.job.id} goes on; Ctrl-C within {GRACE:g} s cancels it.",
-                f"  Come back with connection.get_job({pursuit.job.id!r})",
+                f"  Come back with {scope.command('wait', pursuit.job.id)}",
+                f"  and then with  {scope.command('result', pursuit.job.id)}",
             )
             time.sleep(GRACE)
     except KeyboardInterrupt:
@@ -167,17 +182,18 @@ def _cancel(pursuit: Pursuit) -> None:
     try:
         status = anyio.run(pursuit.cancel)
     except KeyboardInterrupt:
-        _tell("Interrupted while cancelling: the job may go on.")
+        tell("Interrupted while cancelling: the job may go on.")
     except InvalidJobOperationError:
-        _tell("The job has ended already.")
+        tell("The job has ended already.")
     except SFJobsError as error:
         failure = explain(error)
-        _tell(f"The job could not be cancelled: {failure.what}", f"  {failure.remedy}")
+        tell(f"The job could not be cancelled: {failure.what}", f"  {failure.remedy}")
     else:
-        _tell(f"Cancelling: the job is {status.value}.")
+        tell(f"Cancelling: the job is {status.value}.")
 
 
-def _tell(*lines: str) -> None:
+def tell(*lines: str) -> None:
+    """Lines on stderr, for the moments after Ctrl-C."""
     # Not through rich: interrupted while it prints, it would print the same again with the next line.
     sys.stderr.write("".join(f"{line[:2] if line.startswith('  ') else ''}{printable(line)}\n" for line in lines))
     sys.stderr.flush()
