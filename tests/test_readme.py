@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import functools
 import inspect
 import os
 import re
@@ -49,6 +50,12 @@ MIGRATION = [
     for title in ("`strawberryfields` up to 0.19", "`xcc` (Strawberry Fields from 0.20)")
     for _, cell in rows_below(title)
     for code in re.findall(r"`([^`]+)`", cell)
+]
+
+
+SESSIONS = [code for language, code in BLOCKS if language == "text" and re.search(r"^\$ .*sfjobs (submit|list)", code)]
+MIGRATED_COMMANDS = [
+    code for _, cell in rows_below("`xcc` and `sf` in a shell") for code in re.findall(r"`(sfjobs [^`]+)`", cell)
 ]
 
 
@@ -124,15 +131,53 @@ def test_what_a_call_became_runs(code: str, reader: Path) -> None:
         asyncio.run(cast("types.CoroutineType[object, object, object]", with_jobs(code)))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_line_names_options_that_exist(command: str) -> None:
-    words = shlex.split(command)[1:]
-    subcommand = next(word for word in words if word in {"run", "serve", "ping"})
-    options = {word for word in words if word.startswith("--")}
-    help_text = help_of() + help_of(subcommand)
-    assert options <= set(re.findall(r"--[a-z-]+", help_text))
+@pytest.mark.parametrize("command", [*COMMANDS, *MIGRATED_COMMANDS])
+def test_a_command_line_names_commands_and_options_that_exist(command: str) -> None:
+    known = set(re.findall(r"^  ([a-z]+)  ", help_of(), re.MULTILINE))
+    for part in command.split(" | "):
+        words = shlex.split(part)[1:]
+        subcommand = next(word for word in words if word in known)
+        options = {word for word in words if word.startswith("--")}
+        assert options <= set(re.findall(r"--[a-z-]+", help_of() + help_of(subcommand)))
 
 
+@pytest.mark.parametrize("session", SESSIONS, ids=[f"session{number}" for number in range(len(SESSIONS))])
+def test_a_session_prints_what_the_readme_shows(session: str, tmp_path: Path) -> None:
+    (tmp_path / "sfjobs").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sfjobs "$@"\n')
+    (tmp_path / "sfjobs").chmod(0o700)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    # The second session shows the job of the first.
+    before = [] if session is SESSIONS[0] else [line for line in SESSIONS[0].splitlines() if line.startswith("$ ")][:2]
+    lines = [line[2:] for line in [*before, *session.splitlines()] if line.startswith("$ ")]
+    ours = ("SFJOBS_", "XANADU_CLOUD_", "SF_", "XDG_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "COLUMNS": "80"}
+    environment["PATH"] = f"{tmp_path}{os.pathsep}{environment['PATH']}"
+    quiet = "".join(f"{line} > /dev/null\n" for line in lines[: len(before)])
+    with serving() as platform:
+        environment |= {"SFJOBS_URL": platform.url, "SFJOBS_API_KEY": platform.api_key}
+        done = subprocess.run(
+            ["/bin/sh", "-ec", quiet + "\n".join(lines[len(before) :])],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            check=True,
+            timeout=100,
+        )
+    shown = "\n".join(line for line in session.splitlines() if not line.startswith("$ "))
+    assert form_of(done.stdout) == form_of(shown)
+
+
+def form_of(printed: str) -> list[str]:
+    """The lines without what differs from run to run: ids, numbers and the units of short times, and spaces."""
+    text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{8}\b", "ID", printed)
+    text = re.sub(r"\b[\d.]+(e-\d+)?( m?s\b)?", "0", text)
+    return [re.sub(r" +|─+", " ", line).strip() for line in text.splitlines()]
+
+
+@functools.cache
 def help_of(*subcommand: str) -> str:
     environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
     environment["PYTHONUTF8"] = "1"
