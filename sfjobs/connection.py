@@ -112,9 +112,10 @@ class Connection:
         """
         Submits ``program`` to run on ``target`` and gives back its job.
 
-        It runs ``shots`` times; without ``shots`` the script's own header says how often. ``name`` is for finding the job again. Raises InvalidRequestError for a program that does not parse, ConflictError
-        for one that does not suit the target, SubmissionUnknownError when the connection broke in between; and, for a
-        ``strawberryfields.Program``, what ``program_text`` raises.
+        It runs ``shots`` times; without ``shots`` the script's own header says how often. ``name`` is for finding the job
+        again. Raises InvalidRequestError for a program that does not parse, ConflictError for one that does not suit the
+        target, SubmissionUnknownError when the connection broke in between; and, for a ``strawberryfields.Program``, what
+        ``program_text`` raises.
         """
         text = await self.program_text(target, program, shots=shots)
         return self._job(await self._api.submit(target=target, circuit=text, shots=shots, name=name))
@@ -123,11 +124,10 @@ class Connection:
         """
         The Blackbird text that ``create_job`` submits.
 
-        A ``strawberryfields.Program`` is compiled for ``target`` in a worker
-        thread, one at a time, by the first compiler of the device's specification, which is asked for once a connection; a
-        program that was compiled for this device goes as it is. Raises ValueError, with the compiler's own words, for a
-        program that does not compile for the target, or that says no shots when ``shots`` does not, and NotFoundError for a
-        target that the platform does not have.
+        A ``strawberryfields.Program`` is compiled for ``target`` in a worker thread, one at a time, by the first compiler of
+        the device's specification, which is asked for once a connection; a program that was compiled for this device goes
+        as it is. Raises ValueError, with the compiler's own words, for a program that does not compile for the target, or
+        that says no shots when ``shots`` does not, and NotFoundError for a target that the platform does not have.
         """
         if not is_compilable(program):
             return program_text(program)
