@@ -1,6 +1,6 @@
 """
-Runs coroutines of one connection from any thread: an event loop in a daemon thread of its own, always asyncio's, reached
-through an anyio ``BlockingPortal``. The caller may itself be inside asyncio or trio, as a notebook's cell is.
+Runs coroutines of one connection from any thread: an event loop in a daemon thread of its own, always asyncio's, held open by
+an anyio ``BlockingPortal``. The caller may itself be inside asyncio or trio, as a notebook's cell is.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Generic, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from ._desk import Desk, Errand
 from .errors import ConnectionClosedError
 
 P = ParamSpec("P")
@@ -29,11 +29,11 @@ class Bridge:
 
     def __init__(self) -> None:
         starter = start_blocking_portal("asyncio", name="sfjobs")
-        self._portal = starter.__enter__()
+        portal = starter.__enter__()
         self._pid = os.getpid()
-        self._stop = weakref.finalize(
-            self, _stop, self._portal, starter, self._portal.call(threading.get_ident), self._pid
-        )
+        self._desk: Desk = portal.call(Desk)
+        portal.start_task_soon(self._desk.serve)
+        self._stop = weakref.finalize(self, _stop, portal, starter, self._desk.thread, self._pid)
 
     @property
     def is_open(self) -> bool:
@@ -47,18 +47,19 @@ class Bridge:
         """
         if os.getpid() != self._pid:
             raise ConnectionClosedError("this connection belongs to the parent process: open a new one after a fork")
-        errand = _Errand(lambda: func(*args, **kwargs))
+        if threading.get_ident() == self._desk.thread:
+            raise RuntimeError("a blocking call from within the connection's own event loop would wait for itself")
+        errand = Errand(lambda: func(*args, **kwargs))
         try:
-            try:
-                future = self._portal.start_task_soon(errand.run)
-            except RuntimeError as error:
-                raise self._refusal(error) from None
-            # Windows cannot interrupt a wait without a timeout, and a task that is cancelled before its first step
-            # never says that it is finished.
-            while not errand.finished.wait(0.5) and not future.done():
+            self._desk.hand_in(errand)
+            # Windows cannot interrupt a wait without a timeout.
+            while not errand.finished.wait(1.0) and self.is_open:
                 pass
+        except ConnectionClosedError:
+            raise
         except BaseException:
-            self._recall(errand)
+            self._desk.recall(errand)
+            errand.finished.wait(GRACE)
             raise
         return errand.outcome()
 
@@ -66,59 +67,12 @@ class Bridge:
         """Ends the loop and its thread. Calls that other threads are in raise ConnectionClosedError at once."""
         self._stop()
 
-    def _recall(self, errand: _Errand[T]) -> None:
-        errand.is_recalled = True
-        try:
-            self._portal.start_task_soon(errand.cancel)
-        except RuntimeError:
-            return  # a closed portal has cancelled it already, or never begun it
-        errand.finished.wait(GRACE)
 
-    def _refusal(self, error: RuntimeError) -> RuntimeError:
-        return error if self.is_open else ConnectionClosedError("this connection is closed")
-
-
-class _Errand(Generic[T]):
-    """One call under way, which may be recalled at any moment, also before the loop has begun it."""
-
-    def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
-        self._work = work
-        self._scope: anyio.CancelScope | None = None
-        self._values: list[T] = []
-        self._error: BaseException | None = None
-        self.is_recalled = False
-        self.finished = threading.Event()
-
-    async def run(self) -> None:
-        try:
-            with anyio.CancelScope() as self._scope:
-                if self.is_recalled:
-                    self._scope.cancel()
-                self._values.append(await self._work())
-        except Exception as error:  # noqa: BLE001 - raised in the thread that asked, without the portal's frames
-            self._error = error
-        finally:
-            self.finished.set()
-
-    def cancel(self) -> None:
-        if self._scope is not None:
-            self._scope.cancel()
-
-    def outcome(self) -> T:
-        if self._error is not None:
-            raise self._error
-        if not self._values:
-            raise ConnectionClosedError("the connection was closed during this call")
-        return self._values[0]
-
-
-def _stop(
-    portal: BlockingPortal, starter: AbstractContextManager[BlockingPortal], loop_thread: int, owner: int
-) -> None:
+def _stop(portal: BlockingPortal, starter: AbstractContextManager[BlockingPortal], thread: int, owner: int) -> None:
     """A forked child has no such thread; the loop's own thread, where a forgotten bridge may be collected, cannot join itself."""
     if os.getpid() != owner:
         return
-    if threading.get_ident() == loop_thread:
+    if threading.get_ident() == thread:
         threading.Thread(target=_end, args=(portal, starter), name="sfjobs-stop", daemon=True).start()
     else:
         _end(portal, starter)

@@ -1,0 +1,118 @@
+"""
+What a blocking call costs over an awaited one: pings of one started platform, in turns, with ``httpx.Client`` and ``requests``
+beside them. The platform is a process of its own, so that only the client's side differs.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import anyio
+import httpx
+import requests  # type: ignore[import-untyped]  # it has no types
+
+import sfjobs
+from sfjobs import sync
+
+CALLS = 10_000
+ROUNDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Microseconds a call, at the median of the rounds, and how many that is a second."""
+
+    client: str
+    microseconds: float
+    calls_per_second: float
+
+
+@contextmanager
+def platform() -> Iterator[tuple[str, str]]:
+    """The address and the key of a platform in another process."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "sfjobs", "serve", "--json", "--port", "0", "--data-dir", folder]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            told = json.loads(process.stdout.readline())
+            yield told["url"], Path(told["api_key_file"]).read_text().strip()
+        finally:
+            process.terminate()
+            process.wait()
+            process.stdout.close()
+
+
+def run(calls: int = CALLS) -> list[Row]:
+    """Measure all four, in rounds."""
+    with platform() as (url, key), ExitStack() as stack:
+        blocking = stack.enter_context(sync.Connection(url, api_key=key))
+        blocking.ping()
+        token = blocking.call(_token, blocking.twin)
+        headers = {"Authorization": f"Bearer {token}", "Accept-Version": "0.4.0"}
+        client = stack.enter_context(httpx.Client(headers=headers))
+        session = stack.enter_context(requests.Session())
+        session.headers.update(headers)
+        several = calls // ROUNDS
+        contestants: dict[str, Callable[[], float]] = {
+            "sfjobs awaited": lambda: anyio.run(_awaited, url, key, several),
+            "sfjobs blocking": lambda: _timed(blocking.ping, several),
+            "httpx.Client": lambda: _timed(lambda: client.get(url + "/healthz").raise_for_status(), several),
+            "requests": lambda: _timed(lambda: session.get(url + "/healthz").raise_for_status(), several),
+        }
+        taken: dict[str, list[float]] = {name: [] for name in contestants}
+        for _ in range(ROUNDS):
+            for name, contestant in contestants.items():
+                taken[name].append(1e6 * contestant() / several)
+    return [
+        Row(name, round(statistics.median(times), 1), round(1e6 / statistics.median(times)))
+        for name, times in taken.items()
+    ]
+
+
+async def _token(connection: sfjobs.Connection) -> str:
+    from sfjobs.auth import Tokens
+
+    tokens = vars(vars(connection)["_transport"])["_tokens"]
+    assert isinstance(tokens, Tokens)
+    return (await tokens.get()).reveal()
+
+
+def _timed(call: Callable[[], object], times: int) -> float:
+    start = time.perf_counter()
+    for _ in range(times):
+        call()
+    return time.perf_counter() - start
+
+
+async def _awaited(url: str, key: str, times: int) -> float:
+    async with sfjobs.Connection(url, api_key=key) as connection:
+        await connection.ping()
+        start = time.perf_counter()
+        for _ in range(times):
+            await connection.ping()
+        return time.perf_counter() - start
+
+
+def main() -> dict[str, object]:
+    """Print a table and return it for a file of results."""
+    rows = run()
+    print(f"{'client':16} {'us a call':>10} {'calls/s':>9}")
+    for row in rows:
+        print(f"{row.client:16} {row.microseconds:10.1f} {row.calls_per_second:9.0f}")
+    over = rows[1].microseconds - rows[0].microseconds
+    print(f"blocking over awaited: {over:.0f} us a call, ratio {rows[1].microseconds / rows[0].microseconds:.2f}")
+    return {"name": "sync", "rows": [asdict(row) for row in rows]}
+
+
+if __name__ == "__main__":
+    main()
