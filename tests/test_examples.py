@@ -69,7 +69,8 @@ def settings_of(platform: Platform) -> Mapping[str, str]:
 
 
 def test_every_example_has_a_test() -> None:
-    tested = set(re.findall(r'EXAMPLES / "([\w.]+)"', Path(__file__).read_text(encoding="utf-8")))
+    files = (Path(__file__), Path(__file__).with_name("test_notebook.py"))
+    tested = {name for file in files for name in re.findall(r'EXAMPLES / "([\w.]+)"', file.read_text(encoding="utf-8"))}
     present = {path.name for path in EXAMPLES.iterdir() if path.name != "__pycache__"}
     assert present == tested
 
@@ -97,6 +98,22 @@ def test_asyncio_app_answers_every_client(tmp_path: Path) -> None:
     assert re.match(r"hung up: request cancelled: True, and later: 200 mean photon number 0\.\d+", lines[7])
     assert re.match(r"impatient: 202 still (open|queued), ask again", lines[8])
     assert re.match(r"impatient: cancels: 202 (cancel_pending|cancelled), and later: 410 cancelled", lines[9])
+    assert len(lines) == 10
+
+
+def test_blocking_samples_one_and_several_and_shows_a_failure(tmp_path: Path) -> None:
+    lines = run(tmp_path, str(EXAMPLES / "blocking.py")).stdout.splitlines()
+    assert lines[0].startswith(NOT_CONFIGURED)
+    one = re.fullmatch(r"one: 2000 shots, (\d\.\d+) photons on average", lines[1])
+    assert one is not None
+    assert float(one[1]) == pytest.approx(math.sinh(0.8) ** 2, abs=0.25)
+    several = dict(
+        re.fullmatch(r"several: r = (.*): (\d\.\d+) photons on average", line).groups() for line in lines[5:9]
+    )  # type: ignore[union-attr]  # one that does not match fails as well
+    for r, mean in several.items():
+        assert float(mean) == pytest.approx(math.sinh(float(r)) ** 2, rel=0.3)
+    assert sorted(several) == ["0.2", "0.5", "0.8", "1.1"]
+    assert lines[9].startswith("failed: ")
     assert len(lines) == 10
 
 

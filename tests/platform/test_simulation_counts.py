@@ -214,6 +214,18 @@ def test_signal_and_idler_of_x8_agree_in_every_shot() -> None:
     np.testing.assert_array_equal(samples[:, :4].sum(1), samples[:, 4:].sum(1))
 
 
+def test_an_x12_with_all_its_squeezers_on_needs_numpy_alone() -> None:
+    unitary = unitary_group.rvs(6, random_state=5)
+    signals, idlers = list(range(6)), list(range(6, 12))
+    squeezers = [op("S2gate", 1.0, 0.0, modes=(mode, mode + 6)) for mode in range(6)]
+    mixers = [op("Interferometer", unitary, modes=signals), op("Interferometer", unitary, modes=idlers)]
+    samples = run(*squeezers, *mixers, fock(12), shots=400)
+    assert samples.meta["sampler"] == "x-series exact"
+    assert (samples.array[:, :6].sum(axis=1) == samples.array[:, 6:].sum(axis=1)).all()
+    # 12 sinh(1)^2 photons a shot, whose standard deviation over the mean of 400 shots is 0.45
+    assert samples.array.sum(axis=1).mean() == pytest.approx(12 * math.sinh(1) ** 2, abs=2)
+
+
 def test_strong_squeezing_keeps_its_mean_photon_number() -> None:
     """The default cutoff of the simulators loses a fifth of it."""
     samples = run(*x8(1.0), fock(8), shots=200_000).array

@@ -25,9 +25,9 @@ def count(photons: int, modes: int) -> int:
     return math.comb(photons + modes - 1, modes - 1)
 
 
-def fits(photons: int, modes: int, extra_bytes: int = 0) -> bool:
+def fits(photons: int, modes: int, extra_bytes: int = 0, most_bytes: int = MAX_TABLE_BYTES) -> bool:
     """Whether a table up to this many photons, and ``extra_bytes`` for each of its tails, stays within bounds."""
-    return count(photons, modes) * ((modes - 1) * _BYTES_PER_ENTRY + extra_bytes) <= MAX_TABLE_BYTES
+    return count(photons, modes) * ((modes - 1) * _BYTES_PER_ENTRY + extra_bytes) <= most_bytes
 
 
 class Basis:

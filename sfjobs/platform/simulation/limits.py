@@ -37,6 +37,12 @@ TAIL: Final = 1e-9
 MAX_TABLE_BYTES: Final = 400_000_000
 """Memory of one table of photon patterns with its neighbours and amplitudes."""
 
+MAX_TWIN_BYTES: Final = 1_200_000_000
+"""
+Memory of the same table for twin beams if the rarest outcome within ``TAIL`` were drawn. The table is only made as large as
+the outcomes that were drawn, so this is met about never: 10 000 shots of an X12 with all squeezers on take a tenth of it.
+"""
+
 MAX_WORK: Final = 2e11
 """Elementary complex operations of one program; about half an hour to an hour of one core."""
 

@@ -18,7 +18,7 @@ import numpy as np
 from ..program import Array
 from . import photons
 from .basis import Basis, fits
-from .limits import MAX_WORK, TAIL
+from .limits import MAX_TWIN_BYTES, MAX_WORK, TAIL
 from .state import GaussianState
 
 _BLOCK: Final = 4_000_000
@@ -53,7 +53,7 @@ class TwinBeams:
         return cls(state, signal, idler, b[np.ix_(signal, idler)])
 
     def applies(self, shots: int, budget: float = MAX_WORK) -> bool:
-        return fits(self.largest, len(self.idler), 64) and self.work(shots) <= budget
+        return fits(self.largest, len(self.idler), 64, MAX_TWIN_BYTES) and self.work(shots) <= budget
 
     def work(self, shots: int) -> float:
         """Elementary operations if every shot had a signal pattern of its own; sharing makes it less."""
