@@ -5,7 +5,7 @@ What the platform tells about jobs and devices, as frozen snapshots: no I/O, no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from enum import StrEnum
@@ -76,6 +76,64 @@ class JobSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobOutlook:
+    """
+    Why a job is not done yet, as far as this program can tell; ``print`` it. ``age`` and ``last_check`` are seconds ago,
+    ``next_check`` is seconds from now (0 while the platform is being asked, None when nobody waits for the job). The three
+    are None for a job that has not been asked about, and where no event loop runs, since its clock is the one they are
+    told by. ``last_error`` is what went wrong with the last question, None when it was answered.
+    """
+
+    job_id: str
+    status: JobStatus
+    started_at: datetime | None = None
+    queue_position: int | None = None
+    age: float | None = None
+    last_check: float | None = None
+    last_error: str | None = None
+    next_check: float | None = None
+
+    def __str__(self) -> str:
+        return " ".join([f"Job {self.job_id} {self._standing()}.", *self._checks()])
+
+    def _standing(self) -> str:
+        if self.status.is_final:
+            return f"is {self.status.value}: it has ended"
+        if self.status == JobStatus.CANCEL_PENDING:
+            return "is being cancelled"
+        if self.started_at is not None:
+            return f"has been running since {self.started_at.isoformat(' ', 'seconds')} ({self.status.value})"
+        place = "" if self.queue_position is None else f", number {self.queue_position} in the queue"
+        return f"is {self.status.value} and has not started{place}"
+
+    def _checks(self) -> Iterator[str]:
+        if self.age is not None and self.last_check is not None:
+            yield f"It was first seen {in_seconds(self.age)} ago and last asked about {in_seconds(self.last_check)} ago."
+        if self.last_error is not None:
+            yield f"The last question about it failed: {self.last_error.rstrip('.')}."
+        if self.status.is_final:
+            return
+        if self.next_check is None:
+            yield "Nobody waits for it, so nobody asks."
+        else:
+            due = "being asked now" if self.next_check == 0 else f"due in {in_seconds(self.next_check)}"
+            yield f"The next question is {due}."
+
+
+def in_seconds(seconds: float) -> str:
+    """``0.3 s``, ``14 s``, ``2 h 5 min``: as exact as a person wants it."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 2:
+        return f"{round(seconds)} s"
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSpecification:
     """What a device can be asked to do: its circuit layout and the allowed values of each gate parameter."""
 
@@ -104,3 +162,8 @@ class Device:
     def is_online(self) -> bool:
         """Whether the device runs jobs now; an offline one accepts and queues them."""
         return self.status == "online"
+
+    def _repr_html_(self) -> str:
+        from .html import device_html
+
+        return device_html(self)

@@ -26,7 +26,8 @@ ROOMS: list[set[str]] = [
     {"transport", "auth", "exchange", "retry"},
     {"wire", "npy", "programs"},
     {"config"},
-    {"models", "errors"},
+    {"tracing"},
+    {"models", "errors", "html"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 MAY_IMPORT_HTTPX = {"transport", "auth"}

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ResultError
+from ..html import FRAME
 
 if TYPE_CHECKING:
     from .result import Result
@@ -32,7 +33,7 @@ def result_html(result: Result) -> str:
     if result.metadata:
         lines.append("metadata: " + ", ".join(f"<code>{escape(name)}</code>" for name in result.metadata))
     drawing = _drawing(result)
-    return f'<div style="font-size:13px;line-height:1.5">{"<br/>".join(lines)}{drawing}</div>'
+    return f'<div style="{FRAME}">{"<br/>".join(lines)}{drawing}</div>'
 
 
 def _described(shape: tuple[int, ...], dtype: str) -> str:
