@@ -5,6 +5,9 @@ the waiting; this is where they meet.
 
 from __future__ import annotations
 
+import logging
+import sys
+import warnings
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import anyio
 import anyio.to_thread
 
+from . import tracing
 from .api import LARGEST_PAGE, JobInquirer, PlatformAPI
 from .config import Secret, Settings, SettingsArguments
 from .errors import NotFoundError
@@ -26,6 +30,8 @@ from .transport import HTTPTransport, Transport
 
 if TYPE_CHECKING:
     from .results import Result
+
+logger = logging.getLogger("sfjobs")
 
 
 class Connection:
@@ -118,7 +124,11 @@ class Connection:
         ``program_text`` raises.
         """
         text = await self.program_text(target, program, shots=shots)
-        return self._job(await self._api.submit(target=target, circuit=text, shots=shots, name=name))
+        with tracing.span("submit", requests=True, target=target, shots=shots) as span:
+            snapshot = await self._api.submit(target=target, circuit=text, shots=shots, name=name)
+            span.note(job_id=snapshot.id, status=snapshot.status.value)
+        logger.info("job %s: submitted to %s, %s", snapshot.id, target, snapshot.status.value)
+        return self._job(snapshot)
 
     async def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str:
         """
@@ -216,6 +226,13 @@ class Connection:
 
     def _job(self, snapshot: JobSnapshot) -> Job:
         return Job.of(snapshot, self)
+
+    def __del__(self) -> None:
+        transport: Transport | None = getattr(self, "_transport", None)  # None when the settings were refused
+        # At the interpreter's exit everything goes, and nobody is helped by being told.
+        if transport is not None and transport.is_open and not sys.is_finalizing():
+            message = f"unclosed {self!r}: use it in a `with` block, or close it"
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:
         return f"<Connection: {self._settings.url}>"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import anyio
 
+from . import tracing
 from .api import PlatformAPI
 from .errors import (
     CancelledJobError,
@@ -23,8 +24,9 @@ from .errors import (
     SFJobsError,
     WaitTimeoutError,
 )
-from .models import JobSnapshot, JobStatus, JSONValue
+from .models import JobOutlook, JobSnapshot, JobStatus, JSONValue
 from .poller import Poller
+from .tickets import in_words
 
 if TYPE_CHECKING:
     from .results import Result
@@ -53,7 +55,7 @@ class Job:
     what they last brought. A final status is never taken back.
     """
 
-    __slots__ = ("__weakref__", "_connection", "_result", "_snapshot", "asked_at", "first_seen")
+    __slots__ = ("__weakref__", "_connection", "_result", "_snapshot", "_trouble", "asked_at", "first_seen")
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class Job:
         self._snapshot = JobSnapshot(id=id_, status=JobStatus(status), meta=meta or {})
         self._connection = connection
         self._result: Result | None = None
+        self._trouble: str | None = None
         self.first_seen: float | None = None
         self.asked_at: float | None = None
 
@@ -127,8 +130,9 @@ class Job:
     @property
     def result(self) -> Result:
         """
-        The result, once ``wait``, ``refresh``, ``fetch_result`` or ``await job`` has brought it. Raises
-        ResultUnavailableError, which names the present status, before that.
+        The result, once ``wait``, ``refresh``, ``fetch_result`` or ``finish`` has brought it.
+
+        Raises ResultUnavailableError, which names the present status, before that.
         """
         if self._result is None:
             self._refuse_result()
@@ -141,8 +145,9 @@ class Job:
 
     async def refresh(self) -> None:
         """
-        Takes over the present status and metadata and, when the job has newly completed, its result. On a job that has
-        ended, logs a warning and returns.
+        Takes over the present status and metadata and, when the job has newly completed, its result.
+
+        On a job that has ended, logs a warning and returns.
         """
         if self.status.is_final:
             logger.warning("job %s is %s already: nothing to refresh", self.id, self.status.value)
@@ -153,9 +158,10 @@ class Job:
 
     async def cancel(self, *, wait: bool = False, timeout: float | None = None) -> JobStatus:
         """
-        Asks the platform to cancel the job and takes over its answer, ``cancel_pending`` or ``cancelled``; with ``wait``,
-        waits up to ``timeout`` seconds for the final word, which may be ``complete`` when the job was faster. Raises
-        InvalidJobOperationError for a job that has ended.
+        Asks the platform to cancel the job and takes over its answer, ``cancel_pending`` or ``cancelled``.
+
+        With ``wait``, waits up to ``timeout`` seconds for the final word, which may be ``complete`` when the job was faster.
+        Raises InvalidJobOperationError for a job that has ended.
         """
         if self.status.is_final:
             self._refuse_cancelling()
@@ -169,12 +175,34 @@ class Job:
         await self._ask()
         return await self.wait(timeout=timeout, fetch_result=False) if wait else self.status
 
+    def why(self) -> JobOutlook:
+        """Why this job is not done yet, as far as is known here and now. Asks nobody, and works while others wait for it."""
+        outlook, now, position = self._connection.poller.outlook(self.id), _now(), self.meta.get("queue_position")
+        return JobOutlook(
+            job_id=self.id,
+            status=self.status,
+            started_at=self.started_at,
+            queue_position=position if isinstance(position, int) and not isinstance(position, bool) else None,
+            age=_seconds(self.first_seen, now),
+            last_check=_seconds(self.asked_at, now),
+            last_error=outlook.trouble or self._trouble,
+            next_check=_seconds(now, outlook.due),
+        )
+
     async def wait(self, timeout: float | None = None, *, fetch_result: bool = True) -> JobStatus:
         """
-        Waits until the job has ended and, when it completed, until its result is at hand (unless ``fetch_result`` is
-        False). Returns the final status and never raises for a failed or cancelled job. Raises WaitTimeoutError after
-        ``timeout`` seconds; the job goes on.
+        Waits until the job has ended and, when it completed, its result is at hand; returns the final status.
+
+        Never raises for a failed or cancelled job. Raises WaitTimeoutError after ``timeout`` seconds; the job goes on. With
+        ``fetch_result=False`` the result is left on the platform.
         """
+        with tracing.span("wait", job_id=self.id, target=self.target) as span:
+            try:
+                return await self._wait(timeout, fetch_result)
+            finally:
+                span.note(status=self.status.value)
+
+    async def _wait(self, timeout: float | None, fetch_result: bool) -> JobStatus:
         with anyio.move_on_after(timeout) as scope:
             await self._settle()
             if fetch_result and self.status == JobStatus.COMPLETED:
@@ -192,8 +220,10 @@ class Job:
 
     async def fetch_result(self) -> Result:
         """
-        The result, fetched now unless it is at hand. Raises ResultUnavailableError when the job has not completed, and
-        ResultError or one of its kinds for a body that is not a result.
+        The result, fetched now unless it is at hand.
+
+        Raises ResultUnavailableError when the job has not completed, and ResultError or one of its kinds for a body that is
+        not a result.
         """
         if self._result is not None:
             return self._result
@@ -201,14 +231,20 @@ class Job:
             await self._ask()
         if self.status != JobStatus.COMPLETED:
             self._refuse_result()
-        self._result = await self._connection.api.result(self.id)
+        with tracing.span("result", requests=True, job_id=self.id, target=self.target, status=self.status.value):
+            self._result = await self._connection.api.result(self.id)
         return self._result
 
     def __await__(self) -> Generator[object, object, Result]:
-        """Waits for the result. Raises FailedJobError or CancelledJobError, with the platform's reason, when there is none."""
-        return self._finish().__await__()
+        return self.finish().__await__()
 
-    async def _finish(self) -> Result:
+    async def finish(self) -> Result:
+        """
+        Waits for the result and returns it.
+
+        Raises FailedJobError or CancelledJobError, with the platform's reason, when the job ends without one. ``await job``
+        is short for this.
+        """
         status = await self.wait()
         if status == JobStatus.COMPLETED:
             return self.result
@@ -216,7 +252,7 @@ class Job:
         raise AssertionError("a wait ended before the job did")  # pragma: no cover - is_final and the three words agree
 
     def raise_for_status(self) -> None:
-        """FailedJobError or CancelledJobError when the job ended that way, with the platform's reason; otherwise nothing."""
+        """Raises FailedJobError or CancelledJobError, with the platform's reason, when the job ended that way."""
         reason = "; ".join(f"{key}: {value}"[:LONGEST_REASON] for key, value in islice(self.meta.items(), 10))
         if self.status == JobStatus.FAILED:
             raise FailedJobError(
@@ -231,6 +267,7 @@ class Job:
     def take(self, snapshot: JobSnapshot, at: float) -> None:
         """Takes over what the platform said ``at`` this time, unless it is older than the job's end. For the poller's use."""
         self.asked_at = at
+        self._trouble = None
         if self.first_seen is None:
             self.first_seen = self.asked_at
         if self.status.is_final and not snapshot.status.is_final:
@@ -240,7 +277,11 @@ class Job:
         self._snapshot = snapshot
 
     async def _ask(self) -> None:
-        snapshot = await self._connection.api.job(self.id)
+        try:
+            snapshot = await self._connection.api.job(self.id)
+        except SFJobsError as error:
+            self._trouble = in_words(error)
+            raise
         self.take(snapshot, anyio.current_time())
         self._connection.poller.learn(snapshot)
 
@@ -250,9 +291,11 @@ class Job:
         try:
             outcomes = await poller.settle(ticket)
         finally:
+            self._trouble = poller.outlook(self.id).trouble
             poller.leave(ticket)
         outcome = outcomes[self.id]
         if isinstance(outcome, SFJobsError):
+            self._trouble = in_words(outcome)
             raise outcome
 
     def _refuse_cancelling(self, cause: Exception | None = None) -> NoReturn:
@@ -280,7 +323,23 @@ class Job:
     def __hash__(self) -> int:
         return hash(self.id)
 
+    def _repr_html_(self) -> str:
+        from .html import job_html
+
+        return job_html(self.snapshot, None if self._result is None else self._result._repr_html_())
+
     def __repr__(self) -> str:
         named = f" {self.name!r}" if self.name else ""
         on = f" on {self.target}" if self.target else ""
         return f"<Job{named}: {self.id}{on}, {self.status.value}>"
+
+
+def _now() -> float | None:
+    try:
+        return anyio.current_time()
+    except RuntimeError:  # no event loop runs here
+        return None
+
+
+def _seconds(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else max(end - start, 0.0)

@@ -35,7 +35,7 @@ from .errors import (
 )
 from .models import JobSnapshot
 from .retry import LONGEST_HINT
-from .tickets import Cadence, Inquirer, Outcome, Subject, Ticket, Watch
+from .tickets import Cadence, Inquirer, Outcome, Outlook, Subject, Ticket, Watch, in_words
 
 logger = logging.getLogger("sfjobs")
 
@@ -47,6 +47,9 @@ MISSES = 3
 
 AT_ONCE = 4
 """Requests of one sweep that are under way together."""
+
+WORRY = 10.0
+"""Seconds without an answer after which the log warns, once until there is one."""
 
 
 class Poller:
@@ -68,6 +71,8 @@ class Poller:
         self._abandoned: deque[Ticket] = deque()
         self._resting_until = float("-inf")
         self._backoff = 0.0
+        self._failing_since: float | None = None
+        self._has_warned = False
         self._closed = False
 
     @property
@@ -146,6 +151,17 @@ class Poller:
         if watch is not None:
             self._deliver(watch, snapshot, anyio.current_time())
             self._nudge.set()
+
+    def outlook(self, job_id: str) -> Outlook:
+        """When the next question about this job is due, and what went wrong with the last one."""
+        watch = self._watches.get(job_id)
+        if watch is None:
+            return Outlook()
+        if not watch.is_wanted:
+            return Outlook(trouble=watch.trouble)
+        is_under_way = watch.entry is None
+        due = float("-inf") if is_under_way else max(watch.due, self._resting_until)
+        return Outlook(due=due, trouble=watch.trouble)
 
     def close(self) -> None:
         """Fails every waiter with ConnectionClosedError, at once."""
@@ -251,8 +267,8 @@ class Poller:
         except Exception as error:  # noqa: BLE001 - a bug must not leave a task group around it
             self._fail_everyone(error)
         else:
-            self._backoff = 0.0
             now = anyio.current_time()
+            self._clear_up(now)
             missing = [job_id for job_id in ids if not self._take_answer(job_id, snapshots.get(job_id), now)]
             for job_id in missing:
                 await self._ask_about(job_id)
@@ -266,6 +282,7 @@ class Poller:
         self._postpone(watch, now)
         if snapshot is None:
             watch.misses += 1
+            watch.trouble = f"the platform's answer left it out ({watch.misses} times in a row)"
             return watch.misses < MISSES
         watch.misses = 0
         self._deliver(watch, snapshot, now)
@@ -282,6 +299,7 @@ class Poller:
             self._take_answer(job_id, snapshot, anyio.current_time())
 
     def _deliver(self, watch: Watch, snapshot: JobSnapshot, now: float) -> None:
+        watch.trouble = None
         for ticket in watch.tickets:
             for subject in ticket.subjects[watch.job_id]:
                 subject.take(snapshot, now)
@@ -318,17 +336,33 @@ class Poller:
             if watch is None:
                 continue
             self._agenda.put(watch, now)
+            watch.trouble = in_words(error)
             watch.failing_since = now if watch.failing_since is None else watch.failing_since
             if now - watch.failing_since >= self._cadence.patience:
                 impatient.append(job_id)
-        logger.info("asking about %d jobs failed, trying again: %s", len(ids), error)
+        self._complain(len(ids), now, error)
         self._fail(impatient, error)
+
+    def _complain(self, jobs: int, now: float, error: SFJobsError) -> None:
+        since = self._failing_since = now if self._failing_since is None else self._failing_since
+        if now - since >= WORRY and not self._has_warned:
+            self._has_warned = True
+            logger.warning("the platform has not said for %.0f s how %d jobs stand: %s", now - since, jobs, error)
+        else:
+            logger.info("asking about %d jobs failed, trying again: %s", jobs, error)
+
+    def _clear_up(self, now: float) -> None:
+        """The platform has answered."""
+        if self._failing_since is not None:
+            logger.info("the platform answers again, after %.0f s", now - self._failing_since)
+        self._backoff, self._failing_since, self._has_warned = 0.0, None, False
 
     def _take_not_found(self, job_id: str, error: NotFoundError) -> None:
         watch = self._watches.get(job_id)
         if watch is None:
             return
         watch.misses += 1
+        watch.trouble = in_words(error)
         if watch.misses >= MISSES:
             self._end(watch, error)
         else:
@@ -337,7 +371,10 @@ class Poller:
     def _fail(self, ids: Sequence[str], error: SFJobsError) -> None:
         for job_id in ids:
             watch = self._watches.get(job_id)
-            for ticket in [] if watch is None else watch.tickets:
+            if watch is None:
+                continue
+            watch.trouble = in_words(error)
+            for ticket in watch.tickets:
                 ticket.fail(error)
                 self._waiting.pop(ticket, None)
 

@@ -19,6 +19,11 @@ from .models import JobSnapshot
 Outcome: TypeAlias = JobSnapshot | SFJobsError
 
 
+def in_words(error: SFJobsError) -> str:
+    """An error as one line. The error itself would keep alive the frames that it went through."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 class Inquirer(Protocol):
     """How the platform is asked: at most ``batch`` ids a request. Ids that the platform leaves out are left out."""
 
@@ -74,10 +79,22 @@ class Watch:
     tickets: list[Ticket] = field(default_factory=list)
     misses: int = 0
     failing_since: float | None = None
+    trouble: str | None = None
 
     @property
     def is_wanted(self) -> bool:
         return any(ticket.is_waiting for ticket in self.tickets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """
+    What is ahead for one job: ``due`` is when the next question about it is, in the loop's time, minus infinity while one is
+    under way, None when nobody waits for it; ``trouble`` is what went wrong with the last question, None when it was answered.
+    """
+
+    due: float | None = None
+    trouble: str | None = None
 
 
 class Ticket:

@@ -10,6 +10,7 @@ import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from typing import TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ import anyio
 import anyio.lowlevel
 import httpx
 
-from . import __version__
+from . import __version__, tracing
 from .auth import Token, Tokens, read_token, token_request
 from .config import Secret, Settings
 from .errors import (
@@ -52,6 +53,9 @@ CONNECTIONS: Mapping[Lane, int] = {"poll": 4, "bulk": 32}
 # Shorter than uvicorn's 5 s, so that a submission does not go out on a connection that the server is just closing.
 KEEP_ALIVE = 4.0
 
+Attempt: TypeAlias = Callable[[Secret, int], Awaitable[Answer]]
+"""One try with this token, the how-manyth it is."""
+
 Consumer: TypeAlias = Callable[[Answer, AsyncIterator[bytes]], Awaitable[T]]
 
 
@@ -75,6 +79,11 @@ class Transport:
             while self._clients:
                 await self._clients.popitem()[1].aclose()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there are connections of this process that ``aclose`` would end."""
+        return bool(self._clients) and self._owner is not None and self._owner[1] == os.getpid()
+
     def check_usable(self) -> None:
         """Raises ConnectionClosedError once closed, in a forked child, or in another event loop than at first use."""
         if self._closed:
@@ -93,12 +102,12 @@ class Transport:
         RequestFailedError or one of its kinds, ConnectionClosedError.
         """
 
-        async def attempt(token: Secret) -> Answer:
+        async def attempt(token: Secret, number: int) -> Answer:
             async with self._limiters[request.lane]:
                 with self._deadline(request):
-                    return await self._exchange(request, token)
+                    return await self._exchange(request, token, number)
 
-        return await self._persist(request, lambda: self._authorised(attempt))
+        return await self._persist(request, attempt)
 
     async def receive(self, request: Request, consume: Consumer[T]) -> T:
         """
@@ -107,38 +116,44 @@ class Transport:
         """
         done: list[T] = []
 
-        async def attempt(token: Secret) -> Answer:
+        async def attempt(token: Secret, number: int) -> Answer:
             async with self._limiters[request.lane]:
-                with self._deadline(request):
-                    response = await self._start(request, token)
-                try:
-                    if not response.is_success:
-                        with self._deadline(request):
-                            return self._answer(request, response, await self._read(request, response))
-                    answer = self._answer(request, response)
-                    answer.check_status()
-                    async with aclosing(self._paced(request, response)) as chunks:
-                        done[:] = [await consume(answer, chunks)]
-                    return answer
-                finally:
-                    await _close(response)
+                with _logged(request, number) as line:
+                    with self._deadline(request):
+                        response = await self._start(request, token)
+                    line.status = response.status_code
+                    try:
+                        return await download(response)
+                    finally:
+                        await _close(response)
 
-        await self._persist(request, lambda: self._authorised(attempt))
+        async def download(response: httpx.Response) -> Answer:
+            if not response.is_success:
+                with self._deadline(request):
+                    return self._answer(request, response, await self._read(request, response))
+            answer = self._answer(request, response)
+            answer.check_status()
+            async with aclosing(self._paced(request, response)) as chunks:
+                done[:] = [await consume(answer, chunks)]
+            return answer
+
+        await self._persist(request, attempt)
         return done[0]
 
-    async def _persist(self, request: Request, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _persist(self, request: Request, attempt: Attempt) -> Answer:
         self.check_usable()
         tries = 0
         while True:
             tries += 1
+            tracing.note_attempt(tries)
             try:
-                return await attempt()
+                return await self._authorised(attempt, tries)
             except (TransportError, ResponseError, ProtocolError) as error:
                 error.attempts = tries
                 pause = self._pause(request, error, tries)
                 if pause is None:
                     raise
-                logger.debug("%s %s: %s; again in %.1f s", request.method, request.path, error, pause)
+                logger.info("attempt %d failed, another follows in %.1f s: %s", tries, pause, error)
             await anyio.sleep(pause)
             self.check_usable()
 
@@ -152,12 +167,12 @@ class Transport:
             return None  # sleeping into the caller's own deadline would only hide the real reason
         return pause
 
-    async def _authorised(self, attempt: Callable[[Secret], Awaitable[Answer]]) -> Answer:
+    async def _authorised(self, attempt: Attempt, number: int) -> Answer:
         """One try, and a second one with a fresh token after a 401. No slot is held while a token is fetched."""
         token = await self._tokens.get()
-        answer = await attempt(token)
+        answer = await attempt(token, number)
         if answer.status_code == 401:
-            answer = await attempt(await self._tokens.get(rejected=token))
+            answer = await attempt(await self._tokens.get(rejected=token), number)
         answer.check_status()
         return answer
 
@@ -166,23 +181,20 @@ class Transport:
         try:
             async with self._limiters["poll"]:
                 with self._deadline(request):
-                    answer = await self._exchange(request, None)
+                    answer = await self._exchange(request, None, 1)
             return read_token(self._settings, answer)
         except RequestFailedError as error:
             error.sent = False  # of the request that wanted the token, nothing has been sent
             raise
 
-    async def _exchange(self, request: Request, token: Secret | None) -> Answer:
-        started = anyio.current_time()
-        response = await self._start(request, token)
-        try:
-            answer = self._answer(request, response, await self._read(request, response))
-        finally:
-            await _close(response)
-        logger.debug(
-            "%s %s %d %.0f ms", request.method, request.path, answer.status_code, 1e3 * (anyio.current_time() - started)
-        )
-        return answer
+    async def _exchange(self, request: Request, token: Secret | None, number: int) -> Answer:
+        with _logged(request, number) as line:
+            response = await self._start(request, token)
+            line.status = response.status_code
+            try:
+                return self._answer(request, response, await self._read(request, response))
+            finally:
+                await _close(response)
 
     async def _start(self, request: Request, token: Secret | None) -> httpx.Response:
         client = self._client(request.lane)
@@ -257,7 +269,8 @@ class Transport:
     def _headers(self, token: Secret | None) -> dict[str, str]:
         if token is None:
             return {}
-        return {"Accept-Version": self._settings.api_version, "Authorization": f"Bearer {token.reveal()}"}
+        own = {"Accept-Version": self._settings.api_version, "Authorization": f"Bearer {token.reveal()}"}
+        return {**tracing.headers(), **own}
 
     def _client(self, lane: Lane) -> httpx.AsyncClient:
         if self._closed:
@@ -329,6 +342,30 @@ class Transport:
             method=request.method,
             url=url,
             sent=sent,
+        )
+
+
+@dataclass(slots=True)
+class _Line:
+    """What is known of a request when its line goes to the log."""
+
+    status: int | None = None
+
+
+@contextmanager
+def _logged(request: Request, number: int) -> Iterator[_Line]:
+    """One line for each request, whether or not it was answered. A query may hold a hundred ids and is not in it."""
+    line, started = _Line(), anyio.current_time()
+    try:
+        yield line
+    finally:
+        logger.debug(
+            "%s %s %s %.0f ms, attempt %d",
+            request.method,
+            request.path.partition("?")[0],
+            line.status or "no answer",
+            1e3 * (anyio.current_time() - started),
+            number,
         )
 
 

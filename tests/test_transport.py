@@ -225,6 +225,7 @@ def test_a_second_event_loop_is_told_so() -> None:
     anyio.run(connection.ping)
     with pytest.raises(ConnectionClosedError, match="another event loop"):
         anyio.run(connection.ping)
+    anyio.run(connection.aclose)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, NotFoundError), (409, ConflictError), (418, Exception)])

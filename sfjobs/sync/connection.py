@@ -10,7 +10,7 @@ from .._bridge import Bridge
 from ..config import Secret, Settings
 from ..connection import Connection as AsyncConnection
 from ..job import Job as AsyncJob
-from ..models import Device, JobSnapshot, JobStatus, JSONValue
+from ..models import Device, JobOutlook, JobSnapshot, JobStatus, JSONValue
 from ..programs import ProgramLike
 from ..transport import HTTPTransport
 from .closing import Closing
@@ -228,6 +228,10 @@ class Job:
         """Asks the platform to cancel the job and takes over its answer, ``cancel_pending`` or ``cancelled``."""
         return self._connection.call(self._job.cancel, wait=wait, timeout=timeout)
 
+    def why(self) -> JobOutlook:
+        """Why this job is not done yet, as far as is known here and now. Asks nobody, and works while others wait for it."""
+        return self._connection.call(in_the_loop, self._job.why)
+
     def wait(self, timeout: float | None = None, *, fetch_result: bool = True) -> JobStatus:
         """Waits until the job has ended and, when it completed, its result is at hand; returns the final status."""
         return self._connection.call(self._job.wait, timeout, fetch_result=fetch_result)
@@ -250,6 +254,9 @@ class Job:
     def __hash__(self) -> int:
         return hash(self._job)
 
+    def _repr_html_(self) -> str:
+        return self._job._repr_html_()
+
     def __repr__(self) -> str:
         return repr(self._job)
 
@@ -258,6 +265,11 @@ def each(connection: Connection, items: AsyncIterator[T]) -> Iterator[T]:
     """Pulls one item at a time over the connection's bridge."""
     while found := connection.call(next_of, items):
         yield from found
+
+
+async def in_the_loop(ask: Callable[[], T]) -> T:
+    """For what needs the loop's clock, or its state to stand still, and no waiting."""
+    return ask()
 
 
 async def next_of(items: AsyncIterator[T]) -> list[T]:
