@@ -254,7 +254,7 @@ def with_header(text: str, *, target: str, shots: int | None = None, name: str |
     ending = (lines[0][len(lines[0].rstrip("\r\n")) :] if lines else "") or "\n"
     parts = _TARGET.match(header["target"].value) if "target" in header else None
     values = {
-        "name": name or (None if "name" in header else "program"),
+        "name": name or (None if "name" in header else "None"),
         "version": None if "version" in header else "1.0",
         "target": _target_value(target, (parts and parts["options"]) or "", shots),
     }
