@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nox
 
-nox.needs_version = ">=2024.10.9"
+nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
@@ -53,7 +53,7 @@ def interop(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Ratios against other programs, interleaved in one run; nothing here passes or fails by a time."""
-    session.install("-e", ".[all]", *group("test"))
+    session.install("-e", ".[all]", *group("test"), *group("bench"))
     session.run("python", "-m", "tests.benchmarks", *session.posargs)
 
 
