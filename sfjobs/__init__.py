@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .job import Job as Job
     from .models import Device as Device
     from .models import DeviceSpecification as DeviceSpecification
+    from .models import JobOutlook as JobOutlook
     from .models import JobSnapshot as JobSnapshot
     from .models import JobStatus as JobStatus
     from .results import Result as Result
@@ -89,7 +90,7 @@ _HOMES = {
     ),
     "groups": ("as_completed", "first", "wait_all"),
     "job": ("Job",),
-    "models": ("Device", "DeviceSpecification", "JobSnapshot", "JobStatus"),
+    "models": ("Device", "DeviceSpecification", "JobOutlook", "JobSnapshot", "JobStatus"),
     "results": ("Result",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

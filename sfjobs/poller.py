@@ -29,12 +29,11 @@ from .agenda import Agenda
 from .errors import (
     ConnectionClosedError,
     NotFoundError,
-    ProtocolError,
     ResponseError,
     SFJobsError,
 )
 from .models import JobSnapshot
-from .retry import LONGEST_HINT
+from .retry import LONGEST_HINT, is_weather
 from .tickets import Cadence, Inquirer, Outcome, Outlook, Subject, Ticket, Watch, in_words
 
 logger = logging.getLogger("sfjobs")
@@ -71,6 +70,7 @@ class Poller:
         self._abandoned: deque[Ticket] = deque()
         self._resting_until = float("-inf")
         self._backoff = 0.0
+        self._has_backed_off = False
         self._failing_since: float | None = None
         self._has_warned = False
         self._closed = False
@@ -234,6 +234,7 @@ class Poller:
         self._clear_abandoned()
         now, batch = anyio.current_time(), self._inquirer.batch
         self._resting_until = max(self._resting_until, now + self._cadence.least)
+        self._has_backed_off = False
         asked = self._agenda.take(now, batch)
         left = deque([watch.job_id for watch in asked[start : start + batch]] for start in range(0, len(asked), batch))
 
@@ -323,11 +324,13 @@ class Poller:
             self._take_not_found(ids[0], error)
             return
         now = anyio.current_time()
-        if not _is_weather(error):
+        if not is_weather(error):
             self._fail(ids, error)
             return
         hint = error.retry_after if isinstance(error, ResponseError) else None
-        self._backoff = min(max(2 * self._backoff, self._cadence.least), self._cadence.most)
+        if not self._has_backed_off:  # once a sweep, however many of its requests fail
+            self._has_backed_off = True
+            self._backoff = min(max(2 * self._backoff, self._cadence.least), self._cadence.most)
         pause = self._backoff if hint is None else min(hint, LONGEST_HINT)
         self._resting_until = max(self._resting_until, now + pause)
         impatient = []
@@ -382,10 +385,6 @@ class Poller:
         for ticket in self._waiting:
             ticket.fail(error)
         self._waiting.clear()
-
-
-def _is_weather(error: SFJobsError) -> bool:
-    return error.retryable or isinstance(error, ProtocolError)
 
 
 def _own_copy(error: Exception) -> Exception:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from .errors import RequestFailedError, ResponseError, TransportError
+from .errors import ProtocolError, RequestFailedError, ResponseError, SFJobsError, TransportError
 
 LONGEST_HINT = 60.0
 """Seconds. A ``Retry-After`` beyond this ends the retrying: nobody expects a single call to sleep longer by itself."""
@@ -57,6 +57,14 @@ def may_repeat(error: RequestFailedError, *, harmless: bool) -> bool:
             harmless and error.status_code in _SOMETHING_MAY_HAVE_BEEN_DONE
         )
     return False
+
+
+def is_weather(error: SFJobsError) -> bool:
+    """
+    Whether waiting may help: the platform is away, busy or in trouble, or something in between answers in its place, as a
+    proxy's page does.
+    """
+    return error.retryable or isinstance(error, ProtocolError)
 
 
 def retry_after(value: str | None, *, now: datetime | None = None) -> float | None:

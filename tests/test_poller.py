@@ -421,6 +421,18 @@ async def test_the_platforms_hint_keeps_everyone_quiet() -> None:
     assert office.asked[1][0] - office.asked[0][0] >= 20
 
 
+async def test_a_sweep_that_fails_backs_off_once_however_many_requests_it_has() -> None:
+    office = Office({f"job-{n}": 0.0 for n in range(1000)})
+    poller = poller_for(office)
+    office.trouble = TransportError("no route")
+    async with anyio.create_task_group() as group:
+        group.start_soon(settle, poller, office.ends)
+        await anyio.sleep(0.4)
+        office.trouble = None
+    assert len(office.asked) == 20
+    assert anyio.current_time() < 2
+
+
 async def test_a_permanent_refusal_ends_every_wait_at_once() -> None:
     office = Office({"a": 100.0, "b": 100.0})
     office.trouble = AuthenticationError("who are you?", status_code=401)

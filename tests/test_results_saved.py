@@ -182,6 +182,11 @@ assert "matplotlib.pyplot" not in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+def test_a_picture_shows_itself_in_a_notebook() -> None:
+    picture = Result([np.array([[0, 1], [1, 1]], np.uint8)]).plot()
+    assert picture._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]  # what IPython looks for
+
+
 def test_plotting_without_matplotlib_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ConfigurationError, match=r"sfjobs\[plot\]"):

@@ -28,16 +28,20 @@ _MOST_LABELLED_MODES = 16
 def draw(result: Result) -> Figure:
     """Two pictures side by side for photon numbers, one for homodyne and heterodyne outcomes."""
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure
     except ImportError as error:
         raise ConfigurationError(
             "plotting needs matplotlib, which is not installed: pip install 'sfjobs[plot]'"
         ) from error
 
+    from .picture import Picture
+
     kind = result.samples.dtype.kind
     if kind not in "biufc" or not result.samples.size:
         raise ResultError(f"samples of type {result.samples.dtype} and shape {result.samples.shape} have no picture")
-    figure = Figure(figsize=(10, 3.8) if kind in "biu" else (5.4, 4.2), dpi=120, layout="constrained")
+    figure: matplotlib.figure.Figure = Picture(
+        figsize=(10, 3.8) if kind in "biu" else (5.4, 4.2), dpi=120, layout="constrained"
+    )
     if kind in "biu":
         distribution, patterns = figure.subplots(1, 2)
         _draw_distribution(distribution, result)
