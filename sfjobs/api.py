@@ -1,5 +1,5 @@
 """
-The platform's endpoints as typed coroutines, in the version that the settings name (protocol sections 1.2 to 1.13). Speaks
+The platform's endpoints as typed coroutines, in the version that the settings name. Speaks
 in models; holds no state but what the platform has shown of itself.
 """
 

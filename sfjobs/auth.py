@@ -1,5 +1,5 @@
 """
-A usable access token, fetched once for all who ask (protocol section 1.1). ``transport`` asks for it before it takes a
+A usable access token, fetched once for all who ask. ``transport`` asks for it before it takes a
 connection, and hands in how a request is sent, so nothing here knows HTTP clients.
 
 No lock is held while a request is under way: a hundred requests that meet an expired token make one token request and then
