@@ -84,10 +84,21 @@ def _check_text(text: str) -> None:
         raise parse_error(f"a program may have {limits.MAX_SOURCE_BYTES} bytes at most", line, 1)
     if text.count("\n") + text.count("\r") > 2 * limits.MAX_LINES:
         raise _too_many_lines()
+    if text.count("|") > limits.MAX_STATEMENTS:
+        _check_statements(text)
     if bad := _FORBIDDEN.search(text):
         before = re.split(r"\r\n|\r|\n", text[: bad.start()])
         what = f"the character U+{ord(bad[0]):04X} cannot be part of a program"
         raise parse_error(what, len(before), len(before[-1]) + 1)
+
+
+def _check_statements(text: str) -> None:
+    """Every statement has a bar, so that a text with too many is known before thirty thousand of them have been read."""
+    statements = 0
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
+        statements += "|" in line.partition("#")[0]
+        if statements > limits.MAX_STATEMENTS:
+            raise parse_error(f"a program may have {limits.MAX_STATEMENTS} statements at most", number, 1)
 
 
 def _too_many_lines() -> Exception:
