@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -55,12 +56,20 @@ class Database:
         """The rows of one bounded query, at the newest committed state."""
         return self._reader.execute(query, parameters).fetchall()
 
-    async def write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+    async def write(
+        self, operation: Callable[[sqlite3.Connection], T], *, on_commit: Callable[[T], None] | None = None
+    ) -> T:
         """
         Run ``operation`` on the writer thread and return its value once it is durable. It must be quick; what it raises
-        undoes its own changes only, and is raised here. Cancelled before its turn, it does not run.
+        undoes its own changes only, and is raised here. Cancelled before its turn, it does not run. ``on_commit`` is called
+        with the value as soon as it is durable, on any thread, even if nobody awaits it any more; it must not raise.
         """
-        return await asyncio.wrap_future(self._enqueue(operation))
+        outcome = self._enqueue(operation)
+        awaited = asyncio.wrap_future(outcome)
+        if on_commit is not None:
+            # After ``wrap_future``, so that the writer's own task goes on before those that this wakes.
+            outcome.add_done_callback(partial(_tell, on_commit))
+        return await awaited
 
     def write_blocking(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """The same for code outside the event loop, such as opening the store."""
@@ -109,6 +118,11 @@ class Database:
                 return group, True
             group.append(write)
         return group, False
+
+
+def _tell(on_commit: Callable[[T], None], outcome: Future[T]) -> None:
+    if not outcome.cancelled() and outcome.exception() is None:
+        on_commit(outcome.result())
 
 
 def _commit(connection: sqlite3.Connection, group: list[_Write]) -> None:

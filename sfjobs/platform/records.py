@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,27 @@ class KeyRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """
+    The idempotency key of a submission, the hash of what it submits, and how the answer is written that is kept with the job
+    and given to whoever comes with the key again.
+    """
+
+    key: str
+    fingerprint: str
+    answer: Callable[[JobRecord], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAnswer:
+    """The body of the 201 that an idempotency key was answered with."""
+
+    fingerprint: str
+    job_id: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """A job that has passed every check and waits to be written down."""
 
@@ -31,6 +52,7 @@ class NewJob:
     seed: int
     name: str | None = None
     language: str = LANGUAGE
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
@@ -79,11 +79,15 @@ class Scheduler:
 
     async def submit(self, job: NewJob) -> JobRecord:
         """Take a job; it is durable, and ``open``, when this returns."""
+        return (await self.submit_all([job]))[0]
+
+    async def submit_all(self, jobs: Sequence[NewJob]) -> list[JobRecord]:
+        """Take jobs in one transaction: all of them, or none if the store cannot be written."""
         with anyio.CancelScope(shield=True):  # a job that is written down must also be lined up
-            record = await self._store.add_job(job)
-        self._arrived.append(record.id)
+            records = await self._store.add_jobs(jobs)
+        self._arrived.extend(record.id for record in records)
         self._arrival.set()
-        return record
+        return records
 
     async def cancel(self, account: str, job_id: str) -> JobRecord | None:
         """

@@ -13,14 +13,15 @@ import secrets
 import sqlite3
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigurationError
 from ..models import JobStatus, JSONValue
+from . import claims
 from .database import Database, Parameter
-from .records import JobRecord, KeyRecord, NewJob, ResultFile
+from .records import JobRecord, KeptAnswer, KeyRecord, NewJob, ResultFile
 
 SCHEMA_VERSION: Final = 1
 MAX_ATTEMPTS: Final = 3
@@ -62,8 +63,9 @@ class Store:
     """What the platform remembers. Reads are inline and show what is committed; writes return when they are durable."""
 
     def __init__(self, path: Path) -> None:
+        self._on_change: Callable[[str], None] | None = None
         try:
-            self._database = Database(path, _SCHEMA)
+            self._database = Database(path, _SCHEMA + claims.SCHEMA)
         except sqlite3.DatabaseError as error:
             raise ConfigurationError(f"{path} cannot be opened as the platform's database: {error}") from error
         try:
@@ -181,27 +183,43 @@ class Store:
         text: str = self._database.read("SELECT circuit FROM circuits WHERE job = ?", (job_id,))[0]["circuit"]
         return text
 
+    def kept_answer(self, account: str, key: str) -> KeptAnswer | None:
+        """What was answered to the account's submission with this idempotency key."""
+        query = "SELECT fingerprint, job, answer FROM idempotency_keys WHERE account = ? AND key = ?"
+        rows = self._database.read(query, (account, key))
+        return claims.kept_answer(rows[0]) if rows else None
+
     def unfinished(self) -> list[tuple[int, str, str, JobStatus]]:
         """Sequence, id, target and status of every job that has not ended, oldest first."""
         query = f"SELECT sequence, id, target, status FROM jobs WHERE {_UNFINISHED} ORDER BY sequence"  # noqa: S608 - a constant
         rows = self._database.read(query)
         return [(row["sequence"], row["id"], row["target"], JobStatus(row["status"])) for row in rows]
 
+    # jobs: what has changed
+
+    def on_change(self, listener: Callable[[str], None]) -> None:
+        """``listener`` is told the account after each commit of a change of its jobs, on any thread. There is one listener."""
+        self._on_change = listener
+
+    def newest_change(self) -> int:
+        """The number of the newest change of any job; 0 if there has been none."""
+        value: int = self._database.read("SELECT value FROM meta WHERE key = 'changes'")[0]["value"]
+        return value
+
+    def changes(self, account: str, *, after: int, size: int) -> list[JobRecord]:
+        """Up to ``size`` jobs of the account that have changed since that change, the one whose last change is oldest first."""
+        query = "SELECT * FROM jobs INDEXED BY jobs_changed WHERE account = ? AND change > ? ORDER BY change LIMIT ?"
+        return [_record(row) for row in self._database.read(query, (account, after, size))]
+
     # jobs: changing
 
     async def add_job(self, job: NewJob) -> JobRecord:
         """Write down a new job as ``open``."""
+        return (await self.add_jobs([job]))[0]
 
-        def operation(db: sqlite3.Connection) -> JobRecord:
-            row = db.execute(
-                "INSERT INTO jobs (id, account, name, target, language, shots, seed, status, created, change)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, 'open', ?, ?) RETURNING *",
-                (job.id, job.account, job.name, job.target, job.language, job.shots, job.seed, now(), _next_change(db)),
-            ).fetchone()
-            db.execute("INSERT INTO circuits VALUES (?, ?)", (job.id, job.circuit))
-            return _record(row)
-
-        return await self._database.write(operation)
+    async def add_jobs(self, jobs: Sequence[NewJob]) -> list[JobRecord]:
+        """Write down new jobs as ``open``, and the answers to those that have an idempotency key: all of it, or nothing."""
+        return await self._write(lambda db: [_add(db, job) for job in jobs])
 
     async def admit(self, job_ids: Sequence[str]) -> list[JobRecord]:
         """``open`` jobs become ``queued``; those that are no longer open are left out of the answer."""
@@ -210,7 +228,7 @@ class Store:
             admitted = (_change(db, job_id, "status = 'queued'", "status = 'open'") for job_id in job_ids)
             return [record for record in admitted if record is not None]
 
-        return await self._database.write(operation)
+        return await self._write(operation)
 
     async def start(self, job_id: str) -> JobRecord | None:
         """A queued job begins to run: one more attempt."""
@@ -250,21 +268,48 @@ class Store:
         has no such job or it has ended.
         """
 
-        def operation(db: sqlite3.Connection) -> JobRecord | None:
+        def operation(db: sqlite3.Connection) -> list[JobRecord]:
             waiting = "status IN ('open', 'queued') AND started IS NULL AND account = :account"
             running = "status IN ('queued', 'cancel_pending') AND account = :account"
-            return _change(db, job_id, _CANCELLED, waiting, now=now(), account=account) or _change(
+            changed = _change(db, job_id, _CANCELLED, waiting, now=now(), account=account) or _change(
                 db, job_id, "status = 'cancel_pending'", running, account=account
             )
+            return [] if changed is None else [changed]
 
-        return await self._database.write(operation)
+        return next(iter(await self._write(operation)), None)
 
     async def finish_cancel(self, job_id: str) -> JobRecord | None:
         """The work of a ``cancel_pending`` job has stopped."""
         return await self._change(job_id, _CANCELLED, "status = 'cancel_pending'", now=now())
 
     async def _change(self, job_id: str, assignments: str, condition: str, **values: Parameter) -> JobRecord | None:
-        return await self._database.write(lambda db: _change(db, job_id, assignments, condition, **values))
+        def operation(db: sqlite3.Connection) -> list[JobRecord]:
+            changed = _change(db, job_id, assignments, condition, **values)
+            return [] if changed is None else [changed]
+
+        return next(iter(await self._write(operation)), None)
+
+    async def _write(self, operation: Callable[[sqlite3.Connection], list[JobRecord]]) -> list[JobRecord]:
+        """Change jobs; those that were changed are returned, and told to the listener."""
+        return await self._database.write(operation, on_commit=self._tell)
+
+    def _tell(self, changed: list[JobRecord]) -> None:
+        if self._on_change is not None:
+            for account in {record.account for record in changed}:
+                self._on_change(account)
+
+
+def _add(db: sqlite3.Connection, job: NewJob) -> JobRecord:
+    row = db.execute(
+        "INSERT INTO jobs (id, account, name, target, language, shots, seed, status, created, change)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, 'open', ?, ?) RETURNING *",
+        (job.id, job.account, job.name, job.target, job.language, job.shots, job.seed, now(), _next_change(db)),
+    ).fetchone()
+    db.execute("INSERT INTO circuits VALUES (?, ?)", (job.id, job.circuit))
+    record = _record(row)
+    if job.claim is not None:
+        claims.keep(db, job.claim, record)
+    return record
 
 
 def _change(
