@@ -25,8 +25,12 @@ class JSONAnswer(Response):
     media_type = "application/json"
 
     def render(self, content: object) -> bytes:
-        # ASCII: what a client sent may hold half of a surrogate pair, which has no UTF-8, and may be quoted in an error.
-        return json.dumps(content, separators=(",", ":")).encode()
+        return compact_json(content)
+
+
+def compact_json(content: object) -> bytes:
+    # ASCII: what a client sent may hold half of a surrogate pair, which has no UTF-8, and may be quoted in an error.
+    return json.dumps(content, separators=(",", ":")).encode()
 
 
 class ApiError(Exception):
@@ -50,15 +54,18 @@ class ApiError(Exception):
         self.headers = headers
         self.extra = extra or {}
 
-    def answer(self) -> JSONAnswer:
-        body = {
+    def content(self) -> dict[str, object]:
+        """What the answer's JSON says."""
+        return {
             "status_code": self.status_code,
             "code": self.code,
             "detail": self.detail,
             "meta": self.meta,
             **self.extra,
         }
-        return JSONAnswer(body, status_code=self.status_code, headers=self.headers)
+
+    def answer(self) -> JSONAnswer:
+        return JSONAnswer(self.content(), status_code=self.status_code, headers=self.headers)
 
 
 def invalid(errors: Mapping[str, Sequence[str] | Mapping[str, Sequence[str]]]) -> ApiError:
@@ -118,7 +125,7 @@ class FileAnswer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with await anyio.open_file(self._path, "rb") as file, anyio.create_task_group() as tasks:
-            tasks.start_soon(_until_disconnected, receive, tasks.cancel_scope)
+            tasks.start_soon(until_disconnected, receive, tasks.cancel_scope)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             left = 0 if scope["method"] == "HEAD" else self._size
             await file.seek(self._offset)
@@ -132,7 +139,8 @@ class FileAnswer(Response):
             tasks.cancel_scope.cancel()
 
 
-async def _until_disconnected(receive: Receive, scope: anyio.CancelScope) -> None:
+async def until_disconnected(receive: Receive, scope: anyio.CancelScope) -> None:
+    """Cancels ``scope`` when the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
@@ -140,12 +148,27 @@ async def _until_disconnected(receive: Receive, scope: anyio.CancelScope) -> Non
 
 def request_object(body: bytes) -> dict[str, Any]:
     """The JSON object that a request's body must be."""
+    content = _request_json(body)
+    if not isinstance(content, dict):
+        raise invalid({"_schema": ["Invalid input type."]})
+    return content
+
+
+def request_list(body: bytes, longest: int) -> list[Any]:
+    """The JSON list, of at most ``longest`` items, that a request's body must be."""
+    content = _request_json(body)
+    if not isinstance(content, list):
+        raise invalid({"_schema": ["Invalid input type."]})
+    if len(content) > longest:
+        raise invalid({"_schema": [f"Longer than maximum length {longest}."]})
+    return content
+
+
+def _request_json(body: bytes) -> object:
     if not body:
         raise ApiError(400, "invalid-request", "The request has no body.")
     try:
-        content = json.loads(body)
+        content: object = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise ApiError(400, "invalid-request", f"The request's body is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise invalid({"_schema": ["Invalid input type."]})
     return content

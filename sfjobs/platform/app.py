@@ -1,6 +1,6 @@
 """
 The platform's HTTP interface as one ASGI application: what every request passes (size, identity, errors in one shape), and
-which path leads where. The paths' own work is in ``routes_account``, ``routes_devices`` and ``routes_jobs``.
+which path leads where. The paths' own work is in ``routes_account``, ``routes_devices``, ``routes_jobs`` and ``routes_changes``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .answers import ApiError
+from .feed import ChangeFeed
 from .routes_account import TOKEN_PATH, AccountRoutes
+from .routes_changes import CHANGES_PATH, ChangeRoutes
 from .routes_devices import DeviceRoutes, ShownDevice
 from .routes_jobs import JobRoutes
 from .scheduler import Scheduler
 from .store import Store
 from .submission import Parse, SubmissionTarget
-from .tokens import Tokens
+from .tokens import Bearer, Tokens
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 LONGEST_QUERY: Final = 16 << 10
@@ -37,9 +39,20 @@ class Device(ShownDevice, SubmissionTarget, Protocol):
 
 
 def create_app(
-    *, store: Store, scheduler: Scheduler, tokens: Tokens, devices: Mapping[str, Device], results: Path, parse: Parse
+    *,
+    store: Store,
+    scheduler: Scheduler,
+    tokens: Tokens,
+    devices: Mapping[str, Device],
+    results: Path,
+    parse: Parse,
+    feed: ChangeFeed | None = None,
 ) -> Starlette:
-    """The application around parts that are already open; ``results`` is the folder of result files."""
+    """
+    The application around parts that are already open; ``results`` is the folder of result files. Who stops the server gives
+    the feed, and closes it then.
+    """
+    change = ChangeRoutes(feed or ChangeFeed(store, scheduler))
     account = AccountRoutes(tokens)
     device = DeviceRoutes(devices)
     job = JobRoutes(store=store, scheduler=scheduler, targets=devices, results=results, parse=parse)
@@ -52,6 +65,7 @@ def create_app(
             _route("/devices/{target}/specifications", GET=device.specifications),
             _route("/devices/{target}/certificate", GET=device.certificate),
             _route("/jobs", GET=job.every, POST=job.submit),
+            _route(CHANGES_PATH, GET=change.changes),
             _route("/jobs/{id}", GET=job.one, PATCH=job.change),
             _route("/jobs/{id}/circuit", GET=job.circuit),
             _route("/jobs/{id}/result", GET=job.result),
@@ -102,7 +116,8 @@ class Gate:
             if len(scope["query_string"]) > LONGEST_QUERY:
                 raise ApiError(414, "uri-too-long", f"the query is longer than the {LONGEST_QUERY} bytes allowed")
             if scope["path"] != TOKEN_PATH:
-                scope["state"] = {**scope.get("state", {}), "account": self._account(scope)}
+                bearer = self._bearer(scope)
+                scope["state"] = {**scope.get("state", {}), "account": bearer.account, "expires": bearer.expires}
             await self._app(scope, receive, watched_send)
         except ApiError as error:
             await error.answer()(scope, receive, send)
@@ -115,10 +130,10 @@ class Gate:
             answer = ApiError(500, "server-error", "The platform failed at this request; its log says more.").answer()
             await answer(scope, receive, send)
 
-    def _account(self, scope: Scope) -> str:
+    def _bearer(self, scope: Scope) -> Bearer:
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        account = self._tokens.account_of(authorization.decode("latin-1"))
-        if account is None:
+        bearer = self._tokens.bearer_of(authorization.decode("latin-1"))
+        if bearer is None:
             detail = "The access token is missing, not valid, or has expired."
             raise ApiError(401, "unauthenticated", detail, headers={"www-authenticate": "Bearer"})
-        return account
+        return bearer

@@ -1,12 +1,29 @@
-"""How bytes become requests: uvicorn's protocols, with a limit on the head of a request, which the faster one lacks."""
+"""
+How bytes become requests: uvicorn's protocols, with a limit on the head of a request, which the faster one lacks, and with a
+way for the application to close a connection at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 LONGEST_HEAD: Final = 64 << 10
 """Request line and headers together, in bytes; also what uvicorn allows with h11."""
+
+_LINGER: Final = "hh" if sys.platform == "win32" else "ii"
+
+ABORT: Final = "sfjobs.abort"
+"""
+The extension of the ASGI scope by which a connection is closed although it still has something to send: ``{"call": ...}``. An
+answer that only ends would wait, for ever, until a reader who does not read has read the rest.
+"""
 
 
 def http_protocol() -> type[asyncio.Protocol]:
@@ -16,13 +33,24 @@ def http_protocol() -> type[asyncio.Protocol]:
     except ImportError:  # on PyPy, and wherever httptools is not installed
         from uvicorn.protocols.http.h11_impl import H11Protocol
 
-        return H11Protocol
+        class AbortableH11(H11Protocol):
+            """Lets the application close a connection at once."""
+
+            def connection_made(self, transport: Any) -> None:  # uvicorn's own signature narrows asyncio's
+                super().connection_made(transport)
+                self.app = _abortable(self.app, transport)
+
+        return AbortableH11
 
     class LimitedHttpTools(HttpToolsProtocol):
         """Gives up a connection whose head does not end; without this the parser would collect it for ever."""
 
         _head = 0
         _in_head = False
+
+        def connection_made(self, transport: Any) -> None:  # uvicorn's own signature narrows asyncio's
+            super().connection_made(transport)
+            self.app = _abortable(self.app, transport)
 
         def data_received(self, data: bytes) -> None:
             if self._in_head:
@@ -41,3 +69,18 @@ def http_protocol() -> type[asyncio.Protocol]:
             super().on_headers_complete()
 
     return LimitedHttpTools
+
+
+def _abortable(app: ASGIApp, transport: asyncio.Transport) -> ASGIApp:
+    async def abortable(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["extensions"] = {**scope.get("extensions", {}), ABORT: {"call": abort}}
+        await app(scope, receive, send)
+
+    def abort() -> None:
+        # Without this the system would go on keeping, and offering, up to some megabytes that nobody reads.
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(_LINGER, 1, 0))
+        transport.abort()
+
+    return abortable

@@ -14,6 +14,7 @@ from .app import create_app
 from .blackbird import parse
 from .devices import build_devices
 from .execution.processes import ProcessExecutor
+from .feed import ChangeFeed
 from .scheduler import Scheduler
 from .settings import PlatformSettings, locked_data_dir
 from .store import Store
@@ -24,11 +25,12 @@ _ACCOUNT = "local"
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """An open platform: the application to serve, and the key of its account."""
+    """An open platform: the application to serve, the key of its account, and the feed, to be closed when serving ends."""
 
     app: ASGIApp
     api_key: str = field(repr=False)
     executor: ProcessExecutor
+    feed: ChangeFeed
 
 
 @asynccontextmanager
@@ -49,6 +51,7 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Runtime]:
             memory_limit=settings.memory_limit,
         )
         async with executor, Scheduler(store, executor, devices) as scheduler:
+            feed = ChangeFeed(store, scheduler)
             app = create_app(
                 store=store,
                 scheduler=scheduler,
@@ -56,8 +59,9 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Runtime]:
                 devices=devices,
                 results=settings.results,
                 parse=parse,
+                feed=feed,
             )
-            yield Runtime(app, api_key, executor)
+            yield Runtime(app, api_key, executor, feed)
 
 
 def _api_key(path: Path, store: Store) -> str:

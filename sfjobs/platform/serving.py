@@ -187,15 +187,15 @@ async def _serve(
             workers=settings.workers,
             api_key=runtime.api_key,
         )
-        server = _Server(runtime.app, lambda: on_ready(platform))
+        server = _Server(runtime.app, on_started=lambda: on_ready(platform), on_stopping=runtime.feed.close)
         stop.add_done_callback(lambda _: server.stop())
         await server.serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which tells when it listens and leaves the process's signals alone."""
+    """uvicorn, which tells when it listens and when it stops, and leaves the process's signals alone."""
 
-    def __init__(self, app: ASGIApp, on_started: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, *, on_started: Callable[[], None], on_stopping: Callable[[], None]) -> None:
         config = uvicorn.Config(
             app,
             http=http_protocol(),
@@ -211,6 +211,7 @@ class _Server(uvicorn.Server):
         )
         super().__init__(config)
         self._on_started = on_started
+        self._on_stopping = on_stopping
 
     def stop(self) -> None:
         """From any thread or signal handler."""
@@ -219,6 +220,10 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stopping()
+        await super().shutdown(sockets=sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

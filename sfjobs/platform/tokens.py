@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -27,6 +28,14 @@ def new_api_key() -> str:
 def hash_api_key(api_key: str) -> str:
     """What is stored of a key. One round of SHA-256 is enough: a key is random, not a password to be guessed."""
     return hashlib.sha256(api_key.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Whom a good access token speaks for, and until when, in seconds since 1970."""
+
+    account: str
+    expires: float
 
 
 class Tokens:
@@ -62,16 +71,21 @@ class Tokens:
 
     def account_of(self, authorization: str) -> str | None:
         """The account that an ``Authorization`` header speaks for, None if it is no good token of ours or has expired."""
+        bearer = self.bearer_of(authorization)
+        return None if bearer is None else bearer.account
+
+    def bearer_of(self, authorization: str) -> Bearer | None:
+        """The same, with the end of the token's life."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             return None
         try:
-            account, expires = self._verified(token.strip())
+            bearer = self._verified(token.strip())
         except jwt.InvalidTokenError:
             return None
-        return account if expires > time.time() else None
+        return bearer if bearer.expires > time.time() else None
 
-    def _verify(self, token: str) -> tuple[str, float]:
+    def _verify(self, token: str) -> Bearer:
         claims = jwt.decode(
             token,
             self._secret,
@@ -80,4 +94,4 @@ class Tokens:
             # Expiry is the caller's to check, each time: the library would do it once, and in whole seconds.
             options={"require": ["sub", "exp"], "verify_exp": False, "verify_iat": False},
         )
-        return str(claims["sub"]), float(claims["exp"])
+        return Bearer(str(claims["sub"]), float(claims["exp"]))

@@ -1,0 +1,123 @@
+"""``GET /jobs/changes``: the change feed as server-sent events (WHATWG HTML, section 9.2)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from .answers import ApiError, until_disconnected
+from .connections import ABORT
+from .feed import ChangeFeed
+
+CHANGES_PATH: Final = "/jobs/changes"
+MEDIA_TYPE: Final = "text/event-stream"
+LINK: Final = f'<{CHANGES_PATH}>; rel="monitor"; type="{MEDIA_TYPE}"'
+"""How the feed is offered (RFC 8288, with the relation of RFC 5989)."""
+
+HEARTBEAT = 10.0
+"""Seconds of silence after which a comment shows that the stream lives."""
+PATIENCE = 30.0
+"""Seconds that a reader who does not read is waited for."""
+
+_RETRY: Final = b"retry: 1000\n\n"
+_COMMENT: Final = b":\n\n"
+_BYE: Final = b"event: bye\ndata: {}\n\n"
+_log = logging.getLogger(__name__)
+
+
+class ChangeRoutes:
+    def __init__(self, feed: ChangeFeed) -> None:
+        self._feed = feed
+
+    async def changes(self, request: Request) -> Response:
+        """With ``Last-Event-ID`` everything since that cursor, without it what happens from now on."""
+        cursor = request.headers.get("last-event-id")
+        change = None if cursor is None else self._feed.change_at(cursor)
+        if cursor is not None and change is None:
+            detail = "The cursor is not known any more: list the jobs again, then ask without Last-Event-ID."
+            raise ApiError(410, "cursor-expired", detail)
+        return EventStream(self._feed, request.state.account, request.state.expires, change)
+
+
+class EventStream(Response):
+    """
+    Ends with the access token (event ``bye``), with the platform, or with its reader: one that has gone, or does not read for
+    ``PATIENCE`` seconds while there is something to tell.
+    """
+
+    def __init__(self, feed: ChangeFeed, account: str, expires: float, change: int | None) -> None:
+        super().__init__(headers={"content-type": MEDIA_TYPE, "cache-control": "no-store", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._feed = feed
+        self._account = account
+        self._expires = expires
+        self._change = change
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(until_disconnected, receive, tasks.cancel_scope)
+            reader = _Reader(send, self._feed)
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            with self._feed.stream(self._account):
+                if scope["method"] == "HEAD" or await self._tell(reader):
+                    await reader.end()
+            if reader.stuck and (abort := _abort_of(scope)) is not None:
+                _log.debug("a reader of job changes is dropped: it does not read")
+                abort()
+                return  # the connection's end ends the task group
+            tasks.cancel_scope.cancel()
+
+    async def _tell(self, reader: _Reader) -> bool:
+        """Returns whether the reader has heard all there was to hear, the end of the stream included."""
+        feed = self._feed
+        after = feed.newest() if self._change is None else self._change
+        hello = b"event: hello\nid: %s\ndata: {}\n\n" % feed.cursor(after).encode()
+        heard = await reader.hears(_RETRY + hello if self._change is None else _RETRY)
+        while heard and not feed.closing.is_set():
+            left = self._expires - time.time()
+            if left <= 0:
+                return await reader.hears(_BYE)
+            wake = feed.wake(self._account)
+            page = feed.page(self._account, after)
+            if page.events:
+                heard = await reader.hears(page.events)
+                after = page.after
+                continue
+            with anyio.move_on_after(min(left, HEARTBEAT)) as silence:
+                await wake.wait()
+            if silence.cancelled_caught and left > HEARTBEAT:
+                heard = await reader.hears(_COMMENT)
+        return heard
+
+
+class _Reader:
+    """The other end of a stream, given up when it has not read for too long, or is not reading while the platform stops."""
+
+    def __init__(self, send: Send, feed: ChangeFeed) -> None:
+        self._send = send
+        self._feed = feed
+        self.stuck = False
+
+    async def hears(self, events: bytes) -> bool:
+        await self._pass_on({"type": "http.response.body", "body": events, "more_body": True})
+        return not self.stuck
+
+    async def end(self) -> None:
+        await self._pass_on({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _pass_on(self, message: Mapping[str, Any]) -> None:
+        with self._feed.sending(PATIENCE) as scope:
+            await self._send(dict(message))
+        self.stuck = self.stuck or scope.cancelled_caught
+
+
+def _abort_of(scope: Scope) -> Callable[[], None] | None:
+    abort: Callable[[], None] | None = scope.get("extensions", {}).get(ABORT, {}).get("call")
+    return abort
