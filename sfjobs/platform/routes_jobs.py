@@ -9,22 +9,40 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
+import anyio
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ..models import JobStatus
-from .answers import ApiError, FileAnswer, JSONAnswer, invalid, job_object, not_found, request_object
+from .answers import (
+    ApiError,
+    FileAnswer,
+    JSONAnswer,
+    compact_json,
+    invalid,
+    job_object,
+    not_found,
+    request_list,
+    request_object,
+)
 from .bodies import read_body
+from .intake import Accepted, Intake, Order, checked_key
 from .records import JobRecord
+from .routes_changes import LINK
 from .scheduler import Scheduler
 from .store import Store
 from .submission import LONGEST_CIRCUIT, Parse, Submissions, SubmissionTarget
 
 _LARGEST_SUBMISSION: Final = 2 * LONGEST_CIRCUIT  # in JSON a line break is two characters, a quote as well
+_LARGEST_BATCH: Final = 8 << 20
+_LONGEST_BATCH: Final = 100
+_BATCH: Final = "application/jobs+json"
 _LARGEST_CHANGE: Final = 16 << 10
 _DEFAULT_SIZE: Final = 5
 _LARGEST_SIZE: Final = 100
 _VERSION: Final = re.compile(r"(\d{1,6})\.(\d{1,6})")
+_OFFERS: Final = {"link": LINK, "accept-post": f"application/json, {_BATCH}"}
 
 
 class JobRoutes:
@@ -39,13 +57,33 @@ class JobRoutes:
     ) -> None:
         self._store = store
         self._scheduler = scheduler
-        self._submissions = Submissions(targets, parse)
+        self._intake = Intake(store, scheduler, Submissions(targets, parse))
+        self._batches = anyio.CapacityLimiter(1)
         self._results = results
 
     async def submit(self, request: Request) -> Response:
-        body = request_object(await read_body(request, _LARGEST_SUBMISSION))
-        record = await self._scheduler.submit(await self._submissions.job(request.state.account, body))
-        return JSONAnswer(self._shown(record), status_code=201, headers={"location": f"/jobs/{record.id}"})
+        """One job, or a batch if the media type says so; see ``intake`` for ``Idempotency-Key``."""
+        if _media_type(request) == _BATCH:
+            return await self._submit_batch(request)
+        key = request.headers.get("idempotency-key")
+        echo = {} if key is None else {"idempotency-key": checked_key(key, "Idempotency-Key")}
+        order = Order(request_object(await read_body(request, _LARGEST_SUBMISSION)), key)
+        try:
+            accepted = await self._intake.take(request.state.account, order)
+        except ApiError as error:
+            answer: Response = error.answer()
+            answer.headers.update(echo)
+            return answer
+        headers = {"location": f"/jobs/{accepted.job_id}", **_OFFERS, **echo}
+        return Response(accepted.body, status_code=201, media_type="application/json", headers=headers)
+
+    async def _submit_batch(self, request: Request) -> Response:
+        """207: what became of each, in order, each by itself."""
+        body = await read_body(request, _LARGEST_BATCH)
+        items = await anyio.to_thread.run_sync(request_list, body, _LONGEST_BATCH, limiter=self._batches)
+        outcomes = await self._intake.take_all(request.state.account, [_order(item) for item in items])
+        content = b'{"data":[%s]}' % b",".join(_batch_item(outcome) for outcome in outcomes)
+        return Response(content, status_code=207, media_type="application/json", headers=_OFFERS)
 
     async def every(self, request: Request) -> Response:
         """Newest first. A further page is offered by ``Link: rel="next"`` (RFC 8288) and is stable under new jobs."""
@@ -60,7 +98,9 @@ class JobRoutes:
             request.state.account, size=query.size + 1, ids=query.ids, statuses=query.statuses, before=before
         )
         page = records[: query.size]
-        headers = {"link": f'<{query.next_page(page[-1].id)}>; rel="next"'} if len(records) > query.size else None
+        headers = dict(_OFFERS)
+        if len(records) > query.size:
+            headers["link"] = f'<{query.next_page(page[-1].id)}>; rel="next", {LINK}'
         return JSONAnswer({"data": [self._shown(record) for record in page]}, headers=headers)
 
     async def one(self, request: Request) -> Response:
@@ -123,6 +163,28 @@ class JobRoutes:
         return ApiError(
             409, "invalid-job-operation", f"Job {record.id} cannot be cancelled: it is {record.status.value}."
         )
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _order(item: object) -> Order | ApiError:
+    """One item of a batch: the job's fields, and its key among them."""
+    if not isinstance(item, dict):
+        return invalid({"_schema": ["Invalid input type."]})
+    fields = dict(item)
+    key = fields.pop("idempotency_key", None)
+    try:
+        return Order(fields, None if key is None else checked_key(key, "idempotency_key"))
+    except ApiError as error:
+        return error
+
+
+def _batch_item(outcome: Accepted | ApiError) -> bytes:
+    if isinstance(outcome, Accepted):
+        return b'{"status":201,"job":%s}' % outcome.body
+    return compact_json({"status": outcome.status_code, "error": outcome.content()})
 
 
 class _ListQuery:

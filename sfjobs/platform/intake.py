@@ -1,0 +1,150 @@
+"""
+From submissions, one or a batch, to jobs that are written down and to the answers about them. A submission may carry an
+idempotency key: the account's first job with that key stays the only one, and its answer is given again, byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+
+from .answers import ApiError, compact_json, invalid, job_object
+from .records import Claim, JobRecord, NewJob
+from .scheduler import Scheduler
+from .store import Store
+from .submission import Submissions
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_CHECKED_AT_ONCE: Final = (
+    2  # of one batch: as many as there are threads for it, so that others' submissions come between
+)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job that is durable, and the body of its 201."""
+
+    job_id: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One submission: the job's fields as they came, still unchecked, and its idempotency key if it has one."""
+
+    fields: Mapping[str, Any]
+    key: str | None = None
+
+
+class Intake:
+    """Takes submissions. The platform is one process, so it knows by itself which keys are being worked on."""
+
+    def __init__(self, store: Store, scheduler: Scheduler, submissions: Submissions) -> None:
+        self._store = store
+        self._scheduler = scheduler
+        self._submissions = submissions
+        self._in_flight: dict[tuple[str, str], str] = {}
+
+    async def take(self, account: str, order: Order) -> Accepted:
+        """Raises ``ApiError``."""
+        outcome = (await self.take_all(account, [order]))[0]
+        if isinstance(outcome, ApiError):
+            raise outcome
+        return outcome
+
+    async def take_all(self, account: str, orders: Sequence[Order | ApiError]) -> list[Accepted | ApiError]:
+        """What became of each, in order. Each is judged by itself; those that are good are written in one transaction."""
+        checked: list[NewJob | Accepted | ApiError] = [_failed()] * len(orders)
+        limiter = anyio.CapacityLimiter(_CHECKED_AT_ONCE)
+
+        async def check(number: int, order: Order | ApiError) -> None:
+            async with limiter:
+                checked[number] = order if isinstance(order, ApiError) else await self._check(account, order, claims)
+
+        with ExitStack() as claims:
+            async with anyio.create_task_group() as tasks:
+                for number, order in enumerate(orders):
+                    tasks.start_soon(check, number, order)
+            jobs = [outcome for outcome in checked if isinstance(outcome, NewJob)]
+            records = iter(await self._scheduler.submit_all(jobs) if jobs else [])
+        return [_accepted(next(records)) if isinstance(outcome, NewJob) else outcome for outcome in checked]
+
+    async def _check(self, account: str, order: Order, claims: ExitStack) -> NewJob | Accepted | ApiError:
+        try:
+            if order.key is None:
+                return await self._submissions.job(account, order.fields)
+            claim = Claim(key=order.key, fingerprint=await _fingerprint(order.fields), answer=_body)
+            if (accepted := self._accepted_before(account, claim)) is not None:
+                return accepted
+            claims.enter_context(self._claimed(account, claim))
+            return replace(await self._submissions.job(account, order.fields), claim=claim)
+        except ApiError as error:
+            return error
+        except Exception:  # noqa: BLE001 - logged; one submission's misfortune must not be the whole batch's
+            _log.exception("a submission failed")
+            return _failed()
+
+    def _accepted_before(self, account: str, claim: Claim) -> Accepted | None:
+        kept = self._store.kept_answer(account, claim.key)
+        if kept is None:
+            return None
+        if kept.fingerprint != claim.fingerprint:
+            raise _reused(claim.key)
+        return Accepted(kept.job_id, kept.body)
+
+    @contextmanager
+    def _claimed(self, account: str, claim: Claim) -> Iterator[None]:
+        """The key is this submission's until it is written down or refused."""
+        fingerprint = self._in_flight.get((account, claim.key))
+        if fingerprint == claim.fingerprint:
+            detail = f"The submission with the idempotency key '{claim.key}' is still being processed: ask again."
+            raise ApiError(409, "idempotency-key-in-use", detail, headers={"retry-after": "1"})
+        if fingerprint is not None:
+            raise _reused(claim.key)
+        self._in_flight[account, claim.key] = claim.fingerprint
+        try:
+            yield
+        finally:
+            del self._in_flight[account, claim.key]
+
+
+def checked_key(text: object, field: str) -> str:
+    """An idempotency key as clients may choose it; 400 that names ``field`` if it is none."""
+    if not isinstance(text, str) or not _KEY.fullmatch(text):
+        raise invalid({field: ["Must be 1 to 255 visible ASCII characters."]})
+    return text
+
+
+def _failed() -> ApiError:
+    return ApiError(500, "server-error", "The platform failed at this request; its log says more.")
+
+
+def _reused(key: str) -> ApiError:
+    detail = f"The idempotency key '{key}' came with another submission before; each needs one of its own."
+    return ApiError(422, "idempotency-key-reused", detail)
+
+
+def _accepted(record: JobRecord) -> Accepted:
+    return Accepted(record.id, _body(record))
+
+
+def _body(record: JobRecord) -> bytes:
+    return compact_json(job_object(record, None))
+
+
+async def _fingerprint(fields: Mapping[str, Any]) -> str:
+    """The same for the same fields in any order, whether they came alone or in a batch."""
+    return await anyio.to_thread.run_sync(_hash, fields)
+
+
+def _hash(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(compact_json(dict(sorted(fields.items())))).hexdigest()

@@ -1,0 +1,193 @@
+"""Batches of submissions: one request and one transaction, but each job is judged by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sfjobs.platform.app import create_app
+from sfjobs.platform.blackbird import parse
+from sfjobs.platform.devices import build_devices
+from sfjobs.platform.program import Program
+from sfjobs.platform.records import JobRecord, NewJob
+from sfjobs.platform.store import Store
+
+from .stand_ins import PROGRAM, Bench, open_bench
+
+pytestmark = pytest.mark.real_time
+
+BATCH = {"content-type": "application/jobs+json"}
+LINK = '</jobs/changes>; rel="monitor"; type="text/event-stream"'
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with open_bench(tmp_path) as bench:
+        yield bench
+
+
+@pytest.fixture
+async def client(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
+    async with bench.client() as client:
+        yield client
+
+
+async def post(client: httpx.AsyncClient, content: object) -> httpx.Response:
+    return await client.post("/jobs", content=json.dumps(content), headers=BATCH)
+
+
+async def outcomes(client: httpx.AsyncClient, items: Sequence[object]) -> list[dict[str, Any]]:
+    answer = await post(client, items)
+    assert answer.status_code == 207, answer.text
+    data: list[dict[str, Any]] = answer.json()["data"]
+    return data
+
+
+async def test_jobs_come_back_in_order(client: httpx.AsyncClient) -> None:
+    items = [{"circuit": PROGRAM, "name": f"job {number}"} for number in range(20)]
+    assert [outcome["job"]["name"] for outcome in await outcomes(client, items)] == [item["name"] for item in items]
+
+
+async def test_jobs_are_listed_in_the_order_of_the_batch(client: httpx.AsyncClient) -> None:
+    await outcomes(client, [{"circuit": PROGRAM, "name": f"job {number}"} for number in range(5)])
+    listed = (await client.get("/jobs")).json()["data"]
+    assert [job["name"] for job in listed] == [f"job {number}" for number in (4, 3, 2, 1, 0)]
+
+
+async def test_a_job_shows_what_a_single_submission_would(client: httpx.AsyncClient) -> None:
+    single = (await client.post("/jobs", json={"circuit": PROGRAM})).json()
+    [outcome] = await outcomes(client, [{"circuit": PROGRAM}])
+    assert {**outcome["job"], "id": 0, "created_at": 0} == {**single, "id": 0, "created_at": 0}
+
+
+async def test_each_item_is_judged_by_itself(client: httpx.AsyncClient) -> None:
+    items = [{"circuit": PROGRAM}, {"circuit": "nonsense"}, 7, {"circuit": PROGRAM, "target": "X8_01"}, {}]
+    answers = await outcomes(client, [*items, {"circuit": PROGRAM}])
+    assert [answer["status"] for answer in answers] == [201, 400, 400, 400, 400, 201]
+    codes = [answer["error"]["code"] for answer in answers if "error" in answer]
+    assert codes == ["parse-error", "validation-error", "validation-error", "validation-error"]
+
+
+async def test_the_jobs_of_a_batch_run(bench: Bench, client: httpx.AsyncClient) -> None:
+    answers = await outcomes(client, [{"circuit": PROGRAM}] * 2)
+    for answer in answers:
+        await bench.executor.started()
+        bench.executor.finish(answer["job"]["id"])
+        assert (await bench.store.ended(answer["job"]["id"])).status == "complete"
+
+
+async def test_a_batch_is_one_transaction(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    add_jobs = Store.add_jobs
+
+    async def counted(store: Store, jobs: Sequence[NewJob]) -> list[JobRecord]:
+        sizes.append(len(jobs))
+        return await add_jobs(store, jobs)
+
+    monkeypatch.setattr(Store, "add_jobs", counted)
+    await outcomes(client, [{"circuit": PROGRAM}] * 100)
+    assert sizes == [100]
+
+
+async def test_a_batch_without_a_good_job_writes_nothing(client: httpx.AsyncClient) -> None:
+    await outcomes(client, [{"circuit": "nonsense"}])
+    assert (await client.get("/jobs")).json() == {"data": []}
+
+
+async def test_an_empty_batch_has_an_empty_answer(client: httpx.AsyncClient) -> None:
+    assert await outcomes(client, []) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [({"circuit": PROGRAM}, "Invalid input type."), ([{}] * 101, "Longer than maximum length 100.")],
+)
+async def test_what_is_no_batch_is_refused_as_a_whole(client: httpx.AsyncClient, content: object, message: str) -> None:
+    answer = await post(client, content)
+    assert (answer.status_code, answer.json()["meta"]) == (400, {"_schema": [message]})
+
+
+async def test_a_body_that_is_too_large_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/jobs", content=b"[" + b" " * (8 << 20), headers=BATCH)
+    assert (answer.status_code, answer.json()["code"]) == (413, "payload-too-large")
+
+
+async def test_a_circuit_has_the_same_limit_as_alone(client: httpx.AsyncClient) -> None:
+    answers = await outcomes(client, [{"circuit": "x" * ((1 << 20) + 1)}, {"circuit": PROGRAM}])
+    assert [answer["status"] for answer in answers] == [413, 201]
+
+
+async def test_a_failure_of_the_platform_at_one_item_leaves_the_others(
+    tmp_path: Path, bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    def defective(text: str) -> Program:
+        if "poison" in text:
+            raise ZeroDivisionError("a defect")
+        return parse(text)
+
+    bench.app = create_app(
+        store=bench.store,
+        scheduler=bench.scheduler,
+        tokens=bench.tokens,
+        devices=build_devices(),
+        results=tmp_path,
+        parse=defective,
+    )
+    async with bench.client() as client:
+        answers = await outcomes(client, [{"circuit": "poison"}, {"circuit": PROGRAM}])
+    assert [answer["status"] for answer in answers] == [500, 201]
+    assert "a defect" in caplog.text
+
+
+async def test_an_items_key_gives_its_first_job_again(client: httpx.AsyncClient) -> None:
+    items = [{"circuit": PROGRAM, "idempotency_key": f"key-{number}"} for number in range(3)]
+    assert await outcomes(client, items) == await outcomes(client, items)
+
+
+async def test_a_key_means_the_same_in_a_batch_and_alone(client: httpx.AsyncClient) -> None:
+    [outcome] = await outcomes(client, [{"circuit": PROGRAM, "idempotency_key": "key"}])
+    alone = await client.post("/jobs", json={"circuit": PROGRAM}, headers={"idempotency-key": "key"})
+    assert alone.json() == outcome["job"]
+
+
+async def test_an_item_with_a_used_key_and_another_job_is_refused(client: httpx.AsyncClient) -> None:
+    await outcomes(client, [{"circuit": PROGRAM, "idempotency_key": "key"}])
+    [outcome] = await outcomes(client, [{"circuit": PROGRAM, "name": "another", "idempotency_key": "key"}])
+    assert (outcome["status"], outcome["error"]["code"]) == (422, "idempotency-key-reused")
+
+
+async def test_a_key_that_comes_twice_in_a_batch_makes_one_job(client: httpx.AsyncClient) -> None:
+    answers = await outcomes(client, [{"circuit": PROGRAM, "idempotency_key": "key"}] * 2)
+    assert [answer["status"] for answer in answers] == [201, 409]
+
+
+@pytest.mark.parametrize("key", [7, "", "two words"])
+async def test_an_items_key_that_is_none_is_refused(client: httpx.AsyncClient, key: object) -> None:
+    [outcome] = await outcomes(client, [{"circuit": PROGRAM, "idempotency_key": key}])
+    assert (outcome["status"], list(outcome["error"]["meta"])) == (400, ["idempotency_key"])
+
+
+async def test_every_way_of_submitting_and_the_list_offer_the_extensions(client: httpx.AsyncClient) -> None:
+    answers = [
+        await client.post("/jobs", json={"circuit": PROGRAM}),
+        await post(client, [{"circuit": PROGRAM}]),
+        await client.get("/jobs"),
+    ]
+    offers = {(answer.headers["accept-post"], answer.headers["link"]) for answer in answers}
+    assert offers == {("application/json, application/jobs+json", LINK)}
+
+
+async def test_the_offer_stands_beside_the_next_page(client: httpx.AsyncClient) -> None:
+    await outcomes(client, [{"circuit": PROGRAM}] * 2)
+    links = (await client.get("/jobs", params={"size": 1})).links
+    assert (links["monitor"]["url"], links["next"]["url"].startswith("/jobs?")) == ("/jobs/changes", True)
