@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from .models import JobSnapshot as JobSnapshot
     from .models import JobStatus as JobStatus
     from .results import Result as Result
+    from .submission import JobStream as JobStream
+    from .submission import Refusal as Refusal
+    from .submission import Submission as Submission
 
 __version__ = "0.1.0"
 
@@ -92,6 +95,7 @@ _HOMES = {
     "job": ("Job",),
     "models": ("Device", "DeviceSpecification", "JobOutlook", "JobSnapshot", "JobStatus"),
     "results": ("Result",),
+    "submission": ("JobStream", "Refusal", "Submission"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -25,6 +25,7 @@ from .job import Job
 from .models import Device, JobSnapshot, JobStatus, JSONValue
 from .poller import Poller
 from .programs import Compilable, ProgramLike, compiled_text, is_compilable, needs_compiling, program_text
+from .submission import JobStream, Programs, Submissions
 from .tickets import Cadence
 from .transport import HTTPTransport, Transport
 
@@ -123,12 +124,30 @@ class Connection:
         target, SubmissionUnknownError when the connection broke in between; and, for a ``strawberryfields.Program``, what
         ``program_text`` raises.
         """
-        text = await self.program_text(target, program, shots=shots)
+        return await self._submit(target, await self.program_text(target, program, shots=shots), shots, name)
+
+    async def _submit(self, target: str, text: str, shots: int | None, name: str | None) -> Job:
         with tracing.span("submit", requests=True, target=target, shots=shots) as span:
             snapshot = await self._api.submit(target=target, circuit=text, shots=shots, name=name)
             span.note(job_id=snapshot.id, status=snapshot.status.value)
         logger.info("job %s: submitted to %s, %s", snapshot.id, target, snapshot.status.value)
         return self._job(snapshot)
+
+    def create_jobs(self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100) -> JobStream:
+        """
+        Submits many programs and iterates over their jobs, in the order of the programs.
+
+        ``programs`` is an iterable or an async iterable, however long, of programs, or of ``Submission``s where one has
+        options of its own. At most ``window`` jobs are unfinished at a time, and no more programs than that are taken ahead.
+        A program that is refused is reported by a ``Refusal`` in its place and stops nothing else. A 429, also one that means
+        a quota, halves the window, which widens again, and the program is submitted again. What would stop every program,
+        such as AuthenticationError or a platform that cannot be reached, is raised; the next step goes on where that one was.
+
+        May be abandoned or cancelled at any step: what the platform has taken by then comes with the next step, and is in
+        ``submitted``. An async generator that is cancelled while it makes a program has ended. Raises ValueError for a window
+        below 1.
+        """
+        return JobStream(Submissions(self, self._submit, target, shots, window), programs)
 
     async def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str:
         """

@@ -14,3 +14,4 @@ from .groups import Completions as Completions
 from .groups import as_completed as as_completed
 from .groups import first as first
 from .groups import wait_all as wait_all
+from .submission import JobStream as JobStream

@@ -14,6 +14,7 @@ from ..models import Device, JobOutlook, JobSnapshot, JobStatus, JSONValue
 from ..programs import ProgramLike
 from ..transport import HTTPTransport
 from .closing import Closing
+from .submission import JobStream, Programs
 
 if TYPE_CHECKING:
     from ..results import Result
@@ -76,6 +77,11 @@ class Connection(Closing):
     ) -> Job:
         """Submits ``program`` to run on ``target`` and gives back its job."""
         return self._job(self.call(self._async.create_job, target, program, shots=shots, name=name))
+
+    def create_jobs(self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100) -> JobStream:
+        """Submits many programs and iterates over their jobs, in the order of the programs."""
+        stream = self._async.create_jobs(target, (), shots=shots, window=window)
+        return JobStream(self, self._job, stream.submissions, programs)
 
     def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str:
         """The Blackbird text that ``create_job`` submits."""

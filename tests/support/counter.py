@@ -1,0 +1,83 @@
+"""The platform's side of many submissions: what happens to each, and what there was of them, in virtual time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+import httpx
+
+from sfjobs import Job
+from tests.support.fake_platform import FINAL, FakePlatform
+
+SECONDS = 5.0
+"""How long a job takes where nothing else is said."""
+
+
+def circuit(number: int) -> str:
+    return f"Sgate({number}) | 0\n"
+
+
+def circuits(count: int) -> list[str]:
+    return [circuit(number) for number in range(count)]
+
+
+@dataclass
+class Counter:
+    """The platform's side of the counter: what happens to a submission, and what there was of them."""
+
+    platform: FakePlatform
+    lasts: Callable[[], float] = lambda: SECONDS
+    refuse: Callable[[str], httpx.Response | None] = lambda circuit: None
+    taken: list[str] = field(default_factory=list)
+    most_unfinished: int = 0
+    under_way: int = 0
+    most_under_way: int = 0
+
+    @property
+    def unfinished(self) -> int:
+        return sum(job.now() not in FINAL for job in self.platform.jobs.values())
+
+    async def handle(self, request: httpx.Request) -> httpx.Response | None:
+        if request.method != "POST" or request.url.path != "/jobs":
+            return None
+        if request.headers["authorization"].removeprefix("Bearer ") not in self.platform.valid_tokens:
+            return None
+        body = json.loads(request.content)
+        text = body["circuit"].splitlines()[-1] + "\n"  # without the header that goes with it
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            await anyio.sleep(0.05)
+        finally:
+            self.under_way -= 1
+        refused = self.refuse(text)
+        if refused is not None:
+            return refused
+        ends_at = anyio.current_time() + self.lasts()
+        job = self.platform.add(
+            name=body.get("name"), target=body["target"], circuit=text, status="open", ends_at=ends_at
+        )
+        self.taken.append(job.id)
+        self.most_unfinished = max(self.most_unfinished, self.unfinished)
+        return httpx.Response(201, json=job.json())
+
+
+def circuits_of(platform: FakePlatform, items: Sequence[object]) -> list[str]:
+    return [platform.jobs[item.id].circuit for item in items if isinstance(item, Job)]
+
+
+class Numbered:
+    """An endless source that counts how many programs were taken."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self.taken += 1
+        return circuit(self.taken - 1)
