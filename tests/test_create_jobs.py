@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 import re
+import weakref
 from collections.abc import AsyncIterator, Iterator
 
 import anyio
@@ -95,6 +96,18 @@ async def test_programs_that_are_all_refused_are_not_read_further(platform: Fake
         for taken in range(1, 100):
             await anext(stream)
             assert programs.taken <= taken + 10
+
+
+async def test_jobs_that_have_ended_are_let_go(platform: FakePlatform, counter: Counter) -> None:
+    alive: weakref.WeakSet[Job] = weakref.WeakSet()
+    counter.lasts = lambda: 0.1
+    most = 0
+    async with platform.connection() as connection:
+        async for job in connection.create_jobs("simulon_gaussian", circuits(200), window=10):
+            assert isinstance(job, Job)
+            alive.add(job)
+            most = max(most, len(alive))
+    assert most <= 2 * 10
 
 
 async def test_submissions_use_the_whole_bulk_lane(platform: FakePlatform, counter: Counter) -> None:
