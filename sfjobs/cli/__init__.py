@@ -10,6 +10,7 @@ import sys
 from .. import __version__
 
 _EXTRA = frozenset({"typer", "rich"})
+_INTERRUPTED = 130  # failures.ExitCode.INTERRUPTED, which may not have been imported by then
 
 
 def main() -> None:
@@ -22,6 +23,8 @@ def main() -> None:
         from .application import run
 
         code = run(arguments)
+    except KeyboardInterrupt:  # before a command begins, or after it has ended
+        code = _INTERRUPTED
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in _EXTRA:
