@@ -144,7 +144,11 @@ class Submissions:
     def wanted(self) -> int:
         """How many programs there is room for."""
         room = self._room - self._waiting
-        return 0 if self._ended else max(0, min(room, self._window.widest - len(self._slots), BURST - self._waiting))
+        # One ahead even of a full window: whether there is a next program must not wait for a job to end.
+        least = 0 if self._slots else 1
+        return (
+            0 if self._ended else max(least, min(room, self._window.widest - len(self._slots), BURST - self._waiting))
+        )
 
     @property
     def has_next(self) -> bool:
@@ -193,6 +197,8 @@ class Submissions:
             await anyio.sleep_until(self._window.rest_until)
             if self._room > 0 and (self._waiting or (pull is not None and self.wanted)):
                 await self._send_all(pull)
+            elif self._room <= 0 and not self._slots and pull is not None:
+                self._is_prompt = await pull()
             elif self._room <= 0 and not self.has_next:
                 await self._wait_for_room()
         finally:

@@ -116,6 +116,16 @@ async def test_submissions_use_the_whole_bulk_lane(platform: FakePlatform, count
     assert counter.most_under_way == WIDTH
 
 
+async def test_the_last_job_is_known_for_the_last_before_any_has_ended(
+    platform: FakePlatform, counter: Counter
+) -> None:
+    counter.lasts = lambda: float("inf")
+    async with platform.connection() as connection:
+        with anyio.fail_after(60):
+            jobs = [job async for job in connection.create_jobs("simulon_gaussian", circuits(5), window=5)]
+    assert len(jobs) == 5
+
+
 async def test_no_programs_make_no_request(platform: FakePlatform) -> None:
     async with platform.connection() as connection:
         assert [item async for item in connection.create_jobs("simulon_gaussian", [])] == []
