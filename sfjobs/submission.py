@@ -330,7 +330,7 @@ class JobStream:
 
     @property
     def submitted(self) -> list[Job]:
-        """The jobs that the platform has and that were not handed out yet, in order; also after ``aclose``."""
+        """The jobs that the platform has and that were not handed out yet, in order; also after closing."""
         return self._submissions.submitted
 
     def __aiter__(self) -> Self:

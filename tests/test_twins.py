@@ -19,6 +19,7 @@ PAIRS = [
     (sfjobs.Job, sync.Job),
     (sfjobs.RemoteEngine, sync.RemoteEngine),
     (groups.Completions, sync.Completions),
+    (sfjobs.JobStream, sync.JobStream),
 ]
 FUNCTIONS = [
     (sfjobs.wait_all, sync.wait_all),
@@ -34,9 +35,10 @@ RENAMED = {
 }
 SEAMS = {
     # between the rooms of the async side, and between the two sides; nobody is told to use them
-    "api", "poller", "take", "of", "first_seen", "asked_at", "advance", "call", "twin", "__await__", "__del__",
+    "api", "poller", "take", "of", "first_seen", "asked_at", "advance", "call", "twin", "submissions", "__await__", "__del__",
 }  # fmt: skip
-SPECIAL = {"__init__", *RENAMED, *RENAMED.values()}
+SPECIAL = {*RENAMED, *RENAMED.values()}
+MADE_BY_CALLERS = {sfjobs.Connection, sfjobs.Job, sfjobs.RemoteEngine, sync.Connection, sync.Job, sync.RemoteEngine}
 NAMES = {
     **vars(connection),
     **vars(engine),
@@ -56,10 +58,12 @@ NAMES = {
 
 def public(kind: type) -> dict[str, Any]:
     """Public members and the special methods that have twins, whichever base they come from."""
+    special = SPECIAL | ({"__init__"} if kind in MADE_BY_CALLERS else set())
     return {
         name: value
         for name, value in inspect.getmembers_static(kind)
-        if (not name.startswith("_") or (name in SPECIAL and inspect.isfunction(value))) and name not in SEAMS
+        if not name.startswith("_") or (name in special and inspect.isfunction(value))
+        if name not in SEAMS
         if not inspect.ismemberdescriptor(value)
     }
 

@@ -41,7 +41,7 @@ class JobStream(Closing):
 
     @property
     def submitted(self) -> list[Job]:
-        """The jobs that the platform has and that were not handed out yet, in order; also after ``close``."""
+        """The jobs that the platform has and that were not handed out yet, in order; also after closing."""
         given = [item for item in self._given if isinstance(item, AsyncJob)]
         return [self._view(job) for job in [*given, *self._submissions.submitted]]
 
