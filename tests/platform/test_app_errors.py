@@ -28,12 +28,6 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         yield bench
 
 
-@pytest.fixture
-async def client(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
-    async with bench.client() as client:
-        yield client
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [

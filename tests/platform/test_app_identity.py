@@ -26,12 +26,6 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(tmp_path) as bench:
-        yield bench
-
-
-@pytest.fixture
 async def anonymous(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
     async with bench.client() as client:
         del client.headers["authorization"]

@@ -6,7 +6,6 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
-from .stand_ins import ARRAY, PROGRAM, Bench, open_bench
+from .stand_ins import ARRAY, PROGRAM, Bench
 
 pytestmark = pytest.mark.real_time
 
@@ -26,18 +25,6 @@ UNKNOWN = "9d2e6a0c-3a5c-4c55-8d1a-4f0f6f0b7a11"
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(tmp_path) as bench:
-        yield bench
-
-
-@pytest.fixture
-async def client(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
-    async with bench.client() as client:
-        yield client
 
 
 async def submit(client: httpx.AsyncClient, **fields: object) -> dict[str, Any]:

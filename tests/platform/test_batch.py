@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from sfjobs.platform.program import Program
 from sfjobs.platform.records import JobRecord, NewJob
 from sfjobs.platform.store import Store
 
-from .stand_ins import PROGRAM, Bench, open_bench
+from .stand_ins import PROGRAM, Bench
 
 pytestmark = pytest.mark.real_time
 
@@ -28,18 +28,6 @@ LINK = '</jobs/changes>; rel="monitor"; type="text/event-stream"'
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(tmp_path) as bench:
-        yield bench
-
-
-@pytest.fixture
-async def client(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
-    async with bench.client() as client:
-        yield client
 
 
 async def post(client: httpx.AsyncClient, content: object) -> httpx.Response:

@@ -32,12 +32,6 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(tmp_path) as bench:
-        yield bench
-
-
-@pytest.fixture
 def feed(tmp_path: Path, bench: Bench) -> ChangeFeed:
     feed = ChangeFeed(bench.store, bench.scheduler)
     bench.app = create_app(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,18 +30,6 @@ HOUR = 3600 * 1_000_000
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(tmp_path) as bench:
-        yield bench
-
-
-@pytest.fixture
-async def client(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
-    async with bench.client() as client:
-        yield client
 
 
 async def submit(client: httpx.AsyncClient, headers: dict[str, str] = KEY, **fields: Any) -> httpx.Response:
