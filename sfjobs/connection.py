@@ -18,9 +18,11 @@ import anyio
 import anyio.to_thread
 
 from . import tracing
-from .api import LARGEST_PAGE, JobInquirer, PlatformAPI
+from .api import LARGEST_PAGE, PlatformAPI
 from .config import Secret, Settings, SettingsArguments
 from .errors import NotFoundError
+from .feed import Feed
+from .inquirers import Inquirers
 from .job import Job
 from .models import Device, JobSnapshot, JobStatus, JSONValue
 from .poller import Poller
@@ -76,7 +78,7 @@ class Connection:
         self._transport = Transport(settings, transport=transport)
         self._api = PlatformAPI(settings, self._transport)
         cadence = Cadence(least=settings.poll_interval_min, most=settings.poll_interval_max, patience=settings.patience)
-        self._poller = Poller(JobInquirer(self._api), cadence)
+        self._poller = Poller(Inquirers(self._api), Feed(self._api.changes), cadence)
         self._compiling = anyio.Lock()
         self._compiled_for: dict[str, Device] = {}
 
@@ -105,7 +107,7 @@ class Connection:
 
     async def aclose(self) -> None:
         """Closes the connection. Whoever still waits gets ConnectionClosedError; jobs go on. Safe to call twice."""
-        self._poller.close()
+        await self._poller.aclose()
         await self._transport.aclose()
 
     async def ping(self) -> bool:

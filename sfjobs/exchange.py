@@ -23,7 +23,7 @@ from .errors import (
     ResponseError,
     ServerError,
 )
-from .models import JSONValue
+from .models import Cursor, JSONValue
 from .retry import retry_after
 
 Lane: TypeAlias = Literal["poll", "bulk"]
@@ -97,7 +97,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The head of an answer and, unless it is being streamed, all of its body. ``next_link`` is as it came."""
+    """The head of an answer and, unless it is being streamed, all of its body. The two links are as they came."""
 
     request: Request
     url: str
@@ -105,6 +105,7 @@ class Answer:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     next_link: str | None = None
+    monitor_link: str | None = None
 
     def parse(self, read: Callable[[object], T]) -> T:
         """The body as JSON through ``read``, a function of ``wire``; ProtocolError when it does not speak the protocol."""
@@ -128,14 +129,15 @@ class Answer:
         """Path and query of a list's next page: whatever host a link names, requests only ever go to the platform's own."""
         if self.next_link is None:
             return None
-        try:
-            parts = urlsplit(self.next_link)
-        except ValueError:
-            self.refuse("the link to its next page is no address")
-        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        if not _PATH.match(path):
+        path = _path_of(self.next_link)
+        if path is None:
             self.refuse("the link to its next page is no address")
         return path
+
+    def cursor(self) -> Cursor | None:
+        """Where in the change feed this answer stands, if the platform offers one. An offer that is none is passed over."""
+        path = None if self.monitor_link is None else _path_of(self.monitor_link)
+        return None if path is None else wire.cursor(path)
 
     def refuse(self, reason: str) -> NoReturn:
         """Says that this answer is not what a platform would send."""
@@ -194,3 +196,12 @@ class Answer:
         if self.request.brings_a_secret:
             return f"{kind} instead of JSON"
         return f"{kind} that starts with {self.body[:60].decode('utf-8', 'replace')!r} instead of JSON"
+
+
+def _path_of(link: str) -> str | None:
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return None
+    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return path if _PATH.match(path) else None

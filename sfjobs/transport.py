@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -140,6 +141,38 @@ class Transport:
         await self._persist(request, attempt)
         return done[0]
 
+    async def open(self, request: Request) -> OpenAnswer:
+        """
+        An answer that is read bit by bit, for as long as whoever asked for it likes. It holds a slot of its lane until it is
+        closed. Neither its beginning nor its pace is bounded here.
+        """
+        limiter, owner = self._limiters[request.lane], object()
+        opened: list[OpenAnswer] = []
+
+        async def attempt(token: Secret, number: int) -> Answer:
+            await limiter.acquire_on_behalf_of(owner)
+            response: httpx.Response | None = None
+            try:
+                with _logged(request, number) as line:
+                    response = await self._start(request, token)
+                    line.status = response.status_code
+                if not response.is_success:
+                    with self._deadline(request):
+                        return self._answer(request, response, await self._read(request, response))
+                answer = self._answer(request, response)
+                answer.check_status()
+                release = partial(limiter.release_on_behalf_of, owner)
+                opened.append(OpenAnswer(response, partial(self._translating, request), release))
+                return answer
+            finally:
+                if not opened:
+                    limiter.release_on_behalf_of(owner)
+                    if response is not None:
+                        await _close(response)
+
+        await self._persist(request, attempt)
+        return opened[0]
+
     async def _persist(self, request: Request, attempt: Attempt) -> Answer:
         self.check_usable()
         tries = 0
@@ -248,13 +281,15 @@ class Transport:
     def _answer(self, request: Request, response: httpx.Response, body: bytes = b"") -> Answer:
         if body:
             body = self._without_secrets(response, body)
+        links = response.links if "link" in response.headers else {}
         return Answer(
             request=request,
             url=str(response.url),
             status_code=response.status_code,
             headers=response.headers,
             body=body,
-            next_link=response.links.get("next", {}).get("url"),
+            next_link=links.get("next", {}).get("url"),
+            monitor_link=links.get("monitor", {}).get("url"),
         )
 
     def _without_secrets(self, response: httpx.Response, body: bytes) -> bytes:
@@ -343,6 +378,39 @@ class Transport:
             url=url,
             sent=sent,
         )
+
+
+class OpenAnswer:
+    """An answer while it is being read. A cancelled ``read`` ends it."""
+
+    is_resumable = False
+
+    def __init__(
+        self,
+        response: httpx.Response,
+        translating: Callable[[], AbstractContextManager[None]],
+        release: Callable[[], None],
+    ) -> None:
+        self._response = response
+        # Not through the response's own iterators, which drop this one half-way.
+        self._pieces = cast("AsyncGenerator[bytes, None]", aiter(cast("AsyncIterable[bytes]", response.stream)))
+        self._translating = translating
+        self._release: Callable[[], None] | None = release
+
+    async def read(self) -> bytes:
+        """What comes next; nothing at the end. Raises TransportError."""
+        with self._translating():
+            return await anext(self._pieces, b"")
+
+    async def aclose(self) -> None:
+        """Safe to call twice."""
+        release, self._release = self._release, None
+        if release is not None:
+            try:
+                await self._pieces.aclose()
+                await _close(self._response)
+            finally:
+                release()
 
 
 @dataclass(slots=True)
