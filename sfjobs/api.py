@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import wire
 from .config import Settings
-from .errors import ResponseError, SubmissionUnknownError, TransportError
+from .errors import SubmissionUnknownError, TransportError
 from .exchange import Answer, Request
 from .feed import ByteStream
 from .models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
@@ -93,12 +93,12 @@ class PlatformAPI:
             return wire.legacy_submission(circuit=with_header(circuit, target=target, shots=shots, name=name))
         return wire.submission(name=name, target=target, circuit=with_header(circuit, target=target, shots=shots))
 
-    async def job(self, job_id: str, *, attempts: int | None = None) -> JobSnapshot:
-        """The job as it stands. ``attempts=1`` leaves the repeating to the caller."""
+    async def job(self, job_id: str, *, attempts: int | None = None, known: Known | None = None) -> JobSnapshot:
+        """The job as it stands. ``attempts=1`` leaves the repeating to the caller; ``known`` is as for ``jobs``."""
         answer = await self._transport.send(
             Request(method="GET", path=wire.job_path(job_id), lane="poll", attempts=attempts, expect=frozenset({200}))
         )
-        snapshot = _reported(answer.parse(partial(wire.job_snapshot, cursor=answer.cursor())))
+        snapshot = _reported(answer.parse(partial(wire.job_snapshot, cursor=answer.cursor(), known=known)))
         if snapshot.id != job_id:
             answer.refuse(f"it is about another job, {snapshot.id!r}")
         return snapshot

@@ -21,6 +21,7 @@ from . import tracing
 from .api import LARGEST_PAGE, PlatformAPI
 from .config import Secret, Settings, SettingsArguments
 from .errors import NotFoundError
+from .events import Events
 from .feed import Feed
 from .inquirers import Inquirers
 from .job import Job
@@ -178,6 +179,17 @@ class Connection:
     async def get_job(self, job_id: str) -> Job:
         """The job with this id. Raises NotFoundError."""
         return self._job(await self._api.job(job_id))
+
+    def events(self, jobs: Iterable[Job], timeout: float | None = None) -> Events:
+        """
+        Iterates over what happens to these jobs, until all have ended.
+
+        ``async for event in connection.events(jobs): ...`` gives a ``JobEvent`` for each change of a job's status, and when it
+        begins to run. Several changes of a job between two steps are told as one, so that a slow consumer holds nobody up.
+        ``timeout`` seconds, from the first step, bound all of it: then WaitTimeoutError, and the jobs go on. May be abandoned
+        at any step. Raises ValueError for jobs of another connection.
+        """
+        return Events(self._poller, jobs, timeout)
 
     async def list_jobs(
         self,

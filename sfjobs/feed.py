@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import anyio
@@ -107,7 +107,7 @@ class Feed:
         await self._open(start, None)
         self.place, self._begun_at = start, anyio.current_time()
 
-    async def ask(self, ids: Sequence[str], known: Known) -> Report:
+    async def ask(self, ids: Sequence[str], known: Known) -> Report:  # noqa: ARG002 - it tells of all, known or not
         """
         What the platform tells next, about whichever jobs: ``ids`` are not named to it. Raises SFJobsError when the stream is
         lost; then ``lose`` it.
@@ -117,7 +117,7 @@ class Feed:
             await self._close()  # nobody has listened for so long that it may be dead
         if self._stream is None:
             await self._open(self.place, _id_of(self.place))
-        return await self._next(known)
+        return await self._next()
 
     async def lose(self, error: SFJobsError) -> None:
         """The stream is not to be relied on. It is tried again after a rest, which grows while none of them holds."""
@@ -143,7 +143,7 @@ class Feed:
         if opening.cancelled_caught:
             raise _lost(f"there was no stream within {OPENING:g} s")
 
-    async def _next(self, known: Known) -> Report:
+    async def _next(self) -> Report:
         snapshots: dict[str, JobSnapshot] = {}
         assert self.place is not None
         place = self.place

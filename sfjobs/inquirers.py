@@ -48,7 +48,7 @@ class SingleInquirer:
 
     async def ask(self, ids: Sequence[str], known: Known) -> Report:
         [job_id] = ids
-        snapshot = await self._api.job(job_id, attempts=1)
+        snapshot = await self._api.job(job_id, attempts=1, known=known)
         return Report({job_id: snapshot}, snapshot.cursor)
 
 

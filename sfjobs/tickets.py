@@ -9,6 +9,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 
 import anyio
@@ -132,7 +133,7 @@ class Ticket:
     What one waiter waits for: some jobs, their outcomes as they come, and where it can be woken. ``news`` are the ids of
     outcomes in the order of their coming, for whoever takes them one by one; ``passed_over`` are watches that came up while
     nobody waited. With ``wants_changes``, ``changes`` has each subject that has changed since they were last taken, with the
-    status that it had then.
+    status that it had then and when it was last heard of. ``on_outcome`` is told each outcome at once, and must not raise.
     """
 
     def __init__(self, subjects: Iterable[Subject], *, wants_changes: bool = False) -> None:
@@ -143,7 +144,8 @@ class Ticket:
         self.outcomes: dict[str, Outcome] = {}
         self.news: deque[str] = deque()
         self.wants_changes = wants_changes
-        self.changes: dict[Subject, JobStatus] = {}
+        self.changes: dict[Subject, tuple[JobStatus, datetime]] = {}
+        self.on_outcome: Callable[[str, Outcome], None] | None = None
         self.passed_over: list[Watch] = []
         self.need = 0
         self.deadline = float("inf")
@@ -160,13 +162,16 @@ class Ticket:
             self.pending.discard(job_id)
             self.outcomes[job_id] = outcome
             self.news.append(job_id)
+            if self.on_outcome is not None:
+                self.on_outcome(job_id, outcome)
             if self.is_settled:
                 self.wake.set()
 
     def note(self, subject: Subject, before: JobSnapshot) -> None:
         """``subject`` knows more than ``before``."""
         if self.wants_changes and subject.snapshot.is_news_after(before):
-            self.changes.setdefault(subject, before.status)
+            status = self.changes[subject][0] if subject in self.changes else before.status
+            self.changes[subject] = status, datetime.now(UTC)
             self.wake.set()
 
     def fail(self, error: Exception) -> None:

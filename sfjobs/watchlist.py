@@ -45,6 +45,8 @@ class WatchList:
         for job_id, same in ticket.subjects.items():
             final = next((subject.snapshot for subject in same if subject.snapshot.status.is_final), None)
             if final is not None:
+                for subject in same:
+                    subject.take(final, now)
                 ticket.settle(job_id, final)
                 continue
             watch = self._watches.get(job_id)

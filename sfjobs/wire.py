@@ -111,7 +111,7 @@ def _is_same(fields: Mapping[str, JSONValue], before: JobSnapshot) -> bool:
 
 def _is_same_time(value: JSONValue, before: datetime | None) -> bool:
     if value is None or before is None:
-        return value is before
+        return value is None and before is None
     try:
         return isinstance(value, str) and datetime.fromisoformat(value) == before
     except (ValueError, TypeError):

@@ -19,7 +19,7 @@ ROOMS: list[set[str]] = [
     {"cli", "__main__"},
     {"sync", "_bridge", "_desk"},
     {"engine", "groups"},
-    {"connection", "job", "submission"},
+    {"connection", "job", "submission", "events", "downloads"},
     {"journal"},
     {"api", "inquirers"},
     {"poller", "watchlist", "agenda", "weather", "feed", "lately", "tickets", "results"},

@@ -8,7 +8,8 @@ from typing import Self
 from .. import groups
 from ..models import JobStatus
 from .closing import Closing
-from .connection import Connection, Job, next_of
+from .connection import Connection, Job
+from .stepping import next_of
 
 
 def wait_all(jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> list[JobStatus]:
