@@ -31,9 +31,13 @@ class StagedJob(FakeJob):
 
     stages: list[Stage] = field(default_factory=list)
     change: int = 0
+    started: bool = False
 
     def now(self) -> str:
         return self.status
+
+    def json(self) -> dict[str, Any]:
+        return {**super().json(), **({"started_at": "2026-01-27T15:15:26.000000Z"} if self.started else {})}
 
 
 @dataclass
@@ -79,6 +83,10 @@ class FeedingPlatform(FakePlatform):
     def add(self, **fields: Any) -> FakeJob:
         ends_at, outcome = fields.pop("ends_at", float("inf")), fields.get("outcome", "complete")
         return self.stage((ends_at, outcome), **fields)
+
+    def touch(self, job: StagedJob) -> None:
+        """Something else of the job has changed than its status."""
+        self._change(job, job.status)
 
     def forget_changes(self) -> None:
         """Cursors of before are not known any more."""
