@@ -6,6 +6,7 @@ import gc
 import random
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import anyio
 import pytest
@@ -156,7 +157,7 @@ async def test_jobs_of_another_connection_are_refused() -> None:
 
 def _is_a_chain(steps: list[tuple[JobStatus, JobStatus]]) -> bool:
     """Nothing lost, nothing told twice: each step begins where the one before ended, and goes forward."""
-    joined = all(after[0] == before[1] for before, after in zip(steps, steps[1:], strict=False))
+    joined = all(after[0] == before[1] for before, after in pairwise(steps))
     return joined and all(ORDER.index(old) < ORDER.index(new) for old, new in steps)
 
 
