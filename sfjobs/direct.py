@@ -90,12 +90,12 @@ class DirectTransport(httpx.AsyncBaseTransport):
 
     async def _connected(self, patience: float | None) -> Stream:
         try:
-            with anyio.fail_after(patience):
+            with anyio.move_on_after(patience) as scope:
                 stream = await connect(self._host, self._port, self._context)
-        except TimeoutError as error:
-            raise httpx.ConnectTimeout("") from error
         except OSError as error:
             raise httpx.ConnectError(str(error)) from error
+        if scope.cancelled_caught:
+            raise httpx.ConnectTimeout("")
         if self._closed:
             stream.close()
             raise httpx.ConnectError("closed meanwhile")
@@ -174,7 +174,7 @@ class Body(httpx.AsyncByteStream):
         try:
             return await (self._read_parsed(self._stream) if self._left is None else self._read_counted(self._stream))
         except httpx.TransportError:
-            await self.aclose()
+            self.close()
             raise
 
     async def _read_counted(self, stream: Stream) -> bytes:
@@ -208,6 +208,10 @@ class Body(httpx.AsyncByteStream):
             yield piece
 
     async def aclose(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection, unless the body has been read to its end. Never waits, so that a cancelled task may do it."""
         self._may_go_on = False
         self._end()
 
@@ -268,11 +272,14 @@ def _may_go_on(head: h11.Response) -> bool:
 
 async def _send(stream: Stream, pieces: list[bytes], silence: float | None) -> None:
     try:
-        with anyio.fail_after(silence):
-            for piece in pieces:
-                await stream.send(piece)
-    except TimeoutError as error:
-        raise httpx.WriteTimeout("") from error
+        for piece in pieces:
+            sent = stream.send_some(piece)
+            while sent < len(piece):
+                with anyio.move_on_after(silence) as scope:
+                    await stream.until_room()
+                if scope.cancelled_caught:
+                    raise httpx.WriteTimeout("")
+                sent += stream.send_some(memoryview(piece)[sent:])
     except anyio.ClosedResourceError as error:
         raise httpx.WriteError("closed meanwhile") from error
     except OSError:
@@ -281,9 +288,8 @@ async def _send(stream: Stream, pieces: list[bytes], silence: float | None) -> N
 
 async def _receive(stream: Stream, most: int, silence: float | None) -> bytes:
     try:
-        with anyio.fail_after(silence):
+        with anyio.move_on_after(silence):
             return await stream.receive(most)
-    except TimeoutError as error:
-        raise httpx.ReadTimeout("") from error
     except (OSError, anyio.ClosedResourceError) as error:
         raise httpx.ReadError(str(error) or "closed meanwhile") from error
+    raise httpx.ReadTimeout("")

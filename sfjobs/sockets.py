@@ -32,6 +32,7 @@ class Stream:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
+        self._until_room = anyio.wait_writable
         self._closed = False
 
     async def receive(self, most: int) -> bytes:
@@ -45,22 +46,28 @@ class Stream:
             except ssl.SSLWantWriteError:
                 await anyio.wait_writable(self._sock)
 
-    async def send(self, data: bytes) -> None:
-        """All of it. When cancelled, a part may have been sent: the stream is of no more use then."""
-        left = memoryview(data)
-        while left:
-            if self._closed:
-                raise anyio.ClosedResourceError
-            try:
-                left = left[self._sock.send(left) :]
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                await anyio.wait_writable(self._sock)
-            except ssl.SSLWantReadError:
-                await anyio.wait_readable(self._sock)
+    def send_some(self, data: bytes | memoryview) -> int:
+        """Sends as much as there is room for and says how much that was. After 0, wait ``until_room``, and send the same."""
+        self._check_open()
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            self._until_room = anyio.wait_writable
+        except ssl.SSLWantReadError:
+            self._until_room = anyio.wait_readable
+        return 0
 
-    async def _until_readable(self) -> None:
+    async def until_room(self) -> None:
+        """Waits until the peer, or what is between, has taken some of what was sent."""
+        self._check_open()
+        await self._until_room(self._sock)
+
+    def _check_open(self) -> None:
         if self._closed:
             raise anyio.ClosedResourceError
+
+    async def _until_readable(self) -> None:
+        self._check_open()
         if self._tls is not None and self._tls.pending():
             await anyio.lowlevel.checkpoint()
         else:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
 from types import TracebackType
-from typing import Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -100,8 +100,7 @@ class Transport:
         async def attempt(token: Secret, number: int) -> Answer:
             async with self._turn(request):
                 with _Logged(request, number) as line:
-                    with self._deadline(request):
-                        incoming = await self._channel(request.lane).start(request, token)
+                    incoming = await self._in_time(request, self._channel(request.lane).start(request, token))
                     line.status = incoming.status_code
                     try:
                         return await download(incoming)
@@ -110,8 +109,7 @@ class Transport:
 
         async def download(incoming: Incoming) -> Answer:
             if not 200 <= incoming.status_code < 300:
-                with self._deadline(request):
-                    return await incoming.read_whole()
+                return await self._in_time(request, incoming.read_whole())
             answer = incoming.answer()
             answer.check_status()
             async with aclosing(self._paced(request, incoming)) as chunks:
@@ -166,13 +164,16 @@ class Transport:
 
     async def _exchange(self, request: Request, token: Secret | None, number: int) -> Answer:
         async with self._turn(request):
-            with self._deadline(request), _Logged(request, number) as line:
-                incoming = await self._channel(request.lane).start(request, token)
-                line.status = incoming.status_code
-                try:
-                    return await incoming.read_whole()
-                finally:
-                    await incoming.aclose()
+            return await self._in_time(request, self._answered(request, token, number))
+
+    async def _answered(self, request: Request, token: Secret | None, number: int) -> Answer:
+        with _Logged(request, number) as line:
+            incoming = await self._channel(request.lane).start(request, token)
+            line.status = incoming.status_code
+            try:
+                return await incoming.read_whole()
+            finally:
+                await incoming.aclose()
 
     def _turn(self, request: Request) -> AbstractAsyncContextManager[object]:
         """The one place where a request waits until it may go out; it is its turn until its answer has been read."""
@@ -196,14 +197,12 @@ class Transport:
             if elapsed > self._settings.attempt_timeout and received < SLOWEST_DOWNLOAD * elapsed:
                 raise timed_out(self._settings, request, f"only {received} bytes came in {elapsed:.0f} s")
 
-    @contextmanager
-    def _deadline(self, request: Request) -> Iterator[None]:
+    async def _in_time(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
         """Bounds one try as a whole: silence on the wire is measured anew with every byte."""
-        with anyio.move_on_after(self._settings.attempt_timeout) as scope:
-            yield
-        if scope.cancelled_caught:
-            reason = f"no whole answer came in {self._settings.attempt_timeout:g} s"
-            raise timed_out(self._settings, request, reason)
+        with anyio.move_on_after(self._settings.attempt_timeout):
+            return await work
+        reason = f"no whole answer came in {self._settings.attempt_timeout:g} s"
+        raise timed_out(self._settings, request, reason)
 
 
 class _Logged:
