@@ -44,7 +44,7 @@ class Channel:
         self._close: Callable[[], Awaitable[None]]
         # Loading the trust store takes 150 ms, which a plain address need not pay.
         secure = settings.url.startswith("https:")
-        context = ssl.create_default_context(cafile=settings.ca_file) if secure else None
+        context = _trust(settings.ca_file) if secure else None
         proxied = may_need_proxy(settings.url)
         if transport is None and not proxied:
             direct = DirectTransport(settings.url, context)
@@ -86,6 +86,12 @@ class Channel:
             content=request.content,
             extensions={"timeout": {"connect": patience, "read": silence, "write": silence, "pool": silence}},
         )
+
+
+def _trust(ca_file: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 @lru_cache(maxsize=64)

@@ -221,6 +221,10 @@ class Body(httpx.AsyncByteStream):
             (self._owner.keep if self._may_go_on else self._owner.discard)(stream)
 
 
+# h11's exceptions quote, and the frames of its parser hold, what was sent or what came, which may repeat what was sent. So
+# ours are raised when those are gone, and say the rest.
+
+
 def _encoded(machine: h11.Connection, request: httpx.Request, content: bytes) -> list[bytes]:
     """What to send, in as few pieces as need no copy of a long body."""
     try:
@@ -230,9 +234,11 @@ def _encoded(machine: h11.Connection, request: httpx.Request, content: bytes) ->
         body = machine.send(h11.Data(data=content)) if content else b""
         end = machine.send(h11.EndOfMessage())
     except h11.LocalProtocolError as error:
-        raise httpx.LocalProtocolError(_reason(error)) from None
-    parts = [head or b"", body or b"", end or b""]
-    return [b"".join(parts)] if len(content) <= HEAD_BYTES else parts
+        reason = _reason(error)
+    else:
+        parts = [head or b"", body or b"", end or b""]
+        return [b"".join(parts)] if len(content) <= HEAD_BYTES else parts
+    raise httpx.LocalProtocolError(reason)
 
 
 def _next_event(machine: h11.Connection) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
@@ -240,12 +246,10 @@ def _next_event(machine: h11.Connection) -> h11.Event | type[h11.NEED_DATA] | ty
         return machine.next_event()
     except h11.RemoteProtocolError as error:
         reason = _reason(error)
-    # Outside, since the frames of the parser hold what the peer has sent, and that may be what we have sent.
     raise httpx.RemoteProtocolError(reason)
 
 
 def _reason(error: h11.ProtocolError) -> str:
-    """h11's words without what it quotes after them."""
     return str(error).partition(": ")[0]
 
 

@@ -18,5 +18,5 @@ def may_need_proxy(url: str) -> bool:
     proxies = getproxies()
     if not (proxies.get(parts.scheme) or proxies.get("all")):
         return False
-    exempt = [rule.strip().lower() for rule in proxies.get("no", "").split(",")]
-    return "*" not in exempt and host not in exempt and not any(host.endswith(f".{rule}") for rule in exempt if rule)
+    exempt = {rule.strip().lower() for rule in proxies.get("no", "").split(",")} - {""}
+    return exempt.isdisjoint({"*", host}) and not any(host.endswith("." + rule.removeprefix(".")) for rule in exempt)

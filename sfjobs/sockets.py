@@ -120,19 +120,19 @@ async def _shake_hands(secured: ssl.SSLSocket) -> None:
 
 async def _addresses(host: str, port: int) -> Sequence[Address]:
     """All of a host, the families in turn, beginning with the one that the system prefers."""
-    addresses: list[Address]
-    try:
-        numeric = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-        addresses = [(family, address) for family, _, _, _, address in numeric]
-    except socket.gaierror:  # a name, which takes a thread and a while
-        try:
-            named = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except UnicodeError as error:
-            raise OSError(f"{host} is no name of a host") from error
-        addresses = [(family, address) for family, _, _, _, address in named]
+    addresses = [(family, address) for family, _, _, _, address in await _resolved(host, port)]
     preferred = [address for address in addresses if address[0] == addresses[0][0]]
     others = [address for address in addresses if address[0] != addresses[0][0]]
     return [address for pair in zip_longest(preferred, others) for address in pair if address is not None]
+
+
+async def _resolved(host: str, port: int) -> Sequence[tuple[Any, ...]]:
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)  # a name, which takes a thread and a while
+    except UnicodeError as error:
+        raise OSError(f"{host} cannot be the name of a host") from error
 
 
 async def _first_of(addresses: Sequence[Address]) -> socket.socket:
