@@ -16,7 +16,7 @@ from . import wire
 from .config import Settings
 from .errors import SubmissionUnknownError, TransportError
 from .exchange import Answer, Request
-from .feed import ByteStream
+from .feed import SILENCE, ByteStream
 from .models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
 from .programs import with_header
 from .transport import Transport
@@ -144,7 +144,7 @@ class PlatformAPI:
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
         request = Request(method="GET", path=path, headers=headers, lane="poll", attempts=1, expect=frozenset({200}))
-        return await self._transport.open(request)
+        return await self._transport.open(request, silence=SILENCE)
 
     async def cancel(self, job_id: str) -> None:
         """Asks for the job to be cancelled. ConflictError when it has ended already."""

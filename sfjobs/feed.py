@@ -77,6 +77,7 @@ class Feed:
         self._early: list[ServerEvent] = []
         self._heard_at = -math.inf
         self._begun_at = math.inf
+        self._opening: tuple[Cursor, float] | None = None  # from where on, and since when
         self._rest = 0.0
         self._rests_until = -math.inf
         self.offer: Cursor | None = None
@@ -101,11 +102,15 @@ class Feed:
         """Returns when a stream may be tried again."""
         await anyio.sleep_until(self._rests_until)
 
-    async def begin(self, start: Cursor) -> None:
-        """Opens a stream of what happens from ``start`` on. Raises SFJobsError when there is none to be had."""
+    async def begin(self, start: Cursor) -> Cursor:
+        """
+        Opens a stream of what happens from ``start`` on, or goes on with opening one, which another listener began. Returns
+        from where on it tells. Raises SFJobsError when there is none to be had.
+        """
         self._begun_at = math.inf
-        await self._open(start, None)
-        self.place, self._begun_at = start, anyio.current_time()
+        self.place = await self._open(start, None)
+        self._begun_at = anyio.current_time()
+        return self.place
 
     async def ask(self, ids: Sequence[str], known: Known) -> Report:  # noqa: ARG002 - it tells of all, known or not
         """
@@ -121,7 +126,7 @@ class Feed:
 
     async def lose(self, error: SFJobsError) -> None:
         """The stream is not to be relied on. It is tried again after a rest, which grows while none of them holds."""
-        self.place, now = None, anyio.current_time()
+        self.place, self._opening, now = None, None, anyio.current_time()
         held = now - self._begun_at >= HELD
         self._rest = FIRST_REST if held or not self._rest else min(2 * self._rest, LONGEST_REST)
         hint = error.retry_after if isinstance(error, ResponseError) else None
@@ -134,14 +139,21 @@ class Feed:
     async def aclose(self) -> None:
         await self._close()
 
-    async def _open(self, at: Cursor, last_event_id: str | None) -> None:
-        await self._close()
-        with anyio.move_on_after(OPENING) as opening:
-            stream = await self._open_stream(at.path, last_event_id)
-            self._stream, self._decoder = stream, EventDecoder()
+    async def _open(self, at: Cursor, last_event_id: str | None) -> Cursor:
+        if self._opening is None:
+            await self._close()
+            self._opening = at, anyio.current_time()
+        # Listeners may change meanwhile: together they wait no longer than one would.
+        with anyio.CancelScope(deadline=self._opening[1] + OPENING) as opening:
+            if self._stream is None:
+                self._opening = at, self._opening[1]
+                stream = await self._open_stream(at.path, last_event_id)
+                self._stream, self._decoder = stream, EventDecoder()
             self._early = await self._events()
         if opening.cancelled_caught:
             raise _lost(f"there was no stream within {OPENING:g} s")
+        start, self._opening = self._opening[0], None
+        return start
 
     async def _next(self) -> Report:
         snapshots: dict[str, JobSnapshot] = {}
@@ -167,6 +179,8 @@ class Feed:
                 chunk = await stream.read()
             except anyio.get_cancelled_exc_class():
                 if not stream.is_resumable:
+                    if self._opening is not None:  # the next listener need not hurry to where this one got nothing
+                        self._rests_until = anyio.current_time() + FIRST_REST
                     await self._close()
                 raise
         if silence.cancelled_caught:
