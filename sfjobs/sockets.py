@@ -75,6 +75,8 @@ class Stream:
 
     def is_quiet(self) -> bool:
         """Whether nothing has come, neither bytes nor the end: between two requests, either ends the connection."""
+        if self._tls is not None and self._tls.pending():
+            return False
         try:
             socket.socket.recv(self._sock, 1, socket.MSG_PEEK)  # below TLS, whose own recv takes no flags
         except BlockingIOError:

@@ -249,15 +249,21 @@ async def test_a_long_body_arrives_whole() -> None:
     assert arrived == [body]
 
 
-async def test_a_refusal_that_comes_before_the_body_was_sent_is_the_answer() -> None:
-    async def refuses(peer: Peer) -> None:
-        await peer.read_head()
-        await peer.send(JSON_HEAD.replace(b"200 OK", b"413 Too Large") + b"Content-Length: 2\r\n\r\n{}")
-        await peer.end()
-        await peer.hung_up()
+async def refuses(peer: Peer) -> None:
+    await peer.read_head()
+    await peer.send(JSON_HEAD.replace(b"200 OK", b"413 Too Large") + b"Content-Length: 2\r\n\r\n{}")
 
-    async with raw_server(refuses) as server, direct(server) as transport:
-        response = await transport.handle_async_request(request(server, "POST", LONG * 8))
+
+async def refuses_and_reads_on(peer: Peer) -> None:
+    await refuses(peer)
+    await peer.end()
+    await peer.hung_up()
+
+
+@pytest.mark.parametrize("script", [refuses, refuses_and_reads_on])
+async def test_a_refusal_that_comes_before_the_body_was_sent_is_the_answer(script: Script) -> None:
+    async with raw_server(script) as server, direct(server) as transport:
+        response = await transport.handle_async_request(request(server, "POST", LONG * 32))
         assert (response.status_code, await everything(response)) == (413, b"{}")
 
 

@@ -19,13 +19,17 @@ PLANTED = "a-token-that-must-never-be-seen"
 
 @dataclass(frozen=True)
 class Framed:
-    """An answer, its body, and whether another request may follow on the same connection."""
+    """
+    An answer, its body, and whether another request may follow on the same connection. ``ended``: the server has to hang up
+    for the answer to be whole.
+    """
 
     answer: bytes
     body: bytes
     goes_on: bool
     method: str = "GET"
     status: int = 200
+    ended: bool = False
 
 
 FRAMED = {
@@ -40,8 +44,8 @@ FRAMED = {
     "chunks and a length": Framed(
         OK + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n5\r\nhello\r\n0\r\n\r\n", b"hello", True
     ),
-    "until the end": Framed(OK + b"\r\nhello", b"hello", False),
-    "nothing until the end": Framed(OK + b"\r\n", b"", False),
+    "until the end": Framed(OK + b"\r\nhello", b"hello", False, ended=True),
+    "nothing until the end": Framed(OK + b"\r\n", b"", False, ended=True),
     "the server ends": Framed(OK + b"Connection: close\r\nContent-Length: 5\r\n\r\nhello", b"hello", False),
     "the server ends, among others": Framed(
         OK + b"Connection: x, Close\r\nContent-Length: 5\r\n\r\nhello", b"hello", False
@@ -80,14 +84,12 @@ async def exchange(transport: DirectTransport, url: str, method: str = "GET") ->
         await response.aclose()
 
 
-def answering_and_ending(answer: bytes, *, goes_on: bool) -> Script:
-    """Hangs up after a body that only ends so."""
-
+def saying(answer: bytes, *, ended: bool) -> Script:
     async def script(peer: Peer) -> None:
         while True:
             await peer.read_request()
             await peer.send(answer)
-            if not goes_on:
+            if ended:
                 await peer.end()
 
     return script
@@ -95,7 +97,7 @@ def answering_and_ending(answer: bytes, *, goes_on: bool) -> Script:
 
 @pytest.mark.parametrize("case", FRAMED.values(), ids=FRAMED.keys())
 async def test_a_body_ends_where_its_frame_says(case: Framed) -> None:
-    script = answering_and_ending(case.answer, goes_on=case.goes_on)
+    script = saying(case.answer, ended=case.ended)
     async with raw_server(script, serving(OK + b"Content-Length: 5\r\n\r\nagain")) as server:
         transport = DirectTransport(server.url)
         assert await exchange(transport, server.url, case.method) == (case.status, case.body)
@@ -203,7 +205,7 @@ NO_ANSWER = {
 
 @pytest.mark.parametrize("answer", NO_ANSWER.values(), ids=NO_ANSWER.keys())
 async def test_what_is_no_answer_is_an_error_that_quotes_nothing_and_ends_the_connection(answer: bytes) -> None:
-    async with raw_server(answering_and_ending(answer, goes_on=False)) as server:
+    async with raw_server(saying(answer, ended=True)) as server:
         transport = DirectTransport(server.url)
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)) as caught:
             await exchange(transport, server.url)

@@ -12,6 +12,7 @@ import pytest
 from sfjobs import Connection, Settings
 from sfjobs.direct import Body, DirectTransport
 from sfjobs.errors import RequestTimeoutError, TransportError
+from sfjobs.sockets import connect
 from tests.support.raw_server import CERTIFICATE, Peer, raw_server, serving, tls_context
 
 pytestmark = pytest.mark.real_time
@@ -161,3 +162,29 @@ async def test_an_idle_connection_that_ended_is_replaced() -> None:
             await server.has_open(0)
             await connection.get_job("c1b2-job")
         assert server.connections == 2
+
+
+async def test_a_word_too_many_in_the_last_record_ends_the_connection() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(JOB))
+        await peer.send(JOB + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL")
+        await peer.hung_up()
+
+    async with raw_server(script, serving(ANSWER), tls=tls_context()) as server:
+        async with Connection(settings=trusted(server.url)) as connection:
+            for _ in range(2):
+                assert (await connection.get_job("c1b2-job")).status == "queued"
+        assert server.connections == 2
+
+
+async def test_a_record_may_be_read_in_parts() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.send(b"hello")
+        await peer.hung_up()
+
+    async with raw_server(script, tls=tls_context()) as server:
+        stream = await connect("localhost", int(server.url.rpartition(":")[2]), trusting())
+        with anyio.fail_after(5):
+            assert [await stream.receive(2) for _ in range(3)] == [b"he", b"ll", b"o"]
+        stream.close()
