@@ -1,0 +1,167 @@
+"""How many of some jobs stand where. Pure: reads what the handles have last heard, asks nobody, and takes the time as told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+from ..models import JobSnapshot, JobStatus
+from .pace import HISTORY, Pace
+
+
+class Tracked(Protocol):
+    """What is read of a job's handle; ``asked_at`` is when it last heard of the job, by the clock of ``Tally``'s ``now``."""
+
+    asked_at: float | None
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def snapshot(self) -> JobSnapshot: ...
+
+    @property
+    def has_result(self) -> bool: ...
+
+
+class Phase(IntEnum):
+    """How far all of them are together."""
+
+    QUEUED = 0
+    RUNNING = 1
+    FETCHING = 2
+    ENDED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """
+    Where jobs stand at one moment. ``queued`` have not started, ``running`` have, and neither counts those that are being
+    cancelled; the results of ``fetching`` are on their way. ``rate`` is in jobs a second and ``left`` in seconds, None while
+    there is too little to tell by; ``elapsed`` is in seconds.
+    """
+
+    total: int
+    complete: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    running: int = 0
+    queued: int = 0
+    cancelling: int = 0
+    fetching: int = 0
+    rate: float | None = None
+    left: float | None = None
+    elapsed: float = 0.0
+
+    @property
+    def ended(self) -> int:
+        return self.complete + self.failed + self.cancelled
+
+    @property
+    def phase(self) -> Phase:
+        if self.ended == self.total:
+            return Phase.FETCHING if self.fetching else Phase.ENDED
+        return Phase.RUNNING if self.ended or self.running else Phase.QUEUED
+
+
+class Tally:
+    """
+    Looks at the same jobs again and again, at those only that have not ended, and with ``fetches`` at those whose results are
+    on their way. What jobs did before the tally began tells how long they take, but not how fast they end now.
+    """
+
+    def __init__(self, jobs: Iterable[Tracked], now: float, *, fetches: bool = False) -> None:
+        handles: dict[str, Tracked] = {}
+        for job in jobs:
+            if job.id not in handles or job.snapshot.status.is_final:
+                handles[job.id] = job
+        self._total = len(handles)
+        # Of these nobody has heard since, so that they may have ended long ago.
+        self._unheard: Sequence[Tracked] = list(handles.values())
+        self._unfinished: Sequence[Tracked] = []
+        self._unfetched: Sequence[Tracked] = []
+        self._fetches = fetches
+        self._ended: Counter[JobStatus] = Counter()
+        self._began = now
+        self._pace = Pace(now)
+
+    def look(self, now: float) -> Progress:
+        """How they stand, with what is known ``now``."""
+        lately, before = _sorted(self._unfinished), _sorted(self._unheard)
+        self._unfinished, self._unheard = lately.unfinished, before.unfinished
+        for ended in (before.ended, lately.ended):
+            self._take(ended)
+        self._welcome()
+        if len(self._unheard) > self._total / 10:
+            self._pace.restart(now)
+        self._pace.note(now, len(lately.ended))
+        self._unfetched = [job for job in self._unfetched if not job.has_result]
+        running, cancelling = lately.running + before.running, lately.cancelling + before.cancelling
+        unfinished = len(self._unfinished) + len(self._unheard)
+        return Progress(
+            total=self._total,
+            complete=self._ended[JobStatus.COMPLETED],
+            failed=self._ended[JobStatus.FAILED],
+            cancelled=self._ended[JobStatus.CANCELLED],
+            running=running,
+            queued=unfinished - running - cancelling,
+            cancelling=cancelling,
+            fetching=len(self._unfetched),
+            rate=self._pace.rate(now) if unfinished else None,
+            left=self._pace.left(now, unfinished, running) if unfinished else None,
+            elapsed=now - self._began,
+        )
+
+    def _take(self, ended: Sequence[Tracked]) -> None:
+        self._ended.update(job.snapshot.status for job in ended)
+        self._pace.remember(_durations(ended[-HISTORY:]))
+        if self._fetches:
+            self._unfetched = [*self._unfetched, *(job for job in ended if job.snapshot.status is JobStatus.COMPLETED)]
+
+    def _welcome(self) -> None:
+        """Those that were heard of and had not ended: whenever they do now, it is an ending of this wait."""
+        heard = [job for job in self._unheard if job.asked_at is not None and job.asked_at >= self._began]
+        if heard:
+            self._unfinished = [*self._unfinished, *heard]
+            self._unheard = [job for job in self._unheard if job.asked_at is None or job.asked_at < self._began]
+
+
+class _Sorted(NamedTuple):
+    unfinished: Sequence[Tracked]
+    ended: Sequence[Tracked]
+    running: int
+    cancelling: int
+
+
+def _sorted(jobs: Sequence[Tracked]) -> _Sorted:
+    # Ten thousand jobs are walked through here at each look. Members of an enum hash and compare in Python; ``is`` does not.
+    waiting, queued, cancel_pending = JobStatus.OPEN, JobStatus.QUEUED, JobStatus.CANCEL_PENDING
+    complete, failed, cancelled = JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED
+    ended: list[Tracked] = []
+    running = cancelling = 0
+    for job in jobs:
+        snapshot = job.snapshot
+        status = snapshot.status
+        if status is queued or status is waiting:
+            if snapshot.started_at is not None:
+                running += 1
+        elif status is complete or status is failed or status is cancelled:
+            ended.append(job)
+        elif status is cancel_pending:
+            cancelling += 1
+        elif snapshot.started_at is not None:
+            running += 1
+    unfinished = [job for job in jobs if not job.snapshot.status.is_final] if ended else jobs
+    return _Sorted(unfinished, ended, running, cancelling)
+
+
+def _durations(ended: Sequence[Tracked]) -> Iterator[float]:
+    for job in ended:
+        snapshot = job.snapshot
+        if snapshot.started_at is not None and snapshot.finished_at is not None:
+            yield max((snapshot.finished_at - snapshot.started_at).total_seconds(), 0.0)
+        elif snapshot.running_time is not None:
+            yield snapshot.running_time
