@@ -8,5 +8,6 @@ or a notebook; ``showing`` keeps one of them up to date beside a wait. ``wait_al
 from .displays import Display as Display
 from .displays import fitting_display as fitting_display
 from .showing import show as show
+from .showing import shown as shown
 from .tally import Progress as Progress
 from .tally import Tally as Tally

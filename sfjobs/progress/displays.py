@@ -61,20 +61,22 @@ class TerminalDisplay:
     def show(self, progress: Progress) -> None:
         text = line(progress, self._width(), separator=self._separator)
         if text != self._shown:
-            self._rewrite(text)
+            padding = self._padding(text)
+            # Back to the end of the text, so that whatever else is written there stands beside it and not on it.
+            self._write(f"\r{text}{padding}" + "\b" * len(padding))
+            self._shown = text
 
     def conclude(self, progress: Progress) -> None:
         self._shown += "^C"  # which the terminal may have put there
-        self._rewrite(last_line(progress, self._width(), separator=self._separator))
-        self._stream.write("\n")
-        self._stream.flush()
+        text = last_line(progress, self._width(), separator=self._separator)
+        self._write(f"\r{text}{self._padding(text)}\n")
 
-    def _rewrite(self, text: str) -> None:
-        padding = " " * max(min(len(self._shown), self._width()) - len(text), 0)
-        # Back to the end of the text, so that whatever else is written there stands beside it and not on it.
-        self._stream.write(f"\r{text}{padding}" + "\b" * len(padding))
+    def _padding(self, text: str) -> str:
+        return " " * (min(len(self._shown), self._width()) - len(text))
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
         self._stream.flush()
-        self._shown = text
 
     def _width(self) -> int:
         """One column less than there are: some terminals go to the next line at the last one."""

@@ -12,19 +12,23 @@ from itertools import pairwise
 from statistics import fmean
 
 SHORTEST_WINDOW = 30.0
-LONGEST_WINDOW = 120.0
-"""Seconds over which the rate is taken; in between, long enough for three of the longest pauses between two endings."""
+LONGEST_WINDOW = 300.0
+"""Seconds over which the rate is taken: three of the longest pauses between two endings, and two jobs, if that is between."""
 
 LEAST_SPAN = 2.0
 LEAST_ENDINGS = 3
 """A rate from fewer seconds or fewer endings would be a guess."""
 
-_FEWEST_POINTS = 4
 MOST_GENTLE = 10.0
 """Seconds in which an estimate goes most of the way to where new endings call it; less towards the end."""
 
+PRIOR = 5
+"""As many endings count what the running jobs promise; it steadies the estimate where a job takes minutes."""
+
 HISTORY = 100
 """Jobs whose durations are remembered."""
+
+_FEWEST_POINTS = 4
 
 
 class Pace:
@@ -35,43 +39,41 @@ class Pace:
     """
 
     def __init__(self, now: float) -> None:
-        self._points: deque[tuple[float, int]] = deque([(now, 0)])
+        self._began = now
         self._ended = 0
-        self._longest_pause = 0.0
+        self._points: deque[tuple[float, int]] = deque([(now, 0)])
+        self._pause = 0.0  # the longest one between two points
+        self._least_span = LEAST_SPAN
         self._durations: deque[float] = deque(maxlen=HISTORY)
-        self._last_ending = now
         self._end: float | None = None
         self._estimated_at = now
 
     def restart(self, now: float) -> None:
-        """Takes the rate from now on."""
+        """Takes the rate from now on. After a long time the platform is asked seldom, and what it says comes in pieces."""
         self._points = deque([(now, self._ended)])
+        self._least_span = min(max(LEAST_SPAN, 0.15 * (now - self._began)), SHORTEST_WINDOW)
 
     def remember(self, durations: Iterable[float]) -> None:
         """Seconds that jobs took from their start to their end, whenever that was."""
         self._durations.extend(durations)
 
     def note(self, now: float, ended: int) -> None:
-        """That many have been seen to end since the last time; call it also with none, which is news as well."""
+        """That many have been seen to end since the last time."""
         if ended:
             self._ended += ended
-            self._longest_pause = max(self._longest_pause, now - self._points[-1][0])
             self._points.append((now, self._ended))
-            self._last_ending = now
-        window = min(max(SHORTEST_WINDOW, 3 * self._longest_pause), LONGEST_WINDOW)
+        window = min(max(SHORTEST_WINDOW, 3 * self._pause, 2 * self._duration()), LONGEST_WINDOW)
         while len(self._points) > _FEWEST_POINTS and self._points[1][0] <= now - window:
             self._points.popleft()
+        self._pause = max((later - earlier for (earlier, _), (later, _) in pairwise(self._points)), default=0.0)
 
     def rate(self, now: float) -> float | None:
         """Jobs a second; None while there is too little to tell by."""
-        (first, before), (last, after) = self._points[0], self._points[-1]
-        span, endings, overdue = last - first, after - before, self._overdue(now)
-        if span < LEAST_SPAN or endings < LEAST_ENDINGS or overdue > span:
-            return None
-        return endings / (span + overdue)
+        measured = self._measured(now)
+        return None if measured is None else measured[0] / measured[1]
 
     def left(self, now: float, unfinished: int, running: int) -> float | None:
-        """Seconds until that many have ended; None while there is too little to tell by."""
+        """Seconds until ``unfinished`` jobs have ended, ``running`` at a time; None while there is too little to tell by."""
         end = self._expected_end(now, unfinished, running)
         if end is None or self._end is None:
             self._end = end
@@ -83,21 +85,28 @@ class Pace:
         return None if self._end is None else max(self._end - now, 0.0)
 
     def _expected_end(self, now: float, unfinished: int, running: int) -> float | None:
-        rate = self.rate(now)
-        if rate is not None:
-            last, pause = self._points[-1][0], self._pause()
-            # Some of them may have ended since the last burst, and there is no hearing of it before the next.
-            return now + max(unfinished / rate, pause) - min(now - last, pause)
-        if not running or not self._durations:
-            return None
-        # As many at once as are running now, each as long as those before: Little's law. It holds until they should have ended.
-        duration = fmean(self._durations)
-        if now - self._last_ending > 2 * duration:
-            return None
-        return max(self._last_ending + max(unfinished / running, 1.0) * duration, now)
+        last, duration = self._points[-1][0], self._duration()
+        # As many at a time as are running, each as long as those before it: Little's law.
+        promised = duration / running if running and duration else None
+        measured = self._measured(now)
+        if measured is None:
+            # It holds until one of them should have ended.
+            is_credible = promised is not None and now - last <= 2 * duration
+            return max(last + unfinished * promised, now) if promised is not None and is_credible else None
+        endings, seconds = measured
+        each = seconds / endings if promised is None else (seconds + PRIOR * promised) / (endings + PRIOR)
+        if now - last > self._pause + max(self._pause, unfinished * each):
+            return None  # these few are slower than all others
+        # Some of them may have ended since the last burst, and there is no hearing of it before the next.
+        return now + max(unfinished * each, self._pause) - min(now - last, self._pause)
 
-    def _pause(self) -> float:
-        return max((later - earlier for (earlier, _), (later, _) in pairwise(self._points)), default=0.0)
+    def _measured(self, now: float) -> tuple[int, float] | None:
+        """So many endings in so many seconds."""
+        (first, before), (last, after) = self._points[0], self._points[-1]
+        span, overdue = last - first, max(now - last - self._pause, 0.0)
+        if span < self._least_span or after - before < LEAST_ENDINGS or overdue > span:
+            return None
+        return after - before, span + overdue
 
-    def _overdue(self, now: float) -> float:
-        return max(now - self._points[-1][0] - self._pause(), 0.0)
+    def _duration(self) -> float:
+        return fmean(self._durations) if self._durations else 0.0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 
@@ -17,6 +19,23 @@ MOST_PAUSE = 1.0
 """Seconds between two looks, depending on how many jobs there are to look at."""
 
 _JOBS_PER_SECOND = 10_000
+
+
+@asynccontextmanager
+async def shown(
+    jobs: Iterable[Tracked], *, fetches: bool = False, display: Display | None = None
+) -> AsyncIterator[None]:
+    """``show`` for as long as the block runs. What the block raises comes out as it is, in no group."""
+    failures: list[Exception] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(show, jobs, fetches=fetches, display=display))
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+        group.cancel_scope.cancel()
+    for failure in failures:
+        raise failure
 
 
 async def show(jobs: Iterable[Tracked], *, fetches: bool = False, display: Display | None = None) -> None:

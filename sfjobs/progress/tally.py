@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -40,8 +39,8 @@ class Phase(IntEnum):
 class Progress:
     """
     Where jobs stand at one moment. ``queued`` have not started, ``running`` have, and neither counts those that are being
-    cancelled; the results of ``fetching`` are on their way. ``rate`` is in jobs a second and ``left`` in seconds, None while
-    there is too little to tell by; ``elapsed`` is in seconds.
+    cancelled; of ``unheard`` nothing is known yet but their ids; the results of ``fetching`` are on their way. ``rate`` is in
+    jobs a second and ``left`` in seconds, None while there is too little to tell by; ``elapsed`` is in seconds.
     """
 
     total: int
@@ -51,6 +50,7 @@ class Progress:
     running: int = 0
     queued: int = 0
     cancelling: int = 0
+    unheard: int = 0
     fetching: int = 0
     rate: float | None = None
     left: float | None = None
@@ -84,7 +84,8 @@ class Tally:
         self._unfinished: Sequence[Tracked] = []
         self._unfetched: Sequence[Tracked] = []
         self._fetches = fetches
-        self._ended: Counter[JobStatus] = Counter()
+        self._has_begun = False
+        self._complete = self._failed = self._cancelled = 0
         self._began = now
         self._pace = Pace(now)
 
@@ -95,20 +96,24 @@ class Tally:
         for ended in (before.ended, lately.ended):
             self._take(ended)
         self._welcome()
-        if len(self._unheard) > self._total / 10:
-            self._pace.restart(now)
-        self._pace.note(now, len(lately.ended))
         self._unfetched = [job for job in self._unfetched if not job.has_result]
         running, cancelling = lately.running + before.running, lately.cancelling + before.cancelling
+        self._pace.note(now, len(lately.ended))
+        if not self._has_begun:
+            # The time in the queue before the first one runs tells nothing about the pace.
+            self._pace.restart(now)
+            self._has_begun = len(self._unheard) <= self._total / 10 and bool(running or lately.ended)
+        unheard = sum(job.asked_at is None for job in self._unheard)
         unfinished = len(self._unfinished) + len(self._unheard)
         return Progress(
             total=self._total,
-            complete=self._ended[JobStatus.COMPLETED],
-            failed=self._ended[JobStatus.FAILED],
-            cancelled=self._ended[JobStatus.CANCELLED],
+            complete=self._complete,
+            failed=self._failed,
+            cancelled=self._cancelled,
             running=running,
-            queued=unfinished - running - cancelling,
+            queued=max(unfinished - unheard - running - cancelling, 0),
             cancelling=cancelling,
+            unheard=unheard,
             fetching=len(self._unfetched),
             rate=self._pace.rate(now) if unfinished else None,
             left=self._pace.left(now, unfinished, running) if unfinished else None,
@@ -116,10 +121,14 @@ class Tally:
         )
 
     def _take(self, ended: Sequence[Tracked]) -> None:
-        self._ended.update(job.snapshot.status for job in ended)
+        complete = [job for job in ended if job.snapshot.status is JobStatus.COMPLETED]
+        failed = sum(job.snapshot.status is JobStatus.FAILED for job in ended)
+        self._complete += len(complete)
+        self._failed += failed
+        self._cancelled += len(ended) - len(complete) - failed
         self._pace.remember(_durations(ended[-HISTORY:]))
         if self._fetches:
-            self._unfetched = [*self._unfetched, *(job for job in ended if job.snapshot.status is JobStatus.COMPLETED)]
+            self._unfetched = [*self._unfetched, *complete]
 
     def _welcome(self) -> None:
         """Those that were heard of and had not ended: whenever they do now, it is an ending of this wait."""
@@ -154,7 +163,8 @@ def _sorted(jobs: Sequence[Tracked]) -> _Sorted:
             cancelling += 1
         elif snapshot.started_at is not None:
             running += 1
-    unfinished = [job for job in jobs if not job.snapshot.status.is_final] if ended else jobs
+    gone = {id(job) for job in ended}
+    unfinished = [job for job in jobs if id(job) not in gone] if gone else jobs
     return _Sorted(unfinished, ended, running, cancelling)
 
 

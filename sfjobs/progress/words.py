@@ -18,7 +18,7 @@ def line(progress: Progress, width: int | None = None, *, separator: str = DOT) 
     """How far the jobs are. What can best be done without goes first where ``width`` characters do not hold all of it."""
     ended = _ended(progress)
     parts = dict(_parts(progress))
-    for name in ("queued", "rate", "cancelling", "running", "left"):
+    for name in ("unheard", "queued", "rate", "cancelling", "running", "left"):
         if width is None or len(separator.join([ended, *parts.values()])) <= width:
             break
         parts.pop(name, None)
@@ -54,7 +54,7 @@ class Occasions:
     def is_one(self, progress: Progress) -> bool:
         """Whether now is the time; a yes is taken as a line written."""
         is_new_phase = self._phase is None or progress.phase > self._phase
-        counts = (progress.ended, progress.running, progress.cancelling, progress.fetching)
+        counts = (progress.ended, progress.running, progress.queued, progress.cancelling, progress.fetching)
         if not is_new_phase and (progress.elapsed < self._due or counts == self._counts):
             return False
         if progress.elapsed >= self._due:
@@ -83,6 +83,8 @@ def _parts(progress: Progress) -> Iterator[tuple[str, str]]:
         yield "queued", f"{progress.queued:,} queued"
     if progress.cancelling:
         yield "cancelling", f"{progress.cancelling:,} cancelling"
+    if progress.unheard:
+        yield "unheard", f"{progress.unheard:,} not heard of yet"
     if progress.phase == Phase.FETCHING:
         yield "fetching", f"fetching {progress.fetching:,} {'result' if progress.fetching == 1 else 'results'}"
     if progress.rate is not None:
