@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from statistics import fmean
 
-SHORTEST_WINDOW = 30.0
-LONGEST_WINDOW = 300.0
-"""Seconds over which the rate is taken: three of the longest pauses between two endings, and two jobs, if that is between."""
+WINDOW = 60.0
+"""Seconds over which the rate is taken, more where jobs end seldom; the platform is asked twice in it at the least."""
 
 LEAST_SPAN = 2.0
 LEAST_ENDINGS = 3
@@ -51,7 +50,7 @@ class Pace:
     def restart(self, now: float) -> None:
         """Takes the rate from now on. After a long time the platform is asked seldom, and what it says comes in pieces."""
         self._points = deque([(now, self._ended)])
-        self._least_span = min(max(LEAST_SPAN, 0.15 * (now - self._began)), SHORTEST_WINDOW)
+        self._least_span = min(max(LEAST_SPAN, 0.15 * (now - self._began)), WINDOW / 2)
 
     def remember(self, durations: Iterable[float]) -> None:
         """Seconds that jobs took from their start to their end, whenever that was."""
@@ -62,8 +61,7 @@ class Pace:
         if ended:
             self._ended += ended
             self._points.append((now, self._ended))
-        window = min(max(SHORTEST_WINDOW, 3 * self._pause, 2 * self._duration()), LONGEST_WINDOW)
-        while len(self._points) > _FEWEST_POINTS and self._points[1][0] <= now - window:
+        while len(self._points) > _FEWEST_POINTS and self._points[1][0] <= now - WINDOW:
             self._points.popleft()
         self._pause = max((later - earlier for (earlier, _), (later, _) in pairwise(self._points)), default=0.0)
 

@@ -100,11 +100,12 @@ class Tally:
         running, cancelling = lately.running + before.running, lately.cancelling + before.cancelling
         self._pace.note(now, len(lately.ended))
         if not self._has_begun:
-            # The time in the queue before the first one runs tells nothing about the pace.
+            # The time in the queue before the first one runs tells nothing about the pace, and few of the jobs not much.
             self._pace.restart(now)
             self._has_begun = len(self._unheard) <= self._total / 10 and bool(running or lately.ended)
         unheard = sum(job.asked_at is None for job in self._unheard)
         unfinished = len(self._unfinished) + len(self._unheard)
+        can_tell = self._has_begun and unfinished > 0
         return Progress(
             total=self._total,
             complete=self._complete,
@@ -115,8 +116,8 @@ class Tally:
             cancelling=cancelling,
             unheard=unheard,
             fetching=len(self._unfetched),
-            rate=self._pace.rate(now) if unfinished else None,
-            left=self._pace.left(now, unfinished, running) if unfinished else None,
+            rate=self._pace.rate(now) if can_tell else None,
+            left=self._pace.left(now, unfinished, running) if can_tell else None,
             elapsed=now - self._began,
         )
 
