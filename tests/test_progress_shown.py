@@ -125,6 +125,14 @@ async def test_what_goes_wrong_with_a_wait_comes_out_as_it_is() -> None:
     assert [last.unheard for last in diary.last] == [1, 1]
 
 
+async def test_an_interrupt_comes_out_as_it_is() -> None:
+    diary = Diary()
+    with pytest.raises(KeyboardInterrupt):  # as trio raises it in the main task
+        async with shown([], display=diary):
+            raise KeyboardInterrupt
+    assert len(diary.last) == 1
+
+
 @pytest.mark.parametrize("at_the_end", [False, True])
 @pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("I/O operation on closed file"), RuntimeError("dead")])
 async def test_a_display_that_breaks_is_left_alone(error: Exception, at_the_end: bool) -> None:

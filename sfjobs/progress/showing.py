@@ -26,12 +26,12 @@ async def shown(
     jobs: Iterable[Tracked], *, fetches: bool = False, display: Display | None = None
 ) -> AsyncIterator[None]:
     """``show`` for as long as the block runs. What the block raises comes out as it is, in no group."""
-    failures: list[Exception] = []
+    failures: list[BaseException] = []
     async with anyio.create_task_group() as group:
         group.start_soon(partial(show, jobs, fetches=fetches, display=display))
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - raised below
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised below
             failures.append(error)
         group.cancel_scope.cancel()
     for failure in failures:
