@@ -16,21 +16,28 @@ from .errors import SFJobsError, WaitTimeoutError
 from .job import Job
 from .models import JobStatus
 from .poller import Poller
+from .progress import shown
 from .tickets import Ticket
 
 DOWNLOADS = 32
 """Results fetched at once for one group."""
 
 
-async def wait_all(jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> list[JobStatus]:
+async def wait_all(
+    jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True, progress: bool = False
+) -> list[JobStatus]:
     """
     Waits until every job has ended; returns the final statuses in the order of ``jobs``.
 
     The results of those that completed are at hand then, unless ``fetch_results`` is False. A failed job raises nothing.
+    With ``progress`` a line on stderr, or in a notebook's cell, says meanwhile how many have ended and when all will have.
     Raises WaitTimeoutError, whose ``done`` and ``pending`` are ids, after ``timeout`` seconds: the jobs go on. An error about
     one job, such as one that the platform does not know, is raised once all others have ended.
     """
     jobs = list(jobs)
+    if progress and jobs:
+        async with shown(jobs, fetches=fetch_results):
+            return await wait_all(jobs, timeout, fetch_results=fetch_results)
     errors: list[SFJobsError] = []
     async with Completions(jobs, timeout, fetch_results=fetch_results) as completions:
         while (completion := await completions.advance()) is not None:

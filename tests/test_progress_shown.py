@@ -171,3 +171,24 @@ async def test_stderr_gets_lines_where_it_is_no_terminal(capsys: pytest.CaptureF
 def test_a_diary_is_a_display() -> None:
     diary: Display = Diary()
     assert diary
+
+
+async def test_wait_all_shows_progress_when_it_is_asked_to(capsys: pytest.CaptureFixture[str]) -> None:
+    platform = ending_one_by_one(5)
+    async with platform.connection() as connection:
+        jobs = handles(connection, platform)
+        assert len(await sfjobs.wait_all(jobs, progress=True)) == 5
+        assert capsys.readouterr().err.splitlines()[-1].startswith("5 of 5 jobs ended (1 failed) after ")
+        assert await sfjobs.wait_all([], progress=True) == []
+        await sfjobs.wait_all(jobs)
+    assert capsys.readouterr().err == ""
+
+
+async def test_wait_all_that_shows_progress_raises_what_it_would_raise_else() -> None:
+    platform = ending_one_by_one(5)
+    async with platform.connection() as connection:
+        jobs = [*handles(connection, platform), Job("unknown", "open", connection)]
+        with pytest.raises(sfjobs.NotFoundError):
+            await sfjobs.wait_all(jobs, progress=True)
+        with pytest.raises(sfjobs.WaitTimeoutError):
+            await sfjobs.wait_all(jobs[-1:], timeout=0.1, progress=True)
