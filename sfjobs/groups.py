@@ -18,22 +18,30 @@ from .errors import SFJobsError, WaitTimeoutError
 from .job import Job
 from .models import JobStatus
 from .poller import Poller
+from .progress import shown
+from .tasks import plain_task_group
 from .tickets import Outcome, Ticket
 
 CHUNK = 4 * AT_ONCE
 """Results fetched in one step of an iteration: enough to keep all connections busy, few enough to be at hand soon."""
 
 
-async def wait_all(jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> list[JobStatus]:
+async def wait_all(
+    jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True, progress: bool = False
+) -> list[JobStatus]:
     """
     Waits until every job has ended; returns the final statuses in the order of ``jobs``.
 
     The results of those that completed are at hand then, each fetched as its job completes, unless ``fetch_results`` is
-    False. A failed job raises nothing. Raises WaitTimeoutError, whose ``done`` and ``pending`` are ids, after ``timeout``
+    False. A failed job raises nothing. With ``progress`` a line on stderr, or in a notebook's cell, says meanwhile how many
+    have ended and when all will have. Raises WaitTimeoutError, whose ``done`` and ``pending`` are ids, after ``timeout``
     seconds: the jobs go on. An error about one job, such as one that the platform does not know, is raised once all others
     have ended.
     """
     jobs = list(jobs)
+    if progress and jobs:
+        async with shown(jobs, fetches=fetch_results):
+            return await wait_all(jobs, timeout, fetch_results=fetch_results)
     errors: list[SFJobsError] = []
     with anyio.move_on_after(timeout) as scope:
         errors = await _settle_all(jobs, fetch_results=fetch_results)
@@ -172,9 +180,8 @@ async def _settle_all(jobs: Sequence[Job], *, fetch_results: bool) -> list[SFJob
         return []
     poller, handles = _one_poller(jobs), _handles(jobs)
     ticket = poller.join(jobs)
-    failure: list[Exception] = []
     try:
-        async with anyio.create_task_group() as group:
+        async with plain_task_group() as group:
             downloads = Downloads(group)
 
             def bring(job_id: str, outcome: Outcome) -> None:
@@ -185,16 +192,10 @@ async def _settle_all(jobs: Sequence[Job], *, fetch_results: bool) -> list[SFJob
             for job_id, outcome in ticket.outcomes.items():
                 bring(job_id, outcome)
             ticket.on_outcome = bring
-            try:
-                await poller.settle(ticket)
-            except Exception as error:  # noqa: BLE001 - raised outside the group, which would wrap it in one of its own
-                failure.append(error)
-                group.cancel_scope.cancel()
+            await poller.settle(ticket)
     finally:
         ticket.on_outcome = None
         poller.leave(ticket)
-    if failure:
-        raise failure[0]
     downloads.raise_for_bugs()
     return [
         *(error for error in ticket.outcomes.values() if isinstance(error, SFJobsError)),
@@ -206,7 +207,7 @@ async def _with_results(ended: Sequence[tuple[Job, SFJobsError | None]]) -> list
     """The same, with the results of completed jobs at hand, or the error that each one's download met."""
     if all(error is not None or job.has_result or job.status != JobStatus.COMPLETED for job, error in ended):
         return list(ended)
-    async with anyio.create_task_group() as group:
+    async with plain_task_group() as group:
         downloads = Downloads(group)
         for job, error in ended:
             if error is None:

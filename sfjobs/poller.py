@@ -33,6 +33,7 @@ from .feed import HOLD, Feed
 from .lately import LatelyTold
 from .models import Cursor, JobSnapshot
 from .retry import is_weather
+from .tasks import plain_task_group
 from .tickets import Cadence, Inquirer, NoListError, Outcome, Outlook, Report, Subject, Ticket
 from .watchlist import WatchList
 from .weather import Weather
@@ -222,7 +223,7 @@ class Poller:
             with anyio.CancelScope() as self._leading:
                 await self._guarded(self._ask_until, me, lambda: me.is_settled or self._can_listen)
                 if not me.is_settled:
-                    async with anyio.create_task_group() as listening:
+                    async with plain_task_group() as listening:
                         listening.start_soon(self._guarded, self._listen, me)
                         await self._guarded(self._ask_until, me, lambda: me.is_settled)
                         listening.cancel_scope.cancel()
@@ -270,7 +271,7 @@ class Poller:
             if len(left) == 1:
                 await work()
             else:
-                async with anyio.create_task_group() as group:
+                async with plain_task_group() as group:
                     for _ in range(min(AT_ONCE, len(left))):
                         group.start_soon(work)
         finally:

@@ -109,6 +109,8 @@ async def test_only_the_results_of_the_first_jobs_are_fetched() -> None:
     assert len(results.asked) == 3
 
 
+# httpx drops the innermost of its nested generators when an answer is left half-way.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object ByteStream")
 async def test_a_result_that_is_none_is_raised_once_all_others_are_at_hand() -> None:
     platform = FeedingPlatform()
     results = SlowResults(platform)

@@ -18,7 +18,7 @@ LONGEST_FILE = 400
 ROOMS: list[set[str]] = [
     {"cli", "__main__"},
     {"sync", "_bridge", "_desk"},
-    {"engine", "groups"},
+    {"engine", "groups", "progress"},
     {"connection", "job", "submission", "events", "downloads"},
     {"journal"},
     {"api", "inquirers"},
@@ -27,7 +27,7 @@ ROOMS: list[set[str]] = [
     {"wire", "npy", "sse", "programs"},
     {"config"},
     {"tracing"},
-    {"models", "errors", "html"},
+    {"models", "errors", "html", "tasks"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 MAY_IMPORT_HTTPX = {"channel", "direct"}
