@@ -6,16 +6,14 @@ in models; holds no state but what the platform has shown of itself.
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from . import wire
 from .config import Settings
-from .errors import ResponseError, SubmissionUnknownError, TransportError
+from .errors import ResponseError
 from .exchange import Answer, Request
 from .models import Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
-from .programs import with_header
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -32,13 +30,12 @@ _words_reported: set[str] = set()
 
 
 class PlatformAPI:
-    """Every question that the client puts to a platform."""
+    """Every question that the client puts to a platform; ``submitting`` brings it jobs."""
 
     def __init__(self, settings: Settings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
         self._legacy = settings.api_version == "0.2.0"
-        self._honours_keys = False
 
     @property
     def settings(self) -> Settings:
@@ -48,47 +45,12 @@ class PlatformAPI:
         """Returns when the platform answers and accepts the credentials."""
         await self._transport.send(Request(method="GET", path="/healthz", lane="poll", expect=frozenset({200})))
 
-    async def submit(self, *, target: str, circuit: str, shots: int | None, name: str | None) -> JobSnapshot:
-        """
-        Submits a program. It is sent again only where that cannot make a second job: when it surely did not arrive, or when
-        the platform is known to honour idempotency keys. Otherwise raises SubmissionUnknownError.
-        """
-        key = str(uuid.uuid4())
-        request = Request.with_json(
-            "POST",
-            "/jobs",
-            self._submission(target=target, circuit=circuit, shots=shots, name=name),
-            headers={"Idempotency-Key": key},
-            harmless=self._honours_keys,
-            expect=frozenset({201}) if self._legacy else None,
-        )
-        try:
-            answer = await self._transport.send(request)
-        except TransportError as error:
-            if not error.sent:
-                raise
-            raise SubmissionUnknownError(
-                f"the platform may or may not have the job: {error}. Look for it before submitting it again",
-                method=error.method,
-                url=error.url,
-                attempts=error.attempts,
-                idempotency_key=key,
-                name=name,
-            ) from error
-        self._honours_keys = self._honours_keys or answer.headers.get("idempotency-key") == key
-        return _reported(answer.parse(wire.job_snapshot))
-
-    def _submission(self, *, target: str, circuit: str, shots: int | None, name: str | None) -> Mapping[str, JSONValue]:
-        if self._legacy:
-            return wire.legacy_submission(circuit=with_header(circuit, target=target, shots=shots, name=name))
-        return wire.submission(name=name, target=target, circuit=with_header(circuit, target=target, shots=shots))
-
     async def job(self, job_id: str, *, attempts: int | None = None) -> JobSnapshot:
         """The job as it stands. ``attempts=1`` leaves the repeating to the caller."""
         answer = await self._transport.send(
             Request(method="GET", path=wire.job_path(job_id), lane="poll", attempts=attempts, expect=frozenset({200}))
         )
-        snapshot = _reported(answer.parse(wire.job_snapshot))
+        snapshot = reported(answer.parse(wire.job_snapshot))
         if snapshot.id != job_id:
             answer.refuse(f"it is about another job, {snapshot.id!r}")
         return snapshot
@@ -123,7 +85,7 @@ class PlatformAPI:
             yield snapshots
 
     def _read_page(self, answer: Answer) -> tuple[list[JobSnapshot], str | None]:
-        return [_reported(snapshot) for snapshot in answer.parse(wire.job_snapshots)], answer.next_page()
+        return [reported(snapshot) for snapshot in answer.parse(wire.job_snapshots)], answer.next_page()
 
     async def cancel(self, job_id: str) -> None:
         """Asks for the job to be cancelled. ConflictError when it has ended already."""
@@ -239,7 +201,8 @@ def _fitting(ids: Sequence[str]) -> list[list[str]]:
     return parts
 
 
-def _reported(snapshot: JobSnapshot) -> JobSnapshot:
+def reported(snapshot: JobSnapshot) -> JobSnapshot:
+    """The snapshot as it is. A status that sfjobs does not know goes to the log, once a process."""
     word = snapshot.status
     if not word.is_known and word not in _words_reported and len(_words_reported) < 100:
         _words_reported.add(word)

@@ -16,7 +16,7 @@ import pytest
 import sfjobs
 from sfjobs import Job, Refusal, Submission, sync
 from sfjobs.programs import ProgramLike
-from sfjobs.submission import BURST, WIDTH
+from sfjobs.sending import BURST, WIDTH
 from tests.support.counter import Counter, Numbered, circuit, circuits, circuits_of
 from tests.support.fake_platform import FakePlatform, refusal
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from sfjobs import Job, Refusal
-from sfjobs.submission import WIDTH
+from sfjobs.sending import WIDTH
 from sfjobs.window import Window
 from tests.support.counter import Counter, Numbered, circuit, circuits, circuits_of
 from tests.support.fake_platform import FakePlatform, refusal
