@@ -16,9 +16,9 @@ from tests.support.counter import Counter, Numbered, circuit, circuits, circuits
 from tests.support.fake_platform import FakePlatform, refusal
 
 
-@pytest.fixture
-def platform() -> FakePlatform:
-    return FakePlatform()
+@pytest.fixture(params=["singly", "in batches"])
+def platform(request: pytest.FixtureRequest) -> FakePlatform:
+    return FakePlatform(offers_batches=request.param == "in batches", honours_keys=request.param == "in batches")
 
 
 @pytest.fixture
