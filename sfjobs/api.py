@@ -6,7 +6,6 @@ in models; holds no state but what the platform has shown of itself.
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,11 +13,9 @@ from typing import TYPE_CHECKING
 
 from . import wire
 from .config import Settings
-from .errors import SubmissionUnknownError, TransportError
 from .exchange import Answer, Request
 from .feed import SILENCE, ByteStream
 from .models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
-from .programs import with_header
 from .transport import Transport
 from .wire import Known
 
@@ -42,13 +39,12 @@ class Page:
 
 
 class PlatformAPI:
-    """Every question that the client puts to a platform."""
+    """Every question that the client puts to a platform; ``submitting`` brings it jobs."""
 
     def __init__(self, settings: Settings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
         self._legacy = settings.api_version == "0.2.0"
-        self._honours_keys = False
 
     @property
     def settings(self) -> Settings:
@@ -58,47 +54,12 @@ class PlatformAPI:
         """Returns when the platform answers and accepts the credentials."""
         await self._transport.send(Request(method="GET", path="/healthz", lane="poll", expect=frozenset({200})))
 
-    async def submit(self, *, target: str, circuit: str, shots: int | None, name: str | None) -> JobSnapshot:
-        """
-        Submits a program. It is sent again only where that cannot make a second job: when it surely did not arrive, or when
-        the platform is known to honour idempotency keys. Otherwise raises SubmissionUnknownError.
-        """
-        key = str(uuid.uuid4())
-        request = Request.with_json(
-            "POST",
-            "/jobs",
-            self._submission(target=target, circuit=circuit, shots=shots, name=name),
-            headers={"Idempotency-Key": key},
-            harmless=self._honours_keys,
-            expect=frozenset({201}) if self._legacy else None,
-        )
-        try:
-            answer = await self._transport.send(request)
-        except TransportError as error:
-            if not error.sent:
-                raise
-            raise SubmissionUnknownError(
-                f"the platform may or may not have the job: {error}. Look for it before submitting it again",
-                method=error.method,
-                url=error.url,
-                attempts=error.attempts,
-                idempotency_key=key,
-                name=name,
-            ) from error
-        self._honours_keys = self._honours_keys or answer.headers.get("idempotency-key") == key
-        return _reported(answer.parse(partial(wire.job_snapshot, cursor=answer.cursor())))
-
-    def _submission(self, *, target: str, circuit: str, shots: int | None, name: str | None) -> Mapping[str, JSONValue]:
-        if self._legacy:
-            return wire.legacy_submission(circuit=with_header(circuit, target=target, shots=shots, name=name))
-        return wire.submission(name=name, target=target, circuit=with_header(circuit, target=target, shots=shots))
-
     async def job(self, job_id: str, *, attempts: int | None = None, known: Known | None = None) -> JobSnapshot:
         """The job as it stands. ``attempts=1`` leaves the repeating to the caller; ``known`` is as for ``jobs``."""
         answer = await self._transport.send(
             Request(method="GET", path=wire.job_path(job_id), lane="poll", attempts=attempts, expect=frozenset({200}))
         )
-        snapshot = _reported(answer.parse(partial(wire.job_snapshot, cursor=answer.cursor(), known=known)))
+        snapshot = reported(answer.parse(partial(wire.job_snapshot, cursor=answer.cursor(), known=known)))
         if snapshot.id != job_id:
             answer.refuse(f"it is about another job, {snapshot.id!r}")
         return snapshot
@@ -136,7 +97,7 @@ class PlatformAPI:
     def _read_page(self, answer: Answer, known: Known | None = None) -> Page:
         cursor = answer.cursor()
         snapshots = answer.parse(partial(wire.job_snapshots, cursor=cursor, known=known))
-        return Page([_reported(snapshot) for snapshot in snapshots], answer.next_page(), cursor)
+        return Page([reported(snapshot) for snapshot in snapshots], answer.next_page(), cursor)
 
     async def changes(self, path: str, last_event_id: str | None) -> ByteStream:
         """Opens the stream of the change feed that a link led to: all that happens after the last event, or the link."""
@@ -214,7 +175,8 @@ def _list_request(path: str, params: Sequence[tuple[str, str]] = (), attempts: i
     return Request(method="GET", path=path, params=params, lane="poll", attempts=attempts, expect=frozenset({200}))
 
 
-def _reported(snapshot: JobSnapshot) -> JobSnapshot:
+def reported(snapshot: JobSnapshot) -> JobSnapshot:
+    """The snapshot as it is. A status that sfjobs does not know goes to the log, once a process."""
     word = snapshot.status
     if not word.is_known and word not in _words_reported and len(_words_reported) < 100:
         _words_reported.add(word)

@@ -38,6 +38,8 @@ _MEDIA_TYPE = re.compile(r"(?:application|audio|image|multipart|text)/[\w.+-]{1,
 MOST_VALUES = 200_000
 MOST_COMMAS = 1_200_000
 
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 _PATH = re.compile(r"/[!-~]{0,4000}\Z")
 
 _REFUSALS: Mapping[int, type[ResponseError]] = {
@@ -49,6 +51,11 @@ _REFUSALS: Mapping[int, type[ResponseError]] = {
     422: InvalidRequestError,
     429: RateLimitedError,
 }
+
+
+def compact_json(value: JSONValue) -> bytes:
+    """JSON without white space, in UTF-8. Raises ValueError for half a surrogate pair."""
+    return _compact.encode(value).encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +96,7 @@ class Request:
             method=method,
             path=path,
             headers={"Content-Type": "application/json", **(headers or {})},
-            content=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
+            content=compact_json(body),
             harmless=harmless,
             expect=expect,
         )
@@ -161,18 +168,11 @@ class Answer:
 
     def _refusal(self) -> ResponseError:
         words, reason = self._parsed(wire.error_words)
-        code, detail, meta = ("", reason if self.body else "", {}) if words is None else words[0]
-        kind = _REFUSALS.get(self.status_code, ServerError if self.status_code >= 500 else ResponseError)
-        said = ": ".join(word for word in (code, detail) if word)
-        return kind(
-            f"{self.request.method} {self.url} was refused with status {self.status_code}"
-            + (f": {said}" if said else ""),
-            method=self.request.method,
-            url=self.url,
-            status_code=self.status_code,
-            code=code,
-            detail=detail,
-            meta=meta,
+        return refusal(
+            self.request.method,
+            self.url,
+            self.status_code,
+            ("", reason if self.body else "", {}) if words is None else words[0],
             retry_after=retry_after(self.headers.get("retry-after")),
         )
 
@@ -205,3 +205,27 @@ def _path_of(link: str) -> str | None:
         return None
     path = f"{parts.path}?{parts.query}" if parts.query else parts.path
     return path if _PATH.match(path) else None
+
+
+def refusal(
+    method: str,
+    url: str,
+    status_code: int,
+    words: tuple[str, str, Mapping[str, JSONValue]],
+    *,
+    retry_after: float | None = None,
+) -> ResponseError:
+    """The error that an answer with this status means; ``words`` are its code, detail and meta, see ``wire.error_words``."""
+    code, detail, meta = words
+    kind = _REFUSALS.get(status_code, ServerError if status_code >= 500 else ResponseError)
+    said = ": ".join(word for word in (code, detail) if word)
+    return kind(
+        f"{method} {url} was refused with status {status_code}" + (f": {said}" if said else ""),
+        method=method,
+        url=url,
+        status_code=status_code,
+        code=code,
+        detail=detail,
+        meta=meta,
+        retry_after=retry_after,
+    )

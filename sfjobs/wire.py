@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, time
-from typing import TypeAlias, cast
+from typing import NamedTuple, TypeAlias, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from .models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
@@ -121,6 +121,37 @@ def _is_same_time(value: JSONValue, before: datetime | None) -> bool:
 def job_snapshots(answer: object, *, cursor: Cursor | None = None, known: Known | None = None) -> list[JobSnapshot]:
     """The jobs of a list answer, in its order."""
     return [job_snapshot(item, cursor=cursor, known=known) for item in _data(answer)]
+
+
+class Refused(NamedTuple):
+    """What the answer to a batch says of an item that did not become a job."""
+
+    status_code: int
+    words: tuple[str, str, Mapping[str, JSONValue]]
+
+
+def batch(answer: object, size: int, *, cursor: Cursor | None = None) -> list[JobSnapshot | Refused | MalformedAnswer]:
+    """
+    What became of each item of a batch of ``size``, in order: only as many as the answer tells of. An item's malformed
+    answer is about that item alone; an answer about more items than there were is malformed as a whole.
+    """
+    items = _data(answer)
+    if len(items) > size:
+        raise MalformedAnswer(f"it is about {len(items)} submissions, and there were {size}")
+    return [_batch_item(item, cursor) for item in items]
+
+
+def _batch_item(item: object, cursor: Cursor | None) -> JobSnapshot | Refused | MalformedAnswer:
+    try:
+        fields = _mapping(item, "what became of the submission")
+        status = fields.get("status")
+        if isinstance(status, int) and 200 <= status < 300:
+            return job_snapshot(fields.get("job"), cursor=cursor)
+        if isinstance(status, int) and 400 <= status < 600:
+            return Refused(status, error_words(fields.get("error")))
+        raise MalformedAnswer(f"the submission's status is none: {_excerpt(status)}")
+    except MalformedAnswer as error:
+        return MalformedAnswer(str(error))  # another one, without frames that hold the answer
 
 
 def circuit(answer: object) -> str:
