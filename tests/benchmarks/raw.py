@@ -10,8 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from .fast.board import TARGET
-from .fast.protocol import TOKEN
+from .fast.board import TARGET, TOKEN
 
 PROGRAM = f"name bench\nversion 1.0\ntarget {TARGET} (shots=100)\n\nSgate(0.5, 0.0) | 0\nMeasureFock() | [0, 1, 2, 3]\n"
 

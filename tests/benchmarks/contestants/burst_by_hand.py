@@ -67,7 +67,7 @@ async def _measured(run: Run, get: Get) -> None:
 
 
 async def _wait(run: Run, get: Get) -> dict[str, Any]:
-    left = dict.fromkeys(run.task.ids)
+    left = dict.fromkeys(run.ids)
     results: dict[str, Any] = {}
     free = asyncio.Semaphore(CONNECTIONS)
 

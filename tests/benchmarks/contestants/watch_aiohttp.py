@@ -22,6 +22,7 @@ async def main() -> None:
         async with session.get("/healthz") as answer:
             await answer.read()
         run.begin()
+        run.tick()
         await watch(run, session)
         run.end()
 
@@ -36,11 +37,11 @@ async def naive(run: Run, session: aiohttp.ClientSession) -> None:
                 return
             await asyncio.sleep(CADENCE)
 
-    await asyncio.gather(*[wait(id_) for id_ in run.task.ids])
+    await asyncio.gather(*[wait(id_) for id_ in run.ids])
 
 
 async def batched(run: Run, session: aiohttp.ClientSession) -> None:
-    left = dict.fromkeys(run.task.ids)
+    left = dict.fromkeys(run.ids)
 
     async def ask(ids: list[str]) -> None:
         params = [("size", str(len(ids))), *(("id", id_) for id_ in ids)]

@@ -21,6 +21,7 @@ async def main() -> None:
     async with httpx.AsyncClient(base_url=task.url, headers=task.headers, timeout=httpx.Timeout(60.0)) as client:
         (await client.get("/healthz")).raise_for_status()
         run.begin()
+        run.tick()
         await watch(run, client)
         run.end()
 
@@ -35,11 +36,11 @@ async def naive(run: Run, client: httpx.AsyncClient) -> None:
                 return
             await asyncio.sleep(CADENCE)
 
-    await asyncio.gather(*[wait(id_) for id_ in run.task.ids])
+    await asyncio.gather(*[wait(id_) for id_ in run.ids])
 
 
 async def batched(run: Run, client: httpx.AsyncClient) -> None:
-    left = dict.fromkeys(run.task.ids)
+    left = dict.fromkeys(run.ids)
 
     async def ask(ids: list[str]) -> None:
         answer = await client.get("/jobs", params={"size": len(ids), "id": ids})

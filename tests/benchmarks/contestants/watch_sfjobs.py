@@ -22,8 +22,10 @@ async def main() -> None:
             jobs = [job async for job in submitted(connection, task.jobs)]
         else:
             await connection.ping()
-            jobs = [sfjobs.Job(id_, "open", connection) for id_ in task.ids]
+            run.weigh()
+            jobs = [sfjobs.Job(id_, "open", connection) for id_ in run.ids]
         run.begin()
+        run.tick()
         async for job in sfjobs.as_completed(jobs, fetch_results=False):
             run.saw(job.id)
         run.end()

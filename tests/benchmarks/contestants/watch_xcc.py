@@ -32,7 +32,7 @@ def in_threads(run: Run, connection: xcc.Connection) -> None:
         xcc.Job(id_, connection).wait()
         run.saw(id_)
 
-    threads = [threading.Thread(target=wait, args=(id_,), daemon=True) for id_ in run.task.ids]
+    threads = [threading.Thread(target=wait, args=(id_,), daemon=True) for id_ in run.ids]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -40,7 +40,7 @@ def in_threads(run: Run, connection: xcc.Connection) -> None:
 
 
 def in_one_loop(run: Run, connection: xcc.Connection) -> None:
-    left = dict.fromkeys(run.task.ids)
+    left = dict.fromkeys(run.ids)
     due = time.monotonic()
     while left:
         ids = list(left)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 KEY: Final = "benchmark.api.key"
+TOKEN: Final = b"benchmark.access.token"
 TARGET: Final = "simulon_gaussian"
 
 _JOB: Final = (

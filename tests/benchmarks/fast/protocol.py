@@ -13,21 +13,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from .board import KEY, Board
+from . import sapi
+from .board import KEY, TOKEN, Board
 from .delay import DelayLine
+from .messages import JSON, Request, answered, refused
 
-TOKEN: Final = b"benchmark.access.token"
 LARGEST_PAGE: Final = 100
 SILENCE: Final = 10.0
 """Seconds after which a comment shows that a stream lives."""
 
 _TOKEN_PATH: Final = b"/auth/realms/platform/protocol/openid-connect/token"
-_REASONS: Final = {200: b"OK", 201: b"Created", 204: b"No Content", 207: b"Multi-Status", 429: b"Too Many Requests"}
-_JSON: Final = b"content-type: application/json\r\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,30 +63,14 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """``head`` is in lower case, all of it: what counts there is ids, numbers and our own words."""
-
-    method: bytes
-    path: bytes
-    query: bytes
-    head: bytes
-    body: bytes
-
-    def header(self, name: bytes) -> bytes | None:
-        start = self.head.find(b"\r\n" + name + b":")
-        if start < 0:
-            return None
-        start += len(name) + 3
-        end = self.head.find(b"\r\n", start)
-        return self.head[start : len(self.head) if end < 0 else end].strip()
-
-
-@dataclass(frozen=True, slots=True)
 class Subscription:
     """Instead of an answer: the connection becomes a stream of what changes after this change."""
 
     after: int
     hello: bytes
+
+
+Answer: TypeAlias = bytes | Subscription | sapi.Held
 
 
 class Platform:
@@ -106,25 +89,29 @@ class Platform:
         self._offers = b"accept-post: application/json, application/jobs+json\r\n" if scenario.batches else b""
         self._result = _result()
 
-    def arrive(self, request: Request, reply: Callable[[bytes | Subscription], None]) -> None:
+    def arrive(self, request: Request, reply: Callable[[Answer], None]) -> None:
         self.way_in.put(lambda: reply(self.answer(request)))
 
-    def answer(self, request: Request) -> bytes | Subscription:
+    def answer(self, request: Request) -> Answer:
         """What the platform says now."""
         now = time.monotonic()
         self.advance(now)
+        if request.path.startswith(sapi.PREFIX):
+            return sapi.answer(self.board, request, now, self._count)
         if request.path == _TOKEN_PATH:
             self._count("token")
             right = KEY.encode() in request.body
             return (
-                _answer(200, b'{"access_token":"%s","expires_in":3600}' % TOKEN) if right else _no(400, "invalid_grant")
+                answered(200, b'{"access_token":"%s","expires_in":3600}' % TOKEN)
+                if right
+                else refused(400, "invalid_grant")
             )
         if b"\r\nauthorization: bearer " + TOKEN not in request.head:
             self._count("unauthenticated")
-            return _no(401, "unauthenticated")
+            return refused(401, "unauthenticated")
         if (wait := self._bucket.take(now)) > 0:
             self._count("limited")
-            return _no(429, "too-many-requests", b"retry-after: %d\r\n" % math.ceil(wait))
+            return refused(429, "too-many-requests", b"retry-after: %d\r\n" % math.ceil(wait))
         return self._routed(request, now)
 
     def advance(self, now: float) -> None:
@@ -153,73 +140,73 @@ class Platform:
             return self._changes(request)
         if path == b"/healthz":
             self._count("ping")
-            return _answer(200, b"{}")
+            return answered(200, b"{}")
         _, _, id_, *tail = path.split(b"/")
         index = self.board.find(id_)
         if index is None:
             self._count("unknown")
-            return _no(404, "not-found")
+            return refused(404, "not-found")
         return self._about(index, method, tail, now)
 
     def _about(self, index: int, method: bytes, tail: list[bytes], now: float) -> bytes:
         if method == b"PATCH":
             self._count("cancel")
             if not self.board.cancel(index, now):
-                return _no(409, "invalid-job-operation")
+                return refused(409, "invalid-job-operation")
             self._tell()
-            return _answer(204, b"", b"")
+            return answered(204, b"", b"")
         if tail == [b"result"]:
             self._count("result")
             if b'"status":"complete"' not in self.board.text(index):
-                return _no(404, "not-found")
-            return _answer(200, self._result, b"content-type: application/zip\r\n")
+                return refused(404, "not-found")
+            return answered(200, self._result, b"content-type: application/zip\r\n")
         self._count("one")
-        return _answer(200, self.board.text(index), _JSON + self._link())
+        return answered(200, self.board.text(index), JSON + self._link())
 
     def _list(self, request: Request) -> bytes:
         self._count("list")
         ids = [value for name, _, value in _items(request.query) if name == b"id"]
         if len(ids) > LARGEST_PAGE:
-            return _no(400, "validation-error")
+            return refused(400, "validation-error")
         if ids:
             indices = [index for index in map(self.board.find, ids) if index is not None]
         else:
             size = next((int(value) for name, _, value in _items(request.query) if name == b"size"), 5)
             indices = list(range(len(self.board) - 1, -1, -1))[: min(size, LARGEST_PAGE)]
         content = b'{"data":[%s]}' % self.board.texts(indices)
-        return _answer(200, content, _JSON + self._link() + self._offers)
+        return answered(200, content, JSON + self._link() + self._offers)
 
     def _submit(self, request: Request, now: float) -> bytes:
         self._count("submit")
         key = request.header(b"idempotency-key") if self.scenario.keys else None
         index = self.board.submit(now, json.loads(request.body), None if key is None else key.decode())
-        headers = _JSON + self._link() + self._offers
+        headers = JSON + self._link() + self._offers
         if key is not None:
             headers += b"idempotency-key: %s\r\n" % key
         self._changed()
-        return _answer(201, self.board.text(index), headers)
+        return answered(201, self.board.text(index), headers)
 
     def _submit_batch(self, request: Request, now: float) -> bytes:
         self._count("batch")
         items: list[Mapping[str, object]] = json.loads(request.body)
         if not self.scenario.batches or len(items) > LARGEST_PAGE:
-            return _no(400, "validation-error")
+            return refused(400, "validation-error")
         taken = [self.board.submit(now, item, _text(item.get("idempotency_key"))) for item in items]
         content = b",".join([b'{"status":201,"job":%s}' % self.board.text(index) for index in taken])
         self._changed()
-        return _answer(207, b'{"data":[%s]}' % content, _JSON + self._link() + self._offers)
+        return answered(207, b'{"data":[%s]}' % content, JSON + self._link() + self._offers)
 
     def _changes(self, request: Request) -> bytes | Subscription:
         self._count("changes")
         if not self.scenario.feed:
-            return _no(404, "not-found")
+            return refused(404, "not-found")
         since = next((value for name, _, value in _items(request.query) if name == b"since"), None)
         cursor = request.header(b"last-event-id") or since
         if cursor is None:
             newest = self.board.newest_change
             return Subscription(newest, b"event: hello\nid: %s\ndata: {}\n\n" % self.board.cursor(newest))
         after = self.board.change_at(cursor)
-        return _no(410, "cursor-expired") if after is None else Subscription(after, b"")
+        return refused(410, "cursor-expired") if after is None else Subscription(after, b"")
 
     def _link(self) -> bytes:
         if not self.scenario.feed:
@@ -278,18 +265,6 @@ def _items(query: bytes) -> list[tuple[bytes, bytes, bytes]]:
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
-
-
-def _answer(status: int, body: bytes, headers: bytes = _JSON) -> bytes:
-    head = b"HTTP/1.1 %d %s\r\nserver: fast\r\n%scontent-length: %d\r\n\r\n"
-    return head % (status, _REASONS.get(status, b"No"), headers, len(body)) + body
-
-
-def _no(status: int, code: str, headers: bytes = b"") -> bytes:
-    words: dict[str, object] = {"status_code": status, "code": code, "detail": code.replace("-", " "), "meta": {}}
-    if status == 400 and code == "invalid_grant":
-        words = {"error": code}
-    return _answer(status, json.dumps(words).encode(), _JSON + headers)
 
 
 def _result() -> bytes:

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
-from .protocol import SILENCE, Platform, Request, Subscription
+from .messages import Request
+from .protocol import SILENCE, Answer, Platform, Subscription
+from .sapi import Held
 
 _STREAM_HEAD: Final = (
     b"HTTP/1.1 200 OK\r\nserver: fast\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n"
@@ -68,11 +70,32 @@ class Talk(asyncio.Protocol):
         path, _, query = target.partition(b"?")
         return Request(method, path, query, head, buffer[end + 4 : total])
 
-    def _reply(self, answer: bytes | Subscription) -> None:
+    def _reply(self, answer: Answer) -> None:
         if isinstance(answer, Subscription):
             self._stream = Stream(self, self._platform, answer)
+        elif isinstance(answer, Held):
+            Waiting(self, self._platform, answer)
         else:
             self._platform.way_out.put(self.write, answer)
+
+
+class Waiting:
+    """A request that is held until there is something to say, or its time is up."""
+
+    def __init__(self, talk: Talk, platform: Platform, held: Held) -> None:
+        self._talk = talk
+        self._platform = platform
+        self._held = held
+        self._timer = asyncio.get_running_loop().call_later(held.seconds, self._try, True)
+        platform.on_change[self._try] = None
+        self._try()
+
+    def _try(self, time_is_up: bool = False) -> None:
+        answer = self._held.answer(time_is_up)
+        if answer is not None:
+            self._timer.cancel()
+            self._platform.on_change.pop(self._try, None)
+            self._platform.way_out.put(self._talk.write, answer)
 
 
 class Stream:
