@@ -49,6 +49,21 @@ def run() -> list[Row]:
     ]
 
 
+def round_trips(rtt: float = 0.02) -> tuple[float, float]:
+    """Milliseconds until an answer, over a new connection and over one that stands, at this distance; medians."""
+    first: list[float] = []
+    later: list[float] = []
+    with FastPlatform() as platform:
+        platform.do("scenario", rtt=rtt)
+        for _ in range(20):
+            answers: list[float] = [time.perf_counter()]
+            requests = iter([raw.request("GET", "/healthz")] * 3)
+            raw.exchange(platform.port, requests, 1, lambda _, answers=answers: answers.append(time.perf_counter()))
+            first.append(1000 * (answers[1] - answers[0]))
+            later += [1000 * (answers[index + 1] - answers[index]) for index in (1, 2)]
+    return median(first), median(later)
+
+
 def _rate(platform: FastPlatform, request: bytes, requests: int) -> tuple[float, float]:
     wrong: list[bytes] = []
 
@@ -72,7 +87,9 @@ def main() -> dict[str, object]:
     )
     for row in rows:
         table.row(row.request, row.per_second, row.platform_busy)
-    return {"name": "server", "rows": [asdict(row) for row in rows]}
+    first, later = round_trips()
+    print(f"RTT 20 ms: {first:.1f} ms to the first answer of a connection, {later:.1f} ms to those that follow")
+    return {"name": "server", "rows": [asdict(row) for row in rows], "first_ms": first, "later_ms": later}
 
 
 if __name__ == "__main__":

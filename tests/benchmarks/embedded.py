@@ -24,12 +24,10 @@ def embedded_platform() -> Iterator[Embedded]:
     """``sfjobs serve``, while the block runs."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "sfjobs", "serve", "--json", "--port", "0", "--data-dir", folder]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout is not None
-            told = json.loads(process.stdout.readline())
-            yield Embedded(told["url"], Path(told["api_key_file"]).read_text().strip(), process.pid)
-        finally:
-            process.terminate()
-            process.wait()
-            process.stdout.close()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                told = json.loads(process.stdout.readline())
+                yield Embedded(told["url"], Path(told["api_key_file"]).read_text().strip(), process.pid)
+            finally:
+                process.terminate()

@@ -9,6 +9,7 @@ import selectors
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import cast
 
 from .fast.board import TARGET, TOKEN
 
@@ -37,8 +38,7 @@ def exchange(port: int, requests: Iterator[bytes], connections: int, take: Calla
             busy += 1
         while busy:
             for key, _ in selector.select():
-                sock, buffer = key.fileobj, key.data
-                assert isinstance(sock, socket.socket)
+                sock, buffer = cast("socket.socket", key.fileobj), key.data
                 received = sock.recv(1 << 18)
                 if not received:
                     raise ConnectionError("the platform hung up")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ import sfjobs
 from tests.benchmarks import raw
 from tests.benchmarks.arena import FastPlatform, least_list_requests, percentile
 from tests.benchmarks.fast.board import KEY, TARGET, Board, job_id, job_index, uniform
+from tests.benchmarks.fast.delay import DelayLine
 from tests.benchmarks.fast.protocol import Bucket
+from tests.support.virtual_time import VirtualLoop
 
 
 @pytest.fixture
@@ -71,6 +74,30 @@ def test_ends_are_all_there_and_in_no_order() -> None:
     offsets = uniform(10, 1.0, 10.0, seed=1)
     assert sorted(offsets) == pytest.approx(range(1, 11))
     assert offsets != sorted(offsets)
+
+
+def test_a_delay_line_keeps_distance_and_order() -> None:
+    loop = VirtualLoop()
+    line, heard = DelayLine(loop, 0.5, loop.time), list[tuple[str, float]]()
+
+    def say(word: str) -> None:
+        heard.append((word, loop.time()))
+        if word == "b":
+            line.put(say, "d")
+
+    line.put(say, "a")
+    line.put(say, "b")
+    loop.call_later(0.2, line.put, say, "c")
+    loop.run_until_complete(asyncio.sleep(2))
+    loop.close()
+    assert heard == [("a", 0.5), ("b", 0.5), ("c", 0.7), ("d", 1.0)]
+
+
+def test_without_distance_there_is_no_delay() -> None:
+    loop, heard = VirtualLoop(), list[str]()
+    DelayLine(loop, 0.0).put(heard.append, "a")
+    loop.close()
+    assert heard == ["a"]
 
 
 def test_a_bucket_lets_through_what_it_holds_and_then_its_rate() -> None:

@@ -6,6 +6,7 @@ tries again when the ``Retry-After`` of a 429 is over.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import httpx
 
@@ -23,7 +24,7 @@ async def main() -> None:
     free = asyncio.Semaphore(CONNECTIONS)
     async with httpx.AsyncClient(base_url=task.url, headers=task.headers, timeout=60.0) as client:
 
-        async def ask(method: str, path: str, **content: object) -> httpx.Response:
+        async def ask(method: str, path: str, **content: Any) -> httpx.Response:
             while True:
                 async with free:
                     answer = await client.request(method, path, **content)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 import threading
 import time
@@ -24,7 +25,7 @@ from .wire import Talk
 try:
     from uvloop import new_event_loop
 except ImportError:
-    from asyncio import new_event_loop
+    from asyncio import new_event_loop  # type: ignore[assignment]  # each loop is one
 
 
 class Control:
@@ -74,10 +75,9 @@ class Control:
 def main() -> None:
     loop = new_event_loop()
     control = Control(loop)
-    server = loop.run_until_complete(
-        loop.create_server(lambda: Talk(lambda: control.platform), "127.0.0.1", 0, backlog=4096)
-    )
-    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    loop.run_until_complete(loop.create_server(lambda: Talk(lambda: control.platform), sock=listener, backlog=4096))
+    print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
 
     def obey(line: str) -> None:
         try:

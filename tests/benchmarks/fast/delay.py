@@ -14,8 +14,11 @@ P = ParamSpec("P")
 class DelayLine:
     """Makes the calls that are handed in, in their order, ``seconds`` later; at once when that is 0."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._loop = loop
+        self._clock = clock  # not the loop's own: uvloop's stands still for a turn, and counts milliseconds
         self._seconds = seconds
         self._calls: deque[tuple[float, Callable[[], object]]] = deque()
 
@@ -23,13 +26,13 @@ class DelayLine:
         if not self._seconds:
             call(*args, **kwargs)
             return
-        self._calls.append((time.monotonic() + self._seconds, lambda: call(*args, **kwargs)))
+        self._calls.append((self._clock() + self._seconds, lambda: call(*args, **kwargs)))
         if len(self._calls) == 1:
             self._loop.call_later(self._seconds, self._run)
 
     def _run(self) -> None:
         while self._calls:
-            left = self._calls[0][0] - time.monotonic()
+            left = self._calls[0][0] - self._clock()
             if left > 0:
                 self._loop.call_later(left, self._run)
                 return

@@ -25,19 +25,19 @@ class Talk(asyncio.Protocol):
         self._stream: Stream | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass of it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass of it
         self._platform = self._playing()
         self._platform.tally.connections += 1
         rtt = self._platform.scenario.rtt
+        self._is_open = not rtt
         if rtt:  # a handshake takes a way there and back, too
-            transport.pause_reading()
-            asyncio.get_running_loop().call_later(rtt, self._begin)
+            asyncio.get_running_loop().call_later(rtt, self._open)
 
     def data_received(self, data: bytes) -> None:
         self._platform.tally.bytes_in += len(data)
         self._buffer = self._buffer + data if self._buffer else data
-        while (request := self._take()) is not None:
-            self._platform.arrive(request, self._reply)
+        if self._is_open:
+            self._take_all()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._stream is not None:
@@ -47,9 +47,13 @@ class Talk(asyncio.Protocol):
         self._platform.tally.bytes_out += len(data)
         self._transport.write(data)
 
-    def _begin(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+    def _open(self) -> None:
+        self._is_open = True
+        self._take_all()
+
+    def _take_all(self) -> None:
+        while (request := self._take()) is not None:
+            self._platform.arrive(request, self._reply)
 
     def _take(self) -> Request | None:
         """The next whole request in the buffer."""
