@@ -11,7 +11,15 @@ import pytest
 
 import sfjobs
 from tests.benchmarks import raw
-from tests.benchmarks.arena import FastPlatform, least_list_requests, percentile
+from tests.benchmarks.arena import (
+    Broken,
+    Contestant,
+    Course,
+    FastPlatform,
+    compete,
+    least_list_requests,
+    percentile,
+)
 from tests.benchmarks.fast.board import KEY, TARGET, Board, job_id, job_index, uniform
 from tests.benchmarks.fast.delay import DelayLine
 from tests.benchmarks.fast.protocol import Bucket
@@ -180,6 +188,21 @@ def test_a_limit_answers_429_and_counts_it(platform: FastPlatform) -> None:
     assert [answer[9:12] for answer in answers] == [b"200", b"200", b"429"]
     assert b"\r\nretry-after: 1\r\n" in answers[-1]
     assert platform.do("report")["since"]["requests"] == {"list": 2, "limited": 1}
+
+
+@pytest.mark.real_time
+def test_a_contestant_is_measured(platform: FastPlatform) -> None:
+    outcome = compete(platform, Contestant("sfjobs", "watch_sfjobs"), Course(3, first=0.1, last=0.2))
+    assert outcome.told["finished"]
+    assert outcome.jobs == len(outcome.ends) == len(outcome.lateness) == 3
+    assert outcome.requests["list"] >= 1
+    assert outcome.connections >= 1
+
+
+@pytest.mark.real_time
+def test_a_contestant_that_falls_is_no_measurement(platform: FastPlatform) -> None:
+    with pytest.raises(Broken, match="KeyError: 'seconds'"):
+        compete(platform, Contestant("nobody", "watch_nobody", {"no": "seconds"}), Course(1))
 
 
 def ask(sock: socket.socket, path: str) -> bytes:
