@@ -46,10 +46,10 @@ class Agenda:
         self._pass_over()
         return self._heap[0][0] if self._heap else float("inf")
 
-    def take(self, now: float, batch: int) -> list[Watch]:
-        """All that is due, and what is due next up to a multiple of ``batch``, unless the change feed tells of it."""
+    def take(self, until: float, batch: int) -> list[Watch]:
+        """All that is due by then, and what is due next up to a multiple of ``batch``, unless the change feed tells of it."""
         taken: list[Watch] = []
-        while self.next_due() <= now or (self._heap and len(taken) % batch and not self._heap[0][2].is_covered):
+        while self.next_due() <= until or (self._heap and len(taken) % batch and not self._heap[0][2].is_covered):
             watch = heapq.heappop(self._heap)[2]
             watch.entry = None
             taken.append(watch)

@@ -88,6 +88,16 @@ class Feed:
         """Whether all that happens will be told from ``place`` on, by the stream that is open or by the next."""
         return self.place is not None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a stream that may be read at any time and in any task."""
+        return self.place is not None and self._stream is not None and self._stream.is_resumable
+
+    @property
+    def dies_at(self) -> float:
+        """When the stream is dead, unless it says something before: whoever listens listens no longer. Never without one."""
+        return math.inf if self.place is None or self._stream is None else self._heard_at + SILENCE
+
     def note_offer(self, cursor: Cursor | None) -> bool:
         """Whether an answer has offered the feed for the first time."""
         is_first = self.offer is None and cursor is not None
@@ -112,17 +122,15 @@ class Feed:
         self._begun_at = anyio.current_time()
         return self.place
 
-    async def ask(self, ids: Sequence[str], known: Known) -> Report:  # noqa: ARG002 - it tells of all, known or not
+    async def ask(self, ids: Sequence[str], known: Known) -> Report:  # noqa: ARG002 - it tells of all
         """
-        What the platform tells next, about whichever jobs: ``ids`` are not named to it. Raises SFJobsError when the stream is
-        lost; then ``lose`` it.
+        What the platform tells next that is not ``known``, about whichever jobs: ``ids`` are not named to it. Raises
+        SFJobsError when the stream is lost; then ``lose`` it.
         """
         assert self.place is not None, "begin comes first"
-        if self._stream is not None and anyio.current_time() - self._heard_at > SILENCE:
-            await self._close()  # nobody has listened for so long that it may be dead
         if self._stream is None:
             await self._open(self.place, _id_of(self.place))
-        return await self._next()
+        return await self._next(known)
 
     async def lose(self, error: SFJobsError) -> None:
         """The stream is not to be relied on. It is tried again after a rest, which grows while none of them holds."""
@@ -137,12 +145,14 @@ class Feed:
         await self._close()
 
     async def aclose(self) -> None:
+        """Ends the stream. Whoever listens again begins another one, at the same place."""
         await self._close()
 
     async def _open(self, at: Cursor, last_event_id: str | None) -> Cursor:
         if self._opening is None:
             await self._close()
             self._opening = at, anyio.current_time()
+            self._heard_at = anyio.current_time()
         # Listeners may change meanwhile: together they wait no longer than one would.
         with anyio.CancelScope(deadline=self._opening[1] + OPENING) as opening:
             if self._stream is None:
@@ -155,7 +165,7 @@ class Feed:
         start, self._opening = self._opening[0], None
         return start
 
-    async def _next(self) -> Report:
+    async def _next(self, known: Known) -> Report:
         snapshots: dict[str, JobSnapshot] = {}
         assert self.place is not None
         place = self.place
@@ -166,36 +176,41 @@ class Feed:
                 break
             place = wire.cursor_of_event(place.path, event.id) if event.id else place
             if event.name == "job":
-                snapshot = self._snapshot(event, place)
-                snapshots[snapshot.id] = snapshot
+                snapshot = self._snapshot(event, place, known)
+                if snapshot is not None:
+                    snapshots[snapshot.id] = snapshot
         self.place = place
         return Report(snapshots, place)
 
     async def _events(self) -> list[ServerEvent]:
-        stream, chunk = self._stream, b""
-        assert stream is not None
-        with anyio.move_on_after(SILENCE) as silence:
-            try:
-                chunk = await stream.read()
-            except anyio.get_cancelled_exc_class():
-                if not stream.is_resumable:
-                    if self._opening is not None:  # the next listener need not hurry to where this one got nothing
-                        self._rests_until = anyio.current_time() + FIRST_REST
-                    await self._close()
-                raise
-        if silence.cancelled_caught:
-            raise _lost(f"the stream was silent for {SILENCE:g} s")
+        assert self._stream is not None, "it was opened"
+        chunk = await (self._stream.read() if self._stream.is_resumable else self._read_once(self._stream))
+        self._heard_at = anyio.current_time()
         if not chunk:
             raise _lost("the stream ended")
-        self._heard_at = anyio.current_time()
         try:
             return self._decoder.decode(chunk)
         except ValueError as error:
             raise ProtocolError(f"the change feed does not speak the protocol: {error}") from error
 
-    def _snapshot(self, event: ServerEvent, place: Cursor) -> JobSnapshot:
+    async def _read_once(self, stream: ByteStream) -> bytes:
+        """A read that ends the stream when it is cut short."""
         try:
-            return wire.job_snapshot(json.loads(event.data), cursor=place)
+            return await stream.read()
+        except anyio.get_cancelled_exc_class():
+            if self._opening is not None:  # the next listener need not hurry to where this one got nothing
+                self._rests_until = anyio.current_time() + FIRST_REST
+            await self._close()
+            raise
+
+    def _snapshot(self, event: ServerEvent, place: Cursor, known: Known) -> JobSnapshot | None:
+        """None for what an answer has told before: a stream begins where the oldest of what is known of the jobs ends."""
+        try:
+            fields = json.loads(event.data)
+            before = known(wire.job_id(fields))
+            if before is not None and before.cursor is not None and before.cursor.covers(place):
+                return None
+            return wire.job_snapshot(fields, cursor=place)
         except (ValueError, RecursionError) as error:
             raise ProtocolError(f"an event of the change feed is not about a job: {error}") from None
 
@@ -208,6 +223,11 @@ class Feed:
 
 def _id_of(place: Cursor) -> str | None:
     return None if place.number is None else f"{place.epoch}.{place.number}"
+
+
+def silent() -> TransportError:
+    """Why a stream is lost that has said nothing for too long."""
+    return _lost(f"the stream was silent for {SILENCE:g} s")
 
 
 def _lost(reason: str) -> TransportError:

@@ -134,12 +134,11 @@ class Completions:
         """The next job to end, with the error that ended the asking about it if that is how; None after the last one."""
         if self._deadline is None:
             self._deadline = float("inf") if self._timeout is None else anyio.current_time() + self._timeout
-        with anyio.CancelScope(deadline=self._deadline) as scope:
-            if self._handed_out < self._most:
+        if self._handed_out < self._most and not self._ready:
+            if self._timeout is None:
                 await self._fill()
-        if scope.cancelled_caught:
-            self._leave()
-            raise _too_late(self._jobs, self._timeout, done=self._done)
+            else:
+                await self._fill_in_time(self._deadline)
         if not self._ready:
             return None
         self._handed_out += 1
@@ -149,9 +148,14 @@ class Completions:
         if self._poller is not None and self._ticket is not None:
             self._poller.leave(self._ticket)
 
+    async def _fill_in_time(self, deadline: float) -> None:
+        with anyio.CancelScope(deadline=deadline) as scope:
+            await self._fill()
+        if scope.cancelled_caught:
+            self._leave()
+            raise _too_late(self._jobs, self._timeout, done=self._done)
+
     async def _fill(self) -> None:
-        if self._ready:
-            return
         if self._ticket is None or self._poller is None:
             self._poller = _one_poller(self._jobs)
             self._ticket = self._poller.join(self._jobs)

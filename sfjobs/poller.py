@@ -29,7 +29,7 @@ import anyio
 import anyio.lowlevel
 
 from .errors import ConnectionClosedError, NotFoundError, SFJobsError
-from .feed import HOLD, Feed
+from .feed import HOLD, Feed, silent
 from .lately import LatelyTold
 from .models import Cursor, JobSnapshot
 from .retry import is_weather
@@ -43,6 +43,10 @@ logger = logging.getLogger("sfjobs")
 
 AT_ONCE = 4
 """Requests of one sweep that are under way together."""
+
+
+EARLY = 0.5
+"""Shares of the pause between two sweeps by which a job may be asked about before it is due, together with others."""
 
 
 class Questions(Protocol):
@@ -70,6 +74,7 @@ class Poller:
     ) -> None:
         cadence = cadence or Cadence()
         self._questions = questions
+        self._cadence = cadence
         self._feed = feed
         self._lately = LatelyTold()
         self._watched = WatchList(cadence, draw)
@@ -77,10 +82,11 @@ class Poller:
         self._waiting: dict[Ticket, None] = {}  # in the order of their coming
         self._leader: Ticket | None = None
         self._heir: Ticket | None = None
-        self._leading: anyio.CancelScope | None = None
+        self._asking: anyio.CancelScope | None = None
         self._led = anyio.Event()  # set while nobody leads
         self._led.set()
         self._nudge = anyio.Event()
+        self._pause: anyio.CancelScope | None = None
         self._offered = anyio.Event()
         self._abandoned: deque[Ticket] = deque()
         self._closed = False
@@ -121,7 +127,8 @@ class Poller:
         if not ticket.is_settled:
             self._begin_waiting(ticket)
         try:
-            await anyio.lowlevel.checkpoint()
+            if ticket.is_settled:
+                await anyio.lowlevel.checkpoint()
             while not ticket.is_settled:
                 self._check_open()
                 if self._leader is None:
@@ -150,7 +157,7 @@ class Poller:
         """Takes in what another request has found out, so that waiters need not ask again."""
         self._note_offer(snapshot.cursor)
         if self._watched.hear(snapshot, anyio.current_time()):
-            self._nudge.set()
+            self._interrupt()
 
     def outlook(self, job_id: str) -> Outlook:
         """When the next question about this job is due, and what went wrong with the last one."""
@@ -160,8 +167,8 @@ class Poller:
         """Fails every waiter with ConnectionClosedError, at once."""
         self._closed = True
         self._fail_everyone(ConnectionClosedError("the connection was closed while waiting; the jobs go on"))
-        if self._leading is not None:
-            self._leading.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
         with anyio.CancelScope(shield=True):
             await self._led.wait()
             if self._feed is not None:
@@ -178,7 +185,7 @@ class Poller:
     def _note_offer(self, cursor: Cursor | None) -> None:
         if cursor is not None and self._feed is not None and self._feed.note_offer(cursor):
             self._offered.set()
-            self._nudge.set()
+            self._interrupt()
 
     def _catch_up(self, job_id: str, subjects: Sequence[Subject], now: float) -> None:
         """The feed may have told of the job since its handles were last told of it."""
@@ -197,7 +204,7 @@ class Poller:
         ticket.is_waiting = True
         self._waiting[ticket] = None
         self._watched.resume(ticket)
-        self._nudge.set()
+        self._interrupt()
 
     def _hand_over(self) -> None:
         """
@@ -220,21 +227,42 @@ class Poller:
     async def _lead(self, me: Ticket) -> None:
         self._leader, self._heir, self._led = me, None, anyio.Event()
         try:
-            with anyio.CancelScope() as self._leading:
-                await self._guarded(self._ask_until, me, lambda: me.is_settled or self._can_listen)
-                if not me.is_settled:
-                    async with plain_task_group() as listening:
-                        listening.start_soon(self._guarded, self._listen, me)
-                        await self._guarded(self._ask_until, me, lambda: me.is_settled)
-                        listening.cancel_scope.cancel()
+            if self._feed is not None and anyio.current_time() > self._feed.dies_at:
+                await self._feed.aclose()  # nobody has listened for so long: begun again, it goes on at the same place
+            while not me.is_settled:
+                await self._guarded(self._just_listen if self._has_only_to_listen else self._ask, me)
         finally:
             self._leader = None
-            self._leading = None
             self._led.set()
+
+    async def _ask(self, me: Ticket) -> None:
+        """Asks until that is over, or there is only the feed to be listened to; meanwhile it is listened to as well."""
+        with anyio.CancelScope() as self._asking:
+            if self._can_listen:
+                async with plain_task_group() as listening:
+                    listening.start_soon(self._guarded, self._listen, me)
+                    await self._ask_until(lambda: me.is_settled or self._has_only_to_listen, me)
+                    listening.cancel_scope.cancel()
+            else:
+                await self._ask_until(lambda: me.is_settled or self._can_listen, me)
+        self._asking = None
 
     @property
     def _can_listen(self) -> bool:
         return self._feed is not None and (self._feed.is_heard or self._feed.offer is not None)
+
+    @property
+    def _has_only_to_listen(self) -> bool:
+        return self._feed is not None and self._feed.is_open and self._next_question() > anyio.current_time()
+
+    def _next_question(self) -> float:
+        return max(self._watched.agenda.next_due(), self._weather.resting_until)
+
+    def _interrupt(self) -> None:
+        """The leader looks up from whatever it waits for."""
+        self._nudge.set()
+        if self._pause is not None:
+            self._pause.cancel()
 
     async def _guarded(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
         """A bug is told to everyone now, or each next leader would meet it again, and leaves no task group around it."""
@@ -245,9 +273,9 @@ class Poller:
 
     # -- asking --
 
-    async def _ask_until(self, me: Ticket, is_over: Callable[[], bool]) -> None:
+    async def _ask_until(self, is_over: Callable[[], bool], me: Ticket) -> None:
         while not is_over():
-            delay = max(self._watched.agenda.next_due(), self._weather.resting_until) - anyio.current_time()
+            delay = self._next_question() - anyio.current_time()
             if delay > 0:
                 self._nudge = anyio.Event()
                 with anyio.move_on_after(delay):
@@ -260,12 +288,13 @@ class Poller:
         self._clear_abandoned()
         now, batch = anyio.current_time(), self._questions.many.batch
         self._weather.begin_sweep(now)
-        asked = self._watched.agenda.take(now, batch)
+        # What would be due soon after had to wait for the pause after this sweep to be over.
+        asked = self._watched.agenda.take(now + EARLY * self._cadence.least, batch)
         left = deque([watch.job_id for watch in asked[start : start + batch]] for start in range(0, len(asked), batch))
 
         async def work() -> None:
             while left and not me.is_settled:
-                await self._guarded(self._ask, left.popleft())
+                await self._guarded(self._ask_about_all, left.popleft())
 
         try:
             if len(left) == 1:
@@ -279,7 +308,7 @@ class Poller:
             if self._watched.put_back(asked):
                 self._weather.break_off_sweep(anyio.current_time())
 
-    async def _ask(self, ids: Sequence[str]) -> None:
+    async def _ask_about_all(self, ids: Sequence[str]) -> None:
         try:
             report = await self._questions.ask(ids, self._watched.known)
         except NoListError:
@@ -317,22 +346,40 @@ class Poller:
 
     # -- listening --
 
+    async def _just_listen(self, me: Ticket) -> None:
+        """Listens until there is something else to do. A read that is cut short loses nothing."""
+        assert self._feed is not None, "it is open"
+        with anyio.CancelScope(deadline=min(self._next_question(), self._feed.dies_at)) as self._pause:
+            while not me.is_settled and self._feed.is_open:
+                await self._hear(self._feed)
+        self._pause = None
+        if anyio.current_time() >= self._feed.dies_at:
+            await self._lose(self._feed, silent())
+
     async def _listen(self, me: Ticket) -> None:
-        """Keeps the change feed open while ``me`` leads. Ends between two reads when ``me`` has what it waited for."""
+        """Keeps the change feed open while ``me`` leads and asks. Ends between two reads when ``me`` has what it waited for."""
         feed = self._feed
         assert feed is not None, "it was offered"
         while not me.is_settled:
-            try:
-                if not feed.is_heard:
-                    await self._begin_to_listen(feed)
-                report = await feed.ask((), self._watched.known)
-            except SFJobsError as error:
-                await feed.lose(error)
-                self._watched.stop_listening(anyio.current_time(), is_expired=feed.offer is None)
-                self._nudge.set()
+            with anyio.CancelScope(deadline=feed.dies_at) as scope:
+                await self._hear(feed)
+            if scope.cancelled_caught:
+                await self._lose(feed, silent())
+        self._interrupt()
+
+    async def _hear(self, feed: Feed) -> None:
+        try:
+            if feed.is_heard:
+                self._take_news(await feed.ask((), self._watched.known))
             else:
-                self._take_news(report)
-        self._nudge.set()
+                await self._begin_to_listen(feed)
+        except SFJobsError as error:
+            await self._lose(feed, error)
+
+    async def _lose(self, feed: Feed, error: SFJobsError) -> None:
+        await feed.lose(error)
+        self._watched.stop_listening(anyio.current_time(), is_expired=feed.offer is None)
+        self._interrupt()
 
     async def _begin_to_listen(self, feed: Feed) -> None:
         while feed.offer is None:
@@ -342,7 +389,7 @@ class Poller:
         start = await feed.begin(self._watched.start_of_feed(feed.offer))
         self._lately.begin(start)
         self._watched.listen(start, anyio.current_time())
-        self._nudge.set()
+        self._interrupt()
 
     def _take_news(self, report: Report) -> None:
         now = anyio.current_time()
@@ -356,7 +403,7 @@ class Poller:
     def _fail_everyone(self, error: Exception) -> None:
         for ticket in self._waiting:
             ticket.fail(error)
-        self._nudge.set()
+        self._interrupt()
 
 
 def _own_copy(error: Exception) -> Exception:

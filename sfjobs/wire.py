@@ -73,14 +73,12 @@ def job_snapshot(answer: object, *, cursor: Cursor | None = None, known: Known |
     nothing new of a job that is ``known``, that snapshot is given back itself: most answers about most jobs say nothing new.
     """
     fields = _mapping(answer, "the job")
-    job_id = fields.get("id")
-    if not isinstance(job_id, str) or not _JOB_ID.match(job_id):
-        raise MalformedAnswer(f"the job's id is not an id: {_excerpt(job_id)}")
-    before = None if known is None else known(job_id)
+    id_ = job_id(fields)
+    before = None if known is None else known(id_)
     if before is not None and _is_same(fields, before):
         return before
     return JobSnapshot(
-        id=job_id,
+        id=id_,
         status=_status(fields.get("status")),
         name=_text(fields, "name"),
         target=_text(fields, "target"),
@@ -92,6 +90,14 @@ def job_snapshot(answer: object, *, cursor: Cursor | None = None, known: Known |
         meta=_optional_mapping(fields, "meta"),
         cursor=cursor,
     )
+
+
+def job_id(answer: object) -> str:
+    """The id of a job object."""
+    found = _mapping(answer, "the job").get("id")
+    if not isinstance(found, str) or not _JOB_ID.match(found):
+        raise MalformedAnswer(f"the job's id is not an id: {_excerpt(found)}")
+    return found
 
 
 def _is_same(fields: Mapping[str, JSONValue], before: JobSnapshot) -> bool:

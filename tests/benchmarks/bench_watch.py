@@ -28,7 +28,7 @@ from .arena import (
 REPETITIONS = int(os.environ.get("BENCH_REPETITIONS") or (1 if QUICK else 5))
 SIZES = [int(size) for size in (os.environ.get("BENCH_SIZES") or ("1000" if QUICK else "1000,10000")).split(",")]
 RTTS = [float(rtt) for rtt in (os.environ.get("BENCH_RTTS") or "0,20").split(",")]
-FIRST, LAST = 1.0, 10.0
+FIRST, LAST = 1.0, 20.0
 """Seconds after the start at which the first and the last job end."""
 BOUND = 45.0
 """Seconds after which a client is stopped."""
