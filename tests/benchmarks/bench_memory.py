@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from .arena import QUICK, Broken, Contestant, Course, FastPlatform, Table, compete
 
 JOBS = 20_000 if QUICK else 100_000
-SECONDS = 10.0 if QUICK else 30.0
+SECONDS = 10.0 if QUICK else 20.0
 """How long the wait is watched."""
 
 MEMORY = {"memory": True}

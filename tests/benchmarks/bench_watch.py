@@ -56,7 +56,8 @@ BATCHED, NAIVE = "httpx, batched", "httpx, a task a job"
 class Row:
     """
     Medians over the rounds. Lateness in milliseconds, of all jobs of a round together; the two ratios are of CPU seconds, how
-    many times more than ours the other took. ``note`` says why there are no numbers, or how far it came.
+    many times more than this one the other took, at least that many where the other was stopped. ``note`` says why there are
+    no numbers, or how far it came.
     """
 
     contestant: str

@@ -17,6 +17,7 @@ FINAL = ("cancelled", "complete", "failed")
 
 async def main() -> None:
     run = Run.from_command_line()
+    run.weigh()
     left = dict.fromkeys(run.ids)
 
     def take(job: dict[str, str]) -> None:
