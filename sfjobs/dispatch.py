@@ -24,6 +24,9 @@ from .window import Window
 Pull: TypeAlias = Callable[[int], Awaitable[bool]]
 """Puts up to so many programs in, or ends the source; says whether the next one may be asked for at once."""
 
+LINGER = 0.1
+"""Seconds that a full window waits for a hundredth of its places once there is one: a look at thousands of jobs has its price."""
+
 _DONE_WITH = Submission("")
 
 
@@ -151,11 +154,14 @@ class Submissions:
         poller = self._connection.poller
         ticket = poller.join(self._unfinished)
         try:
-            outcomes = await poller.settle(ticket, 1 - self._room)
+            await poller.settle(ticket, 1 - self._room)
+            if (places := self._window.size // 100) > 1:
+                with anyio.move_on_after(LINGER):
+                    await poller.settle(ticket, places - self._room)
         finally:
             poller.leave(ticket)
         # A job that the platform no longer knows has an outcome, too: an error, which is for whoever waits for that job.
-        self._unfinished = [job for job in self._unfinished if job.id not in outcomes]
+        self._unfinished = [job for job in self._unfinished if job.id not in ticket.outcomes]
 
     async def _send_all(self, pull: Pull | None) -> None:
         sender = self._sender

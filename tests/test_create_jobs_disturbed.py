@@ -9,6 +9,7 @@ import anyio
 import httpx
 import pytest
 
+import sfjobs
 from sfjobs import Job, Refusal
 from sfjobs.sending import WIDTH
 from sfjobs.window import Window
@@ -108,6 +109,83 @@ async def test_a_step_cancelled_while_it_waits_for_room_asks_no_more(platform: F
         assert connection.poller.is_idle
 
 
+# -- a line that breaks --------------------------------------------------------------------------------------------------
+
+
+class BadLine:
+    """Between the connection and the platform: requests and answers are lost, refused and held back, by chance."""
+
+    def __init__(self, counter: Counter, seed: int) -> None:
+        self.counter = counter
+        self.draw = random.Random(seed)
+        self.counter.refuse = self.refuse
+
+    def refuse(self, text: str) -> httpx.Response | None:
+        chance = self.draw.random()
+        if chance < 0.02:
+            return refusal(409, "idempotency-key-in-use", "still at it")
+        return refusal(self.draw.choice([500, 502, 503, 504]), "weather", "later") if chance < 0.05 else None
+
+    async def handle(self, request: httpx.Request) -> httpx.Response | None:
+        if request.method != "POST" or request.url.path != "/jobs":
+            return None
+        chance = self.draw.random()
+        if chance < 0.05:
+            raise httpx.ConnectError("no route")
+        if chance < 0.1:
+            raise httpx.WriteError("the connection broke")
+        if chance < 0.15:
+            return refusal(self.draw.choice([429, 500, 502, 503, 504]), "weather", "later")
+        answer = await self.counter.handle(request)
+        if chance < 0.3:
+            raise httpx.ReadError("the connection broke")
+        return answer
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_a_bad_line_makes_each_job_once_where_keys_are_honoured(
+    platform: FakePlatform, counter: Counter, seed: int
+) -> None:
+    platform.honours_keys = True
+    draw = random.Random(seed)
+    counter.lasts = lambda: draw.uniform(0.1, 20)
+    items: list[Job | Refusal] = []
+    over = False
+    async with platform.connection(retries=30) as connection:
+        await counter.acquaint(connection)
+        platform.trouble = BadLine(counter, seed).handle
+        stream = connection.create_jobs("simulon_gaussian", circuits(150), window=draw.choice([5, 60, 150]))
+        while not over:
+            with anyio.move_on_after(draw.choice([0.05, 1, 20])):
+                while not over:
+                    item = await anext(stream, None)
+                    over = item is None
+                    items += [item] if item is not None else []
+    assert circuits_of(platform, items) == circuits(150)
+    assert sorted(counter.taken) == sorted(item.id for item in items if isinstance(item, Job))
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_a_bad_line_loses_and_doubles_nothing_where_keys_are_not_honoured(
+    platform: FakePlatform, counter: Counter, seed: int
+) -> None:
+    platform.honours_keys = False
+    async with platform.connection(retries=30) as connection:
+        await counter.acquaint(connection)
+        platform.trouble = BadLine(counter, seed).handle
+        items = [item async for item in connection.create_jobs("simulon_gaussian", circuits(150), window=60)]
+    assert len(items) == 150
+    assert len({job.circuit for job in platform.jobs.values()}) == len(platform.jobs)
+    known = {item.id for item in items if isinstance(item, Job)}
+    of_unknown_fate = {item.program for item in items if isinstance(item, Refusal)}
+    assert {platform.jobs[job_id].circuit for job_id in counter.taken if job_id not in known} <= of_unknown_fate
+    assert {type(item.error) for item in items if isinstance(item, Refusal)} <= {
+        sfjobs.SubmissionUnknownError,
+        sfjobs.ServerError,
+        sfjobs.ConflictError,
+    }
+
+
 # -- 429 -----------------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +281,16 @@ def test_a_job_sent_before_the_narrowing_does_not_widen() -> None:
     for _ in range(32):
         window.widen(0)
     assert window.size == 50
+
+
+def test_a_window_counts_every_job_of_a_batch() -> None:
+    one, together = Window(100), Window(100)
+    for window in (one, together):
+        window.narrow(0, 0.0, None)
+    for _ in range(30):
+        one.widen(1)
+    together.widen(1, 30)
+    assert one.size == together.size == 57
 
 
 def test_a_window_never_grows_beyond_what_it_was() -> None:

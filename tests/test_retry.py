@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,10 @@ def answered(status: int) -> ResponseError:
     return ResponseError("no", status_code=status)
 
 
+def being_done(**words: Any) -> ResponseError:
+    return ResponseError("wait", status_code=409, **words)
+
+
 def of_the_token(error: RequestFailedError) -> RequestFailedError:
     """As it comes from the token request, when of the request itself nothing has been sent."""
     error.sent = False
@@ -41,6 +46,8 @@ VERDICTS: list[tuple[RequestFailedError, str]] = [
     (RequestTimeoutError("silent", sent=True), ONLY_HARMLESS),
     (answered(429), ALWAYS),
     (answered(503), ALWAYS),
+    (being_done(code="idempotency-key-in-use"), ONLY_HARMLESS),
+    (being_done(retry_after=1.0), ONLY_HARMLESS),
     (RateLimitedError("slower", status_code=429), ALWAYS),
     (ServerError("full", status_code=503), ALWAYS),
     *[(answered(status), ONLY_HARMLESS) for status in (408, 425, 500, 502, 504)],

@@ -35,6 +35,9 @@ class Spans:
     def names(self) -> list[str]:
         return [span.name for span in self._exporter.get_finished_spans()]
 
+    def clear(self) -> None:
+        self._exporter.clear()
+
     def __getitem__(self, name: str) -> ReadableSpan:
         (found,) = (span for span in self._exporter.get_finished_spans() if span.name == name)
         return found
@@ -202,6 +205,22 @@ async def test_jobs_submitted_together_have_spans_of_their_own(spans: Spans) -> 
         if request.method == "POST" and request.url.path == "/jobs"
     }
     assert len(sent) == 2
+
+
+async def test_a_batch_is_one_span(spans: Spans) -> None:
+    platform = FakePlatform(offers_batches=True)
+    async with platform.connection() as connection:
+        await connection.create_job("X8_01", PROGRAM)
+        spans.clear()
+        jobs = [job async for job in connection.create_jobs("X8_01", [PROGRAM, "x" * 3, PROGRAM], shots=7)]
+    assert len(jobs) == 3
+    assert spans["sfjobs.submit"].attributes == {
+        "sfjobs.target": "X8_01",
+        "sfjobs.jobs": 3,
+        "sfjobs.taken": 3,
+        "sfjobs.attempts": 1,
+    }
+    assert platform.submissions[-1].headers["traceparent"].split("-")[2] == in_hex(spans["sfjobs.submit"])[1]
 
 
 # -- without it ----------------------------------------------------------------------------------------------------------

@@ -334,6 +334,21 @@ def test_a_submission_has_the_four_fields_of_version_0_4_0() -> None:
     }
 
 
+def test_the_answer_to_a_batch_is_read_item_by_item() -> None:
+    words = {"code": "no", "detail": "not this one", "meta": {"a": 1}}
+    items = [{"status": 201, "job": {"id": "a", "status": "open"}}, {"status": 409, "error": words}, 7]
+    job, refused, malformed = wire.batch({"data": items}, 4)
+    assert job == wire.job_snapshot({"id": "a", "status": "open"})
+    assert refused == wire.Refused(409, ("no", "not this one", {"a": 1}))
+    assert isinstance(malformed, wire.MalformedAnswer)
+    assert malformed.__traceback__ is None
+
+
+def test_an_answer_about_more_than_the_batch_is_malformed() -> None:
+    with pytest.raises(wire.MalformedAnswer, match="2 submissions, and there were 1"):
+        wire.batch({"data": [{}, {}]}, 1)
+
+
 def test_a_legacy_submission_is_the_circuit_alone() -> None:
     assert wire.legacy_submission(circuit="x") == {"circuit": "x"}
 
