@@ -23,7 +23,7 @@ ROOMS: list[set[str]] = [
     {"journal"},
     {"api"},
     {"poller", "agenda", "tickets", "results"},
-    {"transport", "auth", "exchange", "retry", "window"},
+    {"transport", "auth", "exchange", "retry", "window", "pace"},
     {"wire", "npy", "programs"},
     {"config"},
     {"tracing"},
