@@ -41,11 +41,12 @@ has passed the limit by the factor ``GONE``, which then is there no more."""
 FORGET = 900.0
 """Seconds after which a 429 means nothing any more, even where too little was asked to try."""
 
-LOOK_BACK = 20.0
-"""Seconds. A limit may have changed since."""
+LOOK_BACK = 60.0
+"""Seconds. What was accepted earlier may have been under another limit."""
 
-EDGE = 0.15
-"""Seconds. A first burst that took longer may well have met the edge of a fixed window, and had two windows' worth."""
+EDGE, BRIEF = 0.15, 2.0
+"""Seconds. A first burst that took longer may well have met the edge of a fixed window, and had two windows' worth, where a
+rest this brief shows that windows are."""
 
 STEEPEST = 0.4
 """No less than this share of a rate is left of it at once."""
@@ -210,7 +211,7 @@ class Tempo:
         self._high = MARGIN * highest
         self._low = MARGIN * self._count / (self._span + 1.0)
         self._is_paced = True
-        self._is_in_doubt = now - self._accepted[-self._count] > EDGE and rest <= 2.0
+        self._is_in_doubt = now - self._accepted[-self._count] > EDGE and rest <= BRIEF
 
     def _learn_from_rate(self, now: float) -> None:
         """
@@ -221,7 +222,7 @@ class Tempo:
         assert rate is not None, "paced"
         if self._tested > CLIMB + self._hold:
             self._hold = min(2.0 * self._hold, LONGEST_HOLD)
-            self._is_in_doubt = True
+            self._is_in_doubt = self.resume_at - now <= BRIEF
         since = max(self._setback_at, now - LOOK_BACK)
         if len(self._accepted) == self._accepted.maxlen:
             since = max(since, self._accepted[0])
