@@ -13,13 +13,14 @@ from types import TracebackType
 from typing import Self
 
 import anyio
+import anyio.lowlevel
 
 from .exchange import Lane
 from .retry import LONGEST_HINT
 
-# A slow start, because whatever is under way when a limit is met comes back refused. What no limit of 5/s with a burst of 10
-# lets through may go faster; AMPLE is for answers that take too long to tell; with BOUNDLESS, the lanes are narrower.
-SHY, BURST, TRICKLE, AMPLE = 2, 12, 5.0, 24
+# A slow start: whatever is under way when a limit is met comes back refused. What a limit of 5/s with a burst of 10 would not
+# have let through is ENOUGH to go faster; AMPLE is, when answers take too long to tell. The lanes are narrower than BOUNDLESS.
+SHY, ENOUGH, TRICKLE, AMPLE = 2, 12, 5.0, 24
 GROWTH, BOUNDLESS = 1.5, 64
 
 FIRST_REST, LONGEST_REST = 1.0, 30.0
@@ -45,8 +46,7 @@ LOOK_BACK = 60.0
 """Seconds. What was accepted earlier may have been under another limit."""
 
 EDGE, BRIEF = 0.15, 2.0
-"""Seconds. A first burst that took longer may well have met the edge of a fixed window, and had two windows' worth, where a
-rest this brief shows that windows are."""
+"""Seconds. A first burst that took longer may have had two fixed windows' worth, where a rest shows them to be this brief."""
 
 STEEPEST = 0.4
 """No less than this share of a rate is left of it at once."""
@@ -115,8 +115,7 @@ class Tempo:
 
     def go(self, now: float, *, waited: bool) -> None:
         """A request goes out. That a rate is borne shows only where requests have ``waited`` for it."""
-        rate = self.rate
-        if rate is None:
+        if (rate := self.rate) is None:
             return
         if rate >= GONE * self._high or now - self._setback_at > FORGET:
             self._let_loose()
@@ -193,7 +192,7 @@ class Tempo:
         self._answers += 1
         enough = self._width
         if self._width == SHY:
-            enough = min(AMPLE, BURST + TRICKLE * (now - self._crowded_since))
+            enough = min(AMPLE, ENOUGH + TRICKLE * (now - self._crowded_since))
         if self._answers >= enough:
             self._answers = 0
             self._width *= GROWTH
@@ -290,6 +289,7 @@ class Governor:
         try:
             while not turn.is_under_way:
                 await self._wait(turn)
+            await anyio.lowlevel.checkpoint_if_cancelled()
         except BaseException:
             self._withdraw(turn)
             raise
