@@ -130,6 +130,8 @@ class Feed:
         assert self.place is not None, "begin comes first"
         if self._stream is None:
             await self._open(self.place, _id_of(self.place))
+        elif not self._early:
+            self._early = await self._events()
         return await self._next(known)
 
     async def lose(self, error: SFJobsError) -> None:
@@ -169,8 +171,8 @@ class Feed:
         snapshots: dict[str, JobSnapshot] = {}
         assert self.place is not None
         place = self.place
-        early, self._early = self._early, []
-        for event in early or await self._events():
+        events, self._early = self._early, []
+        for event in events:
             if event.name == "bye":
                 await self._close()  # with the access token; the next one goes on from the same place
                 break

@@ -23,7 +23,7 @@ ROOMS: list[set[str]] = [
     {"journal"},
     {"api", "inquirers", "submitting"},
     {"poller", "watchlist", "agenda", "weather", "feed", "lately", "tickets", "results"},
-    {"transport", "channel", "direct", "sockets", "proxies", "auth", "exchange", "retry", "window"},
+    {"transport", "channel", "direct", "sockets", "proxies", "auth", "exchange", "retry", "window", "pace"},
     {"wire", "npy", "sse", "programs"},
     {"config"},
     {"tracing"},
