@@ -23,15 +23,15 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import anyio
 import anyio.lowlevel
 
-from .errors import ConnectionClosedError, NotFoundError, SFJobsError
-from .feed import HOLD, Feed, silent
-from .lately import LatelyTold
-from .models import Cursor, JobSnapshot
+from .errors import ConnectionClosedError, NotFoundError, SFJobsError, TransportError
+from .feed import Feed
+from .listening import Listener
+from .models import JobSnapshot
 from .retry import is_weather
 from .tasks import plain_task_group
 from .tickets import Cadence, Inquirer, NoListError, Outcome, Outlook, Report, Subject, Ticket
@@ -75,10 +75,9 @@ class Poller:
         cadence = cadence or Cadence()
         self._questions = questions
         self._cadence = cadence
-        self._feed = feed
-        self._lately = LatelyTold()
         self._watched = WatchList(cadence, draw)
         self._weather = Weather(cadence)
+        self._listener = Listener(feed or Feed(_no_stream), self._watched, self._weather, self._interrupt)
         self._waiting: dict[Ticket, None] = {}  # in the order of their coming
         self._leader: Ticket | None = None
         self._heir: Ticket | None = None
@@ -87,7 +86,6 @@ class Poller:
         self._led.set()
         self._nudge = anyio.Event()
         self._pause: anyio.CancelScope | None = None
-        self._offered = anyio.Event()
         self._abandoned: deque[Ticket] = deque()
         self._closed = False
 
@@ -107,13 +105,8 @@ class Poller:
         self._check_open()
         self._clear_abandoned()
         ticket, now = Ticket(subjects, wants_changes=wants_changes), anyio.current_time()
-        for same in ticket.subjects.values():
-            for subject in same:
-                self._note_offer(subject.cursor)
-        for job_id, same in ticket.subjects.items():
-            self._catch_up(job_id, same, now)
-        is_opening = self._feed is not None and not self._feed.is_heard and self._feed.is_hopeful(now)
-        self._watched.join(ticket, now, hold=HOLD if is_opening else 0.0)
+        self._listener.catch_up(ticket, now)
+        self._watched.join(ticket, now, hold=self._listener.hold(now))
         return ticket
 
     async def settle(self, ticket: Ticket, need: int | None = None) -> Mapping[str, Outcome]:
@@ -155,7 +148,7 @@ class Poller:
 
     def learn(self, snapshot: JobSnapshot) -> None:
         """Takes in what another request has found out, so that waiters need not ask again."""
-        self._note_offer(snapshot.cursor)
+        self._listener.note_offer(snapshot.cursor)
         if self._watched.hear(snapshot, anyio.current_time()):
             self._interrupt()
 
@@ -171,8 +164,7 @@ class Poller:
             self._asking.cancel()
         with anyio.CancelScope(shield=True):
             await self._led.wait()
-            if self._feed is not None:
-                await self._feed.aclose()
+            await self._listener.aclose()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -181,24 +173,6 @@ class Poller:
     def _clear_abandoned(self) -> None:
         while self._abandoned:
             self.leave(self._abandoned.popleft())
-
-    def _note_offer(self, cursor: Cursor | None) -> None:
-        if cursor is not None and self._feed is not None and self._feed.note_offer(cursor):
-            self._offered.set()
-            self._interrupt()
-
-    def _catch_up(self, job_id: str, subjects: Sequence[Subject], now: float) -> None:
-        """The feed may have told of the job since its handles were last told of it."""
-        place = None if self._feed is None else self._feed.place
-        if place is None:
-            return
-        for subject in subjects:
-            cursor = subject.cursor
-            if cursor is None or cursor.covers(place) or not self._lately.reaches(cursor):
-                continue
-            if (told := self._lately.of(job_id)) is not None:
-                subject.take(told, now)
-            subject.cursor = place
 
     def _begin_waiting(self, ticket: Ticket) -> None:
         ticket.is_waiting = True
@@ -227,8 +201,7 @@ class Poller:
     async def _lead(self, me: Ticket) -> None:
         self._leader, self._heir, self._led = me, None, anyio.Event()
         try:
-            if self._feed is not None and anyio.current_time() > self._feed.dies_at:
-                await self._feed.aclose()  # nobody has listened for so long: begun again, it goes on at the same place
+            await self._listener.wake_up()
             while not me.is_settled:
                 await self._guarded(self._just_listen if self._has_only_to_listen else self._ask, me)
         finally:
@@ -238,22 +211,25 @@ class Poller:
     async def _ask(self, me: Ticket) -> None:
         """Asks until that is over, or there is only the feed to be listened to; meanwhile it is listened to as well."""
         with anyio.CancelScope() as self._asking:
-            if self._can_listen:
+            if self._listener.can_listen:
                 async with plain_task_group() as listening:
-                    listening.start_soon(self._guarded, self._listen, me)
+                    listening.start_soon(self._guarded, self._listener.listen, me)
                     await self._ask_until(lambda: me.is_settled or self._has_only_to_listen, me)
                     listening.cancel_scope.cancel()
             else:
-                await self._ask_until(lambda: me.is_settled or self._can_listen, me)
+                await self._ask_until(lambda: me.is_settled or self._listener.can_listen, me)
         self._asking = None
 
     @property
-    def _can_listen(self) -> bool:
-        return self._feed is not None and (self._feed.is_heard or self._feed.offer is not None)
-
-    @property
     def _has_only_to_listen(self) -> bool:
-        return self._feed is not None and self._feed.is_open and self._next_question() > anyio.current_time()
+        return self._listener.is_listening and self._next_question() > anyio.current_time()
+
+    async def _just_listen(self, me: Ticket) -> None:
+        """With one scope around it, and no group: most steps of most waiters are nothing but this."""
+        with anyio.CancelScope(deadline=min(self._next_question(), self._listener.dies_at)) as self._pause:
+            await self._listener.listen_alone(me)
+        self._pause = None
+        await self._listener.lose_if_silent()
 
     def _next_question(self) -> float:
         return max(self._watched.agenda.next_due(), self._weather.resting_until)
@@ -330,7 +306,7 @@ class Poller:
     def _take_report(self, ids: Sequence[str], report: Report) -> list[str]:
         now = anyio.current_time()
         self._weather.clear_up(now)
-        self._note_offer(report.cursor)
+        self._listener.note_offer(report.cursor)
         return self._watched.take_report(ids, report, now)
 
     def _take_failure(self, ids: Sequence[str], error: SFJobsError) -> None:
@@ -344,66 +320,14 @@ class Poller:
         else:
             self._watched.fail(ids, error)
 
-    # -- listening --
-
-    async def _just_listen(self, me: Ticket) -> None:
-        """Listens until there is something else to do. A read that is cut short loses nothing."""
-        assert self._feed is not None, "it is open"
-        with anyio.CancelScope(deadline=min(self._next_question(), self._feed.dies_at)) as self._pause:
-            while not me.is_settled and self._feed.is_open:
-                await self._hear(self._feed)
-        self._pause = None
-        if anyio.current_time() >= self._feed.dies_at:
-            await self._lose(self._feed, silent())
-
-    async def _listen(self, me: Ticket) -> None:
-        """Keeps the change feed open while ``me`` leads and asks. Ends between two reads when ``me`` has what it waited for."""
-        feed = self._feed
-        assert feed is not None, "it was offered"
-        while not me.is_settled:
-            with anyio.CancelScope(deadline=feed.dies_at) as scope:
-                await self._hear(feed)
-            if scope.cancelled_caught:
-                await self._lose(feed, silent())
-        self._interrupt()
-
-    async def _hear(self, feed: Feed) -> None:
-        try:
-            if feed.is_heard:
-                self._take_news(await feed.ask((), self._watched.known))
-            else:
-                await self._begin_to_listen(feed)
-        except SFJobsError as error:
-            await self._lose(feed, error)
-
-    async def _lose(self, feed: Feed, error: SFJobsError) -> None:
-        await feed.lose(error)
-        self._watched.stop_listening(anyio.current_time(), is_expired=feed.offer is None)
-        self._interrupt()
-
-    async def _begin_to_listen(self, feed: Feed) -> None:
-        while feed.offer is None:
-            self._offered = anyio.Event()
-            await self._offered.wait()
-        await feed.rest()
-        start = await feed.begin(self._watched.start_of_feed(feed.offer))
-        self._lately.begin(start)
-        self._watched.listen(start, anyio.current_time())
-        self._interrupt()
-
-    def _take_news(self, report: Report) -> None:
-        now = anyio.current_time()
-        self._weather.clear_up(now)
-        for snapshot in report.snapshots.values():
-            self._lately.note(snapshot)
-            self._watched.hear(snapshot, now)
-        if report.cursor is not None:
-            self._watched.heard_up_to(report.cursor)
-
     def _fail_everyone(self, error: Exception) -> None:
         for ticket in self._waiting:
             ticket.fail(error)
         self._interrupt()
+
+
+async def _no_stream(path: str, last_event_id: str | None) -> NoReturn:  # noqa: ARG001 - see feed.Opener
+    raise TransportError("there is no change feed")
 
 
 def _own_copy(error: Exception) -> Exception:

@@ -22,7 +22,7 @@ ROOMS: list[set[str]] = [
     {"connection", "job", "submission", "dispatch", "sending", "events", "downloads"},
     {"journal"},
     {"api", "inquirers", "submitting"},
-    {"poller", "watchlist", "agenda", "weather", "feed", "lately", "tickets", "results"},
+    {"poller", "watchlist", "agenda", "weather", "listening", "feed", "lately", "tickets", "results"},
     {"transport", "channel", "direct", "sockets", "proxies", "auth", "exchange", "retry", "window", "pace"},
     {"wire", "npy", "sse", "programs"},
     {"config"},
