@@ -26,9 +26,11 @@ KEEP_ALIVE = 4.0
 LARGEST_HEAD = 100 * 1024
 """Bytes of an answer's head, and of a chunk's."""
 
-HEAD_BYTES = 64 * 1024
-PIECE_BYTES = 256 * 1024
-"""Most bytes of one read: while a head is awaited, and of a body."""
+READ_BYTES = 64 * 1024
+"""Most bytes of one read where it is not known how much will come."""
+
+PIECE_BYTES = 512 * 1024
+"""Most bytes of one read of a body that says its length. Measured on loopback: 128 KiB 0.9 GB/s, 256 KiB 1.4, 512 KiB 1.7."""
 
 
 class DirectTransport(httpx.AsyncBaseTransport):
@@ -47,7 +49,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        # Nothing is sent for someone who has been cancelled meanwhile; from here to the answer, nothing else would look.
+        # Nothing is sent for someone who has been cancelled meanwhile. With an idle connection nothing else would look.
         await anyio.lowlevel.checkpoint_if_cancelled()
         silences: dict[str, float | None] = request.extensions.get("timeout", {})
         stream = self._idle_stream() or await self._connected(silences.get("connect"))
@@ -113,7 +115,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             if isinstance(event, h11.Response):
                 break
             if event is h11.NEED_DATA:
-                data = await _receive(stream, HEAD_BYTES, silence)
+                data = await _receive(stream, READ_BYTES, silence)
                 if not data:
                     raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
                 machine.receive_data(data)
@@ -152,12 +154,13 @@ class Body(httpx.AsyncByteStream):
         self._may_go_on = may_go_on
         self._silence = silence
         self._ahead = b""
+        self._is_whole = False
         if length is not None:
             self._ahead, _ = machine.trailing_data
             self._may_go_on = may_go_on and len(self._ahead) <= length
             self._ahead = self._ahead[:length]
             if not length:
-                self._end()
+                self._finish()
 
     @property
     def has_ended(self) -> bool:
@@ -168,9 +171,12 @@ class Body(httpx.AsyncByteStream):
         """
         What has come, as soon as there is any, and ``b""`` at the end. Raises httpx.ReadTimeout after the request's own time of
         silence, httpx.ReadError, and httpx.RemoteProtocolError for a body that breaks off; none of these can be gone on from.
+        Raises httpx.StreamClosed when it was closed before its end.
         """
-        if self._stream is None:
+        if self._is_whole:
             return b""
+        if self._stream is None:
+            raise httpx.StreamClosed
         try:
             return await (self._read_parsed(self._stream) if self._left is None else self._read_counted(self._stream))
         except httpx.TransportError:
@@ -189,7 +195,7 @@ class Body(httpx.AsyncByteStream):
             )
         self._left -= len(piece)
         if not self._left:
-            self._end()
+            self._finish()
         return piece
 
     async def _read_parsed(self, stream: Stream) -> bytes:
@@ -199,9 +205,9 @@ class Body(httpx.AsyncByteStream):
                 return bytes(event.data)
             if event is not h11.NEED_DATA:
                 self._may_go_on = self._machine.their_state is h11.DONE and self._machine.trailing_data == (b"", False)
-                self._end()
+                self._finish()
                 return b""
-            self._machine.receive_data(await _receive(stream, PIECE_BYTES, self._silence))
+            self._machine.receive_data(await _receive(stream, READ_BYTES, self._silence))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while piece := await self.read():
@@ -212,10 +218,12 @@ class Body(httpx.AsyncByteStream):
 
     def close(self) -> None:
         """Ends the connection, unless the body has been read to its end. Never waits, so that a cancelled task may do it."""
-        self._may_go_on = False
-        self._end()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            self._owner.discard(stream)
 
-    def _end(self) -> None:
+    def _finish(self) -> None:
+        self._is_whole = True
         stream, self._stream = self._stream, None
         if stream is not None:
             (self._owner.keep if self._may_go_on else self._owner.discard)(stream)
@@ -237,7 +245,7 @@ def _encoded(machine: h11.Connection, request: httpx.Request, content: bytes) ->
         reason = _reason(error)
     else:
         parts = [head or b"", body or b"", end or b""]
-        return [b"".join(parts)] if len(content) <= HEAD_BYTES else parts
+        return [b"".join(parts)] if len(content) <= READ_BYTES else parts
     raise httpx.LocalProtocolError(reason)
 
 

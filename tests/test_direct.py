@@ -431,6 +431,8 @@ async def test_closing_ends_idle_connections_and_answers_that_were_left_half_rea
         await server.has_open(0)
         with pytest.raises(httpx.ReadError):
             await body_of(half_read).read()
+        with pytest.raises(httpx.StreamClosed):
+            await body_of(half_read).read()
 
 
 async def test_an_answer_that_is_closed_half_read_ends_its_connection() -> None:
@@ -438,7 +440,8 @@ async def test_an_answer_that_is_closed_half_read_ends_its_connection() -> None:
         response = await transport.handle_async_request(request(server))
         await response.aclose()
         await response.aclose()
-        assert await body_of(response).read() == b""
+        with pytest.raises(httpx.StreamClosed):
+            await body_of(response).read()
         await server.has_open(0)
 
 
