@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from . import wire
 from .config import Settings
 from .exchange import Answer, Request
-from .feed import SILENCE, ByteStream
+from .feed import ByteStream
 from .models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
 from .transport import Transport
 from .wire import Known
@@ -105,7 +105,7 @@ class PlatformAPI:
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
         request = Request(method="GET", path=path, headers=headers, lane="poll", attempts=1, expect=frozenset({200}))
-        return await self._transport.open(request, silence=SILENCE)
+        return await self._transport.open(request)
 
     async def cancel(self, job_id: str) -> None:
         """Asks for the job to be cancelled. ConflictError when it has ended already."""

@@ -59,18 +59,19 @@ class Channel:
         self.is_closed = True
         await self._close()
 
-    async def start(self, request: Request, token: Secret | None, *, silence: float | None = None) -> Incoming:
+    async def start(self, request: Request, token: Secret | None, *, endless: bool = False) -> Incoming:
         """
-        Sends it and waits for the head of the answer, which the caller has to close. It is given up after ``silence`` seconds
-        without a byte, as the settings say by default. Raises TransportError, ConnectionClosedError.
+        Sends it and waits for the head of the answer, which the caller has to close. The answer is given up after some silence,
+        as the settings say, unless it is ``endless``. Raises TransportError, ConnectionClosedError.
         """
         url = _url(self.settings.url + request.path, tuple(request.params))
-        translating = _Translating(self, request, self.settings.read_timeout if silence is None else silence)
+        translating = _Translating(self, request)
+        silence = None if endless else self.settings.read_timeout
         with translating:
-            response = await self._send(self._outgoing(request, url, token, translating.silence))
+            response = await self._send(self._outgoing(request, url, token, silence))
         return Incoming(translating, str(url), token, response)
 
-    def _outgoing(self, request: Request, url: httpx.URL, token: Secret | None, silence: float) -> httpx.Request:
+    def _outgoing(self, request: Request, url: httpx.URL, token: Secret | None, silence: float | None) -> httpx.Request:
         headers = {**_ALWAYS, **request.headers}
         if token is not None:
             headers.update(tracing.headers())
@@ -203,12 +204,11 @@ class _Pulled:
 class _Translating:
     """httpx's errors as ours. Frames below ours hold headers with the token in them, so no traceback keeps them."""
 
-    __slots__ = ("channel", "request", "silence")
+    __slots__ = ("channel", "request")
 
-    def __init__(self, channel: Channel, request: Request, silence: float) -> None:
+    def __init__(self, channel: Channel, request: Request) -> None:
         self.channel = channel
         self.request = request
-        self.silence = silence
 
     def __enter__(self) -> None:
         pass
@@ -230,7 +230,7 @@ class _Translating:
         request, settings = self.request, self.channel.settings
         sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
         if isinstance(error, httpx.TimeoutException):
-            silence = self.silence if sent else settings.connect_timeout
+            silence = settings.read_timeout if sent else settings.connect_timeout
             verb = "was silent" if sent else "could not be reached"
             return timed_out(settings, request, f"the platform {verb} for {silence:g} s", sent=sent)
         url = settings.url + request.path

@@ -199,15 +199,19 @@ class Body(httpx.AsyncByteStream):
         return piece
 
     async def _read_parsed(self, stream: Stream) -> bytes:
+        pieces: list[bytes] = []  # all the chunks that have come, small as they may be
         while True:
             event = _next_event(self._machine)
             if isinstance(event, h11.Data):
-                return bytes(event.data)
-            if event is not h11.NEED_DATA:
+                pieces.append(bytes(event.data))
+            elif event is not h11.NEED_DATA:
                 self._may_go_on = self._machine.their_state is h11.DONE and self._machine.trailing_data == (b"", False)
                 self._finish()
-                return b""
-            self._machine.receive_data(await _receive(stream, READ_BYTES, self._silence))
+                return b"".join(pieces)
+            elif pieces:
+                return b"".join(pieces)
+            else:
+                self._machine.receive_data(await _receive(stream, READ_BYTES, self._silence))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while piece := await self.read():
@@ -300,6 +304,8 @@ async def _send(stream: Stream, pieces: list[bytes], silence: float | None) -> N
 
 async def _receive(stream: Stream, most: int, silence: float | None) -> bytes:
     try:
+        if silence is None:
+            return await stream.receive(most)
         with anyio.move_on_after(silence):
             return await stream.receive(most)
     except (OSError, anyio.ClosedResourceError) as error:

@@ -228,8 +228,9 @@ class Poller:
         """With one scope around it, and no group: most steps of most waiters are nothing but this."""
         with anyio.CancelScope(deadline=min(self._next_question(), self._listener.dies_at)) as self._pause:
             await self._listener.listen_alone(me)
+        if self._pause.cancelled_caught:
+            await self._listener.lose_if_silent()
         self._pause = None
-        await self._listener.lose_if_silent()
 
     def _next_question(self) -> float:
         return max(self._watched.agenda.next_due(), self._weather.resting_until)

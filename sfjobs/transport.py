@@ -119,17 +119,17 @@ class Transport:
         await self._persist(request, attempt)
         return done[0]
 
-    async def open(self, request: Request, *, silence: float) -> OpenAnswer:
+    async def open(self, request: Request) -> OpenAnswer:
         """
-        An answer that is read bit by bit, for as long as whoever asked for it likes and while there are no more than
-        ``silence`` seconds between two bytes. It holds a slot of its lane until it is closed.
+        An answer that is read bit by bit, for as long as whoever asked for it likes: nothing bounds its silence here. It holds a
+        slot of its lane until it is closed.
         """
         limiter, opened = self._limiters[request.lane], OpenAnswer(self._limiters[request.lane])
 
         async def attempt(token: Secret, number: int) -> Answer:
             with _Logged(request, number) as line:
                 channel = self._channel(request.lane)
-                incoming = await self._in_time(request, channel.start(request, token, silence=silence))
+                incoming = await self._in_time(request, channel.start(request, token, endless=True))
                 line.status = incoming.status_code
             try:
                 if not 200 <= incoming.status_code < 300:
