@@ -128,6 +128,8 @@ class Submissions:
             if self.has_next and self._window.is_narrowed:
                 return
             await anyio.sleep_until(self._window.rest_until)
+            if self._is_cut:
+                return
             if self._room > 0 and (self._waiting or (pull is not None and self.wanted)):
                 await self._send_all(pull)
             elif self._room <= 0 and not self._slots and pull is not None:
@@ -164,7 +166,7 @@ class Submissions:
 
     async def _send_all(self, pull: Pull | None) -> None:
         sender = self._sender
-        sender.halted = self._is_cut
+        sender.begin()
         unsent = (slot for slot in self._slots if slot.outcome is None)
         self._todo = todo = deque(islice(unsent, min(self._room, sender.burst)))
         pulls = sender.burst - len(todo)
