@@ -16,7 +16,7 @@ import anyio.lowlevel
 
 from .job import Job
 from .sending import Connection, Sender, Slot
-from .submission import End, Program, Refusal, Submission
+from .submission import PROMPT, End, Program, Refusal, Submission
 from .submitting import Submitter
 from .window import Window
 
@@ -191,16 +191,18 @@ class Submissions:
 
             try:
                 employ(len(todo))
+                turn = anyio.current_time()
                 while pull is not None and pulls > 0 and self.wanted and not sender.halted:
                     if self._slots and not self._is_prompt:
                         break
                     taken_in = self._taken_in
-                    self._is_prompt = await pull(min(pulls, self.wanted, sender.most))
+                    self._is_prompt = await pull(min(pulls, self.wanted, sender.appetite))
                     pulls -= self._taken_in - taken_in
                     employ(self._taken_in - taken_in)
-                    if len(todo) >= sender.most:
+                    if len(todo) >= sender.appetite or anyio.current_time() - turn > PROMPT:
                         # A source that never waits would keep those that submit from their turn.
                         await anyio.lowlevel.checkpoint()
+                        turn = anyio.current_time()
                 if working:
                     idle = anyio.Event()
                     await idle.wait()

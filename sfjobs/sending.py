@@ -116,6 +116,11 @@ class Sender:
         return WIDTH if self.most == 1 else BATCH_WIDTH
 
     @property
+    def appetite(self) -> int:
+        """How many programs are worth having at hand before any is sent."""
+        return max(self.most, WIDTH)
+
+    @property
     def burst(self) -> int:
         """How many programs make a step."""
         return BURST if self.most == 1 else BATCH_BURST
@@ -138,7 +143,7 @@ class Sender:
         load: list[Slot] = []
         size, most = 0, self._submitter.largest_batch
         started = anyio.current_time()
-        while todo and len(load) < most and not self.halted and anyio.current_time() - started < PROMPT:
+        while todo and len(load) < most and not self.halted:
             slot = todo.popleft()
             order = slot.order or await self._order(slot)
             if order is None:
@@ -149,6 +154,8 @@ class Sender:
                 break
             load.append(slot)
             most = min(most, order.fellows)
+            if not isinstance(slot.submission.program, str) and anyio.current_time() - started > PROMPT:
+                break
         return load
 
     async def _order(self, slot: Slot) -> Order | None:
