@@ -16,7 +16,7 @@ import anyio.lowlevel
 
 from .job import Job
 from .sending import Connection, Sender, Slot
-from .submission import End, Program, Refusal, Submission
+from .submission import PROMPT, End, Program, Refusal, Submission
 from .submitting import Submitter
 from .tasks import plain_task_group
 from .window import Window
@@ -129,6 +129,8 @@ class Submissions:
             if self.has_next and self._window.is_narrowed:
                 return
             await anyio.sleep_until(self._window.rest_until)
+            if self._is_cut:
+                return
             if self._room > 0 and (self._waiting or (pull is not None and self.wanted)):
                 await self._send_all(pull)
             elif self._room <= 0 and not self._slots and pull is not None:
@@ -165,7 +167,7 @@ class Submissions:
 
     async def _send_all(self, pull: Pull | None) -> None:
         sender = self._sender
-        sender.halted = self._is_cut
+        sender.begin()
         unsent = (slot for slot in self._slots if slot.outcome is None)
         self._todo = todo = deque(islice(unsent, min(self._room, sender.burst)))
         pulls = sender.burst - len(todo)
@@ -190,16 +192,18 @@ class Submissions:
 
             try:
                 employ(len(todo))
+                turn = anyio.current_time()
                 while pull is not None and pulls > 0 and self.wanted and not sender.halted:
                     if self._slots and not self._is_prompt:
                         break
                     taken_in = self._taken_in
-                    self._is_prompt = await pull(min(pulls, self.wanted, sender.most))
+                    self._is_prompt = await pull(min(pulls, self.wanted, sender.appetite))
                     pulls -= self._taken_in - taken_in
                     employ(self._taken_in - taken_in)
-                    if len(todo) >= sender.most:
+                    if len(todo) >= sender.appetite or anyio.current_time() - turn > PROMPT:
                         # A source that never waits would keep those that submit from their turn.
                         await anyio.lowlevel.checkpoint()
+                        turn = anyio.current_time()
                 if working:
                     idle = anyio.Event()
                     await idle.wait()

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol, TypeAlias, TypeGuard, cast, runtime_checkable
@@ -23,6 +24,7 @@ from .models import Device
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _CODE = re.compile(r'(?:[^"#\r\n]|"[^"\r\n]*"?)*')
 _HEADER = re.compile(r"[ \t]*(name|version|target|type)[ \t]+(.*)")
+_PLAIN_HEADER = re.compile(r'(?:(?:name|version|target|type)[ \t]+[^\s"#][^"#\r\n]{0,200}\n|\n){1,20}(?=[A-Z])')
 _TARGET = re.compile(r"(?P<name>[0-9A-Za-z_.\-]+)[ \t]*(?:\((?P<options>.*)\))?$")
 _DEVICE = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.\-]*\Z")
 _NAME = re.compile(r"[A-Za-z]\w*\Z", re.ASCII)
@@ -243,6 +245,14 @@ def with_header(text: str, *, target: str, shots: int | None = None, name: str |
     Header lines that are missing are added where the grammar wants them; everything else stays as it was, line by line.
     Raises ValueError for a name or target that Blackbird cannot hold.
     """
+    plain = _PLAIN_HEADER.match(text)
+    if plain is None:
+        return _with_header(text, target, shots, name)
+    # Most of many programs begin alike, and reading what they begin with is a quarter of what submitting one costs.
+    return _with_plain_header(plain[0], target, shots, name) + text[plain.end() :]
+
+
+def _with_header(text: str, target: str, shots: int | None, name: str | None) -> str:
     if name is not None and not _NAME.match(name):
         raise ValueError(f"the name of a script is letters, digits and _, starting with a letter, not {name[:100]!r}")
     if not _DEVICE.match(target):
@@ -273,6 +283,9 @@ def with_header(text: str, *, target: str, shots: int | None = None, name: str |
     if not header:
         lines.insert(place, ending)
     return "".join(lines) + rest
+
+
+_with_plain_header = lru_cache(maxsize=64, typed=True)(_with_header)
 
 
 def _target_value(target: str, options: str, shots: int | None) -> str:

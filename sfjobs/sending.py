@@ -24,6 +24,7 @@ from .errors import (
     RequestFailedError,
     ResponseError,
     SFJobsError,
+    SubmissionUnknownError,
 )
 from .job import Job
 from .models import JobSnapshot
@@ -100,6 +101,7 @@ class Sender:
         self._shots = shots
         self._retry = Retry(attempts=connection.settings.retries)
         self._under_way: set[anyio.CancelScope] = set()
+        self._is_hurried = False
         self.halted = False
         self.trouble: Exception | None = None
 
@@ -114,12 +116,22 @@ class Sender:
         return WIDTH if self.most == 1 else BATCH_WIDTH
 
     @property
+    def appetite(self) -> int:
+        """How many programs are worth having at hand before any is sent."""
+        return max(self.most, WIDTH)
+
+    @property
     def burst(self) -> int:
         """How many programs make a step."""
         return BURST if self.most == 1 else BATCH_BURST
 
+    def begin(self) -> None:
+        """Begins a step."""
+        self.halted = self._is_hurried = False
+
     def hurry(self) -> None:
         """What is under way gets the time for one more try: the transport begins no pause that would not fit."""
+        self._is_hurried = bool(self._under_way)
         for scope in self._under_way:
             scope.deadline = anyio.current_time() + self._connection.settings.attempt_timeout
 
@@ -131,7 +143,7 @@ class Sender:
         load: list[Slot] = []
         size, most = 0, self._submitter.largest_batch
         started = anyio.current_time()
-        while todo and len(load) < most and not self.halted and anyio.current_time() - started < PROMPT:
+        while todo and len(load) < most and not self.halted:
             slot = todo.popleft()
             order = slot.order or await self._order(slot)
             if order is None:
@@ -142,6 +154,8 @@ class Sender:
                 break
             load.append(slot)
             most = min(most, order.fellows)
+            if not isinstance(slot.submission.program, str) and anyio.current_time() - started > PROMPT:
+                break
         return load
 
     async def _order(self, slot: Slot) -> Order | None:
@@ -229,11 +243,17 @@ class Sender:
             logger.info("a window of %d from now on, the next try in %.1f s: %s", self._window.size, rest, error)
         elif _lets_nothing_through(error):
             self.halted, self.trouble = True, error
-        else:
+        elif not self._is_left_to_the_next_step(error):
             # The frames in its traceback would live as long as the refusal.
             error = error.with_traceback(None)
             for slot in slots:
                 self._settle(slot, error if len(slots) == 1 else copy.copy(error))
+
+    def _is_left_to_the_next_step(self, error: Exception) -> bool:
+        """Whether only the hurry of a cancelled step ended the tries, and the next step can go on with the same key."""
+        if not self._is_hurried or not self._submitter.honours_keys or not isinstance(error, RequestFailedError):
+            return False
+        return isinstance(error, SubmissionUnknownError) or may_repeat(error, harmless=True)
 
 
 def _lets_nothing_through(error: Exception) -> bool:

@@ -106,20 +106,30 @@ async def test_a_slow_source_waits_for_no_batch(platform: FakePlatform, counter:
     assert platform.batches == []
 
 
+class Written:
+    """A program that is not text yet."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def serialize(self) -> str:
+        return self.text
+
+
 async def test_what_is_long_in_the_making_waits_for_no_batch(
     platform: FakePlatform, counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def compiled(target: str, program: str, *, shots: int | None = None) -> str:
+    async def compiled(target: str, program: Written, *, shots: int | None = None) -> str:
         await anyio.sleep(10)
-        return program
+        return program.text
 
+    programs = [Written(text) for text in circuits(60)]
     async with acquainted(counter) as connection:
         monkeypatch.setattr(connection, "program_text", compiled)
         start = anyio.current_time()
-        await submitted(connection, 60)
-        first = platform.times_of("/jobs")[0]
-    assert first - start < 11
-    assert len(counter.taken) == 60
+        items = [item async for item in connection.create_jobs(TARGET, programs)]
+    assert circuits_of(platform, items) == circuits(60)
+    assert platform.times_of("/jobs")[0] - start < 11
 
 
 async def test_a_large_window_is_not_filled_again_place_by_place(platform: FakePlatform, counter: Counter) -> None:

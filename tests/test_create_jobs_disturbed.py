@@ -151,7 +151,7 @@ async def test_a_bad_line_makes_each_job_once_where_keys_are_honoured(
     counter.lasts = lambda: draw.uniform(0.1, 20)
     items: list[Job | Refusal] = []
     over = False
-    async with platform.connection(retries=30) as connection:
+    async with platform.connection(retries=30, attempt_timeout=draw.choice([0.15, 0.5, 60])) as connection:
         await counter.acquaint(connection)
         platform.trouble = BadLine(counter, seed).handle
         stream = connection.create_jobs("simulon_gaussian", circuits(150), window=draw.choice([5, 60, 150]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
+from typing import Any
 
 import blackbird  # type: ignore[import-untyped]  # it has no types
 import numpy as np
@@ -134,6 +136,30 @@ def test_without_a_name_the_scripts_own_stays() -> None:
 def test_the_type_line_stays() -> None:
     program = edited(TDM)
     assert (program.type, program.type_options) == ("tdm", {"temporal_modes": 4})
+
+
+HEADER_LINES = [
+    "name p", "name\tq  ", "version 1.0", "target X8_01", "target X8_01 (shots=3, a=[1, 2])", "target  (", "type tdm (x=1)",
+    "target", "name ", "\t", "", " name r", "names x", "float p = 1", "name \x0b", "Xgate(1) | 0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_a_plain_header_is_edited_as_any_other(seed: int) -> None:
+    draw = random.Random(seed)
+    lines = "".join(f"{line}\n" for line in draw.choices(HEADER_LINES, k=draw.randint(1, 6)))
+    changes: dict[str, Any] = {"target": "T", "shots": draw.choice([None, 5]), "name": draw.choice([None, "z"])}
+    commented = with_header(f"{lines}# a comment, so that it is not plain\nSgate(1) | 0\n", **changes)
+    assert with_header(f"{lines}Sgate(1) | 0\n", **changes) == commented.replace(
+        "# a comment, so that it is not plain\n", ""
+    )
+
+
+@pytest.mark.parametrize("shots", [True, 1.0])
+def test_what_equals_a_number_of_shots_that_was_used_before_is_still_none(shots: Any) -> None:
+    with_header(X8, target="X8_01", shots=1)
+    with pytest.raises((ValueError, TypeError)):
+        with_header(X8, target="X8_01", shots=shots)
 
 
 def test_comments_on_edited_lines_stay() -> None:
