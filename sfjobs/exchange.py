@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from . import wire
@@ -25,6 +25,9 @@ from .errors import (
 )
 from .models import JSONValue
 from .retry import retry_after
+
+if TYPE_CHECKING:
+    from .pace import Turn
 
 Lane: TypeAlias = Literal["poll", "bulk"]
 """Which pool of connections a request goes through, so that large results and many submissions never hold up the polls."""
@@ -145,6 +148,18 @@ class Answer:
             method=self.request.method,
             url=self.url,
         )
+
+    def tell(self, turn: Turn) -> Self:
+        """Tells those that wait for their turn what this answer means to them."""
+        if self.status_code not in (429, 503):
+            turn.accepted()
+            return self
+        refusal = self._refusal()
+        if isinstance(refusal, RateLimitedError):
+            turn.refused(refusal.retry_after, is_quota=refusal.is_quota)
+        else:
+            turn.unavailable(refusal.retry_after)
+        return self
 
     def check_status(self) -> None:
         """Raises the error that the status means; a success other than the expected one is a ProtocolError."""

@@ -24,6 +24,7 @@ from .config import Secret, Settings
 from .errors import (
     ConnectionClosedError,
     ProtocolError,
+    RateLimitedError,
     RequestFailedError,
     RequestTimeoutError,
     ResponseError,
@@ -31,6 +32,7 @@ from .errors import (
     TransportError,
 )
 from .exchange import Answer, Lane, Request
+from .pace import Governor, Turn
 from .retry import Retry, may_repeat
 
 logger = logging.getLogger("sfjobs")
@@ -68,6 +70,7 @@ class Transport:
         self._retry = Retry(attempts=settings.retries)
         self._clients: dict[Lane, httpx.AsyncClient] = {}
         self._limiters = {lane: anyio.CapacityLimiter(width) for lane, width in CONNECTIONS.items()}
+        self._governor = Governor()
         self._tokens = Tokens(self._fetch_token, initial=settings.access_token)
         self._owner: tuple[object, int] | None = None
         self._closed = False
@@ -103,9 +106,7 @@ class Transport:
         """
 
         async def attempt(token: Secret, number: int) -> Answer:
-            async with self._limiters[request.lane]:
-                with self._deadline(request):
-                    return await self._exchange(request, token, number)
+            return await self._exchange(request, token, number)
 
         return await self._persist(request, attempt)
 
@@ -117,21 +118,21 @@ class Transport:
         done: list[T] = []
 
         async def attempt(token: Secret, number: int) -> Answer:
-            async with self._limiters[request.lane]:
+            async with self._limiters[request.lane], self._governor.turn(request.lane) as turn:
                 with _logged(request, number) as line:
                     with self._deadline(request):
                         response = await self._start(request, token)
                     line.status = response.status_code
                     try:
-                        return await download(response)
+                        return await download(response, turn)
                     finally:
                         await _close(response)
 
-        async def download(response: httpx.Response) -> Answer:
+        async def download(response: httpx.Response, turn: Turn) -> Answer:
             if not response.is_success:
                 with self._deadline(request):
-                    return self._answer(request, response, await self._read(request, response))
-            answer = self._answer(request, response)
+                    return self._answer(request, response, await self._read(request, response)).tell(turn)
+            answer = self._answer(request, response).tell(turn)
             answer.check_status()
             async with aclosing(self._paced(request, response)) as chunks:
                 done[:] = [await consume(answer, chunks)]
@@ -163,9 +164,13 @@ class Transport:
         if request.attempts is not None and tries >= request.attempts:
             return None
         pause = self._retry.pause(tries, error.retry_after if isinstance(error, ResponseError) else None)
-        if pause is None or anyio.current_time() + pause >= anyio.current_effective_deadline():
-            return None  # sleeping into the caller's own deadline would only hide the real reason
-        return pause
+        if pause is None:
+            return None
+        start = anyio.current_time() + pause
+        if isinstance(error, RateLimitedError) and not error.is_quota:
+            pause, start = 0.0, self._governor.due(request.lane)  # the governor makes everyone wait
+        # Sleeping into the caller's own deadline would only hide the real reason.
+        return None if start >= anyio.current_effective_deadline() else pause
 
     async def _authorised(self, attempt: Attempt, number: int) -> Answer:
         """One try, and a second one with a fresh token after a 401. No slot is held while a token is fetched."""
@@ -179,22 +184,20 @@ class Transport:
     async def _fetch_token(self) -> Token:
         request = token_request(self._settings)
         try:
-            async with self._limiters["poll"]:
-                with self._deadline(request):
-                    answer = await self._exchange(request, None, 1)
-            return read_token(self._settings, answer)
+            return read_token(self._settings, await self._exchange(request, None, 1))
         except RequestFailedError as error:
             error.sent = False  # of the request that wanted the token, nothing has been sent
             raise
 
     async def _exchange(self, request: Request, token: Secret | None, number: int) -> Answer:
-        with _logged(request, number) as line:
-            response = await self._start(request, token)
-            line.status = response.status_code
-            try:
-                return self._answer(request, response, await self._read(request, response))
-            finally:
-                await _close(response)
+        async with self._limiters[request.lane], self._governor.turn(request.lane) as turn:
+            with self._deadline(request), _logged(request, number) as line:
+                response = await self._start(request, token)
+                line.status = response.status_code
+                try:
+                    return self._answer(request, response, await self._read(request, response)).tell(turn)
+                finally:
+                    await _close(response)
 
     async def _start(self, request: Request, token: Secret | None) -> httpx.Response:
         client = self._client(request.lane)
