@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .errors import SubmissionUnknownError as SubmissionUnknownError
     from .errors import TransportError as TransportError
     from .errors import WaitTimeoutError as WaitTimeoutError
+    from .events import JobEvent as JobEvent
     from .groups import as_completed as as_completed
     from .groups import first as first
     from .groups import wait_all as wait_all
@@ -91,6 +92,7 @@ _HOMES = {
         "TransportError",
         "WaitTimeoutError",
     ),
+    "events": ("JobEvent",),
     "groups": ("as_completed", "first", "wait_all"),
     "job": ("Job",),
     "models": ("Device", "DeviceSpecification", "JobOutlook", "JobSnapshot", "JobStatus"),

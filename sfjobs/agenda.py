@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections.abc import Iterable
 
 from .tickets import Watch
 
@@ -22,9 +23,14 @@ class Agenda:
 
     def put(self, watch: Watch, due: float) -> None:
         """Asks about ``watch`` at ``due``, and not at any time it was put down for before."""
-        watch.due = due
-        watch.entry = next(self._numbers)
-        heapq.heappush(self._heap, (due, watch.entry, watch))
+        heapq.heappush(self._heap, self._entry(watch, due))
+
+    def put_all(self, dues: Iterable[tuple[Watch, float]]) -> None:
+        """The same for very many at once."""
+        self._heap += [self._entry(watch, due) for watch, due in dues]
+        # Those that are out of date would otherwise pile up with each change of the whole agenda.
+        self._heap = [item for item in self._heap if item[2].entry == item[1]]
+        heapq.heapify(self._heap)
 
     def drop(self, watch: Watch) -> None:
         """Never asks about ``watch``."""
@@ -41,13 +47,18 @@ class Agenda:
         return self._heap[0][0] if self._heap else float("inf")
 
     def take(self, now: float, batch: int) -> list[Watch]:
-        """All that is due, and what is due next up to a multiple of ``batch``."""
+        """All that is due, and what is due next up to a multiple of ``batch``, unless the change feed tells of it."""
         taken: list[Watch] = []
-        while self.next_due() <= now or (self._heap and len(taken) % batch):
+        while self.next_due() <= now or (self._heap and len(taken) % batch and not self._heap[0][2].is_covered):
             watch = heapq.heappop(self._heap)[2]
             watch.entry = None
             taken.append(watch)
         return taken
+
+    def _entry(self, watch: Watch, due: float) -> tuple[float, int, Watch]:
+        watch.due = due
+        watch.entry = next(self._numbers)
+        return due, watch.entry, watch
 
     def _pass_over(self) -> None:
         while self._heap:

@@ -6,39 +6,45 @@ in models; holds no state but what the platform has shown of itself.
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from . import wire
 from .config import Settings
-from .errors import ResponseError, SubmissionUnknownError, TransportError
 from .exchange import Answer, Request
-from .models import Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
-from .programs import with_header
+from .feed import SILENCE, ByteStream
+from .models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
 from .transport import Transport
+from .wire import Known
 
 if TYPE_CHECKING:
     from .results import Result
 
 logger = logging.getLogger("sfjobs")
 
-LONGEST_QUERY = 6000
-"""Characters of ids in one list request: 100 UUIDs make 4 036, and common limits on a whole URL are 8 192."""
-
 LARGEST_PAGE = 100
 
 _words_reported: set[str] = set()
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of a list's jobs, the path of its next page, and where in the change feed the answer stands."""
+
+    snapshots: list[JobSnapshot]
+    following: str | None
+    cursor: Cursor | None
+
+
 class PlatformAPI:
-    """Every question that the client puts to a platform."""
+    """Every question that the client puts to a platform; ``submitting`` brings it jobs."""
 
     def __init__(self, settings: Settings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
         self._legacy = settings.api_version == "0.2.0"
-        self._honours_keys = False
 
     @property
     def settings(self) -> Settings:
@@ -48,47 +54,12 @@ class PlatformAPI:
         """Returns when the platform answers and accepts the credentials."""
         await self._transport.send(Request(method="GET", path="/healthz", lane="poll", expect=frozenset({200})))
 
-    async def submit(self, *, target: str, circuit: str, shots: int | None, name: str | None) -> JobSnapshot:
-        """
-        Submits a program. It is sent again only where that cannot make a second job: when it surely did not arrive, or when
-        the platform is known to honour idempotency keys. Otherwise raises SubmissionUnknownError.
-        """
-        key = str(uuid.uuid4())
-        request = Request.with_json(
-            "POST",
-            "/jobs",
-            self._submission(target=target, circuit=circuit, shots=shots, name=name),
-            headers={"Idempotency-Key": key},
-            harmless=self._honours_keys,
-            expect=frozenset({201}) if self._legacy else None,
-        )
-        try:
-            answer = await self._transport.send(request)
-        except TransportError as error:
-            if not error.sent:
-                raise
-            raise SubmissionUnknownError(
-                f"the platform may or may not have the job: {error}. Look for it before submitting it again",
-                method=error.method,
-                url=error.url,
-                attempts=error.attempts,
-                idempotency_key=key,
-                name=name,
-            ) from error
-        self._honours_keys = self._honours_keys or answer.headers.get("idempotency-key") == key
-        return _reported(answer.parse(wire.job_snapshot))
-
-    def _submission(self, *, target: str, circuit: str, shots: int | None, name: str | None) -> Mapping[str, JSONValue]:
-        if self._legacy:
-            return wire.legacy_submission(circuit=with_header(circuit, target=target, shots=shots, name=name))
-        return wire.submission(name=name, target=target, circuit=with_header(circuit, target=target, shots=shots))
-
-    async def job(self, job_id: str, *, attempts: int | None = None) -> JobSnapshot:
-        """The job as it stands. ``attempts=1`` leaves the repeating to the caller."""
+    async def job(self, job_id: str, *, attempts: int | None = None, known: Known | None = None) -> JobSnapshot:
+        """The job as it stands. ``attempts=1`` leaves the repeating to the caller; ``known`` is as for ``jobs``."""
         answer = await self._transport.send(
             Request(method="GET", path=wire.job_path(job_id), lane="poll", attempts=attempts, expect=frozenset({200}))
         )
-        snapshot = _reported(answer.parse(wire.job_snapshot))
+        snapshot = reported(answer.parse(partial(wire.job_snapshot, cursor=answer.cursor(), known=known)))
         if snapshot.id != job_id:
             answer.refuse(f"it is about another job, {snapshot.id!r}")
         return snapshot
@@ -100,30 +71,41 @@ class PlatformAPI:
         status: JobStatus | None = None,
         size: int | None = None,
         attempts: int | None = None,
-    ) -> tuple[list[JobSnapshot], str | None]:
-        """One page of jobs, newest first, and the path of the next one. No ``ids`` means no filter."""
+        known: Known | None = None,
+    ) -> Page:
+        """One page of jobs, newest first. No ``ids`` means no filter; what is ``known`` and as it was, comes back itself."""
         params = [("size", str(size if size is not None else max(len(ids), 1)))]
         params += [("id", job_id) for job_id in ids]
         params += [] if status is None else [("status", status.value)]
-        return self._read_page(await self._transport.send(_list_request("/jobs", params, attempts)))
+        return self._read_page(await self._transport.send(_list_request("/jobs", params, attempts)), known)
 
     async def job_pages(
         self, *, ids: Sequence[str] = (), status: JobStatus | None = None, size: int
     ) -> AsyncGenerator[list[JobSnapshot], None]:
         """Page after page of jobs, newest first, each asked for when it is wanted."""
-        snapshots, page = await self.jobs(ids=ids, status=status, size=size)
-        yield snapshots
+        page = await self.jobs(ids=ids, status=status, size=size)
+        yield page.snapshots
         read: set[str] = set()
-        while page is not None and snapshots:
-            read.add(page)
-            answer = await self._transport.send(_list_request(page))
-            snapshots, page = self._read_page(answer)
-            if page in read:
+        while page.following is not None and page.snapshots:
+            read.add(page.following)
+            answer = await self._transport.send(_list_request(page.following))
+            page = self._read_page(answer)
+            if page.following in read:
                 answer.refuse("its next page is one that has been read already")
-            yield snapshots
+            yield page.snapshots
 
-    def _read_page(self, answer: Answer) -> tuple[list[JobSnapshot], str | None]:
-        return [_reported(snapshot) for snapshot in answer.parse(wire.job_snapshots)], answer.next_page()
+    def _read_page(self, answer: Answer, known: Known | None = None) -> Page:
+        cursor = answer.cursor()
+        snapshots = answer.parse(partial(wire.job_snapshots, cursor=cursor, known=known))
+        return Page([reported(snapshot) for snapshot in snapshots], answer.next_page(), cursor)
+
+    async def changes(self, path: str, last_event_id: str | None) -> ByteStream:
+        """Opens the stream of the change feed that a link led to: all that happens after the last event, or the link."""
+        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = last_event_id
+        request = Request(method="GET", path=path, headers=headers, lane="poll", attempts=1, expect=frozenset({200}))
+        return await self._transport.open(request, silence=SILENCE)
 
     async def cancel(self, job_id: str) -> None:
         """Asks for the job to be cancelled. ConflictError when it has ended already."""
@@ -189,57 +171,12 @@ class PlatformAPI:
         return answer.parse(wire.certificate)
 
 
-class JobInquirer:
-    """
-    How the poller asks: by lists of up to 100 ids and, on platforms that show no list, about one job at a time. It never
-    repeats a request by itself, because the poller has a cadence and a backoff of its own.
-    """
-
-    def __init__(self, api: PlatformAPI) -> None:
-        self._api = api
-        self._has_list = api.settings.api_version != "0.2.0"
-
-    @property
-    def batch(self) -> int:
-        return LARGEST_PAGE if self._has_list else 1
-
-    async def ask(self, ids: Sequence[str]) -> Mapping[str, JobSnapshot]:
-        if not self._has_list:
-            return {ids[0]: await self.ask_one(ids[0])} if len(ids) == 1 else {}
-        try:
-            snapshots = [
-                snapshot for part in _fitting(ids) for snapshot in (await self._api.jobs(ids=part, attempts=1))[0]
-            ]
-        except ResponseError as error:
-            if error.status_code not in (404, 405, 501):
-                raise
-            logger.info("the platform shows no list of jobs (%d): asking about each one by itself", error.status_code)
-            self._has_list = False
-            return {}
-        return {snapshot.id: snapshot for snapshot in snapshots}
-
-    async def ask_one(self, job_id: str) -> JobSnapshot:
-        return await self._api.job(job_id, attempts=1)
-
-
 def _list_request(path: str, params: Sequence[tuple[str, str]] = (), attempts: int | None = None) -> Request:
     return Request(method="GET", path=path, params=params, lane="poll", attempts=attempts, expect=frozenset({200}))
 
 
-def _fitting(ids: Sequence[str]) -> list[list[str]]:
-    """The ids in as few parts as fit a URL each."""
-    parts: list[list[str]] = [[]]
-    room = LONGEST_QUERY
-    for job_id in ids:
-        room -= len(job_id) + len("&id=")
-        if room < 0 and parts[-1]:
-            parts.append([])
-            room = LONGEST_QUERY - len(job_id) - len("&id=")
-        parts[-1].append(job_id)
-    return parts
-
-
-def _reported(snapshot: JobSnapshot) -> JobSnapshot:
+def reported(snapshot: JobSnapshot) -> JobSnapshot:
+    """The snapshot as it is. A status that sfjobs does not know goes to the log, once a process."""
     word = snapshot.status
     if not word.is_known and word not in _words_reported and len(_words_reported) < 100:
         _words_reported.add(word)

@@ -5,7 +5,6 @@ the waiting; this is where they meet.
 
 from __future__ import annotations
 
-import logging
 import sys
 import warnings
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -17,22 +16,24 @@ from typing import TYPE_CHECKING, Literal, Self
 import anyio
 import anyio.to_thread
 
-from . import tracing
-from .api import LARGEST_PAGE, JobInquirer, PlatformAPI
+from .api import LARGEST_PAGE, PlatformAPI
 from .config import Secret, Settings, SettingsArguments
+from .dispatch import Submissions
 from .errors import NotFoundError
+from .events import Events
+from .feed import Feed
+from .inquirers import Inquirers
 from .job import Job
 from .models import Device, JobSnapshot, JobStatus, JSONValue
 from .poller import Poller
 from .programs import Compilable, ProgramLike, compiled_text, is_compilable, needs_compiling, program_text
-from .submission import JobStream, Programs, Submissions
+from .submission import JobStream, Programs
+from .submitting import Submitter
 from .tickets import Cadence
 from .transport import HTTPTransport, Transport
 
 if TYPE_CHECKING:
     from .results import Result
-
-logger = logging.getLogger("sfjobs")
 
 
 class Connection:
@@ -75,8 +76,9 @@ class Connection:
         self._settings = settings
         self._transport = Transport(settings, transport=transport)
         self._api = PlatformAPI(settings, self._transport)
+        self._submitter = Submitter(settings, self._transport)
         cadence = Cadence(least=settings.poll_interval_min, most=settings.poll_interval_max, patience=settings.patience)
-        self._poller = Poller(JobInquirer(self._api), cadence)
+        self._poller = Poller(Inquirers(self._api), Feed(self._api.changes), cadence)
         self._compiling = anyio.Lock()
         self._compiled_for: dict[str, Device] = {}
 
@@ -105,7 +107,7 @@ class Connection:
 
     async def aclose(self) -> None:
         """Closes the connection. Whoever still waits gets ConnectionClosedError; jobs go on. Safe to call twice."""
-        self._poller.close()
+        await self._poller.aclose()
         await self._transport.aclose()
 
     async def ping(self) -> bool:
@@ -124,14 +126,8 @@ class Connection:
         target, SubmissionUnknownError when the connection broke in between; and, for a ``strawberryfields.Program``, what
         ``program_text`` raises.
         """
-        return await self._submit(target, await self.program_text(target, program, shots=shots), shots, name)
-
-    async def _submit(self, target: str, text: str, shots: int | None, name: str | None) -> Job:
-        with tracing.span("submit", requests=True, target=target, shots=shots) as span:
-            snapshot = await self._api.submit(target=target, circuit=text, shots=shots, name=name)
-            span.note(job_id=snapshot.id, status=snapshot.status.value)
-        logger.info("job %s: submitted to %s, %s", snapshot.id, target, snapshot.status.value)
-        return self._job(snapshot)
+        text = await self.program_text(target, program, shots=shots)
+        return self._job(await self._submitter.submit(self._submitter.order(target, text, shots, name)))
 
     def create_jobs(self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100) -> JobStream:
         """
@@ -139,6 +135,8 @@ class Connection:
 
         ``programs`` is an iterable or an async iterable, however long, of programs, or of ``Submission``s where one has
         options of its own. At most ``window`` jobs are unfinished at a time, and no more programs than that are taken ahead.
+        A platform that offers it gets up to a hundred programs with one request, as many as are at hand.
+
         A program that is refused is reported by a ``Refusal`` in its place and stops nothing else. A 429, also one that means
         a quota, halves the window, which widens again, and the program is submitted again. What would stop every program,
         such as AuthenticationError or a platform that cannot be reached, is raised; the next step goes on where that one was.
@@ -147,7 +145,7 @@ class Connection:
         ``submitted``. An async generator that is cancelled while it makes a program has ended. Raises ValueError for a window
         below 1.
         """
-        return JobStream(Submissions(self, self._submit, target, shots, window), programs)
+        return JobStream(Submissions(self, self._submitter, target, shots, window), programs)
 
     async def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str:
         """
@@ -158,7 +156,7 @@ class Connection:
         as it is. Raises ValueError, with the compiler's own words, for a program that does not compile for the target, or
         that says no shots when ``shots`` does not, and NotFoundError for a target that the platform does not have.
         """
-        if not is_compilable(program):
+        if isinstance(program, str) or not is_compilable(program):
             return program_text(program)
         async with self._compiling:
             device = await self._device_to_compile_for(target) if needs_compiling(program, target) else None
@@ -176,6 +174,17 @@ class Connection:
     async def get_job(self, job_id: str) -> Job:
         """The job with this id. Raises NotFoundError."""
         return self._job(await self._api.job(job_id))
+
+    def events(self, jobs: Iterable[Job], timeout: float | None = None) -> Events:
+        """
+        Iterates over what happens to these jobs, until all have ended.
+
+        ``async for event in connection.events(jobs): ...`` gives a ``JobEvent`` for each change of a job's status, and when it
+        begins to run. Several changes of a job between two steps are told as one, so that a slow consumer holds nobody up.
+        ``timeout`` seconds, from the first step, bound all of it: then WaitTimeoutError, and the jobs go on. May be abandoned
+        at any step. Raises ValueError for jobs of another connection.
+        """
+        return Events(self._poller, jobs, timeout)
 
     async def list_jobs(
         self,

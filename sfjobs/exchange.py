@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+import anyio
+
 from . import wire
 from .errors import (
     AuthenticationError,
@@ -23,7 +25,7 @@ from .errors import (
     ResponseError,
     ServerError,
 )
-from .models import JSONValue
+from .models import Cursor, JSONValue
 from .retry import retry_after
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ _MEDIA_TYPE = re.compile(r"(?:application|audio|image|multipart|text)/[\w.+-]{1,
 MOST_VALUES = 200_000
 MOST_COMMAS = 1_200_000
 
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 _PATH = re.compile(r"/[!-~]{0,4000}\Z")
 
 _REFUSALS: Mapping[int, type[ResponseError]] = {
@@ -54,11 +58,17 @@ _REFUSALS: Mapping[int, type[ResponseError]] = {
 }
 
 
+def compact_json(value: JSONValue) -> bytes:
+    """JSON without white space, in UTF-8. Raises ValueError for half a surrogate pair."""
+    return _compact.encode(value).encode()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """
     What to send. ``harmless``: sending it twice is the same as once. ``expect``: the statuses that mean yes, any 2xx by
-    default. ``attempts``: a tighter bound than the connection's own on how often it is tried.
+    default. ``attempts``: a tighter bound than the connection's own on how often it is tried. ``guard``: a scope that is to be
+    shielded while the request is under way, and not while it waits to go out.
     """
 
     method: str
@@ -70,6 +80,15 @@ class Request:
     harmless: bool = True
     expect: frozenset[int] | None = None
     attempts: int | None = None
+    guard: anyio.CancelScope | None = field(default=None, repr=False, compare=False)
+
+    def raise_guard(self) -> None:
+        if self.guard is not None:
+            self.guard.shield = True
+
+    def lift_guard(self) -> None:
+        if self.guard is not None:
+            self.guard.shield = False
 
     @property
     def brings_a_secret(self) -> bool:
@@ -92,7 +111,7 @@ class Request:
             method=method,
             path=path,
             headers={"Content-Type": "application/json", **(headers or {})},
-            content=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
+            content=compact_json(body),
             harmless=harmless,
             expect=expect,
         )
@@ -100,7 +119,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The head of an answer and, unless it is being streamed, all of its body. ``next_link`` is as it came."""
+    """The head of an answer and, unless it is being streamed, all of its body. The two links are as they came."""
 
     request: Request
     url: str
@@ -108,6 +127,7 @@ class Answer:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     next_link: str | None = None
+    monitor_link: str | None = None
 
     def parse(self, read: Callable[[object], T]) -> T:
         """The body as JSON through ``read``, a function of ``wire``; ProtocolError when it does not speak the protocol."""
@@ -131,14 +151,15 @@ class Answer:
         """Path and query of a list's next page: whatever host a link names, requests only ever go to the platform's own."""
         if self.next_link is None:
             return None
-        try:
-            parts = urlsplit(self.next_link)
-        except ValueError:
-            self.refuse("the link to its next page is no address")
-        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        if not _PATH.match(path):
+        path = _path_of(self.next_link)
+        if path is None:
             self.refuse("the link to its next page is no address")
         return path
+
+    def cursor(self) -> Cursor | None:
+        """Where in the change feed this answer stands, if the platform offers one. An offer that is none is passed over."""
+        path = None if self.monitor_link is None else _path_of(self.monitor_link)
+        return None if path is None else wire.cursor(path)
 
     def refuse(self, reason: str) -> NoReturn:
         """Says that this answer is not what a platform would send."""
@@ -154,11 +175,11 @@ class Answer:
         if self.status_code not in (429, 503):
             turn.accepted()
             return self
-        refusal = self._refusal()
-        if isinstance(refusal, RateLimitedError):
-            turn.refused(refusal.retry_after, is_quota=refusal.is_quota)
+        error = self._refusal()
+        if isinstance(error, RateLimitedError):
+            turn.refused(error.retry_after, is_quota=error.is_quota)
         else:
-            turn.unavailable(refusal.retry_after)
+            turn.unavailable(error.retry_after)
         return self
 
     def check_status(self) -> None:
@@ -174,18 +195,11 @@ class Answer:
 
     def _refusal(self) -> ResponseError:
         words, reason = self._parsed(wire.error_words)
-        code, detail, meta = ("", reason if self.body else "", {}) if words is None else words[0]
-        kind = _REFUSALS.get(self.status_code, ServerError if self.status_code >= 500 else ResponseError)
-        said = ": ".join(word for word in (code, detail) if word)
-        return kind(
-            f"{self.request.method} {self.url} was refused with status {self.status_code}"
-            + (f": {said}" if said else ""),
-            method=self.request.method,
-            url=self.url,
-            status_code=self.status_code,
-            code=code,
-            detail=detail,
-            meta=meta,
+        return refusal(
+            self.request.method,
+            self.url,
+            self.status_code,
+            ("", reason if self.body else "", {}) if words is None else words[0],
             retry_after=retry_after(self.headers.get("retry-after")),
         )
 
@@ -209,3 +223,36 @@ class Answer:
         if self.request.brings_a_secret:
             return f"{kind} instead of JSON"
         return f"{kind} that starts with {self.body[:60].decode('utf-8', 'replace')!r} instead of JSON"
+
+
+def _path_of(link: str) -> str | None:
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return None
+    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return path if _PATH.match(path) else None
+
+
+def refusal(
+    method: str,
+    url: str,
+    status_code: int,
+    words: tuple[str, str, Mapping[str, JSONValue]],
+    *,
+    retry_after: float | None = None,
+) -> ResponseError:
+    """The error that an answer with this status means; ``words`` are its code, detail and meta, see ``wire.error_words``."""
+    code, detail, meta = words
+    kind = _REFUSALS.get(status_code, ServerError if status_code >= 500 else ResponseError)
+    said = ": ".join(word for word in (code, detail) if word)
+    return kind(
+        f"{method} {url} was refused with status {status_code}" + (f": {said}" if said else ""),
+        method=method,
+        url=url,
+        status_code=status_code,
+        code=code,
+        detail=detail,
+        meta=meta,
+        retry_after=retry_after,
+    )

@@ -7,35 +7,46 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
 import anyio
 
+from .downloads import AT_ONCE, Downloads
 from .errors import SFJobsError, WaitTimeoutError
 from .job import Job
 from .models import JobStatus
 from .poller import Poller
-from .tickets import Ticket
+from .progress import shown
+from .tasks import plain_task_group
+from .tickets import Outcome, Ticket
 
-DOWNLOADS = 32
-"""Results fetched at once for one group."""
+CHUNK = 4 * AT_ONCE
+"""Results fetched in one step of an iteration: enough to keep all connections busy, few enough to be at hand soon."""
 
 
-async def wait_all(jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> list[JobStatus]:
+async def wait_all(
+    jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True, progress: bool = False
+) -> list[JobStatus]:
     """
     Waits until every job has ended; returns the final statuses in the order of ``jobs``.
 
-    The results of those that completed are at hand then, unless ``fetch_results`` is False. A failed job raises nothing.
-    Raises WaitTimeoutError, whose ``done`` and ``pending`` are ids, after ``timeout`` seconds: the jobs go on. An error about
-    one job, such as one that the platform does not know, is raised once all others have ended.
+    The results of those that completed are at hand then, each fetched as its job completes, unless ``fetch_results`` is
+    False. A failed job raises nothing. With ``progress`` a line on stderr, or in a notebook's cell, says meanwhile how many
+    have ended and when all will have. Raises WaitTimeoutError, whose ``done`` and ``pending`` are ids, after ``timeout``
+    seconds: the jobs go on. An error about one job, such as one that the platform does not know, is raised once all others
+    have ended.
     """
     jobs = list(jobs)
+    if progress and jobs:
+        async with shown(jobs, fetches=fetch_results):
+            return await wait_all(jobs, timeout, fetch_results=fetch_results)
     errors: list[SFJobsError] = []
-    async with Completions(jobs, timeout, fetch_results=fetch_results) as completions:
-        while (completion := await completions.advance()) is not None:
-            if completion[1] is not None:
-                errors.append(completion[1])
+    with anyio.move_on_after(timeout) as scope:
+        errors = await _settle_all(jobs, fetch_results=fetch_results)
+    if scope.cancelled_caught:
+        raise _too_late(jobs, timeout, done={job.id for job in jobs if _is_done(job, fetch_results)})
     if errors:
         raise errors[0]
     return [job.status for job in jobs]
@@ -59,31 +70,37 @@ async def first(
     jobs = list(jobs)
     if not 0 <= k <= len(jobs):
         raise ValueError(f"cannot wait for the first {k} of {len(jobs)} jobs")
-    async with Completions(jobs, timeout, fetch_results=fetch_results) as completions:
+    async with Completions(jobs, timeout, fetch_results=fetch_results, most=k) as completions:
         return [await anext(completions) for _ in range(k)]
 
 
 class Completions:
     """
-    What ``as_completed`` iterates over. Between steps it holds no task, no scope and no request, only its place in the
-    poller's table, which goes with it.
+    What ``as_completed`` iterates over; at most ``most`` jobs are looked at. Between steps it holds no task, no scope and no
+    request, only its place in the poller's table, which goes with it.
     """
 
     # Also for a finalizer that runs although the constructor failed.
     _ticket: Ticket | None = None
     _poller: Poller | None = None
 
-    def __init__(self, jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> None:
+    def __init__(
+        self,
+        jobs: Iterable[Job],
+        timeout: float | None = None,
+        *,
+        fetch_results: bool = True,
+        most: int | None = None,
+    ) -> None:
         self._jobs = list(jobs)
+        self._most = len(self._jobs) if most is None else most
         self._timeout = timeout
         self._fetch_results = fetch_results
         self._deadline: float | None = None
         self._ready: deque[tuple[Job, SFJobsError | None]] = deque()
         self._handed_out = 0
         self._done: set[str] = set()
-        self._handles: dict[str, list[Job]] = {}
-        for job in self._jobs:
-            self._handles.setdefault(job.id, []).append(job)
+        self._handles = _handles(self._jobs)
 
     def __aiter__(self) -> Self:
         return self
@@ -118,11 +135,11 @@ class Completions:
         if self._deadline is None:
             self._deadline = float("inf") if self._timeout is None else anyio.current_time() + self._timeout
         with anyio.CancelScope(deadline=self._deadline) as scope:
-            if self._handed_out < len(self._jobs):
+            if self._handed_out < self._most:
                 await self._fill()
         if scope.cancelled_caught:
             self._leave()
-            raise self._too_late()
+            raise _too_late(self._jobs, self._timeout, done=self._done)
         if not self._ready:
             return None
         self._handed_out += 1
@@ -145,51 +162,78 @@ class Completions:
             except Exception:
                 self._leave()
                 raise
-        ended = [(job, ticket.outcomes[job_id]) for job_id in ticket.news for job in self._handles[job_id]]
+        taken = list(islice(ticket.news, min(CHUNK, self._most - self._handed_out)))
+        ended = [(job, ticket.outcomes[job_id]) for job_id in taken for job in self._handles[job_id]]
         completed = [(job, outcome if isinstance(outcome, SFJobsError) else None) for job, outcome in ended]
         if self._fetch_results:
             completed = await _with_results(completed)
         # Only now, so that a step that is cancelled while results are on their way is made again as a whole.
-        ticket.news.clear()
+        for _ in taken:
+            ticket.news.popleft()
         self._done.update(job.id for job, _ in completed)
         self._ready.extend(completed)
 
-    def _too_late(self) -> WaitTimeoutError:
-        ids = dict.fromkeys(job.id for job in self._jobs)
-        done = tuple(job_id for job_id in ids if job_id in self._done)
-        pending = tuple(job_id for job_id in ids if job_id not in self._done)
-        return WaitTimeoutError(
-            f"after {self._timeout:g} s {len(done)} of {len(ids)} jobs have ended; the others go on",
-            done=done,
-            pending=pending,
-        )
+
+async def _settle_all(jobs: Sequence[Job], *, fetch_results: bool) -> list[SFJobsError]:
+    """Waits for all, and gives back what went wrong with some of them."""
+    if not jobs:
+        return []
+    poller, handles = _one_poller(jobs), _handles(jobs)
+    ticket = poller.join(jobs)
+    try:
+        async with plain_task_group() as group:
+            downloads = Downloads(group)
+
+            def bring(job_id: str, outcome: Outcome) -> None:
+                if fetch_results and not isinstance(outcome, SFJobsError):
+                    for job in handles[job_id]:
+                        downloads.begin(job)
+
+            for job_id, outcome in ticket.outcomes.items():
+                bring(job_id, outcome)
+            ticket.on_outcome = bring
+            await poller.settle(ticket)
+    finally:
+        ticket.on_outcome = None
+        poller.leave(ticket)
+    downloads.raise_for_bugs()
+    return [
+        *(error for error in ticket.outcomes.values() if isinstance(error, SFJobsError)),
+        *downloads.errors.values(),
+    ]
 
 
 async def _with_results(ended: Sequence[tuple[Job, SFJobsError | None]]) -> list[tuple[Job, SFJobsError | None]]:
     """The same, with the results of completed jobs at hand, or the error that each one's download met."""
-    errors: dict[Job, SFJobsError] = {}
-    bugs: list[Exception] = []
-    left = deque(
-        job for job, error in ended if error is None and job.status == JobStatus.COMPLETED and not job.has_result
+    if all(error is not None or job.has_result or job.status != JobStatus.COMPLETED for job, error in ended):
+        return list(ended)
+    async with plain_task_group() as group:
+        downloads = Downloads(group)
+        for job, error in ended:
+            if error is None:
+                downloads.begin(job)
+    downloads.raise_for_bugs()
+    return [(job, error or downloads.errors.get(job)) for job, error in ended]
+
+
+def _handles(jobs: Iterable[Job]) -> dict[str, list[Job]]:
+    handles: dict[str, list[Job]] = {}
+    for job in jobs:
+        handles.setdefault(job.id, []).append(job)
+    return handles
+
+
+def _is_done(job: Job, fetch_results: bool) -> bool:
+    return job.status.is_final and not (fetch_results and job.status == JobStatus.COMPLETED and not job.has_result)
+
+
+def _too_late(jobs: Sequence[Job], timeout: float | None, *, done: set[str]) -> WaitTimeoutError:
+    ids = dict.fromkeys(job.id for job in jobs)
+    return WaitTimeoutError(
+        f"after {timeout:g} s {len(done)} of {len(ids)} jobs have ended; the others go on",
+        done=tuple(job_id for job_id in ids if job_id in done),
+        pending=tuple(job_id for job_id in ids if job_id not in done),
     )
-
-    async def work() -> None:
-        while left:
-            job = left.popleft()
-            try:
-                await job.fetch_result()
-            except SFJobsError as error:
-                errors[job] = error
-            except Exception as error:  # noqa: BLE001 - raised below, without a group around it
-                bugs.append(error)
-
-    if left:
-        async with anyio.create_task_group() as downloads:
-            for _ in range(min(DOWNLOADS, len(left))):
-                downloads.start_soon(work)
-    if bugs:
-        raise bugs[0]
-    return [(job, error or errors.get(job)) for job, error in ended]
 
 
 def _one_poller(jobs: Sequence[Job]) -> Poller:

@@ -1,6 +1,7 @@
 """
 How jobs and devices look in a notebook. Pure string work: every text of the platform is escaped, there is no script, and what
-a sanitizer strips (the style sheet, as on GitHub) leaves plain lines. Called by the ``_repr_html_`` of ``Job`` and ``Device``.
+a sanitizer strips (the style sheet, as on GitHub) leaves plain lines. Called by the ``_repr_html_`` of ``Job`` and ``Device``,
+and for the progress of many jobs.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ _STYLE = (
     ".sfjobs-label{opacity:.68;overflow-wrap:anywhere}"
     ".sfjobs-value{overflow-wrap:anywhere}"
     ".sfjobs-badge{border:1px solid;border-radius:9px;padding:0 7px;font-size:12px;margin:0 4px}"
+    ".sfjobs-bar{display:flex;height:6px;margin:5px 0 2px;border-radius:3px;overflow:hidden;background:rgba(128,128,128,.25)}"
+    ".sfjobs-bar div{flex:none;height:100%;background:currentColor}"
     ".sfjobs code,.sfjobs pre{font-size:12px;background:none;padding:0;color:inherit}"
     ".sfjobs pre{margin:2px 0;max-height:20em;overflow:auto;white-space:pre}"
     ".sfjobs summary{cursor:pointer}"
@@ -90,6 +93,16 @@ def device_html(device: Device) -> str:
     allowed = "\n".join(f"{name}: {_allowed(values)}" for name, values in gates.items())
     below = _folded("gate parameters", allowed) + _folded("layout", layout) + _folded("certificate", certificate)
     return _card("Device", device.target, device.status, rows, below=below)
+
+
+def progress_html(text: str, shares: Mapping[Mood, float]) -> str:
+    """How far many jobs are, as an HTML fragment: ``text``, and a bar below it with parts of 0 to 1 of its length."""
+    parts = "".join(
+        f'<div style="width:{100 * share:.2f}%;color:var(--sfjobs-{mood})"></div>'
+        for mood, share in shares.items()
+        if share
+    )
+    return f'<div class="sfjobs" style="{FRAME}">{_STYLE}<div>{_text(text)}</div><div class="sfjobs-bar">{parts}</div></div>'
 
 
 def _card(kind: str, name: str, word: str | None, rows: Iterable[Row], *, below: str) -> str:

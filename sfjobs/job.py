@@ -24,7 +24,7 @@ from .errors import (
     SFJobsError,
     WaitTimeoutError,
 )
-from .models import JobOutlook, JobSnapshot, JobStatus, JSONValue
+from .models import Cursor, JobOutlook, JobSnapshot, JobStatus, JSONValue
 from .poller import Poller
 from .tickets import in_words
 
@@ -55,7 +55,7 @@ class Job:
     what they last brought. A final status is never taken back.
     """
 
-    __slots__ = ("__weakref__", "_connection", "_result", "_snapshot", "_trouble", "asked_at", "first_seen")
+    __slots__ = ("__weakref__", "_connection", "_result", "_snapshot", "_trouble", "asked_at", "cursor", "first_seen")
 
     def __init__(
         self,
@@ -70,12 +70,14 @@ class Job:
         self._trouble: str | None = None
         self.first_seen: float | None = None
         self.asked_at: float | None = None
+        self.cursor: Cursor | None = None
 
     @classmethod
     def of(cls, snapshot: JobSnapshot, connection: Asker) -> Job:
         """The handle for a job that the platform has just told about."""
         job = cls(snapshot.id, snapshot.status, connection)
         job.take(snapshot, anyio.current_time())
+        job.cursor = snapshot.cursor
         return job
 
     @property
@@ -187,6 +189,7 @@ class Job:
             last_check=_seconds(self.asked_at, now),
             last_error=outlook.trouble or self._trouble,
             next_check=_seconds(now, outlook.due),
+            is_told=outlook.is_told,
         )
 
     async def wait(self, timeout: float | None = None, *, fetch_result: bool = True) -> JobStatus:
@@ -265,14 +268,14 @@ class Job:
             raise CancelledJobError(f"job {self.id} was cancelled", job_id=self.id, status=self.status, meta=self.meta)
 
     def take(self, snapshot: JobSnapshot, at: float) -> None:
-        """Takes over what the platform said ``at`` this time, unless it is older than the job's end. For the poller's use."""
+        """Takes over what the platform said ``at`` this time, unless the job is known to be further. For the poller's use."""
         self.asked_at = at
         self._trouble = None
         if self.first_seen is None:
             self.first_seen = self.asked_at
-        if self.status.is_final and not snapshot.status.is_final:
+        if snapshot is self._snapshot or snapshot.is_behind(self._snapshot):
             return
-        if snapshot.status != self.status:
+        if snapshot.status != self._snapshot.status:
             logger.info("job %s: %s -> %s", self.id, self.status.value, snapshot.status.value)
         self._snapshot = snapshot
 
@@ -283,6 +286,7 @@ class Job:
             self._trouble = in_words(error)
             raise
         self.take(snapshot, anyio.current_time())
+        self.cursor = snapshot.cursor
         self._connection.poller.learn(snapshot)
 
     async def _settle(self) -> None:

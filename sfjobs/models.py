@@ -57,11 +57,33 @@ class JobStatus(StrEnum):
 
 _FINAL = frozenset({JobStatus.CANCELLED, JobStatus.COMPLETED, JobStatus.FAILED})
 _KNOWN = frozenset(JobStatus)
+_STAGES = {JobStatus.OPEN: 0, JobStatus.QUEUED: 1, JobStatus.CANCEL_PENDING: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """
+    A place in a platform's change feed, as an answer named it: what that answer says holds up to there, and ``path`` leads to
+    all that comes after. The numbers of one ``epoch`` grow with time; a platform need not give any.
+    """
+
+    path: str
+    epoch: str = ""
+    number: int | None = None
+
+    def covers(self, other: Cursor) -> bool:
+        """Whether all that has happened up to ``other`` has happened up to here; False where that cannot be known."""
+        if self.number is None or other.number is None or self.epoch != other.epoch:
+            return False
+        return self.number >= other.number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSnapshot:
-    """What one answer said about one job. Times are aware datetimes, ``running_time`` is in seconds."""
+    """
+    What one answer said about one job. Times are aware datetimes, ``running_time`` is in seconds, ``cursor`` is up to where in
+    the platform's change feed it holds.
+    """
 
     id: str
     status: JobStatus
@@ -73,6 +95,18 @@ class JobSnapshot:
     finished_at: datetime | None = None
     running_time: float | None = None
     meta: Mapping[str, JSONValue] = field(default_factory=dict)
+    cursor: Cursor | None = field(default=None, compare=False, repr=False)
+
+    def is_behind(self, other: JobSnapshot) -> bool:
+        """Whether it tells of an earlier stage of the job, as an answer does that was overtaken by another."""
+        if self.status.is_final or other.status.is_final:
+            return not self.status.is_final
+        own, others = _STAGES.get(self.status), _STAGES.get(other.status)
+        return own is not None and others is not None and own < others
+
+    def is_news_after(self, other: JobSnapshot) -> bool:
+        """Whether the job has another status, or has begun to run."""
+        return self.status != other.status or (self.started_at is not None and other.started_at is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +115,8 @@ class JobOutlook:
     Why a job is not done yet, as far as this program can tell; ``print`` it. ``age`` and ``last_check`` are seconds ago,
     ``next_check`` is seconds from now (0 while the platform is being asked, None when nobody waits for the job). The three
     are None for a job that has not been asked about, and where no event loop runs, since its clock is the one they are
-    told by. ``last_error`` is what went wrong with the last question, None when it was answered.
+    told by. ``last_error`` is what went wrong with the last question, None when it was answered. With ``is_told`` the platform
+    tells of every change of the job as it happens, and the next question is only asked to make sure.
     """
 
     job_id: str
@@ -92,6 +127,7 @@ class JobOutlook:
     last_check: float | None = None
     last_error: str | None = None
     next_check: float | None = None
+    is_told: bool = False
 
     def __str__(self) -> str:
         return " ".join([f"Job {self.job_id} {self._standing()}.", *self._checks()])
@@ -115,6 +151,8 @@ class JobOutlook:
             return
         if self.next_check is None:
             yield "Nobody waits for it, so nobody asks."
+        elif self.is_told:
+            yield "The platform tells of its changes as they happen."
         else:
             due = "being asked now" if self.next_check == 0 else f"due in {in_seconds(self.next_check)}"
             yield f"The next question is {due}."

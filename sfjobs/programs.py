@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,7 +224,7 @@ def _strawberryfields(module: str, program: Compilable) -> ModuleType:
 
 def read_header(text: str) -> Header:
     """Name, target and shots from the header of a script; nothing is checked beyond their form."""
-    header = _header_lines(_LINE.findall(text))
+    _, header, _ = _split_header(text)
     name = header["name"].value if "name" in header else None
     parts = _TARGET.match(header["target"].value) if "target" in header else None
     if parts is None:
@@ -249,9 +249,9 @@ def with_header(text: str, *, target: str, shots: int | None = None, name: str |
         raise ValueError(f"a target is letters, digits, _, . and -, not {target[:100]!r}")
     if shots is not None and (isinstance(shots, bool) or operator.index(shots) < 1):
         raise ValueError(f"shots is a positive number, not {shots!r}")
-    lines = _LINE.findall(text)
-    header = _header_lines(lines)
-    ending = (lines[0][len(lines[0].rstrip("\r\n")) :] if lines else "") or "\n"
+    lines, header, rest = _split_header(text)
+    first = _LINE.match(text)
+    ending = (first[0][len(first[0].rstrip("\r\n")) :] if first else "") or "\n"
     parts = _TARGET.match(header["target"].value) if "target" in header else None
     values = {
         "name": name or (None if "name" in header else "None"),
@@ -272,7 +272,7 @@ def with_header(text: str, *, target: str, shots: int | None = None, name: str |
             place, added = place + 1, added + 1
     if not header:
         lines.insert(place, ending)
-    return "".join(lines)
+    return "".join(lines) + rest
 
 
 def _target_value(target: str, options: str, shots: int | None) -> str:
@@ -291,18 +291,20 @@ class _HeaderLine:
     rest: str
 
 
-def _header_lines(lines: Sequence[str]) -> dict[str, _HeaderLine]:
-    """The header's lines by their first word, up to the first statement."""
+def _split_header(text: str) -> tuple[list[str], dict[str, _HeaderLine], str]:
+    """The lines before the first statement, the header's among them by their first word, and the rest of the text as it is."""
+    lines: list[str] = []
     found: dict[str, _HeaderLine] = {}
-    for index, line in enumerate(lines):
-        code = _CODE.match(line)
+    for line in _LINE.finditer(text):
+        code = _CODE.match(line[0])
         bare = code[0].rstrip() if code else ""
         match = _HEADER.fullmatch(bare)
         if match is not None:
-            found[match[1]] = _HeaderLine(index, match[2], line[len(bare) :])
+            found[match[1]] = _HeaderLine(len(lines), match[2], line[0][len(bare) :])
         elif bare.strip():
-            break
-    return found
+            return lines, found, text[line.start() :]
+        lines.append(line[0])
+    return lines, found, ""
 
 
 def _split_options(options: str) -> list[tuple[str, str]]:

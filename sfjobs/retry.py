@@ -54,9 +54,14 @@ def may_repeat(error: RequestFailedError, *, harmless: bool) -> bool:
         return harmless
     if isinstance(error, ResponseError):
         return error.status_code in _NOTHING_WAS_DONE or (
-            harmless and error.status_code in _SOMETHING_MAY_HAVE_BEEN_DONE
+            harmless and (error.status_code in _SOMETHING_MAY_HAVE_BEEN_DONE or _is_being_done(error))
         )
     return False
+
+
+def _is_being_done(error: ResponseError) -> bool:
+    """Whether the platform still works on an earlier try with the same idempotency key, and will have an answer soon."""
+    return error.status_code == 409 and (error.code == "idempotency-key-in-use" or error.retry_after is not None)
 
 
 def is_weather(error: SFJobsError) -> bool:

@@ -1,59 +1,48 @@
 """
-One request, sent politely: a connection slot, a token, a deadline, the retries that are safe, and every failure as one of our
-own errors. All that the client sends goes through here, and no other file of the client knows httpx.
+One request, sent politely: a connection slot, a token, a deadline and the retries that are safe. All that the client sends goes
+through here, and then through the ``channel`` of its lane.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
-from typing import TypeAlias, TypeVar, cast
-from urllib.parse import urlsplit
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self, TypeAlias, TypeVar
 
 import anyio
 import anyio.lowlevel
-import httpx
 
-from . import __version__, tracing
+from . import tracing
 from .auth import Token, Tokens, read_token, token_request
+from .channel import Channel, HTTPTransport, Incoming, timed_out
 from .config import Secret, Settings
 from .errors import (
     ConnectionClosedError,
     ProtocolError,
     RateLimitedError,
     RequestFailedError,
-    RequestTimeoutError,
     ResponseError,
-    SFJobsError,
     TransportError,
 )
 from .exchange import Answer, Lane, Request
 from .pace import Governor, Turn
 from .retry import Retry, may_repeat
 
+__all__ = ["CONNECTIONS", "HTTPTransport", "Transport"]
+
 logger = logging.getLogger("sfjobs")
 
-HTTPTransport: TypeAlias = httpx.AsyncBaseTransport
-"""What a connection's ``transport=`` takes: the one place where httpx shows through, a seam for tests."""
-
 T = TypeVar("T")
-
-LARGEST_ANSWER = 16 * 2**20
-"""Bytes. No JSON answer of the protocol comes near it; results are streamed and have a limit of their own."""
 
 SLOWEST_DOWNLOAD = 1024
 """Bytes/s. A download that is slower over its first ``attempt_timeout`` seconds, or ever after, is given up."""
 
-# httpcore loses a slot of its pool when a request that waits there is cancelled (encode/httpcore#1093), and its queue is
-# quadratic. So nothing ever waits there: a limiter of ours, as wide as the pool, stands before each lane.
+# Nothing waits for a connection further down: httpcore loses a slot of its pool when a request that waits there is cancelled
+# (encode/httpcore#1093), and our own connections have no queue. So a limiter as wide as the lane stands before each.
 CONNECTIONS: Mapping[Lane, int] = {"poll": 4, "bulk": 32}
-
-# Shorter than uvicorn's 5 s, so that a submission does not go out on a connection that the server is just closing.
-KEEP_ALIVE = 4.0
 
 Attempt: TypeAlias = Callable[[Secret, int], Awaitable[Answer]]
 """One try with this token, the how-manyth it is."""
@@ -62,13 +51,13 @@ Consumer: TypeAlias = Callable[[Answer, AsyncIterator[bytes]], Awaitable[T]]
 
 
 class Transport:
-    """The HTTP side of one connection: two lanes with pools of their own and one token for both. Belongs to one event loop."""
+    """The HTTP side of one connection: two lanes, each with its channel, and one token for both. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, *, transport: HTTPTransport | None = None) -> None:
         self._settings = settings
         self._given = transport
         self._retry = Retry(attempts=settings.retries)
-        self._clients: dict[Lane, httpx.AsyncClient] = {}
+        self._channels: dict[Lane, Channel] = {}
         self._limiters = {lane: anyio.CapacityLimiter(width) for lane, width in CONNECTIONS.items()}
         self._governor = Governor()
         self._tokens = Tokens(self._fetch_token, initial=settings.access_token)
@@ -79,13 +68,13 @@ class Transport:
         """Ends every connection. Requests still under way fail with ConnectionClosedError. Safe to call twice."""
         self._closed = True
         with anyio.CancelScope(shield=True):
-            while self._clients:
-                await self._clients.popitem()[1].aclose()
+            while self._channels:
+                await self._channels.popitem()[1].aclose()
 
     @property
     def is_open(self) -> bool:
         """Whether there are connections of this process that ``aclose`` would end."""
-        return bool(self._clients) and self._owner is not None and self._owner[1] == os.getpid()
+        return bool(self._channels) and self._owner is not None and self._owner[1] == os.getpid()
 
     def check_usable(self) -> None:
         """Raises ConnectionClosedError once closed, in a forked child, or in another event loop than at first use."""
@@ -119,27 +108,57 @@ class Transport:
 
         async def attempt(token: Secret, number: int) -> Answer:
             async with self._limiters[request.lane], self._governor.turn(request.lane) as turn:
-                with _logged(request, number) as line:
-                    with self._deadline(request):
-                        response = await self._start(request, token)
-                    line.status = response.status_code
+                with _Logged(request, number) as line:
+                    incoming = await self._in_time(request, self._channel(request.lane).start(request, token))
+                    line.status = incoming.status_code
                     try:
-                        return await download(response, turn)
+                        return await download(incoming, turn)
                     finally:
-                        await _close(response)
+                        await incoming.aclose()
 
-        async def download(response: httpx.Response, turn: Turn) -> Answer:
-            if not response.is_success:
-                with self._deadline(request):
-                    return self._answer(request, response, await self._read(request, response)).tell(turn)
-            answer = self._answer(request, response).tell(turn)
+        async def download(incoming: Incoming, turn: Turn) -> Answer:
+            if not 200 <= incoming.status_code < 300:
+                return (await self._in_time(request, incoming.read_whole())).tell(turn)
+            answer = incoming.answer().tell(turn)
             answer.check_status()
-            async with aclosing(self._paced(request, response)) as chunks:
+            async with aclosing(self._paced(request, incoming)) as chunks:
                 done[:] = [await consume(answer, chunks)]
             return answer
 
         await self._persist(request, attempt)
         return done[0]
+
+    async def open(self, request: Request, *, silence: float) -> OpenAnswer:
+        """
+        An answer that is read bit by bit, for as long as whoever asked for it likes and while there are no more than
+        ``silence`` seconds between two bytes. It holds a slot of its lane until it is closed.
+        """
+        limiter, opened = self._limiters[request.lane], OpenAnswer(self._limiters[request.lane])
+
+        async def attempt(token: Secret, number: int) -> Answer:
+            async with self._governor.turn(request.lane) as turn:
+                with _Logged(request, number) as line:
+                    channel = self._channel(request.lane)
+                    incoming = await self._in_time(request, channel.start(request, token, silence=silence))
+                    line.status = incoming.status_code
+                try:
+                    if not 200 <= incoming.status_code < 300:
+                        return (await self._in_time(request, incoming.read_whole())).tell(turn)
+                    answer = incoming.answer().tell(turn)
+                    answer.check_status()
+                    opened.incoming = incoming
+                    return answer
+                finally:
+                    if opened.incoming is not incoming:
+                        await incoming.aclose()
+
+        await limiter.acquire_on_behalf_of(opened)
+        try:
+            await self._persist(request, attempt)
+        except BaseException:
+            limiter.release_on_behalf_of(opened)
+            raise
+        return opened
 
     async def _persist(self, request: Request, attempt: Attempt) -> Answer:
         self.check_usable()
@@ -155,6 +174,7 @@ class Transport:
                 if pause is None:
                     raise
                 logger.info("attempt %d failed, another follows in %.1f s: %s", tries, pause, error)
+            request.lift_guard()
             await anyio.sleep(pause)
             self.check_usable()
 
@@ -168,7 +188,7 @@ class Transport:
             return None
         start = anyio.current_time() + pause
         if isinstance(error, RateLimitedError) and not error.is_quota:
-            pause, start = 0.0, self._governor.due(request.lane)  # the governor makes everyone wait
+            pause, start = 0.0, self._governor.due(request.lane)  # everyone waits there, and so does this one
         # Sleeping into the caller's own deadline would only hide the real reason.
         return None if start >= anyio.current_effective_deadline() else pause
 
@@ -182,216 +202,97 @@ class Transport:
         return answer
 
     async def _fetch_token(self) -> Token:
-        request = token_request(self._settings)
         try:
-            return read_token(self._settings, await self._exchange(request, None, 1))
+            return read_token(self._settings, await self._exchange(token_request(self._settings), None, 1))
         except RequestFailedError as error:
             error.sent = False  # of the request that wanted the token, nothing has been sent
             raise
 
     async def _exchange(self, request: Request, token: Secret | None, number: int) -> Answer:
         async with self._limiters[request.lane], self._governor.turn(request.lane) as turn:
-            with self._deadline(request), _logged(request, number) as line:
-                response = await self._start(request, token)
-                line.status = response.status_code
-                try:
-                    return self._answer(request, response, await self._read(request, response)).tell(turn)
-                finally:
-                    await _close(response)
+            request.raise_guard()
+            return (await self._in_time(request, self._answered(request, token, number))).tell(turn)
 
-    async def _start(self, request: Request, token: Secret | None) -> httpx.Response:
-        client = self._client(request.lane)
-        with self._translating(request):
-            return await client.send(
-                client.build_request(
-                    request.method,
-                    request.path,
-                    params=list(request.params) or None,
-                    content=request.content,
-                    headers={**self._headers(token), **request.headers},
-                ),
-                stream=True,
-            )
+    async def _answered(self, request: Request, token: Secret | None, number: int) -> Answer:
+        with _Logged(request, number) as line:
+            incoming = await self._channel(request.lane).start(request, token)
+            line.status = incoming.status_code
+            try:
+                return await incoming.read_whole()
+            finally:
+                await incoming.aclose()
 
-    async def _read(self, request: Request, response: httpx.Response) -> bytes:
-        collected, chunk = bytearray(), b""
-        try:
-            async with aclosing(self._chunks(request, response)) as chunks:
-                async for chunk in chunks:
-                    collected += chunk
-                    if len(collected) > LARGEST_ANSWER:
-                        self._answer(request, response).refuse(f"more than {LARGEST_ANSWER} bytes")
-            return bytes(collected)
-        finally:
-            # A traceback would keep, and show, what has come so far: half a token, or what a platform repeats.
-            collected, chunk = bytearray(), b""
-
-    async def _paced(self, request: Request, response: httpx.Response) -> AsyncGenerator[bytes, None]:
-        started, received = anyio.current_time(), 0
-        async with aclosing(self._chunks(request, response)) as chunks:
-            async for chunk in chunks:
-                # Errors about a result quote how it starts.
-                yield chunk if received else self._without_secrets(response, chunk)
-                received += len(chunk)
-                elapsed = anyio.current_time() - started
-                if elapsed > self._settings.attempt_timeout and received < SLOWEST_DOWNLOAD * elapsed:
-                    raise self._timeout(request, f"only {received} bytes came in {elapsed:.0f} s")
-
-    async def _chunks(self, request: Request, response: httpx.Response) -> AsyncGenerator[bytes, None]:
-        if response.headers.get("content-encoding", "identity") != "identity":
-            self._answer(request, response).refuse("it is compressed, which was not asked for")
-        with self._translating(request):
-            # A response that a test's transport made is read already, and only gives its content.
-            body = response.aiter_bytes() if response.is_stream_consumed else response.aiter_raw()
-            async with aclosing(cast("AsyncGenerator[bytes, None]", body)):
-                async for chunk in body:
-                    yield chunk
-                    del chunk  # a suspended frame would keep it
-
-    def _answer(self, request: Request, response: httpx.Response, body: bytes = b"") -> Answer:
-        if body:
-            body = self._without_secrets(response, body)
-        return Answer(
-            request=request,
-            url=str(response.url),
-            status_code=response.status_code,
-            headers=response.headers,
-            body=body,
-            next_link=response.links.get("next", {}).get("url"),
-        )
-
-    def _without_secrets(self, response: httpx.Response, body: bytes) -> bytes:
-        """A platform or proxy may repeat in an error what it was sent; errors quote bodies and end in logs."""
-        # The token that went out with this request: another one may be at hand by now.
-        sent = Secret(response.request.headers.get("authorization", "").removeprefix("Bearer ") or "***")
-        for secret in (self._settings.api_key, sent):
-            if secret is not None:
-                body = body.replace(secret.reveal().encode(), b"***")
-        return body
-
-    def _headers(self, token: Secret | None) -> dict[str, str]:
-        if token is None:
-            return {}
-        own = {"Accept-Version": self._settings.api_version, "Authorization": f"Bearer {token.reveal()}"}
-        return {**tracing.headers(), **own}
-
-    def _client(self, lane: Lane) -> httpx.AsyncClient:
+    def _channel(self, lane: Lane) -> Channel:
         if self._closed:
             raise ConnectionClosedError("this connection is closed")
-        if lane not in self._clients:
-            self._clients[lane] = self._new_client(CONNECTIONS[lane])
-        return self._clients[lane]
+        if lane not in self._channels:
+            self._channels[lane] = Channel(self._settings, CONNECTIONS[lane], self._given)
+        return self._channels[lane]
 
-    def _new_client(self, width: int) -> httpx.AsyncClient:
-        settings, url = self._settings, urlsplit(self._settings.url)
-        secure = url.scheme == "https"
-        return httpx.AsyncClient(
-            base_url=settings.url,
-            transport=self._given,
-            # Loading the trust store takes 150 ms, which a plain address need not pay.
-            verify=ssl.create_default_context(cafile=settings.ca_file) if secure else False,
-            # A proxy from the environment is not meant for a platform on this very machine.
-            trust_env=url.hostname not in ("localhost", "127.0.0.1", "::1"),
-            timeout=httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout),
-            limits=httpx.Limits(max_connections=width, max_keepalive_connections=width, keepalive_expiry=KEEP_ALIVE),
-            headers={"User-Agent": f"sfjobs/{__version__}", "Accept-Encoding": "identity"},
-        )
+    async def _paced(self, request: Request, incoming: Incoming) -> AsyncGenerator[bytes, None]:
+        started, received = anyio.current_time(), 0
+        while chunk := await incoming.read():
+            # Errors about a result quote how it starts.
+            yield chunk if received else incoming.without_secrets(chunk)
+            received += len(chunk)
+            del chunk  # a suspended frame would keep it
+            elapsed = anyio.current_time() - started
+            if elapsed > self._settings.attempt_timeout and received < SLOWEST_DOWNLOAD * elapsed:
+                raise timed_out(self._settings, request, f"only {received} bytes came in {elapsed:.0f} s")
 
-    @contextmanager
-    def _deadline(self, request: Request) -> Iterator[None]:
-        """Bounds one try as a whole: httpx's own timeouts start again with every byte."""
-        with anyio.move_on_after(self._settings.attempt_timeout) as scope:
-            yield
-        if scope.cancelled_caught:
-            raise self._timeout(request, f"no whole answer came in {self._settings.attempt_timeout:g} s")
-
-    def _timeout(self, request: Request, reason: str, *, sent: bool = True) -> RequestTimeoutError:
-        url = self._settings.url + request.path
-        return RequestTimeoutError(f"{request.method} {url}: {reason}", method=request.method, url=url, sent=sent)
-
-    @contextmanager
-    def _translating(self, request: Request) -> Iterator[None]:
-        """httpx's errors as ours. Frames below ours hold headers with the token in them, so no traceback keeps them."""
-        try:
-            yield
-        except SFJobsError:
-            raise
-        except (
-            httpx.HTTPError,
-            httpx.StreamError,
-            OSError,
-            anyio.ClosedResourceError,
-            anyio.BrokenResourceError,
-        ) as error:
-            if self._closed:
-                raise ConnectionClosedError("this connection was closed while a request was under way") from None
-            raise self._translated(request, error) from _without_frames(error)
-        except BaseException as error:
-            if self._closed and isinstance(error, RuntimeError):
-                raise ConnectionClosedError("this connection was closed while a request was under way") from None
-            _without_frames(error)
-            raise
-
-    def _translated(self, request: Request, error: Exception) -> TransportError:
-        sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-        if isinstance(error, httpx.TimeoutException):
-            silence = self._settings.read_timeout if sent else self._settings.connect_timeout
-            verb = "was silent" if sent else "could not be reached"
-            return self._timeout(request, f"the platform {verb} for {silence:g} s", sent=sent)
-        url = self._settings.url + request.path
-        what = "the connection broke" if sent else "the platform could not be reached"
-        return TransportError(
-            f"{request.method} {url}: {what} ({_cause(error)})",
-            method=request.method,
-            url=url,
-            sent=sent,
-        )
+    async def _in_time(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
+        """Bounds one try as a whole: silence on the wire is measured anew with every byte."""
+        with anyio.move_on_after(self._settings.attempt_timeout):
+            return await work
+        reason = f"no whole answer came in {self._settings.attempt_timeout:g} s"
+        raise timed_out(self._settings, request, reason)
 
 
-@dataclass(slots=True)
-class _Line:
-    """What is known of a request when its line goes to the log."""
+class OpenAnswer:
+    """An answer while it is being read. Where it ``is_resumable``, a cancelled ``read`` has lost nothing."""
 
-    status: int | None = None
+    def __init__(self, limiter: anyio.CapacityLimiter) -> None:
+        self._limiter = limiter
+        self.incoming: Incoming | None = None
+
+    @property
+    def is_resumable(self) -> bool:
+        return self.incoming is not None and self.incoming.is_resumable
+
+    async def read(self) -> bytes:
+        """What comes next; nothing at the end. Raises TransportError, ConnectionClosedError."""
+        return b"" if self.incoming is None else await self.incoming.read()
+
+    async def aclose(self) -> None:
+        """Ends the connection. Safe to call twice."""
+        incoming, self.incoming = self.incoming, None
+        if incoming is not None:
+            self._limiter.release_on_behalf_of(self)
+            await incoming.aclose()
 
 
-@contextmanager
-def _logged(request: Request, number: int) -> Iterator[_Line]:
+class _Logged:
     """One line for each request, whether or not it was answered. A query may hold a hundred ids and is not in it."""
-    line, started = _Line(), anyio.current_time()
-    try:
-        yield line
-    finally:
+
+    __slots__ = ("_number", "_request", "_started", "status")
+
+    def __init__(self, request: Request, number: int) -> None:
+        self._request = request
+        self._number = number
+        self.status: int | None = None
+
+    def __enter__(self) -> Self:
+        self._started = anyio.current_time() if logger.isEnabledFor(logging.DEBUG) else None
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
+        if self._started is None:
+            return
         logger.debug(
             "%s %s %s %.0f ms, attempt %d",
-            request.method,
-            request.path.partition("?")[0],
-            line.status or "no answer",
-            1e3 * (anyio.current_time() - started),
-            number,
+            self._request.method,
+            self._request.path.partition("?")[0],
+            self.status or "no answer",
+            1e3 * (anyio.current_time() - self._started),
+            self._number,
         )
-
-
-async def _close(response: httpx.Response) -> None:
-    with anyio.CancelScope(shield=True):
-        await response.aclose()
-
-
-def _cause(error: BaseException) -> str:
-    """What the deepest cause says of itself; httpx's own messages are often empty."""
-    for _ in range(10):
-        deeper = error.__cause__ or error.__context__
-        if deeper is None:
-            break
-        error = deeper
-    return str(error) or type(error).__name__
-
-
-def _without_frames(error: BaseException) -> BaseException:
-    deeper: BaseException | None = error
-    seen: set[int] = set()
-    while deeper is not None and id(deeper) not in seen:
-        seen.add(id(deeper))
-        deeper.__traceback__ = None
-        deeper = deeper.__cause__ or deeper.__context__
-    return error

@@ -1,6 +1,6 @@
 """
 How many jobs may be unfinished at a time: a window that a 429 halves and every job that is taken widens again, as TCP's does
-(RFC 5681, additive increase and multiplicative decrease). Pure: ``submission`` brings the clock and does the waiting.
+(RFC 5681, additive increase and multiplicative decrease). Pure: ``dispatch`` brings the clock and does the waiting.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Window:
             self.rest_until = max(self.rest_until, now + hint)
         return max(self.rest_until - now, 0.0)
 
-    def widen(self, generation: int) -> None:
-        """The platform has taken a job that was sent in this generation."""
+    def widen(self, generation: int, jobs: int = 1) -> None:
+        """The platform has taken this many jobs that were sent in this generation."""
         if generation == self.generation:
             self._setbacks = 0
-            self._size = min(self._size + WIDENING, float(self.widest))
+            self._size = min(self._size + WIDENING * jobs, float(self.widest))

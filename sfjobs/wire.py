@@ -6,17 +6,23 @@ platform's language raises ``MalformedAnswer``, which whoever sent the request t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, time
-from typing import cast
+from typing import NamedTuple, TypeAlias, cast
+from urllib.parse import parse_qsl, urlsplit
 
-from .models import Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
+from .models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
 
 LANGUAGE = "blackbird:1.0"
 _JOB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:~-]{0,199}\Z")
 _TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z")
+_NUMBER = re.compile(r"[0-9]{1,18}\Z")
 _LONGEST_WORD = 100
 _LONGEST_RUN = 1e12
+
+
+Known: TypeAlias = Callable[[str], JobSnapshot | None]
+"""What was last heard of the job with this id."""
 
 
 class MalformedAnswer(ValueError):
@@ -50,12 +56,29 @@ def legacy_submission(*, circuit: str) -> dict[str, JSONValue]:
 CANCELLATION: Mapping[str, JSONValue] = {"status": "cancelled"}
 
 
-def job_snapshot(answer: object) -> JobSnapshot:
-    """A job object. Only ``id`` and ``status`` are required, so that version 0.2.0 is served by the same function."""
+def cursor(path: str) -> Cursor:
+    """The place in the change feed that a link to it names, if it does: ``since``, an epoch and a number behind its last dot."""
+    return cursor_of_event(path, dict(parse_qsl(urlsplit(path).query)).get("since", ""))
+
+
+def cursor_of_event(path: str, event_id: str) -> Cursor:
+    """The place after an event, in the feed that ``path`` leads to."""
+    epoch, _, number = event_id.rpartition(".")
+    return Cursor(path, epoch, int(number)) if epoch and _NUMBER.match(number) else Cursor(path)
+
+
+def job_snapshot(answer: object, *, cursor: Cursor | None = None, known: Known | None = None) -> JobSnapshot:
+    """
+    A job object. Only ``id`` and ``status`` are required, so that version 0.2.0 is served by the same function. Where it says
+    nothing new of a job that is ``known``, that snapshot is given back itself: most answers about most jobs say nothing new.
+    """
     fields = _mapping(answer, "the job")
     job_id = fields.get("id")
     if not isinstance(job_id, str) or not _JOB_ID.match(job_id):
         raise MalformedAnswer(f"the job's id is not an id: {_excerpt(job_id)}")
+    before = None if known is None else known(job_id)
+    if before is not None and _is_same(fields, before):
+        return before
     return JobSnapshot(
         id=job_id,
         status=_status(fields.get("status")),
@@ -67,12 +90,68 @@ def job_snapshot(answer: object) -> JobSnapshot:
         finished_at=_datetime(fields, "finished_at"),
         running_time=_seconds(fields, "running_time"),
         meta=_optional_mapping(fields, "meta"),
+        cursor=cursor,
     )
 
 
-def job_snapshots(answer: object) -> list[JobSnapshot]:
+def _is_same(fields: Mapping[str, JSONValue], before: JobSnapshot) -> bool:
+    """Whether reading the fields would make an equal snapshot. What is not as it was, is left to that reading to judge."""
+    return (
+        fields.get("status") == before.status.value
+        and fields.get("name") == before.name
+        and fields.get("target") == before.target
+        and fields.get("language") == before.language
+        and fields.get("running_time") == before.running_time
+        and fields.get("meta") == before.meta
+        and _is_same_time(fields.get("created_at"), before.created_at)
+        and _is_same_time(fields.get("started_at"), before.started_at)
+        and _is_same_time(fields.get("finished_at"), before.finished_at)
+    )
+
+
+def _is_same_time(value: JSONValue, before: datetime | None) -> bool:
+    if value is None or before is None:
+        return value is None and before is None
+    try:
+        return isinstance(value, str) and datetime.fromisoformat(value) == before
+    except (ValueError, TypeError):
+        return False
+
+
+def job_snapshots(answer: object, *, cursor: Cursor | None = None, known: Known | None = None) -> list[JobSnapshot]:
     """The jobs of a list answer, in its order."""
-    return [job_snapshot(item) for item in _data(answer)]
+    return [job_snapshot(item, cursor=cursor, known=known) for item in _data(answer)]
+
+
+class Refused(NamedTuple):
+    """What the answer to a batch says of an item that did not become a job."""
+
+    status_code: int
+    words: tuple[str, str, Mapping[str, JSONValue]]
+
+
+def batch(answer: object, size: int, *, cursor: Cursor | None = None) -> list[JobSnapshot | Refused | MalformedAnswer]:
+    """
+    What became of each item of a batch of ``size``, in order: only as many as the answer tells of. An item's malformed
+    answer is about that item alone; an answer about more items than there were is malformed as a whole.
+    """
+    items = _data(answer)
+    if len(items) > size:
+        raise MalformedAnswer(f"it is about {len(items)} submissions, and there were {size}")
+    return [_batch_item(item, cursor) for item in items]
+
+
+def _batch_item(item: object, cursor: Cursor | None) -> JobSnapshot | Refused | MalformedAnswer:
+    try:
+        fields = _mapping(item, "what became of the submission")
+        status = fields.get("status")
+        if isinstance(status, int) and 200 <= status < 300:
+            return job_snapshot(fields.get("job"), cursor=cursor)
+        if isinstance(status, int) and 400 <= status < 600:
+            return Refused(status, error_words(fields.get("error")))
+        raise MalformedAnswer(f"the submission's status is none: {_excerpt(status)}")
+    except MalformedAnswer as error:
+        return MalformedAnswer(str(error))  # another one, without frames that hold the answer
 
 
 def circuit(answer: object) -> str:

@@ -16,14 +16,14 @@ import pytest
 import sfjobs
 from sfjobs import Job, Refusal, Submission, sync
 from sfjobs.programs import ProgramLike
-from sfjobs.submission import BURST, WIDTH
+from sfjobs.sending import BURST, WIDTH
 from tests.support.counter import Counter, Numbered, circuit, circuits, circuits_of
 from tests.support.fake_platform import FakePlatform, refusal
 
 
-@pytest.fixture
-def platform() -> FakePlatform:
-    return FakePlatform()
+@pytest.fixture(params=["singly", "in batches"])
+def platform(request: pytest.FixtureRequest) -> FakePlatform:
+    return FakePlatform(offers_batches=request.param == "in batches", honours_keys=request.param == "in batches")
 
 
 @pytest.fixture

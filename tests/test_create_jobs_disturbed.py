@@ -10,15 +10,15 @@ import httpx
 import pytest
 
 from sfjobs import Job, Refusal
-from sfjobs.submission import WIDTH
+from sfjobs.sending import WIDTH
 from sfjobs.window import Window
 from tests.support.counter import Counter, Numbered, circuit, circuits, circuits_of
 from tests.support.fake_platform import FakePlatform, refusal
 
 
-@pytest.fixture
-def platform() -> FakePlatform:
-    return FakePlatform()
+@pytest.fixture(params=["singly", "in batches"])
+def platform(request: pytest.FixtureRequest) -> FakePlatform:
+    return FakePlatform(offers_batches=request.param == "in batches", honours_keys=request.param == "in batches")
 
 
 @pytest.fixture

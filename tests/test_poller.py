@@ -18,14 +18,16 @@ from sfjobs.errors import (
     SFJobsError,
     TransportError,
 )
-from sfjobs.models import JobSnapshot, JobStatus
-from sfjobs.poller import AT_ONCE, GATHER, MISSES, Poller
-from sfjobs.tickets import Cadence, Outcome
+from sfjobs.models import Cursor, JobSnapshot, JobStatus
+from sfjobs.poller import AT_ONCE, Poller
+from sfjobs.tickets import Cadence, Outcome, Report
+from sfjobs.watchlist import GATHER, MISSES
+from sfjobs.wire import Known
 
 ROUND_TRIP = 0.05
 
 
-@dataclass
+@dataclass(eq=False)
 class Handle:
     """A job handle as the poller sees it."""
 
@@ -33,6 +35,7 @@ class Handle:
     snapshot: JobSnapshot = field(init=False)
     first_seen: float | None = None
     asked_at: float | None = None
+    cursor: Cursor | None = None
     seen: list[JobStatus] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -64,19 +67,20 @@ class Office:
         over = anyio.current_time() >= self.ends[job_id]
         return JobSnapshot(id=job_id, status=JobStatus.COMPLETED if over else JobStatus.QUEUED)
 
-    async def ask(self, ids: Sequence[str]) -> Mapping[str, JobSnapshot]:
+    @property
+    def many(self) -> Office:
+        return self
+
+    @property
+    def single(self) -> Single:
+        return Single(self)
+
+    async def ask(self, ids: Sequence[str], known: Known) -> Report:
         self.asked.append((anyio.current_time(), tuple(ids)))
-        await self._travel()
-        return {job_id: self.snapshot(job_id) for job_id in ids if job_id not in self.forgotten}
+        await self.travel()
+        return Report({job_id: self.snapshot(job_id) for job_id in ids if job_id not in self.forgotten})
 
-    async def ask_one(self, job_id: str) -> JobSnapshot:
-        self.asked_singly.append(job_id)
-        await self._travel()
-        if job_id in self.forgotten or job_id not in self.ends:
-            raise NotFoundError(f"no job {job_id}", status_code=404)
-        return self.snapshot(job_id)
-
-    async def _travel(self) -> None:
+    async def travel(self) -> None:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -89,8 +93,25 @@ class Office:
             self.in_flight -= 1
 
 
+class Single:
+    """The same office, asked about one job at a time."""
+
+    batch = 1
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def ask(self, ids: Sequence[str], known: Known) -> Report:
+        [job_id] = ids
+        self._office.asked_singly.append(job_id)
+        await self._office.travel()
+        if job_id in self._office.forgotten or job_id not in self._office.ends:
+            raise NotFoundError(f"no job {job_id}", status_code=404)
+        return Report({job_id: self._office.snapshot(job_id)})
+
+
 def poller_for(office: Office, **cadence: float) -> Poller:
-    return Poller(office, Cadence(**cadence), draw=random.Random(1).random)
+    return Poller(office, cadence=Cadence(**cadence), draw=random.Random(1).random)
 
 
 async def settle(poller: Poller, ids: Iterable[str], need: int | None = None) -> Mapping[str, Outcome]:
@@ -192,7 +213,7 @@ async def test_every_waiter_hears_within_its_own_interval_and_a_round_trip(seed:
     )
     office.latency = lambda: draw.uniform(0, ROUND_TRIP)
     cadence = Cadence()
-    poller = Poller(office, cadence, draw=draw.random)
+    poller = Poller(office, cadence=cadence, draw=draw.random)
     sweep = -(-len(office.ends) // office.batch // AT_ONCE) * ROUND_TRIP
     late: list[str] = []
 
@@ -317,7 +338,7 @@ async def test_patient_waiters_finish_whatever_the_others_do(seed: int) -> None:
         {f"job-{n}": draw.uniform(0, 60) for n in range(draw.randint(1, 60))}, batch=draw.choice([1, 3, 100])
     )
     office.latency = lambda: draw.choice([0.0, 0.01, 0.7])
-    poller = Poller(office, Cadence(), draw=draw.random)
+    poller = Poller(office, draw=draw.random)
     finished: list[int] = []
     patient = 0
 
@@ -501,7 +522,7 @@ async def test_closing_ends_every_wait_at_once() -> None:
         group.start_soon(wait, "b")
         await anyio.sleep(77.7)
         started = anyio.current_time()
-        poller.close()
+        await poller.aclose()
     assert closed == 2
     assert anyio.current_time() == pytest.approx(started, abs=0.01)
     with pytest.raises(ConnectionClosedError):

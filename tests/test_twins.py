@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import sfjobs
-from sfjobs import connection, engine, groups, job, models, programs, sync
+from sfjobs import connection, engine, events, groups, job, models, programs, sync
 from sfjobs.config import Secret, Settings
 from sfjobs.results import Result
 from sfjobs.transport import HTTPTransport
@@ -19,6 +19,7 @@ PAIRS = [
     (sfjobs.Job, sync.Job),
     (sfjobs.RemoteEngine, sync.RemoteEngine),
     (groups.Completions, sync.Completions),
+    (events.Events, sync.Events),
     (sfjobs.JobStream, sync.JobStream),
 ]
 FUNCTIONS = [
@@ -42,6 +43,7 @@ MADE_BY_CALLERS = {sfjobs.Connection, sfjobs.Job, sfjobs.RemoteEngine, sync.Conn
 NAMES = {
     **vars(connection),
     **vars(engine),
+    **vars(events),
     **vars(groups),
     **vars(job),
     **vars(models),

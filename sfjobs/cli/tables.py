@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -139,9 +139,3 @@ def duration(seconds: float) -> str:
 def counted(number: int, noun: str) -> str:
     """``1 job``, ``2,000 jobs``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def tally(jobs: Iterable[Job]) -> str:
-    """How many of the jobs stand where: ``1 running, 2 queued``."""
-    words = [standing(job) for job in jobs]
-    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
+from typing import TypeAlias
 
 import anyio
 
 from ..connection import Connection
 from ..errors import JobError, SFJobsError
-from ..groups import Completions, as_completed
+from ..groups import as_completed
 from ..job import Job
 from ..models import JobStatus, JSONValue
+from ..progress import shown
 from . import ids
 from .documents import about_job, write_json
 from .failures import CommandError, ExitCode, explain, printable
 from .scope import Scope, remarks, report
-from .tables import counted, standing, tally
-from .waiting import Progress, tell, while_showing
+from .tables import counted, standing
+from .waiting import Crowd, Progress, tell, while_showing
+
+Advance: TypeAlias = Callable[[], Awaitable[tuple[Job, SFJobsError | None] | None]]
 
 
 class Vigil:
@@ -45,12 +50,17 @@ class Vigil:
             whole = await ids.resolve(connection, self._words)
             self._jobs = [Job(job_id, JobStatus.OPEN, connection) for job_id in whole]
             async with as_completed(self._jobs, self._timeout, fetch_results=False) as completions:
-                while await self._step(completions, progress):
-                    pass
+                if len(self._jobs) == 1:
+                    while await self._step(lambda: while_showing(progress, self._line, completions.advance), progress):
+                        pass
+                    return
+                async with shown(self._jobs, display=Crowd(progress)):
+                    while await self._step(completions.advance, progress):
+                        pass
 
-    async def _step(self, completions: Completions, progress: Progress) -> bool:
+    async def _step(self, advance: Advance, progress: Progress) -> bool:
         """Until the next job ends; whether there is more to wait for."""
-        completion = await while_showing(progress, self._line, completions.advance)
+        completion = await advance()
         if completion is None:
             return False
         job, failure = completion
@@ -58,25 +68,26 @@ class Vigil:
             self._failures.append(failure)
             return True
         self._ended.append(job)
-        with progress.paused():
-            await self._tell_of(job)
+        await self._tell_of(job, progress)
         return not self._first
 
     def _line(self) -> str:
-        if len(self._jobs) == 1:
-            return f"Job {printable(self._jobs[0].id)}: {standing(self._jobs[0])}"
-        return f"{counted(len(self._jobs), 'job')}: {tally(self._jobs)}"
+        return f"Job {printable(self._jobs[0].id)}: {standing(self._jobs[0])}"
 
-    async def _tell_of(self, job: Job) -> None:
+    async def _tell_of(self, job: Job, progress: Progress) -> None:
         if not self._as_json:
-            self._stdout.write(f"{printable(job.id)} {printable(job.status.value)}\n")
-            self._stdout.flush()
-        if self._then is None:
-            return
+            with progress.paused() if self._stdout.isatty() else nullcontext():
+                self._stdout.write(f"{printable(job.id)} {printable(job.status.value)}\n")
+                self._stdout.flush()
+        if self._then is not None:
+            with progress.paused():
+                await self._act_upon(job, self._then)
+
+    async def _act_upon(self, job: Job, command: str) -> None:
         environment = {**os.environ, "SFJOBS_JOB_ID": job.id, "SFJOBS_JOB_STATUS": job.status.value}
         # stdout is for the document alone when there is one.
         stdout = sys.stderr if self._as_json else self._stdout
-        done = await anyio.run_process(self._then, env=environment, stdout=stdout, stderr=None, check=False)
+        done = await anyio.run_process(command, env=environment, stdout=stdout, stderr=None, check=False)
         self._exit_codes[job.id] = done.returncode
 
     def conclude(self) -> None:

@@ -22,6 +22,8 @@ from ..connection import Connection
 from ..errors import InvalidJobOperationError, SFJobsError
 from ..job import Job
 from ..models import JobStatus
+from ..progress import Progress as Standing
+from ..progress.words import COMMA, DOT, Occasions, last_line, line
 from ..results import Result
 from .failures import CommandError, ExitCode, explain, printable
 from .scope import Scope, can_draw, remarks
@@ -42,6 +44,7 @@ class Progress:
         self._console = console
         spinner = "dots" if can_draw(console) else "line"
         self._status = console.status("", spinner=spinner) if console.is_terminal else None
+        self._is_paused = False
         self._phase = ""
         self._began = time.monotonic()
 
@@ -57,30 +60,62 @@ class Progress:
             self._status.stop()
 
     @property
+    def console(self) -> Console:
+        return self._console
+
+    @property
     def elapsed(self) -> float:
         return time.monotonic() - self._began
 
     def show(self, phase: str) -> None:
         if self._status is not None:
             self._status.update(Text(f"{phase} ({self.elapsed:.1f} s)"))
+            if not self._is_paused:
+                self._status.start()
         elif phase != self._phase:
             self._console.print(phase, soft_wrap=True)
         self._phase = phase
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Out of the way, for what others print meanwhile: rich would send their stdout to stderr."""
+        """
+        Out of the way, for what others print meanwhile: rich would send their stdout to stderr. Comes back when there is
+        something to show again, which spares a crowd of jobs that end together a start and a stop for each.
+        """
+        self._is_paused = True
         if self._status is not None:
             self._status.stop()
         try:
             yield
         finally:
-            if self._status is not None:
-                self._status.start()
+            self._is_paused = False
 
     def conclude(self, line: str) -> None:
         """A line that stays."""
         self._console.print(f"{line} after {self.elapsed:.1f} s.", soft_wrap=True)
+
+
+class Crowd:
+    """How far many jobs are, on the line of ``progress``: the display for ``sfjobs.progress``."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._separator = DOT if can_draw(progress.console) else COMMA
+        self._occasions = Occasions()
+
+    def show(self, standing: Standing) -> None:
+        console = self._progress.console
+        if console.is_terminal:
+            # Beside the line there are the spinner and the time.
+            self._progress.show(line(standing, max(console.width - 15, 1), separator=self._separator))
+        elif self._occasions.is_one(standing):
+            self._progress.show(line(standing, separator=self._separator))
+
+    def conclude(self, standing: Standing) -> None:
+        # Whatever ended the waiting before all jobs had ended is told by the command.
+        if standing.ended == standing.total:
+            with self._progress.paused():
+                self._progress.console.print(last_line(standing, separator=self._separator), soft_wrap=True)
 
 
 class Pursuit:

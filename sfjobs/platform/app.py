@@ -19,9 +19,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .answers import ApiError
-from .feed import ChangeFeed
+from .feed import CHANGES_PATH, ChangeFeed
 from .routes_account import TOKEN_PATH, AccountRoutes
-from .routes_changes import CHANGES_PATH, ChangeRoutes
+from .routes_changes import ChangeRoutes
 from .routes_devices import DeviceRoutes, ShownDevice
 from .routes_jobs import JobRoutes
 from .scheduler import Scheduler
@@ -52,10 +52,11 @@ def create_app(
     The application around parts that are already open; ``results`` is the folder of result files. Who stops the server gives
     the feed, and closes it then.
     """
-    change = ChangeRoutes(feed or ChangeFeed(store, scheduler))
+    feed = feed or ChangeFeed(store, scheduler)
+    change = ChangeRoutes(feed)
     account = AccountRoutes(tokens)
     device = DeviceRoutes(devices)
-    job = JobRoutes(store=store, scheduler=scheduler, targets=devices, results=results, parse=parse)
+    job = JobRoutes(store=store, scheduler=scheduler, feed=feed, targets=devices, results=results, parse=parse)
     app = Starlette(
         routes=[
             _route(TOKEN_PATH, POST=account.token),

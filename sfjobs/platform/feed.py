@@ -19,6 +19,9 @@ from .answers import compact_json, job_object
 from .scheduler import Scheduler
 from .store import Store
 
+CHANGES_PATH: Final = "/jobs/changes"
+MEDIA_TYPE: Final = "text/event-stream"
+
 PAGE: Final = 50
 """Jobs in one piece of a stream: what a reader that has stopped reading can make the platform hold."""
 
@@ -114,6 +117,14 @@ class ChangeFeed:
     def cursor(self, change: int) -> str:
         """What a client gives back to go on from here. It names the store, so that another store's is known to be foreign."""
         return f"{self._epoch}.{change}"
+
+    def link(self, change: int | None) -> str:
+        """
+        How the feed is offered (RFC 8288, with the relation of RFC 5989) by an answer that reflects everything up to
+        ``change``: whoever follows it hears of all that the answer does not know yet.
+        """
+        since = "" if change is None else f"?since={self.cursor(change)}"
+        return f'<{CHANGES_PATH}{since}>; rel="monitor"; type="{MEDIA_TYPE}"'
 
     def change_at(self, cursor: str) -> int | None:
         """The change that a cursor of this store stands for, None if it is none."""

@@ -31,10 +31,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A job that is durable, and the body of its 201."""
+    """A job that is durable, and the body of its 201. ``change`` is its newest then, None for an answer that is given again."""
 
     job_id: str
     body: bytes
+    change: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def _reused(key: str) -> ApiError:
 
 
 def _accepted(record: JobRecord) -> Accepted:
-    return Accepted(record.id, _body(record))
+    return Accepted(record.id, _body(record), record.change)
 
 
 def _body(record: JobRecord) -> bytes:

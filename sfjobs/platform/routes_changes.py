@@ -14,12 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from .answers import ApiError, until_disconnected
 from .connections import ABORT
-from .feed import ChangeFeed
-
-CHANGES_PATH: Final = "/jobs/changes"
-MEDIA_TYPE: Final = "text/event-stream"
-LINK: Final = f'<{CHANGES_PATH}>; rel="monitor"; type="{MEDIA_TYPE}"'
-"""How the feed is offered (RFC 8288, with the relation of RFC 5989)."""
+from .feed import MEDIA_TYPE, ChangeFeed
 
 HEARTBEAT = 10.0
 """Seconds of silence after which a comment shows that the stream lives."""
@@ -37,11 +32,14 @@ class ChangeRoutes:
         self._feed = feed
 
     async def changes(self, request: Request) -> Response:
-        """With ``Last-Event-ID`` everything since that cursor, without it what happens from now on."""
-        cursor = request.headers.get("last-event-id")
+        """
+        Everything since a cursor, else what happens from now on. ``Last-Event-ID`` is where a reader has come to, ``since`` where
+        the link it followed began.
+        """
+        cursor = request.headers.get("last-event-id", request.query_params.get("since"))
         change = None if cursor is None else self._feed.change_at(cursor)
         if cursor is not None and change is None:
-            detail = "The cursor is not known any more: list the jobs again, then ask without Last-Event-ID."
+            detail = "The cursor is not known any more: list the jobs again, then ask without a cursor."
             raise ApiError(410, "cursor-expired", detail)
         return EventStream(self._feed, request.state.account, request.state.expires, change)
 

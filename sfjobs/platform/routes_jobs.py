@@ -27,9 +27,9 @@ from .answers import (
     request_object,
 )
 from .bodies import read_body
+from .feed import ChangeFeed
 from .intake import Accepted, Intake, Order, checked_key
 from .records import JobRecord
-from .routes_changes import LINK
 from .scheduler import Scheduler
 from .store import Store
 from .submission import LONGEST_CIRCUIT, Parse, Submissions, SubmissionTarget
@@ -42,7 +42,6 @@ _LARGEST_CHANGE: Final = 16 << 10
 _DEFAULT_SIZE: Final = 5
 _LARGEST_SIZE: Final = 100
 _VERSION: Final = re.compile(r"(\d{1,6})\.(\d{1,6})")
-_OFFERS: Final = {"link": LINK, "accept-post": f"application/json, {_BATCH}"}
 
 
 class JobRoutes:
@@ -51,12 +50,14 @@ class JobRoutes:
         *,
         store: Store,
         scheduler: Scheduler,
+        feed: ChangeFeed,
         targets: Mapping[str, SubmissionTarget],
         results: Path,
         parse: Parse,
     ) -> None:
         self._store = store
         self._scheduler = scheduler
+        self._feed = feed
         self._intake = Intake(store, scheduler, Submissions(targets, parse))
         self._batches = anyio.CapacityLimiter(1)
         self._results = results
@@ -74,7 +75,7 @@ class JobRoutes:
             answer: Response = error.answer()
             answer.headers.update(echo)
             return answer
-        headers = {"location": f"/jobs/{accepted.job_id}", **_OFFERS, **echo}
+        headers = {"location": f"/jobs/{accepted.job_id}", **self._offers(accepted.change), **echo}
         return Response(accepted.body, status_code=201, media_type="application/json", headers=headers)
 
     async def _submit_batch(self, request: Request) -> Response:
@@ -83,11 +84,14 @@ class JobRoutes:
         items = await anyio.to_thread.run_sync(request_list, body, _LONGEST_BATCH, limiter=self._batches)
         outcomes = await self._intake.take_all(request.state.account, [_order(item) for item in items])
         content = b'{"data":[%s]}' % b",".join(_batch_item(outcome) for outcome in outcomes)
-        return Response(content, status_code=207, media_type="application/json", headers=_OFFERS)
+        changes = [outcome.change for outcome in outcomes if isinstance(outcome, Accepted)]
+        # One transaction wrote all that are new; what an answer that is given again says, may be old.
+        change = max(filter(None, changes), default=None) if all(changes) else None
+        return Response(content, status_code=207, media_type="application/json", headers=self._offers(change))
 
     async def every(self, request: Request) -> Response:
         """Newest first. A further page is offered by ``Link: rel="next"`` (RFC 8288) and is stable under new jobs."""
-        query = _ListQuery(request)
+        query, change = _ListQuery(request), self._feed.newest()
         before = None
         if query.before is not None:
             last = self._store.job(query.before, account=request.state.account)
@@ -98,13 +102,14 @@ class JobRoutes:
             request.state.account, size=query.size + 1, ids=query.ids, statuses=query.statuses, before=before
         )
         page = records[: query.size]
-        headers = dict(_OFFERS)
+        headers = self._offers(change)
         if len(records) > query.size:
-            headers["link"] = f'<{query.next_page(page[-1].id)}>; rel="next", {LINK}'
+            headers["link"] = f'<{query.next_page(page[-1].id)}>; rel="next", {headers["link"]}'
         return JSONAnswer({"data": [self._shown(record) for record in page]}, headers=headers)
 
     async def one(self, request: Request) -> Response:
-        return JSONAnswer(self._shown(self._job(request)))
+        change = self._feed.newest()
+        return JSONAnswer(self._shown(self._job(request)), headers=self._offers(change))
 
     async def change(self, request: Request) -> Response:
         """The only change there is: to cancel."""
@@ -147,6 +152,10 @@ class JobRoutes:
             media_type="application/zip",
             headers={**headers, "etag": f'"{stored.digest}"'},
         )
+
+    def _offers(self, change: int | None) -> dict[str, str]:
+        """The extensions of the protocol, by an answer that reflects everything up to ``change``."""
+        return {"link": self._feed.link(change), "accept-post": f"application/json, {_BATCH}"}
 
     def _job(self, request: Request) -> JobRecord:
         job_id = request.path_params["id"]

@@ -10,6 +10,7 @@ async twin over the connection's bridge and holds no logic of its own.
 from .connection import Connection as Connection
 from .connection import Job as Job
 from .engine import RemoteEngine as RemoteEngine
+from .events import Events as Events
 from .groups import Completions as Completions
 from .groups import as_completed as as_completed
 from .groups import first as first

@@ -14,6 +14,8 @@ from ..models import Device, JobOutlook, JobSnapshot, JobStatus, JSONValue
 from ..programs import ProgramLike
 from ..transport import HTTPTransport
 from .closing import Closing
+from .events import Events
+from .stepping import next_of
 from .submission import JobStream, Programs
 
 if TYPE_CHECKING:
@@ -90,6 +92,10 @@ class Connection(Closing):
     def get_job(self, job_id: str) -> Job:
         """The job with this id. Raises NotFoundError."""
         return self._job(self.call(self._async.get_job, job_id))
+
+    def events(self, jobs: Iterable[Job], timeout: float | None = None) -> Events:
+        """Iterates over what happens to these jobs, until all have ended."""
+        return Events(self, jobs, timeout)
 
     def list_jobs(
         self,
@@ -276,10 +282,3 @@ def each(connection: Connection, items: AsyncIterator[T]) -> Iterator[T]:
 async def in_the_loop(ask: Callable[[], T]) -> T:
     """For what needs the loop's clock, or its state to stand still, and no waiting."""
     return ask()
-
-
-async def next_of(items: AsyncIterator[T]) -> list[T]:
-    """The next item alone, or nothing: StopAsyncIteration must not cross from one thread to another."""
-    async for item in items:
-        return [item]
-    return []

@@ -8,15 +8,19 @@ from typing import Self
 from .. import groups
 from ..models import JobStatus
 from .closing import Closing
-from .connection import Connection, Job, next_of
+from .connection import Connection, Job
+from .stepping import next_of
 
 
-def wait_all(jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> list[JobStatus]:
+def wait_all(
+    jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True, progress: bool = False
+) -> list[JobStatus]:
     """Waits until every job has ended; returns the final statuses in the order of ``jobs``."""
     jobs = list(jobs)
     if not jobs:
         return []
-    return _one_connection(jobs).call(groups.wait_all, [job.twin for job in jobs], timeout, fetch_results=fetch_results)
+    twins = [job.twin for job in jobs]
+    return _one_connection(jobs).call(groups.wait_all, twins, timeout, fetch_results=fetch_results, progress=progress)
 
 
 def as_completed(jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> Completions:

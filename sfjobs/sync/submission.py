@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+from ..dispatch import Submissions
 from ..job import Job as AsyncJob
-from ..submission import PROMPT, End, Program, Refusal, Submissions
+from ..submission import IN_A_ROW, PROMPT, End, Program, Refusal
 from .closing import Closing
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class JobStream(Closing):
         self._source = iter(programs)
         self._turn = threading.Lock()
         self._is_prompt = False
+        self._is_closed = False
         # These two outlive a call that Ctrl-C ends, in whatever moment.
         self._pulled: deque[Program | End] = deque()
         self._given: deque[AsyncJob | Refusal] = deque()
@@ -50,6 +52,8 @@ class JobStream(Closing):
 
     def __next__(self) -> Job | Refusal:
         with self._turn:
+            if self._is_closed:
+                raise StopIteration
             while not self._given:
                 wanted = self._connection.call(self._step)
                 if wanted is None:
@@ -60,13 +64,14 @@ class JobStream(Closing):
 
     def close(self) -> None:
         """Submits nothing more. The jobs go on; ``submitted`` has those that were not handed out. Safe to call twice."""
+        self._is_closed = True
         self._connection.call(self._cut)
 
     async def _cut(self) -> None:
         self._submissions.cut()
 
     async def _step(self) -> int | None:
-        """Makes the next outcome ready, or says how many programs are wanted before; None when there is nothing left."""
+        """Makes the next outcomes ready, or says how many programs are wanted before; None when there is nothing left."""
         submissions = self._submissions
         while self._pulled:
             submissions.put(self._pulled.popleft())
@@ -76,7 +81,7 @@ class JobStream(Closing):
             if submissions.wanted and not submissions.has_unsent and (self._is_prompt or not submissions.has_next):
                 return submissions.wanted
             await submissions.advance()
-        self._given.append(submissions.take())
+        self._given.extend(submissions.take_ready(IN_A_ROW))
         return 0
 
     def _pull(self, wanted: int) -> None:
@@ -91,4 +96,4 @@ class JobStream(Closing):
             except Exception as error:  # noqa: BLE001 - raised when the jobs before it have been handed out
                 self._pulled.append(End(error))
                 break
-        self._is_prompt = time.monotonic() - started < PROMPT
+        self._is_prompt = time.monotonic() - started < PROMPT * len(self._pulled)

@@ -1,6 +1,6 @@
 """
-Runs the benchmarks of this folder, one after the other: ``python -m tests.benchmarks [--json FILE] [NAME ...]``. A benchmark
-is a file ``bench_NAME.py`` whose ``main`` prints a table and returns what it measured.
+Runs the benchmarks of this folder, one after the other: ``python -m tests.benchmarks [--quick] [--json FILE] [NAME ...]``. A
+benchmark is a file ``bench_NAME.py`` whose ``main`` prints a table and returns what it measured.
 """
 
 from __future__ import annotations
@@ -38,7 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure sfjobs on this machine.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones (default: all): {', '.join(NAMES)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured, and on what machine")
+    parser.add_argument(
+        "--quick", action="store_true", help="a rough picture: fewer jobs and fewer rounds, where there is a choice"
+    )
     given = parser.parse_args(arguments)
+    if given.quick:
+        os.environ["BENCH_QUICK"] = "1"  # read when a benchmark is imported
     if unknown := sorted(set(given.names) - set(NAMES)):
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
     results: dict[str, object] = {}

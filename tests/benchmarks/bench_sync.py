@@ -5,16 +5,11 @@ beside them. The platform is a process of its own, so that only the client's sid
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import anyio
 import httpx
@@ -22,6 +17,8 @@ import requests  # type: ignore[import-untyped]  # it has no types
 
 import sfjobs
 from sfjobs import sync
+
+from .embedded import embedded_platform
 
 CALLS = 10_000
 ROUNDS = 20
@@ -36,25 +33,10 @@ class Row:
     calls_per_second: float
 
 
-@contextmanager
-def platform() -> Iterator[tuple[str, str]]:
-    """The address and the key of a platform in another process."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "sfjobs", "serve", "--json", "--port", "0", "--data-dir", folder]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout is not None
-            told = json.loads(process.stdout.readline())
-            yield told["url"], Path(told["api_key_file"]).read_text().strip()
-        finally:
-            process.terminate()
-            process.wait()
-            process.stdout.close()
-
-
 def run(calls: int = CALLS) -> list[Row]:
     """Measure all four, in rounds."""
-    with platform() as (url, key), ExitStack() as stack:
+    with embedded_platform() as platform, ExitStack() as stack:
+        url, key = platform.url, platform.api_key
         blocking = stack.enter_context(sync.Connection(url, api_key=key))
         blocking.ping()
         token = blocking.call(_token, blocking.twin)

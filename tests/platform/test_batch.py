@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from .stand_ins import PROGRAM, Bench
 pytestmark = pytest.mark.real_time
 
 BATCH = {"content-type": "application/jobs+json"}
-LINK = '</jobs/changes>; rel="monitor"; type="text/event-stream"'
+LINK = re.compile(r'</jobs/changes\?since=\w+\.\d+>; rel="monitor"; type="text/event-stream"')
 
 
 @pytest.fixture
@@ -171,11 +172,19 @@ async def test_every_way_of_submitting_and_the_list_offer_the_extensions(client:
         await post(client, [{"circuit": PROGRAM}]),
         await client.get("/jobs"),
     ]
-    offers = {(answer.headers["accept-post"], answer.headers["link"]) for answer in answers}
-    assert offers == {("application/json, application/jobs+json", LINK)}
+    answers.append(await client.get(answers[0].headers["location"]))
+    assert {answer.headers["accept-post"] for answer in answers} == {"application/json, application/jobs+json"}
+    assert all(LINK.fullmatch(answer.headers["link"]) for answer in answers)
+
+
+async def test_an_answer_that_is_given_again_names_no_cursor_for_it_may_be_old(client: httpx.AsyncClient) -> None:
+    items = [{"circuit": PROGRAM, "idempotency_key": "once"}, {"circuit": PROGRAM}]
+    links = [(await post(client, items)).links["monitor"]["url"] for _ in range(2)]
+    assert [link.partition("?")[0] for link in links] == ["/jobs/changes"] * 2
+    assert [("since=" in link) for link in links] == [True, False]
 
 
 async def test_the_offer_stands_beside_the_next_page(client: httpx.AsyncClient) -> None:
     await outcomes(client, [{"circuit": PROGRAM}] * 2)
     links = (await client.get("/jobs", params={"size": 1})).links
-    assert (links["monitor"]["url"], links["next"]["url"].startswith("/jobs?")) == ("/jobs/changes", True)
+    assert [links[relation]["url"].partition("?")[0] for relation in ("monitor", "next")] == ["/jobs/changes", "/jobs"]

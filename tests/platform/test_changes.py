@@ -21,7 +21,7 @@ from sfjobs.platform.blackbird import parse
 from sfjobs.platform.devices import build_devices
 from sfjobs.platform.feed import PAGE, ChangeFeed
 
-from .stand_ins import Bench, new_job, open_bench
+from .stand_ins import PROGRAM, Bench, new_job, open_bench
 
 pytestmark = pytest.mark.real_time
 
@@ -68,14 +68,14 @@ class Stream:
         self.ended = anyio.Event()
         self._asked = False
 
-    async def run(self, bench: Bench, headers: dict[str, str], account: str, method: str) -> None:
+    async def run(self, bench: Bench, headers: dict[str, str], account: str, method: str, query: str) -> None:
         token = bench.tokens.issue(account)
         scope = {
             "type": "http",
             "method": method,
             "path": "/jobs/changes",
             "raw_path": b"/jobs/changes",
-            "query_string": b"",
+            "query_string": query.encode(),
             "headers": [
                 (name.encode(), value.encode())
                 for name, value in {"authorization": f"Bearer {token}", **headers}.items()
@@ -130,13 +130,19 @@ class Stream:
 
 @asynccontextmanager
 async def streaming(
-    bench: Bench, cursor: str | None = None, *, account: str = "", method: str = "GET", reads: bool = True
+    bench: Bench,
+    cursor: str | None = None,
+    *,
+    account: str = "",
+    method: str = "GET",
+    reads: bool = True,
+    query: str = "",
 ) -> AsyncIterator[Stream]:
     stream = Stream()
     stream.reads = reads
     headers = {} if cursor is None else {"last-event-id": cursor}
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(stream.run, bench, headers, account or bench.account, method)
+        tasks.start_soon(stream.run, bench, headers, account or bench.account, method, query)
         try:
             yield stream
         finally:
@@ -216,6 +222,25 @@ async def test_a_cursor_goes_on_where_it_was_given(bench: Bench, feed: ChangeFee
     async with streaming(bench, first.cursor) as stream:
         rest = [(await stream.event()).data["id"] for _ in range(2)]
     assert [first.data["id"], *rest] == ids
+
+
+async def test_the_link_of_an_answer_goes_on_where_the_answer_was(bench: Bench, feed: ChangeFeed) -> None:
+    await submit(bench, 1)
+    async with bench.client() as client:
+        link = (await client.get("/jobs")).links["monitor"]["url"]
+    ids = [await submit(bench, number) for number in (2, 3)]
+    async with streaming(bench, query=link.partition("?")[2]) as stream:
+        first, second = await stream.event(), await stream.event()
+    assert [first.data["id"], second.data["id"]] == ids
+    async with streaming(bench, first.cursor, query=link.partition("?")[2]) as stream:
+        assert await stream.event() == second, "a reader that comes back says by itself how far it was"
+
+
+async def test_the_link_of_a_submission_knows_the_job(bench: Bench, feed: ChangeFeed) -> None:
+    async with bench.client() as client:
+        link = (await client.post("/jobs", json={"circuit": PROGRAM})).links["monitor"]["url"]
+    async with streaming(bench, query=link.partition("?")[2]) as stream:
+        assert (await stream.event()).data["status"] != "open", "what the answer said is not told again"
 
 
 async def test_jobs_that_changed_while_away_come_once_at_their_newest_state_oldest_change_first(

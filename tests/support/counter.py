@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 import httpx
 
+import sfjobs
 from sfjobs import Job
-from tests.support.fake_platform import FINAL, FakePlatform
+from tests.support.fake_platform import FINAL, FakePlatform, is_batch
 
 SECONDS = 5.0
 """How long a job takes where nothing else is said."""
@@ -45,26 +47,49 @@ class Counter:
             return None
         if request.headers["authorization"].removeprefix("Bearer ") not in self.platform.valid_tokens:
             return None
-        body = json.loads(request.content)
-        text = body["circuit"].splitlines()[-1] + "\n"  # without the header that goes with it
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
             await anyio.sleep(0.05)
         finally:
             self.under_way -= 1
+        if is_batch(request):
+            items = [_item(self._outcome(fields)) for fields in json.loads(request.content)]
+            answer = httpx.Response(207, json={"data": items})
+        else:
+            key = {"idempotency_key": request.headers["idempotency-key"]}
+            answer = self._outcome({**json.loads(request.content), **key})
+        # Whoever is cancelled here has a job that it does not know of.
+        await anyio.sleep(0.05)
+        return answer
+
+    def _outcome(self, fields: dict[str, Any]) -> httpx.Response:
+        text = fields["circuit"].splitlines()[-1] + "\n"  # without the header that goes with it
         refused = self.refuse(text)
         if refused is not None:
             return refused
-        ends_at = anyio.current_time() + self.lasts()
-        job = self.platform.add(
-            name=body.get("name"), target=body["target"], circuit=text, status="open", ends_at=ends_at
-        )
-        self.taken.append(job.id)
-        self.most_unfinished = max(self.most_unfinished, self.unfinished)
-        # Whoever is cancelled here has a job that it does not know of.
-        await anyio.sleep(0.05)
+        known = len(self.platform.jobs)
+        job = self.platform.take(fields, circuit=text, ends_at=anyio.current_time() + self.lasts())
+        if len(self.platform.jobs) > known:
+            self.taken.append(job.id)
+            self.most_unfinished = max(self.most_unfinished, self.unfinished)
         return httpx.Response(201, json=job.json())
+
+    async def acquaint(self, connection: sfjobs.Connection) -> None:
+        """Lets the connection see, by one submission, what the platform offers, and forgets that submission."""
+        refuse, self.refuse = self.refuse, lambda circuit: None
+        await connection.create_job("simulon_gaussian", circuit(-1))
+        self.refuse = refuse
+        self.taken.clear()
+        self.platform.jobs.clear()
+        self.platform.requests.clear()
+        self.platform.times.clear()
+        self.most_unfinished = self.most_under_way = 0
+
+
+def _item(answer: httpx.Response) -> dict[str, Any]:
+    """A single answer as one of a batch."""
+    return {"status": answer.status_code, "job" if answer.is_success else "error": answer.json()}
 
 
 def circuits_of(platform: FakePlatform, items: Sequence[object]) -> list[str]:

@@ -77,11 +77,27 @@ class FakeJob:
 Handler = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 
 
-class FakePlatform:
-    """``trouble`` may answer any request first; ``latency`` is in seconds."""
+BATCH = "application/jobs+json"
 
-    def __init__(self, *, latency: float = 0.0, token_lifetime: float | None = 300) -> None:
+
+class FakePlatform:
+    """
+    ``trouble`` may answer any request first; ``latency`` is in seconds. ``offers_batches`` and ``honours_keys`` are the
+    extensions of the protocol that it has.
+    """
+
+    def __init__(
+        self,
+        *,
+        latency: float = 0.0,
+        token_lifetime: float | None = 300,
+        offers_batches: bool = False,
+        honours_keys: bool = False,
+    ) -> None:
         self.latency = latency
+        self.offers_batches = offers_batches
+        self.honours_keys = honours_keys
+        self.by_key: dict[str, FakeJob] = {}
         self.token_lifetime = token_lifetime
         self.jobs: dict[str, FakeJob] = {}
         self.requests: list[httpx.Request] = []
@@ -108,6 +124,14 @@ class FakePlatform:
     @property
     def polls(self) -> list[httpx.Request]:
         return [request for request in self.requests if request.method == "GET" and request.url.path == "/jobs"]
+
+    @property
+    def submissions(self) -> list[httpx.Request]:
+        return [request for request in self.requests if request.method == "POST" and request.url.path == "/jobs"]
+
+    @property
+    def batches(self) -> list[list[dict[str, Any]]]:
+        return [json.loads(request.content) for request in self.submissions if is_batch(request)]
 
     def times_of(self, path: str) -> list[float]:
         return [when for request, when in zip(self.requests, self.times, strict=True) if request.url.path == path]
@@ -139,7 +163,9 @@ class FakePlatform:
         try:
             await anyio.sleep(self.latency)
             answer = None if self.trouble is None else await self.trouble(request)
-            return self._answer(request) if answer is None else answer
+            answer = self._answer(request) if answer is None else answer
+            answer.headers.update(self._offers(request) if request.url.path == "/jobs" and answer.is_success else {})
+            return answer
         finally:
             self.in_flight -= 1
 
@@ -178,10 +204,28 @@ class FakePlatform:
         lifetime = {} if self.token_lifetime is None else {"expires_in": self.token_lifetime}
         return httpx.Response(200, json={"access_token": token, **lifetime})
 
+    def _offers(self, request: httpx.Request) -> dict[str, str]:
+        offers = {"accept-post": f"application/json, {BATCH}"} if self.offers_batches else {}
+        key = request.headers.get("idempotency-key") if self.honours_keys else None
+        return offers if key is None else {**offers, "idempotency-key": key}
+
     def _submit(self, request: httpx.Request) -> httpx.Response:
-        body = json.loads(request.content)
-        job = self.add(name=body.get("name"), target=body.get("target"), circuit=body["circuit"], status="open")
-        return httpx.Response(self.submit_status, json=job.json())
+        if is_batch(request):
+            items = [{"status": 201, "job": self.take(fields).json()} for fields in json.loads(request.content)]
+            return httpx.Response(207, json={"data": items})
+        fields = {"idempotency_key": request.headers.get("idempotency-key"), **json.loads(request.content)}
+        return httpx.Response(self.submit_status, json=self.take(fields).json())
+
+    def take(self, fields: dict[str, Any], **more: Any) -> FakeJob:
+        """The job of a submission: where keys are honoured, the one that its key has already."""
+        key = fields.get("idempotency_key")
+        if self.honours_keys and key in self.by_key:
+            return self.by_key[key]
+        told = {"name": fields.get("name"), "target": fields.get("target"), "circuit": fields["circuit"]}
+        job = self.add(**{**told, "status": "open", **more})
+        if key is not None:
+            self.by_key[key] = job
+        return job
 
     def _list(self, request: httpx.Request) -> httpx.Response:
         ids = request.url.params.get_list("id")
@@ -214,6 +258,10 @@ class FakePlatform:
             return httpx.Response(200, json={"target": name, "laser_wavelength_meters": 1.55e-6})
         uptime = {"monday": ["15:00:00+00:00", "19:59:59+00:00"]}
         return httpx.Response(200, json={"target": name, "status": "online", "expected_uptime": uptime})
+
+
+def is_batch(request: httpx.Request) -> bool:
+    return request.headers.get("content-type") == BATCH
 
 
 def refusal(status: int, code: str, detail: str, **headers: str) -> httpx.Response:

@@ -6,13 +6,19 @@ Each connection is handed to the next script; the last one serves all that follo
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TypeAlias
 
 import anyio
-from anyio.abc import SocketAttribute, SocketStream
+from anyio.abc import ByteStream, Listener, SocketAttribute
+from anyio.streams.tls import TLSAttribute, TLSListener
+
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+"""For ``localhost``, signed by itself, with its key. Nothing but these tests trusts it."""
 
 JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
 
@@ -20,9 +26,13 @@ JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: c
 class Peer:
     """One accepted connection."""
 
-    def __init__(self, stream: SocketStream) -> None:
+    def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._received = bytearray()
+
+    @property
+    def alpn_protocol(self) -> str | None:
+        return self._stream.extra(TLSAttribute.alpn_protocol)
 
     async def read_head(self) -> bytes:
         """The request up to its empty line; nothing beyond it is waited for."""
@@ -31,17 +41,32 @@ class Peer:
         return bytes(self._received.partition(b"\r\n\r\n")[0])
 
     async def read_request(self) -> bytes:
-        """The whole request."""
+        """The whole request, and the next one when it is called again."""
         head = await self.read_head()
         length = next(
             (line.split(b":")[1] for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), b"0"
         )
-        while len(self._received) < len(head) + 4 + int(length):
+        size = len(head) + 4 + int(length)
+        while len(self._received) < size:
             self._received += await self._stream.receive()
-        return bytes(self._received)
+        request = bytes(self._received[:size])
+        del self._received[:size]
+        return request
+
+    async def hung_up(self) -> None:
+        """Returns when the other side has ended the connection, in whatever way."""
+        try:
+            while True:
+                await self._stream.receive()
+        except (anyio.EndOfStream, anyio.BrokenResourceError, ssl.SSLError):
+            return
 
     async def send(self, data: bytes) -> None:
         await self._stream.send(data)
+
+    async def end(self) -> None:
+        """Says that nothing more will be sent, and goes on reading."""
+        self._stream.extra(SocketAttribute.raw_socket).shutdown(socket.SHUT_WR)
 
     async def reset(self) -> None:
         """Ends the connection with RST, so that the other side sees it break whatever it is doing."""
@@ -54,28 +79,45 @@ Script: TypeAlias = Callable[[Peer], Awaitable[None]]
 
 
 class RawServer:
-    """Where it listens, and how often it was called."""
+    """Where it listens, how often it was called, and how many of the calls have not ended."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.connections = 0
+        self.open = 0
+        self._changed = anyio.Event()
+
+    def count(self, change: int) -> None:
+        self.connections += max(change, 0)
+        self.open += change
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def has_open(self, number: int) -> None:
+        """Waits until so many calls have not ended."""
+        while self.open != number:
+            await self._changed.wait()
 
 
 @asynccontextmanager
-async def raw_server(*scripts: Script) -> AsyncIterator[RawServer]:
+async def raw_server(*scripts: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
     """A server on 127.0.0.1 and a free port that answers by ``scripts`` and is gone with the block."""
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
-    server = RawServer(f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}")
+    tcp = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+    port = tcp.extra(SocketAttribute.local_port)
+    server = RawServer(f"http://127.0.0.1:{port}" if tls is None else f"https://localhost:{port}")
 
-    async def serve(stream: SocketStream) -> None:
+    async def serve(stream: ByteStream) -> None:
         script = scripts[min(server.connections, len(scripts) - 1)]
-        server.connections += 1
-        async with stream:
-            try:
+        server.count(1)
+        try:
+            async with stream:
                 await script(Peer(stream))
-            except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                return  # the client hung up, as it may
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return  # the client hung up, as it may
+        finally:
+            server.count(-1)
 
+    listener: Listener[ByteStream] = tcp if tls is None else TLSListener(tcp, tls, standard_compatible=False)
     async with listener, anyio.create_task_group() as group:
         group.start_soon(listener.serve, serve)
         try:
@@ -84,12 +126,30 @@ async def raw_server(*scripts: Script) -> AsyncIterator[RawServer]:
             group.cancel_scope.cancel()
 
 
+def tls_context() -> ssl.SSLContext:
+    """What a server needs that shows ``CERTIFICATE``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
 def answering(data: bytes) -> Script:
     """Reads the whole request, sends ``data`` as it is and hangs up."""
 
     async def script(peer: Peer) -> None:
         await peer.read_request()
         await peer.send(data)
+
+    return script
+
+
+def serving(answer: bytes) -> Script:
+    """Answers every request with ``answer`` for as long as the client likes."""
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.read_request()
+            await peer.send(answer)
 
     return script
 

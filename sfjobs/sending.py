@@ -1,0 +1,245 @@
+"""
+How programs become jobs within one step of ``dispatch``: singly or in batches, which ones together, what becomes of each, and
+what ends the step for all of them.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+import anyio.lowlevel
+
+from .api import PlatformAPI
+from .config import Settings
+from .errors import (
+    AuthenticationError,
+    ConnectionClosedError,
+    RateLimitedError,
+    RequestFailedError,
+    ResponseError,
+    SFJobsError,
+)
+from .job import Job
+from .models import JobSnapshot
+from .poller import Poller
+from .programs import ProgramLike
+from .retry import Retry, may_repeat
+from .submission import PROMPT, Refusal, Submission
+from .submitting import LARGEST_BATCH, Order, Outcome, Submitter
+from .transport import CONNECTIONS
+from .window import Window
+
+logger = logging.getLogger("sfjobs")
+
+WIDTH = CONNECTIONS["bulk"]
+"""Submissions under way together."""
+
+BURST = 4 * WIDTH
+"""Programs submitted within one step: enough to keep all connections busy, few enough to be done soon."""
+
+BATCH_WIDTH = 3
+BATCH_BURST = 8 * LARGEST_BATCH
+"""The same for batches: while the platform works on one, the next is made, and more than that only make it hold more."""
+
+
+class Connection(Protocol):
+    """What is needed of the connection."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def api(self) -> PlatformAPI: ...
+
+    @property
+    def poller(self) -> Poller: ...
+
+    async def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str: ...
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """
+    The place of one program. ``order`` is made once, when its turn comes to be sent. ``outcome`` is None until there is one; an
+    exception is raised when its turn comes.
+    """
+
+    index: int
+    submission: Submission
+    order: Order | None = None
+    outcome: Job | Refusal | Exception | None = None
+
+
+class Sender:
+    """
+    Sends the programs of one stream. ``settle`` hears what became of each; whoever hears nothing is to be sent another time.
+    ``halted`` says that nothing more is to be sent in this step, ``trouble`` why when it is for the caller to know.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        submitter: Submitter,
+        window: Window,
+        settle: Callable[[Slot, Job | Exception], None],
+        *,
+        target: str,
+        shots: int | None,
+    ) -> None:
+        self._connection = connection
+        self._submitter = submitter
+        self._window = window
+        self._settle = settle
+        self._target = target
+        self._shots = shots
+        self._retry = Retry(attempts=connection.settings.retries)
+        self._under_way: set[anyio.CancelScope] = set()
+        self.halted = False
+        self.trouble: Exception | None = None
+
+    @property
+    def most(self) -> int:
+        """How many programs may go together."""
+        return self._submitter.largest_batch
+
+    @property
+    def width(self) -> int:
+        """How many sendings are worth having under way together."""
+        return WIDTH if self.most == 1 else BATCH_WIDTH
+
+    @property
+    def burst(self) -> int:
+        """How many programs make a step."""
+        return BURST if self.most == 1 else BATCH_BURST
+
+    def hurry(self) -> None:
+        """What is under way gets the time for one more try: the transport begins no pause that would not fit."""
+        for scope in self._under_way:
+            scope.deadline = anyio.current_time() + self._connection.settings.attempt_timeout
+
+    async def load(self, todo: deque[Slot]) -> list[Slot]:
+        """
+        What goes out together: one, or as much of what is there as a batch holds. Programs that turn out to be none are settled
+        on the way, and those that are long in the making, as a compiler's are, keep nobody waiting.
+        """
+        load: list[Slot] = []
+        size, most = 0, self._submitter.largest_batch
+        started = anyio.current_time()
+        while todo and len(load) < most and not self.halted and anyio.current_time() - started < PROMPT:
+            slot = todo.popleft()
+            order = slot.order or await self._order(slot)
+            if order is None:
+                continue
+            size += len(order.body)
+            if load and (len(load) >= order.fellows or size > self._submitter.largest_body):
+                todo.appendleft(slot)
+                break
+            load.append(slot)
+            most = min(most, order.fellows)
+        return load
+
+    async def _order(self, slot: Slot) -> Order | None:
+        generation = self._window.generation
+        submission = slot.submission
+        target = submission.target or self._target
+        shots = self._shots if submission.shots is None else submission.shots
+        try:
+            text = await self._connection.program_text(target, submission.program, shots=shots)
+            slot.order = self._submitter.order(target, text, shots, submission.name)
+        except (SFJobsError, ConnectionClosedError) as error:
+            self._take_failure([slot], error, generation)
+        except Exception as error:  # noqa: BLE001 - whatever the code of a caller's program object raises
+            self._settle(slot, error)
+        return slot.order
+
+    async def send(self, load: Sequence[Slot]) -> None:
+        while load and not self.halted:
+            generation = self._window.generation
+            try:
+                outcomes = await self._submit([slot.order for slot in load if slot.order is not None])
+            except (SFJobsError, ConnectionClosedError) as error:
+                self._take_failure(load, error, generation)
+                return
+            except Exception as error:  # noqa: BLE001 - a bug must not leave a task group around it
+                for slot in load:
+                    self._settle(slot, error)
+                return
+            load = self._take_outcomes(load, outcomes, generation)
+            if load:
+                await anyio.sleep(self._pause(load))
+
+    async def _submit(self, orders: Sequence[Order]) -> Sequence[Outcome]:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        with anyio.CancelScope() as scope:  # the transport shields it while a request is under way
+            self._under_way.add(scope)
+            try:
+                if len(orders) == 1:
+                    return [await self._submitter.submit(orders[0], guard=scope)]
+                return await self._submitter.submit_all(orders, guard=scope)
+            finally:
+                self._under_way.discard(scope)
+        return [
+            self._submitter.unknown(order, "the call was cancelled before the platform answered") for order in orders
+        ]
+
+    def _take_outcomes(self, load: Sequence[Slot], outcomes: Sequence[Outcome], generation: int) -> Sequence[Slot]:
+        """Takes in what became of each, by itself. Those that are to be sent again after a pause."""
+        again, taken = [], 0
+        limit: RateLimitedError | None = None
+        for slot, outcome in zip(load, outcomes, strict=True):
+            if isinstance(outcome, JobSnapshot):
+                self._settle(slot, Job.of(outcome, self._connection))
+                taken += 1
+            elif isinstance(outcome, RateLimitedError):
+                limit = outcome
+            elif outcome is not None and self._may_go_again(slot, outcome):
+                again.append(slot)
+            elif outcome is not None:
+                self._take_failure([slot], outcome, generation)
+        if taken:
+            self._window.widen(generation, taken)
+        if limit is not None:
+            self._take_failure(load, limit, generation)
+        return again
+
+    def _may_go_again(self, slot: Slot, error: RequestFailedError) -> bool:
+        """What the transport decides about an answer, decided about one item of it."""
+        if slot.order is None:
+            return False
+        slot.order.tries += 1
+        error.attempts = slot.order.tries
+        is_last = slot.order.tries % self._retry.attempts == 0
+        return not is_last and may_repeat(error, harmless=self._submitter.honours_keys)
+
+    def _pause(self, load: Sequence[Slot]) -> float:
+        tries = max(slot.order.tries for slot in load if slot.order is not None)
+        return self._retry.pause(tries % self._retry.attempts) or 0.0
+
+    def _take_failure(self, slots: Sequence[Slot], error: Exception, generation: int) -> None:
+        """An error that means the same to each of these."""
+        if isinstance(error, RateLimitedError):
+            self.halted = True
+            rest = self._window.narrow(generation, anyio.current_time(), error.retry_after)
+            logger.info("a window of %d from now on, the next try in %.1f s: %s", self._window.size, rest, error)
+        elif _lets_nothing_through(error):
+            self.halted, self.trouble = True, error
+        else:
+            # The frames in its traceback would live as long as the refusal.
+            error = error.with_traceback(None)
+            for slot in slots:
+                self._settle(slot, error if len(slots) == 1 else copy.copy(error))
+
+
+def _lets_nothing_through(error: Exception) -> bool:
+    """Whether the next submission would fail the same way, and this one surely did not arrive."""
+    if isinstance(error, RequestFailedError) and not error.sent:
+        return True
+    if isinstance(error, ResponseError) and error.status_code == 503:
+        return True
+    return isinstance(error, AuthenticationError | ConnectionClosedError)

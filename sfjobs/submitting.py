@@ -1,0 +1,235 @@
+"""
+Submissions on the wire: one to a request or, where the platform offers it, up to a hundred (``Accept-Post`` with
+``application/jobs+json``, protocol section 11). Knows what the platform has shown of itself, and nothing of windows and order:
+``dispatch`` and ``connection`` bring the submissions.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+import anyio
+
+from . import tracing, wire
+from .api import reported
+from .config import Settings
+from .errors import ProtocolError, RequestFailedError, ResponseError, SubmissionUnknownError, TransportError
+from .exchange import Answer, Request, compact_json, refusal
+from .models import JobSnapshot
+from .programs import with_header
+from .transport import Transport
+
+logger = logging.getLogger("sfjobs")
+
+LARGEST_BATCH = 100
+"""Submissions to a request."""
+
+LARGEST_BODY = 4 * 2**20
+"""Bytes of one batch, unless it is a single submission that is larger."""
+
+_BATCH = "application/jobs+json"
+_NO_BATCHES = frozenset({404, 405, 415, 501})
+_NOT_THIS_BATCH = frozenset({400, 413, 422})
+
+
+@dataclass(slots=True, eq=False)
+class Order:
+    """
+    One submission as it goes out, however often. ``fellows`` is how many may be in a batch with it, itself among them;
+    ``tries`` is how often it was sent in one.
+    """
+
+    target: str
+    shots: int | None
+    name: str | None
+    key: str
+    body: bytes
+    fellows: int = LARGEST_BATCH
+    tries: int = 0
+
+
+Outcome: TypeAlias = JobSnapshot | RequestFailedError | None
+"""What became of an order. None: nothing yet, and it has to be submitted again."""
+
+
+class Submitter:
+    """
+    Submits orders. Batches and keys are offers of the platform, and both are learnt from its answers to submissions: the first
+    ones go singly. That batches come with keys is not taken for granted, so that nothing is sent twice on trust.
+    """
+
+    def __init__(self, settings: Settings, transport: Transport) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._legacy = settings.api_version == "0.2.0"
+        self._honours_keys = False
+        self._offers_batches = False
+        self._has_refused_batches = False
+        self._largest_body = LARGEST_BODY
+
+    @property
+    def honours_keys(self) -> bool:
+        """Whether the same order, sent twice, surely makes one job."""
+        return self._honours_keys
+
+    @property
+    def largest_batch(self) -> int:
+        """How many orders may go together at present: 1 where they go singly."""
+        return LARGEST_BATCH if self._offers_batches else 1
+
+    @property
+    def largest_body(self) -> int:
+        """Bytes of the bodies of orders that go together."""
+        return self._largest_body
+
+    def order(self, target: str, circuit: str, shots: int | None, name: str | None) -> Order:
+        """Raises ValueError for what cannot be sent."""
+        if self._legacy:
+            fields = wire.legacy_submission(circuit=with_header(circuit, target=target, shots=shots, name=name))
+        else:
+            fields = wire.submission(name=name, target=target, circuit=with_header(circuit, target=target, shots=shots))
+        return Order(target, shots, name, str(uuid.uuid4()), compact_json(fields))
+
+    async def submit(self, order: Order, *, guard: anyio.CancelScope | None = None) -> JobSnapshot:
+        """
+        Submits one order. It is sent again only where that cannot make a second job: when it surely did not arrive, or when
+        the platform is known to honour idempotency keys. Otherwise raises SubmissionUnknownError.
+        """
+        request = Request(
+            method="POST",
+            path="/jobs",
+            headers={"Content-Type": "application/json", "Idempotency-Key": order.key},
+            content=order.body,
+            harmless=self._honours_keys,
+            expect=frozenset({201}) if self._legacy else None,
+            guard=guard,
+        )
+        with tracing.span("submit", requests=True, target=order.target, shots=order.shots) as span:
+            try:
+                answer = await self._transport.send(request)
+            except TransportError as error:
+                if not error.sent:
+                    raise
+                raise self._unknown(order, error) from error
+            self._honours_keys = self._honours_keys or answer.headers.get("idempotency-key") == order.key
+            self._learn(answer)
+            snapshot = reported(answer.parse(partial(wire.job_snapshot, cursor=answer.cursor())))
+            span.note(job_id=snapshot.id, status=snapshot.status.value)
+        _log(snapshot, order)
+        return snapshot
+
+    async def submit_all(self, orders: Sequence[Order], *, guard: anyio.CancelScope | None = None) -> Sequence[Outcome]:
+        """
+        Submits a batch: what became of each, in order. What is wrong with one is no concern of the others. None for all of
+        them when the platform does not take this batch or any. Raises what ``submit`` would for each of them.
+        """
+        request = Request(
+            method="POST",
+            path="/jobs",
+            headers={"Content-Type": _BATCH},
+            content=b"[%s]" % b",".join(map(_item, orders)),
+            harmless=self._honours_keys,
+            guard=guard,
+        )
+        targets = {order.target for order in orders}
+        target = targets.pop() if len(targets) == 1 else None
+        with tracing.span("submit", requests=True, target=target, jobs=len(orders)) as span:
+            try:
+                answer = await self._transport.send(request)
+            except TransportError as error:
+                if not error.sent:
+                    raise
+                return [self._unknown(order, error) for order in orders]
+            except ResponseError as error:
+                return self._without_batch(orders, error)
+            outcomes = self._outcomes(orders, answer)
+            span.note(taken=sum(isinstance(outcome, JobSnapshot) for outcome in outcomes))
+        return outcomes
+
+    def unknown(self, order: Order, reason: str, *, attempts: int = 1) -> SubmissionUnknownError:
+        """The error for an order that was sent and has no answer."""
+        return SubmissionUnknownError(
+            f"the platform may or may not have the job: {reason}. Look for it before submitting it again",
+            method="POST",
+            url=f"{self._settings.url}/jobs",
+            attempts=attempts,
+            idempotency_key=order.key,
+            name=order.name,
+        )
+
+    def _outcomes(self, orders: Sequence[Order], answer: Answer) -> Sequence[Outcome]:
+        if answer.status_code != 207:
+            self._stop_batches(f"it was answered with status {answer.status_code}")
+            if self._honours_keys:
+                return [None] * len(orders)
+            return [self._not_told(order, answer) for order in orders]
+        self._learn(answer)
+        said = answer.parse(partial(wire.batch, size=len(orders), cursor=answer.cursor()))
+        outcomes: list[Outcome] = [self._outcome(*pair, answer) for pair in zip(orders, said, strict=False)]
+        return outcomes + [self._not_told(order, answer) for order in orders[len(said) :]]
+
+    def _outcome(
+        self, order: Order, said: JobSnapshot | wire.Refused | wire.MalformedAnswer, answer: Answer
+    ) -> JobSnapshot | RequestFailedError:
+        if isinstance(said, JobSnapshot):
+            _log(said, order)
+            return reported(said)
+        method, url = answer.request.method, answer.url
+        if isinstance(said, wire.Refused):
+            return refusal(method, url, said.status_code, said.words)
+        message = f"{method} {url} was answered for one of a batch, but not in the platform's language: {said}"
+        return ProtocolError(message, method=method, url=url)
+
+    def _without_batch(self, orders: Sequence[Order], error: ResponseError) -> Sequence[Outcome]:
+        """A platform that takes no batches gets single submissions from now on, and one that does not take this one, halves."""
+        if error.status_code in _NO_BATCHES:
+            self._stop_batches(str(error))
+        elif error.status_code in _NOT_THIS_BATCH:
+            for order in orders:
+                order.fellows = max(len(orders) // 2, 1)
+            if error.status_code == 413:
+                self._largest_body = max(sum(len(order.body) for order in orders) // 2, 1)
+            logger.info("a batch of %d is sent in parts: %s", len(orders), error)
+        else:
+            raise error
+        return [None] * len(orders)
+
+    def _learn(self, answer: Answer) -> None:
+        """Whether the platform offers batches, from its latest answer."""
+        offers = _offers_batches(answer) and not self._has_refused_batches and not self._legacy
+        if self._offers_batches and not offers:
+            logger.info("the platform no longer offers batches: submitting one at a time")
+        self._offers_batches = offers
+
+    def _stop_batches(self, reason: str) -> None:
+        if not self._has_refused_batches:
+            logger.info("the platform takes no batch: submitting one at a time (%s)", reason)
+        self._has_refused_batches, self._offers_batches = True, False
+
+    def _unknown(self, order: Order, error: TransportError) -> SubmissionUnknownError:
+        unknown = self.unknown(order, str(error), attempts=error.attempts)
+        unknown.__cause__ = error.with_traceback(None)
+        return unknown
+
+    def _not_told(self, order: Order, answer: Answer) -> SubmissionUnknownError:
+        return self.unknown(order, f"{answer.url} answered with status {answer.status_code} and not a word about it")
+
+
+def _item(order: Order) -> bytes:
+    # The body is encoded once, for whichever way it goes.
+    return b'%s,"idempotency_key":"%s"}' % (order.body[:-1], order.key.encode())
+
+
+def _offers_batches(answer: Answer) -> bool:
+    offered = answer.headers.get("accept-post", "").split(",")
+    return any(media_type.partition(";")[0].strip().lower() == _BATCH for media_type in offered)
+
+
+def _log(snapshot: JobSnapshot, order: Order) -> None:
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("job %s: submitted to %s, %s", snapshot.id, order.target, snapshot.status.value)

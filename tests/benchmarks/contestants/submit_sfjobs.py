@@ -1,0 +1,23 @@
+"""sfjobs submits all jobs by ``create_jobs``, with a window as wide as there are jobs."""
+
+from __future__ import annotations
+
+import anyio
+
+import sfjobs
+
+from ..contest import Run
+from .watch_sfjobs import submitted
+
+
+async def main() -> None:
+    run = Run.from_command_line()
+    async with sfjobs.Connection(run.task.url, api_key=run.task.api_key) as connection:
+        await connection.ping()
+        run.begin()
+        jobs = [job async for job in submitted(connection, run.task.jobs)]
+        run.end(submitted=len(jobs))
+
+
+if __name__ == "__main__":
+    anyio.run(main)
