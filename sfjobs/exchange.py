@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-import anyio
-
 from . import wire
 from .errors import (
     AuthenticationError,
@@ -29,6 +27,8 @@ from .models import Cursor, JSONValue
 from .retry import retry_after
 
 if TYPE_CHECKING:
+    import anyio
+
     from .pace import Turn
 
 Lane: TypeAlias = Literal["poll", "bulk"]

@@ -53,6 +53,7 @@ async def test_a_step_cancelled_at_any_moment_loses_and_doubles_nothing(
     assert circuits_of(platform, items) == circuits(60)
 
 
+@pytest.mark.usefixtures("no_slow_start")
 async def test_a_cancelled_step_sends_nothing_more(platform: FakePlatform, counter: Counter) -> None:
     async with platform.connection() as connection:
         await connection.ping()
@@ -111,6 +112,7 @@ async def test_a_step_cancelled_while_it_waits_for_room_asks_no_more(platform: F
 # -- 429 -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("no_slow_start")
 async def test_a_429_narrows_the_window_and_jobs_widen_it_again(platform: FakePlatform, counter: Counter) -> None:
     seen: list[int] = []
     refused_at: list[float] = []
@@ -118,7 +120,7 @@ async def test_a_429_narrows_the_window_and_jobs_widen_it_again(platform: FakePl
     def refuse(text: str) -> httpx.Response | None:
         if text == circuit(40) and not refused_at:
             refused_at.append(anyio.current_time())
-            return refusal(429, "too-many-requests", "slowly")
+            return refusal(429, "quota", "slowly")
         if refused_at and anyio.current_time() > refused_at[0]:
             seen.append(counter.unfinished + 1)
         return None

@@ -126,3 +126,19 @@ async def test_a_503_with_a_hint_stops_the_others_too() -> None:
         started = anyio.current_time()
         await connection.get_job(platform.add().id)
         assert anyio.current_time() - started > 6
+
+
+async def test_submissions_that_wait_for_their_turn_are_cancelled_at_once_and_none_is_lost() -> None:
+    platform = LimitedPlatform(Bucket(1, 1), 0.02)
+    async with platform.connection() as connection:
+        stream = connection.create_jobs("simulon_gaussian", circuits(40), window=200)
+        cancelled_at = anyio.current_time() + 15
+        with anyio.move_on_after(15):
+            async for _ in stream:
+                pass
+        assert anyio.current_time() <= cancelled_at + platform.latency * 2
+        assert sorted(job.id for job in stream.submitted) == sorted(platform.jobs)
+        items = [item async for item in stream]
+    assert [platform.jobs[item.id].circuit.splitlines()[-1] for item in items if isinstance(item, Job)] == [
+        text.strip() for text in circuits(40)
+    ]
