@@ -166,6 +166,11 @@ class RateLimitedError(ResponseError):
 
     retryable = True
 
+    @property
+    def is_quota(self) -> bool:
+        """Whether there are too many unfinished jobs, and not too many requests a second."""
+        return "quota" in self.code
+
 
 class ServerError(ResponseError):
     """5xx: the platform, or a proxy before it, is in trouble."""

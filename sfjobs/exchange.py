@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from . import wire
@@ -25,6 +25,11 @@ from .errors import (
 )
 from .models import Cursor, JSONValue
 from .retry import retry_after
+
+if TYPE_CHECKING:
+    import anyio
+
+    from .pace import Turn
 
 Lane: TypeAlias = Literal["poll", "bulk"]
 """Which pool of connections a request goes through, so that large results and many submissions never hold up the polls."""
@@ -62,7 +67,8 @@ def compact_json(value: JSONValue) -> bytes:
 class Request:
     """
     What to send. ``harmless``: sending it twice is the same as once. ``expect``: the statuses that mean yes, any 2xx by
-    default. ``attempts``: a tighter bound than the connection's own on how often it is tried.
+    default. ``attempts``: a tighter bound than the connection's own on how often it is tried. ``guard``: a scope that is to be
+    shielded while the request is under way, and not while it waits to go out.
     """
 
     method: str
@@ -74,6 +80,15 @@ class Request:
     harmless: bool = True
     expect: frozenset[int] | None = None
     attempts: int | None = None
+    guard: anyio.CancelScope | None = field(default=None, repr=False, compare=False)
+
+    def raise_guard(self) -> None:
+        if self.guard is not None:
+            self.guard.shield = True
+
+    def lift_guard(self) -> None:
+        if self.guard is not None:
+            self.guard.shield = False
 
     @property
     def brings_a_secret(self) -> bool:
@@ -154,6 +169,18 @@ class Answer:
             method=self.request.method,
             url=self.url,
         )
+
+    def tell(self, turn: Turn) -> Self:
+        """Tells those that wait for their turn what this answer means to them."""
+        if self.status_code not in (429, 503):
+            turn.accepted()
+            return self
+        error = self._refusal()
+        if isinstance(error, RateLimitedError):
+            turn.refused(error.retry_after, is_quota=error.is_quota)
+        else:
+            turn.unavailable(error.retry_after)
+        return self
 
     def check_status(self) -> None:
         """Raises the error that the status means; a success other than the expected one is a ProtocolError."""

@@ -208,7 +208,9 @@ class Feed:
     def _snapshot(self, event: ServerEvent, place: Cursor, known: Known) -> JobSnapshot | None:
         """None for what an answer has told before: a stream begins where the oldest of what is known of the jobs ends."""
         try:
-            fields = json.loads(event.data.decode())  # a text spares it the guessing of the encoding, a third of its time
+            fields = json.loads(
+                event.data.decode()
+            )  # a text spares it the guessing of the encoding, a third of its time
             before = known(wire.job_id(fields))
             if before is not None and before.cursor is not None and before.cursor.covers(place):
                 return None

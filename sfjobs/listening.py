@@ -18,7 +18,6 @@ from .tickets import Report, Ticket
 from .watchlist import WatchList
 from .weather import Weather
 
-
 PACE = 0.008
 """
 Seconds between two reads of a busy stream. What comes alone is heard at once; of a crowd, several are heard together, which saves

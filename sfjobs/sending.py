@@ -190,12 +190,12 @@ class Sender:
 
     async def _submit(self, orders: Sequence[Order]) -> Sequence[Outcome]:
         await anyio.lowlevel.checkpoint_if_cancelled()
-        with anyio.CancelScope(shield=True) as scope:
+        with anyio.CancelScope() as scope:  # the transport shields it while a request is under way
             self._under_way.add(scope)
             try:
                 if len(orders) == 1:
-                    return [await self._submitter.submit(orders[0])]
-                return await self._submitter.submit_all(orders)
+                    return [await self._submitter.submit(orders[0], guard=scope)]
+                return await self._submitter.submit_all(orders, guard=scope)
             finally:
                 self._under_way.discard(scope)
         return [

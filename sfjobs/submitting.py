@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+import anyio
+
 from . import tracing, wire
 from .api import reported
 from .config import Settings
@@ -93,7 +95,7 @@ class Submitter:
             fields = wire.submission(name=name, target=target, circuit=with_header(circuit, target=target, shots=shots))
         return Order(target, shots, name, str(uuid.uuid4()), compact_json(fields))
 
-    async def submit(self, order: Order) -> JobSnapshot:
+    async def submit(self, order: Order, *, guard: anyio.CancelScope | None = None) -> JobSnapshot:
         """
         Submits one order. It is sent again only where that cannot make a second job: when it surely did not arrive, or when
         the platform is known to honour idempotency keys. Otherwise raises SubmissionUnknownError.
@@ -105,6 +107,7 @@ class Submitter:
             content=order.body,
             harmless=self._honours_keys,
             expect=frozenset({201}) if self._legacy else None,
+            guard=guard,
         )
         with tracing.span("submit", requests=True, target=order.target, shots=order.shots) as span:
             try:
@@ -120,7 +123,7 @@ class Submitter:
         _log(snapshot, order)
         return snapshot
 
-    async def submit_all(self, orders: Sequence[Order]) -> Sequence[Outcome]:
+    async def submit_all(self, orders: Sequence[Order], *, guard: anyio.CancelScope | None = None) -> Sequence[Outcome]:
         """
         Submits a batch: what became of each, in order. What is wrong with one is no concern of the others. None for all of
         them when the platform does not take this batch or any. Raises what ``submit`` would for each of them.
@@ -131,6 +134,7 @@ class Submitter:
             headers={"Content-Type": _BATCH},
             content=b"[%s]" % b",".join(map(_item, orders)),
             harmless=self._honours_keys,
+            guard=guard,
         )
         targets = {order.target for order in orders}
         target = targets.pop() if len(targets) == 1 else None

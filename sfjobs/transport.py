@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -19,8 +19,16 @@ from . import tracing
 from .auth import Token, Tokens, read_token, token_request
 from .channel import Channel, HTTPTransport, Incoming, timed_out
 from .config import Secret, Settings
-from .errors import ConnectionClosedError, ProtocolError, RequestFailedError, ResponseError, TransportError
+from .errors import (
+    ConnectionClosedError,
+    ProtocolError,
+    RateLimitedError,
+    RequestFailedError,
+    ResponseError,
+    TransportError,
+)
 from .exchange import Answer, Lane, Request
+from .pace import Governor, Turn
 from .retry import Retry, may_repeat
 
 __all__ = ["CONNECTIONS", "HTTPTransport", "Transport"]
@@ -51,6 +59,7 @@ class Transport:
         self._retry = Retry(attempts=settings.retries)
         self._channels: dict[Lane, Channel] = {}
         self._limiters = {lane: anyio.CapacityLimiter(width) for lane, width in CONNECTIONS.items()}
+        self._governor = Governor()
         self._tokens = Tokens(self._fetch_token, initial=settings.access_token)
         self._owner: tuple[object, int] | None = None
         self._closed = False
@@ -98,19 +107,19 @@ class Transport:
         done: list[T] = []
 
         async def attempt(token: Secret, number: int) -> Answer:
-            async with self._turn(request):
+            async with self._limiters[request.lane], self._governor.turn(request.lane) as turn:
                 with _Logged(request, number) as line:
                     incoming = await self._in_time(request, self._channel(request.lane).start(request, token))
                     line.status = incoming.status_code
                     try:
-                        return await download(incoming)
+                        return await download(incoming, turn)
                     finally:
                         await incoming.aclose()
 
-        async def download(incoming: Incoming) -> Answer:
+        async def download(incoming: Incoming, turn: Turn) -> Answer:
             if not 200 <= incoming.status_code < 300:
-                return await self._in_time(request, incoming.read_whole())
-            answer = incoming.answer()
+                return (await self._in_time(request, incoming.read_whole())).tell(turn)
+            answer = incoming.answer().tell(turn)
             answer.check_status()
             async with aclosing(self._paced(request, incoming)) as chunks:
                 done[:] = [await consume(answer, chunks)]
@@ -127,20 +136,21 @@ class Transport:
         limiter, opened = self._limiters[request.lane], OpenAnswer(self._limiters[request.lane])
 
         async def attempt(token: Secret, number: int) -> Answer:
-            with _Logged(request, number) as line:
-                channel = self._channel(request.lane)
-                incoming = await self._in_time(request, channel.start(request, token, endless=True))
-                line.status = incoming.status_code
-            try:
-                if not 200 <= incoming.status_code < 300:
-                    return await self._in_time(request, incoming.read_whole())
-                answer = incoming.answer()
-                answer.check_status()
-                opened.incoming = incoming
-                return answer
-            finally:
-                if opened.incoming is not incoming:
-                    await incoming.aclose()
+            async with self._governor.turn(request.lane) as turn:
+                with _Logged(request, number) as line:
+                    channel = self._channel(request.lane)
+                    incoming = await self._in_time(request, channel.start(request, token, endless=True))
+                    line.status = incoming.status_code
+                try:
+                    if not 200 <= incoming.status_code < 300:
+                        return (await self._in_time(request, incoming.read_whole())).tell(turn)
+                    answer = incoming.answer().tell(turn)
+                    answer.check_status()
+                    opened.incoming = incoming
+                    return answer
+                finally:
+                    if opened.incoming is not incoming:
+                        await incoming.aclose()
 
         await limiter.acquire_on_behalf_of(opened)
         try:
@@ -164,6 +174,7 @@ class Transport:
                 if pause is None:
                     raise
                 logger.info("attempt %d failed, another follows in %.1f s: %s", tries, pause, error)
+            request.lift_guard()
             await anyio.sleep(pause)
             self.check_usable()
 
@@ -173,9 +184,13 @@ class Transport:
         if request.attempts is not None and tries >= request.attempts:
             return None
         pause = self._retry.pause(tries, error.retry_after if isinstance(error, ResponseError) else None)
-        if pause is None or anyio.current_time() + pause >= anyio.current_effective_deadline():
-            return None  # sleeping into the caller's own deadline would only hide the real reason
-        return pause
+        if pause is None:
+            return None
+        start = anyio.current_time() + pause
+        if isinstance(error, RateLimitedError) and not error.is_quota:
+            pause, start = 0.0, self._governor.due(request.lane)  # everyone waits there, and so does this one
+        # Sleeping into the caller's own deadline would only hide the real reason.
+        return None if start >= anyio.current_effective_deadline() else pause
 
     async def _authorised(self, attempt: Attempt, number: int) -> Answer:
         """One try, and a second one with a fresh token after a 401. No slot is held while a token is fetched."""
@@ -194,8 +209,9 @@ class Transport:
             raise
 
     async def _exchange(self, request: Request, token: Secret | None, number: int) -> Answer:
-        async with self._turn(request):
-            return await self._in_time(request, self._answered(request, token, number))
+        async with self._limiters[request.lane], self._governor.turn(request.lane) as turn:
+            request.raise_guard()
+            return (await self._in_time(request, self._answered(request, token, number))).tell(turn)
 
     async def _answered(self, request: Request, token: Secret | None, number: int) -> Answer:
         with _Logged(request, number) as line:
@@ -205,10 +221,6 @@ class Transport:
                 return await incoming.read_whole()
             finally:
                 await incoming.aclose()
-
-    def _turn(self, request: Request) -> AbstractAsyncContextManager[object]:
-        """The one place where a request waits until it may go out; it is its turn until its answer has been read."""
-        return self._limiters[request.lane]
 
     def _channel(self, lane: Lane) -> Channel:
         if self._closed:

@@ -19,3 +19,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     if request.param == "trio":
         return "trio", {} if real_time else {"clock": trio.testing.MockClock(autojump_threshold=0)}
     return "asyncio", {} if real_time else {"loop_factory": VirtualLoop}
+
+
+@pytest.fixture
+def no_slow_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that a lane has room for goes out at once, as it does after a connection's first hundred requests."""
+    monkeypatch.setattr("sfjobs.pace.SHY", 64)

@@ -67,6 +67,7 @@ async def test_a_repeated_request_is_the_same_byte_for_byte_apart_from_the_token
     assert first.headers["authorization"] != second.headers["authorization"]
 
 
+@pytest.mark.usefixtures("no_slow_start")
 async def test_requests_go_on_together_after_the_token_has_come() -> None:
     platform = FakePlatform(latency=LATENCY)
     async with platform.connection() as connection:

@@ -211,6 +211,7 @@ def test_a_connection_without_settings_says_how_to_get_some(tmp_path: Path, monk
         sfjobs.Connection()
 
 
+@pytest.mark.usefixtures("no_slow_start")
 async def test_a_thousand_waiters_over_http_make_ten_list_requests_a_sweep_on_four_connections() -> None:
     platform = FakePlatform(latency=0.05)
     ends = anyio.current_time() + 0.4

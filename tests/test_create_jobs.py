@@ -110,6 +110,7 @@ async def test_jobs_that_have_ended_are_let_go(platform: FakePlatform, counter: 
     assert most <= 2 * 10
 
 
+@pytest.mark.usefixtures("no_slow_start")
 async def test_submissions_use_the_whole_bulk_lane(platform: FakePlatform, counter: Counter) -> None:
     async with platform.connection() as connection:
         await anext(connection.create_jobs("simulon_gaussian", circuits(200), window=200))
@@ -181,6 +182,7 @@ async def test_programs_may_come_from_an_async_iterable(platform: FakePlatform, 
     assert circuits_of(platform, items) == circuits(70)
 
 
+@pytest.mark.usefixtures("no_slow_start")
 async def test_a_prompt_async_source_is_submitted_side_by_side(platform: FakePlatform, counter: Counter) -> None:
     async with platform.connection() as connection:
         items = [item async for item in connection.create_jobs("simulon_gaussian", made(100))]

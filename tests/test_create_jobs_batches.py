@@ -69,6 +69,7 @@ async def test_without_an_offer_in_this_version_programs_go_singly(
     assert platform.batches == []
 
 
+@pytest.mark.usefixtures("no_slow_start")
 async def test_few_batches_are_under_way_together(platform: FakePlatform, counter: Counter) -> None:
     async with acquainted(counter) as connection:
         await submitted(connection, 1000)
@@ -76,6 +77,7 @@ async def test_few_batches_are_under_way_together(platform: FakePlatform, counte
     assert sizes(platform) == [100] * 10
 
 
+@pytest.mark.usefixtures("no_slow_start")
 async def test_a_batch_takes_what_came_while_others_were_under_way(platform: FakePlatform, counter: Counter) -> None:
     async def made() -> AsyncIterator[str]:
         for number in range(60):

@@ -54,6 +54,7 @@ async def test_a_step_cancelled_at_any_moment_loses_and_doubles_nothing(
     assert circuits_of(platform, items) == circuits(60)
 
 
+@pytest.mark.usefixtures("no_slow_start")
 async def test_a_cancelled_step_sends_nothing_more(platform: FakePlatform, counter: Counter) -> None:
     async with platform.connection() as connection:
         await connection.ping()
@@ -189,6 +190,7 @@ async def test_a_bad_line_loses_and_doubles_nothing_where_keys_are_not_honoured(
 # -- 429 -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("no_slow_start")
 async def test_a_429_narrows_the_window_and_jobs_widen_it_again(platform: FakePlatform, counter: Counter) -> None:
     seen: list[int] = []
     refused_at: list[float] = []
@@ -196,7 +198,7 @@ async def test_a_429_narrows_the_window_and_jobs_widen_it_again(platform: FakePl
     def refuse(text: str) -> httpx.Response | None:
         if text == circuit(40) and not refused_at:
             refused_at.append(anyio.current_time())
-            return refusal(429, "too-many-requests", "slowly")
+            return refusal(429, "quota", "slowly")
         if refused_at and anyio.current_time() > refused_at[0]:
             seen.append(counter.unfinished + 1)
         return None

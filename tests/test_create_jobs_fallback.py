@@ -69,6 +69,7 @@ async def test_a_lost_answer_without_honoured_keys_is_a_refusal_for_each(
     assert len(counter.taken) == 10
 
 
+@pytest.mark.usefixtures("no_slow_start")
 async def test_a_cancelled_step_sees_its_batches_to_their_end(platform: FakePlatform, counter: Counter) -> None:
     async with acquainted(counter) as connection:
         stream = connection.create_jobs(TARGET, circuits(1000), window=1000)

@@ -173,6 +173,7 @@ async def test_many_submissions_queue_for_slots_without_timing_out() -> None:
     assert platform.most_in_flight == 32
 
 
+@pytest.mark.usefixtures("no_slow_start")
 async def test_no_slot_is_lost_when_requests_are_cancelled() -> None:
     platform = FakePlatform(latency=1)
     async with platform.connection() as connection:
