@@ -47,13 +47,23 @@ class Agenda:
         return self._heap[0][0] if self._heap else float("inf")
 
     def take(self, until: float, batch: int) -> list[Watch]:
-        """All that is due by then, and what is due next up to a multiple of ``batch``, unless the change feed tells of it."""
+        """
+        Up to ``batch`` watches that are due before ``until``, filled up with what is due next, unless the change feed tells of
+        it. None at all when nothing is due.
+        """
         taken: list[Watch] = []
-        while self.next_due() <= until or (self._heap and len(taken) % batch and not self._heap[0][2].is_covered):
+        while len(taken) < batch and (self.next_due() < until or (taken and self._may_go_along())):
             watch = heapq.heappop(self._heap)[2]
             watch.entry = None
             taken.append(watch)
         return taken
+
+    def is_more_due(self, until: float, than: int) -> bool:
+        """Whether more than so many entries are due before ``until``, some of which may be out of date."""
+        return len(self._heap) > than and sum(due < until for due, _, _ in self._heap) > than
+
+    def _may_go_along(self) -> bool:
+        return bool(self._heap) and not self._heap[0][2].is_covered
 
     def _entry(self, watch: Watch, due: float) -> tuple[float, int, Watch]:
         watch.due = due

@@ -241,7 +241,11 @@ def _encoded(machine: h11.Connection, request: httpx.Request, content: bytes) ->
     """What to send, in as few pieces as need no copy of a long body."""
     try:
         head = machine.send(
-            h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
+            h11.Request(
+                method=request.method,
+                target=request.extensions.get("target", request.url.raw_path),
+                headers=request.headers.raw,
+            )
         )
         body = machine.send(h11.Data(data=content)) if content else b""
         end = machine.send(h11.EndOfMessage())

@@ -34,7 +34,7 @@ from .listening import Listener
 from .models import JobSnapshot
 from .retry import is_weather
 from .tasks import plain_task_group
-from .tickets import Cadence, Inquirer, NoListError, Outcome, Outlook, Report, Subject, Ticket
+from .tickets import Cadence, Inquirer, NoListError, Outcome, Outlook, Report, Subject, Ticket, Watch
 from .watchlist import WatchList
 from .weather import Weather
 from .wire import Known
@@ -84,6 +84,7 @@ class Poller:
         self._asking: anyio.CancelScope | None = None
         self._led = anyio.Event()  # set while nobody leads
         self._led.set()
+        self._swept_until = float("-inf")
         self._nudge = anyio.Event()
         self._pause: anyio.CancelScope | None = None
         self._abandoned: deque[Ticket] = deque()
@@ -261,28 +262,29 @@ class Poller:
                 await self._sweep(me)
 
     async def _sweep(self, me: Ticket) -> None:
-        """Asks about everything that is due, the last request filled up with what is due next."""
+        """Asks about everything that is due, each request filled up with what is due next."""
         self._clear_abandoned()
-        now, batch = anyio.current_time(), self._questions.many.batch
+        now, agenda, asked = anyio.current_time(), self._watched.agenda, list[Watch]()
         self._weather.begin_sweep(now)
         # What would be due soon after had to wait for the pause after this sweep to be over.
-        asked = self._watched.agenda.take(now + EARLY * self._cadence.least, batch)
-        left = deque([watch.job_id for watch in asked[start : start + batch]] for start in range(0, len(asked), batch))
+        until = self._swept_until = now + EARLY * self._cadence.least
 
         async def work() -> None:
-            while left and not me.is_settled:
-                await self._guarded(self._ask_about_all, left.popleft())
+            # Taken when its turn comes: a leader may have what it waited for after the first of a hundred requests.
+            while not me.is_settled and (batch := agenda.take(until, self._questions.many.batch)):
+                asked.extend(batch)
+                await self._guarded(self._ask_about_all, [watch.job_id for watch in batch])
 
         try:
-            if len(left) == 1:
+            if not agenda.is_more_due(until, self._questions.many.batch):
                 await work()
             else:
                 async with plain_task_group() as group:
-                    for _ in range(min(AT_ONCE, len(left))):
+                    for _ in range(AT_ONCE):
                         group.start_soon(work)
         finally:
             # What a leader that left early has not asked about is not kept waiting for its successor.
-            if self._watched.put_back(asked):
+            if self._watched.put_back(asked) or agenda.next_due() < until:
                 self._weather.break_off_sweep(anyio.current_time())
 
     async def _ask_about_all(self, ids: Sequence[str]) -> None:
@@ -317,7 +319,7 @@ class Poller:
             self._watched.take_not_found(ids[0], error, now)
         elif is_weather(error):
             self._weather.worsen(len(ids), error, now)
-            self._watched.fail(self._watched.take_weather(ids, error, now), error)
+            self._watched.fail(self._watched.take_weather(ids, error, now, due=max(now, self._swept_until)), error)
         else:
             self._watched.fail(ids, error)
 

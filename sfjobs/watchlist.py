@@ -156,14 +156,14 @@ class WatchList:
 
     # -- what went wrong --
 
-    def take_weather(self, ids: Sequence[str], error: SFJobsError, now: float) -> list[str]:
-        """A question that was not answered is due again. Gives back the ids that have been without answer for too long."""
+    def take_weather(self, ids: Sequence[str], error: SFJobsError, now: float, *, due: float) -> list[str]:
+        """A question that was not answered is ``due`` again. Gives back the ids that have been without answer for too long."""
         impatient = []
         for job_id in ids:
             watch = self._watches.get(job_id)
             if watch is None:
                 continue
-            self.agenda.put(watch, now)
+            self.agenda.put(watch, due)
             watch.trouble = in_words(error)
             watch.failing_since = now if watch.failing_since is None else watch.failing_since
             if now - watch.failing_since >= self._cadence.patience:
