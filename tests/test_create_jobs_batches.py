@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 import sfjobs
-from sfjobs import Job, Refusal, Submission
-from sfjobs.sending import BATCH_WIDTH, WIDTH
+from sfjobs import Job, Refusal, Submission, submitting
+from sfjobs.sending import BATCH_WIDTH, BURST, WIDTH
 from sfjobs.submitting import LARGEST_BODY
 from tests.support.batches import TARGET, acquainted, disturbed, edited, intercepted, sizes, submitted
 from tests.support.counter import Counter, circuit, circuits, circuits_of
@@ -74,6 +74,26 @@ async def test_few_batches_are_under_way_together(platform: FakePlatform, counte
         await submitted(connection, 1000)
     assert counter.most_under_way == BATCH_WIDTH
     assert sizes(platform) == [100] * 10
+
+
+async def test_few_of_those_that_submit_singly_go_on_with_batches(
+    platform: FakePlatform, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitting, "LARGEST_BODY", 500)
+    under_way = most = 0
+
+    async def handle(request: httpx.Request) -> httpx.Response | None:
+        nonlocal under_way, most
+        under_way += is_batch(request)
+        most = max(most, under_way)
+        answer = await counter.handle(request)
+        under_way -= is_batch(request)
+        return answer
+
+    platform.trouble = handle
+    async with platform.connection() as connection:
+        await submitted(connection, BURST)
+    assert most == BATCH_WIDTH
 
 
 async def test_a_batch_takes_what_came_while_others_were_under_way(platform: FakePlatform, counter: Counter) -> None:
