@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import AsyncIterator
 
 import anyio
@@ -150,23 +149,6 @@ async def test_what_is_long_in_the_making_waits_for_no_batch(
         items = [item async for item in connection.create_jobs(TARGET, programs)]
     assert circuits_of(platform, items) == circuits(60)
     assert platform.times_of("/jobs")[0] - start < 11
-
-
-async def test_a_large_window_is_not_filled_again_place_by_place(platform: FakePlatform, counter: Counter) -> None:
-    draw = random.Random(1)
-    counter.lasts = lambda: draw.uniform(1, 60)
-    async with acquainted(counter, poll_interval_min=0.02, poll_interval_max=0.02) as connection:
-        await submitted(connection, 650, window=500)
-    assert counter.most_unfinished == 500
-    assert len(platform.submissions) < 90  # 107 place by place, 70 otherwise
-
-
-async def test_a_large_window_needs_only_one_place(platform: FakePlatform, counter: Counter) -> None:
-    lengths = iter([30.0] + [1e6] * 600)
-    async with acquainted(counter) as connection:
-        counter.lasts = lambda: next(lengths)
-        with anyio.fail_after(60):
-            assert len(await submitted(connection, 501, window=500)) == 501
 
 
 async def test_a_batch_has_a_bounded_body(platform: FakePlatform, counter: Counter) -> None:
