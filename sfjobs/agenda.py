@@ -60,7 +60,13 @@ class Agenda:
 
     def is_more_due(self, until: float, than: int) -> bool:
         """Whether more than so many entries are due before ``until``, some of which may be out of date."""
-        return len(self._heap) > than and sum(due < until for due, _, _ in self._heap) > than
+        found, places = 0, [0]
+        while places and found <= than:  # the children of an entry are due after it
+            place = places.pop()
+            if place < len(self._heap) and self._heap[place][0] < until:
+                found += 1
+                places += (2 * place + 1, 2 * place + 2)
+        return found > than
 
     def _may_go_along(self) -> bool:
         return bool(self._heap) and not self._heap[0][2].is_covered

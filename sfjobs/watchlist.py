@@ -120,10 +120,22 @@ class WatchList:
             self._postpone(watch, now)
             return watch.misses < MISSES
         watch.misses = 0
-        self._deliver(watch, snapshot, report.cursor, now)
+        if snapshot is watch.snapshot:
+            self._confirm(watch, report.cursor, now)
+        else:
+            self._deliver(watch, snapshot, report.cursor, now)
         if not snapshot.status.is_final:
             self._postpone(watch, now)
         return True
+
+    def _confirm(self, watch: Watch, cursor: Cursor | None, now: float) -> None:
+        """The job is as it was, which is what most answers say of most jobs."""
+        watch.trouble = None
+        watch.cursor = cursor or watch.cursor
+        for ticket in watch.tickets:
+            for subject in ticket.subjects[watch.job_id]:
+                subject.take(watch.snapshot or subject.snapshot, now)
+                subject.cursor = watch.cursor
 
     def _deliver(self, watch: Watch, snapshot: JobSnapshot, cursor: Cursor | None, now: float) -> None:
         watch.trouble = None

@@ -252,7 +252,7 @@ def _validation_messages(meta: Mapping[str, JSONValue]) -> list[str]:
 
 
 def _mapping(value: object, what: str) -> Mapping[str, JSONValue]:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):  # the one kind of mapping that JSON makes, and asking for that one is quick
         raise MalformedAnswer(f"{what} is not an object: {_excerpt(value)}")
     return cast("Mapping[str, JSONValue]", value)
 

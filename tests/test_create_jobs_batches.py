@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import AsyncIterator
 
 import anyio
@@ -11,8 +10,8 @@ import httpx
 import pytest
 
 import sfjobs
-from sfjobs import Job, Refusal, Submission
-from sfjobs.sending import BATCH_WIDTH, WIDTH
+from sfjobs import Job, Refusal, Submission, submitting
+from sfjobs.sending import BATCH_WIDTH, BURST, WIDTH
 from sfjobs.submitting import LARGEST_BODY
 from tests.support.batches import TARGET, acquainted, disturbed, edited, intercepted, sizes, submitted
 from tests.support.counter import Counter, circuit, circuits, circuits_of
@@ -78,6 +77,27 @@ async def test_few_batches_are_under_way_together(platform: FakePlatform, counte
 
 
 @pytest.mark.usefixtures("no_slow_start")
+async def test_few_of_those_that_submit_singly_go_on_with_batches(
+    platform: FakePlatform, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitting, "LARGEST_BODY", 500)
+    under_way = most = 0
+
+    async def handle(request: httpx.Request) -> httpx.Response | None:
+        nonlocal under_way, most
+        under_way += is_batch(request)
+        most = max(most, under_way)
+        answer = await counter.handle(request)
+        under_way -= is_batch(request)
+        return answer
+
+    platform.trouble = handle
+    async with platform.connection() as connection:
+        await submitted(connection, BURST)
+    assert most == BATCH_WIDTH
+
+
+@pytest.mark.usefixtures("no_slow_start")
 async def test_a_batch_takes_what_came_while_others_were_under_way(platform: FakePlatform, counter: Counter) -> None:
     async def made() -> AsyncIterator[str]:
         for number in range(60):
@@ -132,23 +152,6 @@ async def test_what_is_long_in_the_making_waits_for_no_batch(
         items = [item async for item in connection.create_jobs(TARGET, programs)]
     assert circuits_of(platform, items) == circuits(60)
     assert platform.times_of("/jobs")[0] - start < 11
-
-
-async def test_a_large_window_is_not_filled_again_place_by_place(platform: FakePlatform, counter: Counter) -> None:
-    draw = random.Random(1)
-    counter.lasts = lambda: draw.uniform(1, 60)
-    async with acquainted(counter, poll_interval_min=0.02, poll_interval_max=0.02) as connection:
-        await submitted(connection, 650, window=500)
-    assert counter.most_unfinished == 500
-    assert len(platform.submissions) < 90  # 107 place by place, 70 otherwise
-
-
-async def test_a_large_window_needs_only_one_place(platform: FakePlatform, counter: Counter) -> None:
-    lengths = iter([30.0] + [1e6] * 600)
-    async with acquainted(counter) as connection:
-        counter.lasts = lambda: next(lengths)
-        with anyio.fail_after(60):
-            assert len(await submitted(connection, 501, window=500)) == 501
 
 
 async def test_a_batch_has_a_bounded_body(platform: FakePlatform, counter: Counter) -> None:

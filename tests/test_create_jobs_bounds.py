@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
+import random
 import tracemalloc
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +20,7 @@ from sfjobs import Job, sync
 from sfjobs.platform.serving import serving
 from sfjobs.submission import IN_A_ROW
 from sfjobs.submitting import LARGEST_BATCH
+from tests.support.batches import acquainted, submitted
 from tests.support.counter import Counter, Numbered, circuit, circuits
 from tests.support.fake_platform import BATCH, KEY, URL, FakePlatform, is_batch, refusal
 
@@ -70,15 +73,19 @@ async def test_an_iterator_of_many_programs_takes_the_memory_of_the_window(
     done = 0
     async with sfjobs.Connection(settings=settings, transport=httpx.MockTransport(platform.handle)) as connection:
         tracemalloc.start()
+        gc.freeze()
         try:
             async for job in connection.create_jobs("simulon_gaussian", programs(), window=window):
                 assert isinstance(job, Job)
                 done += 1
+                if done % (2 * window) == 0:
+                    gc.collect()  # httpx leaves each request in a circle with its response
                 if done == 2 * window:
                     before = tracemalloc.get_traced_memory()[0]
                     tracemalloc.reset_peak()
             peak = tracemalloc.get_traced_memory()[1] - before
         finally:
+            gc.unfreeze()
             tracemalloc.stop()
     assert done == count
     assert peak < 2 * MEBIBYTE + 8 * window * length < 10 * MEBIBYTE
@@ -142,6 +149,33 @@ async def test_a_source_that_never_waits_lets_others_have_their_turn(platform: F
             await anext(stream)
         group.cancel_scope.cancel()
     assert max(later - sooner for sooner, later in itertools.pairwise(turns)) <= 2 * LARGEST_BATCH
+
+
+# -- a large window ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def counter() -> Counter:
+    counter = Counter(FakePlatform(offers_batches=True, honours_keys=True))
+    counter.platform.trouble = counter.handle
+    return counter
+
+
+async def test_a_large_window_is_not_filled_again_place_by_place(counter: Counter) -> None:
+    draw = random.Random(1)
+    counter.lasts = lambda: draw.uniform(1, 60)
+    async with acquainted(counter, poll_interval_min=0.02, poll_interval_max=0.02) as connection:
+        await submitted(connection, 650, window=500)
+    assert counter.most_unfinished == 500
+    assert len(counter.platform.submissions) < 90  # 107 place by place, 70 otherwise
+
+
+async def test_a_large_window_needs_only_one_place(counter: Counter) -> None:
+    lengths = iter([30.0] + [1e6] * 600)
+    async with acquainted(counter) as connection:
+        counter.lasts = lambda: next(lengths)
+        with anyio.fail_after(60):
+            assert len(await submitted(connection, 501, window=500)) == 501
 
 
 # -- in real time --------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from sfjobs.sending import BATCH_WIDTH
 from sfjobs.submitting import LARGEST_BATCH
 from tests.support.batches import TARGET, acquainted, disturbed, intercepted, sizes, submitted
 from tests.support.counter import Counter, circuit, circuits, circuits_of
-from tests.support.fake_platform import BATCH, FakePlatform, refusal
+from tests.support.fake_platform import BATCH, FakePlatform, is_batch, refusal
 
 
 @pytest.fixture
@@ -80,6 +80,22 @@ async def test_a_cancelled_step_sees_its_batches_to_their_end(platform: FakePlat
         items = [item async for item in stream]
     assert circuits_of(platform, items) == circuits(1000)
     assert len(counter.taken) == 1000
+
+
+async def test_what_a_cancelled_step_gave_up_is_tried_by_the_next_one(platform: FakePlatform, counter: Counter) -> None:
+    def break_off(request: httpx.Request) -> None:
+        raise httpx.ReadError("the connection broke")
+
+    disturbed(counter, break_off)
+    async with acquainted(counter, retries=2) as connection:
+        stream = connection.create_jobs(TARGET, circuits(10))
+        with anyio.move_on_after(0.01):
+            await anext(stream)
+        items = [item async for item in stream]
+    assert {type(item.error) for item in items if isinstance(item, Refusal)} == {sfjobs.SubmissionUnknownError}
+    assert len(items) == len(counter.taken) == 10
+    assert len(platform.submissions) == 2 * 2
+    assert len({request.content for request in platform.submissions}) == 1
 
 
 async def test_one_that_waits_to_be_sent_again_is_not_lost_by_a_cancellation(
@@ -214,6 +230,24 @@ async def test_a_429_for_a_batch_narrows_the_window(platform: FakePlatform, coun
     assert circuits_of(platform, items) == circuits(80)
     assert told[1] - told[0] >= 90
     assert sizes(platform)[1] == 40
+
+
+async def test_a_batch_sent_before_the_narrowing_does_not_widen(platform: FakePlatform, counter: Counter) -> None:
+    refused: list[httpx.Request] = []
+
+    async def handle(request: httpx.Request) -> httpx.Response | None:
+        if refused or not is_batch(request):
+            return await counter.handle(request)
+        refused.append(request)
+        await anyio.sleep(0.05)
+        return refusal(429, "too-many-requests", "slowly")
+
+    platform.trouble = handle
+    async with acquainted(counter, retries=1) as connection:
+        items = await submitted(connection, 400, window=300)
+    assert circuits_of(platform, items) == circuits(400)
+    # Of the 200 jobs of the other two batches, the first answer to a question tells of 100: 50 places of 150 are free.
+    assert sizes(platform)[:4] == [100, 100, 100, 50]
 
 
 async def test_a_batch_is_of_the_media_type_that_was_offered(platform: FakePlatform, counter: Counter) -> None:
