@@ -20,7 +20,7 @@ from tests.support.raw_server import JSON_HEAD, answering, raw_server, reset_at_
 
 # trio's word for a generator that is dropped half-way: httpx nests several and closes none of them.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <async_generator object (AsyncIteratorByteStream|BoundAsyncStream|Response)"
+    "ignore:Exception ignored in. <async_generator object (AsyncIteratorByteStream|BoundAsyncStream|ByteStream|Response)"
 )
 MOST_GROWTH = 64 * 2**10
 """KiB, as getrusage counts."""

@@ -163,7 +163,7 @@ def waiting(kernel: Kernel, platform: Platform) -> str:
     """A cell that waits for a job that never ends, and is in the midst of it."""
     assert kernel.run(OPEN.format(url=platform.url, api_key=platform.api_key)) == ""
     cell = kernel.begin("job.wait()")
-    kernel.until_printed("sfjobs: GET /jobs 200")
+    kernel.until_printed("sfjobs: GET /jobs/changes 200")
     return cell
 
 

@@ -111,7 +111,14 @@ async def with_jobs(code: str) -> object:
             job = await connection.create_job("X8_01", script(20))
             await job.wait(timeout=60, fetch_result=False)
         fresh = sfjobs.Job(job.id, "open", connection)
-        names = {"sfjobs": sfjobs, "connection": connection, "program": script(20), "job_id": job.id, "job": fresh}
+        names = {
+            "sfjobs": sfjobs,
+            "connection": connection,
+            "program": script(20),
+            "job_id": job.id,
+            "job": fresh,
+            "jobs": [fresh],
+        }
         return await execute(code, names)()
 
 
