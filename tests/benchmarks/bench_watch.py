@@ -136,7 +136,7 @@ def _row(name: str, jobs: int, rtt: float, outcomes: list[Outcome], cpu: dict[st
         wall_s=median([outcome.told["wall"] for outcome in outcomes]),
         platform_cpu_s=median([outcome.platform_cpu for outcome in outcomes]),
         batched_ratio=cpu[BATCHED] / cpu[name],
-        naive_ratio=cpu[NAIVE] / cpu[name],
+        naive_ratio=cpu.get(NAIVE, float("nan")) / cpu[name],
         note=note,
     )
 
