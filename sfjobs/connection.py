@@ -10,13 +10,13 @@ import warnings
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 import anyio
 import anyio.to_thread
 
 from .api import LARGEST_PAGE, PlatformAPI
+from .closing import Closing
 from .config import Secret, Settings, SettingsArguments
 from .dispatch import Submissions
 from .errors import NotFoundError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .results import Result
 
 
-class Connection:
+class Connection(Closing):
     """
     A connection to a platform, described by its settings: arguments, then ``SFJOBS_*`` in the environment, then the
     configuration file. Opens no socket before the first request.
@@ -98,12 +98,7 @@ class Connection:
 
     async def __aenter__(self) -> Self:
         self._transport.check_usable()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
+        return await super().__aenter__()
 
     async def aclose(self) -> None:
         """Closes the connection. Whoever still waits gets ConnectionClosedError; jobs go on. Safe to call twice."""

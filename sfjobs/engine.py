@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import logging
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from .closing import Closing
 from .connection import Connection
 from .job import Job
 from .models import Device
@@ -21,7 +21,7 @@ logger = logging.getLogger("sfjobs")
 _ALIASES = {"X8": "X8_01", "X12": "X12_02"}
 
 
-class RemoteEngine:
+class RemoteEngine(Closing):
     """
     Runs programs on one target, such as ``"simulon_gaussian"`` or ``"X8_01"`` (``"X8"`` and ``"X12"`` are short for the
     latest device of the kind). Without a ``connection`` it opens one by the settings, which ``aclose`` closes again.
@@ -70,14 +70,6 @@ class RemoteEngine:
     async def run_async(self, program: ProgramLike, *, shots: int | None = None, name: str | None = None) -> Job:
         """Submits ``program`` and returns its job at once."""
         return await self._connection.create_job(self._target, program, shots=shots, name=name)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Closes the connection that the engine has opened for itself; one that it was given stays open."""

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 import anyio
 
+from .closing import Closing
 from .errors import SFJobsError, WaitTimeoutError
 from .job import Job
 from .models import JobStatus
@@ -38,7 +38,7 @@ class JobEvent(Generic[JobT]):
     seen_at: datetime
 
 
-class Events:
+class Events(Closing):
     """
     Iterates over what happens to ``jobs`` until all of them have ended. May be abandoned, cancelled and gone on with at any
     step. Raises what ended the asking about one job in its turn, and goes on with the others after that.
@@ -73,14 +73,6 @@ class Events:
         if isinstance(event, SFJobsError):
             raise event
         return event
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Stops asking about the jobs that are left."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from types import TracebackType
 from typing import Self
 
 import anyio
 
+from .closing import Closing
 from .downloads import AT_ONCE, Downloads
 from .errors import SFJobsError, WaitTimeoutError
 from .job import Job
@@ -74,7 +74,7 @@ async def first(
         return [await anext(completions) for _ in range(k)]
 
 
-class Completions:
+class Completions(Closing):
     """
     What ``as_completed`` iterates over; at most ``most`` jobs are looked at. Between steps it holds no task, no scope and no
     request, only its place in the poller's table, which goes with it.
@@ -113,14 +113,6 @@ class Completions:
         if error is not None:
             raise error
         return job
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Stops asking about the jobs that are left."""

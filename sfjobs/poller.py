@@ -45,6 +45,9 @@ AT_ONCE = 4
 """Requests of one sweep that are under way together."""
 
 
+HASTE = 5.0
+"""Seconds for which closing waits for a cancelled leader to clean up after itself, which takes no time at all."""
+
 EARLY = 0.5
 """Shares of the pause between two sweeps by which a job may be asked about before it is due, together with others."""
 
@@ -163,7 +166,8 @@ class Poller:
         self._fail_everyone(ConnectionClosedError("the connection was closed while waiting; the jobs go on"))
         if self._asking is not None:
             self._asking.cancel()
-        with anyio.CancelScope(shield=True):
+        # Bounded, because in a forked child the leader of its parent leads for ever.
+        with anyio.move_on_after(HASTE, shield=True):
             await self._led.wait()
             await self._listener.aclose()
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 import anyio
 
+from .closing import Closing
 from .job import Job
 from .programs import ProgramLike
 
@@ -59,7 +59,7 @@ Program: TypeAlias = ProgramLike | Submission
 Programs: TypeAlias = Iterable[Program] | AsyncIterable[Program]
 
 
-class JobStream:
+class JobStream(Closing):
     """
     What ``create_jobs`` iterates over: jobs in the order of their programs, with a Refusal in the place of each that there is
     not.
@@ -98,14 +98,6 @@ class JobStream:
                     raise StopAsyncIteration
                 await self._submissions.advance(self._pull)
             return self._submissions.take()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Submits nothing more. The jobs go on; ``submitted`` has those that were not handed out. Safe to call twice."""

@@ -27,7 +27,7 @@ ROOMS: list[set[str]] = [
     {"wire", "npy", "sse", "programs"},
     {"config"},
     {"tracing"},
-    {"models", "errors", "html", "tasks"},
+    {"models", "errors", "html", "tasks", "closing"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 MAY_IMPORT_HTTPX = {"channel", "direct"}
