@@ -278,6 +278,73 @@ async def test_a_newcomer_that_the_feed_cannot_know_is_asked_about_while_the_str
     assert office.opened == [0]
 
 
+async def test_jobs_that_were_submitted_one_after_another_are_all_told_of_by_one_stream() -> None:
+    """Each handle stands at another place of the feed: the stream has to begin at the first of them."""
+    office = Office({"first": 1.0, "second": 2.0, "third": 30.0})
+    poller = poller_for(office)
+
+    async def work() -> None:
+        handles = []
+        for job_id in office.ends:
+            handles.append(office.handle(job_id))
+            await anyio.sleep(1.5)
+        await settle(poller, handles)
+
+    await served(office, poller, work)
+    assert office.opened == [0]
+    assert office.asked == 0
+
+
+async def test_a_job_that_has_not_changed_while_others_did_is_not_asked_about() -> None:
+    office = Office({f"job-{n}": 2.0 + n for n in range(10)} | {"mine": 100.0})
+    poller = poller_for(office)
+
+    async def work() -> None:
+        async with anyio.create_task_group() as group:
+            mine = office.handle("mine")
+            group.start_soon(settle, poller, [office.handle(f"job-{n}") for n in range(10)])
+            await anyio.sleep(5)
+            await settle(poller, [mine])
+
+    await served(office, poller, work)
+    assert office.asked == 0
+
+
+async def test_a_wait_that_was_cut_before_anything_was_known_of_the_job_knows_nothing_the_next_time() -> None:
+    office = Office({"old": 300.0, "mine": 1.0})
+    poller = poller_for(office)
+
+    async def work() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(settle, poller, [office.handle("old")])
+            await anyio.sleep(5)
+            mine = Handle("mine")
+            with anyio.move_on_after(0.005):
+                await settle(poller, [mine])
+            await settle(poller, [mine])
+            assert anyio.current_time() < 7
+            group.cancel_scope.cancel()
+
+    await served(office, poller, work)
+
+
+async def test_a_stream_that_died_while_nobody_listened_is_not_listened_to() -> None:
+    office = Office({"a": 3.0, "b": 60.0})
+    poller = poller_for(office)
+
+    async def work() -> None:
+        await settle(poller, [office.handle("a")])
+        handle = office.handle("b")
+        office.wires[0].is_dead = True
+        await anyio.sleep_until(100)
+        await settle(poller, [handle])
+        assert anyio.current_time() < 101
+
+    await served(office, poller, work)
+    assert office.asked == 0
+    assert office.opened == [0, 1]
+
+
 @pytest.mark.parametrize("seed", range(150))
 async def test_whatever_happens_every_patient_waiter_hears_and_nothing_is_left(seed: int) -> None:
     draw = random.Random(seed)
