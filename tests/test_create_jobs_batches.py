@@ -37,7 +37,7 @@ async def test_programs_go_a_hundred_to_a_request(platform: FakePlatform, counte
     async with acquainted(counter) as connection:
         items = await submitted(connection, 350)
     assert circuits_of(platform, items) == circuits(350)
-    assert sizes(platform) == [100, 100, 100, 50]
+    assert sorted(sizes(platform)) == [50, 100, 100, 100], "two under way together may arrive in either order"
     assert len(platform.submissions) == 4
 
 
