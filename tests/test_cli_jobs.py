@@ -351,7 +351,7 @@ def test_watching_asks_once_a_look_and_shows_what_has_changed(scripted):
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if "failed" in line:
+            if "abcd1000   failed" in line:  # once: a second Ctrl-C may meet an interpreter that is ending already
                 process.send_signal(signal.SIGINT)
     assert process.returncode == 130
     assert sum("target" in line for line in lines) == 2
