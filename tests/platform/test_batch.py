@@ -23,7 +23,7 @@ from .stand_ins import PROGRAM, Bench
 pytestmark = pytest.mark.real_time
 
 BATCH = {"content-type": "application/jobs+json"}
-LINK = re.compile(r'</jobs/changes\?since=\w+\.\d+>; rel="monitor"; type="text/event-stream"')
+LINK = re.compile(r'</jobs/changes\?since=[\w-]+\.\d+>; rel="monitor"; type="text/event-stream"')
 
 
 @pytest.fixture
