@@ -162,6 +162,11 @@ class Body(httpx.AsyncByteStream):
             if not length:
                 self._finish()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether all of it has been read, or it has been closed."""
+        return self._stream is None
+
     async def read(self) -> bytes:
         """
         What has come, as soon as there is any, and ``b""`` at the end. Raises httpx.ReadTimeout after the request's own time of
