@@ -6,7 +6,8 @@ in models; holds no state but what the platform has shown of itself.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from .config import Settings
 from .exchange import Answer, Request
 from .feed import ByteStream
 from .models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
+from .receiving import Download
 from .transport import Transport
 from .wire import Known
 
@@ -130,15 +132,11 @@ class PlatformAPI:
 
         limit = self._settings.max_result_bytes if max_bytes is None else max_bytes
 
-        async def consume(answer: Answer, chunks: AsyncIterator[bytes]) -> Result:
-            length = answer.headers.get("content-length", "")
-            return await decode(
-                chunks,
-                declared_length=int(length) if length.isascii() and length.isdigit() else None,
-                max_bytes=limit,
-                job_id=job_id,
-                url=answer.url,
-            )
+        async def consume(answer: Answer, download: Download) -> Result:
+            async with aclosing(_chunks(download)) as chunks:
+                return await decode(
+                    chunks, declared_length=download.length, max_bytes=limit, job_id=job_id, url=answer.url
+                )
 
         headers = {"Accept": "application/x-numpy"} if self._legacy else {}
         request = Request(method="GET", path=wire.job_path(job_id, "/result"), headers=headers, expect=frozenset({200}))
@@ -169,6 +167,12 @@ class PlatformAPI:
             Request(method="GET", path=wire.device_path(target, "/certificate"), expect=frozenset({200}))
         )
         return answer.parse(wire.certificate)
+
+
+async def _chunks(download: Download) -> AsyncGenerator[bytes, None]:
+    room = memoryview(bytearray(2**19))
+    while count := await download.read_into(room):
+        yield bytes(room[:count])
 
 
 def _list_request(path: str, params: Sequence[tuple[str, str]] = (), attempts: int | None = None) -> Request:
