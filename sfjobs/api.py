@@ -126,19 +126,14 @@ class PlatformAPI:
 
     async def result(self, job_id: str, *, max_bytes: int | None = None) -> Result:
         """The result, streamed into arrays. Raises ResultError or one of its kinds for a body that is not one."""
-        from .results import decode  # numpy is loaded when the first result is
+        from .results import receive  # numpy is loaded when the first result is
 
         limit = self._settings.max_result_bytes if max_bytes is None else max_bytes
 
         async def consume(answer: Answer, chunks: AsyncIterator[bytes]) -> Result:
             length = answer.headers.get("content-length", "")
-            return await decode(
-                chunks,
-                declared_length=int(length) if length.isascii() and length.isdigit() else None,
-                max_bytes=limit,
-                job_id=job_id,
-                url=answer.url,
-            )
+            declared = int(length) if length.isascii() and length.isdigit() else None
+            return await receive(_Chunks(chunks, declared), max_bytes=limit, job_id=job_id, url=answer.url)
 
         headers = {"Accept": "application/x-numpy"} if self._legacy else {}
         request = Request(method="GET", path=wire.job_path(job_id, "/result"), headers=headers, expect=frozenset({200}))
@@ -169,6 +164,26 @@ class PlatformAPI:
             Request(method="GET", path=wire.device_path(target, "/certificate"), expect=frozenset({200}))
         )
         return answer.parse(wire.certificate)
+
+
+class _Chunks:
+    """A ``ByteSource`` over chunks, which are copied."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], length: int | None) -> None:
+        self.length = length
+        self._chunks = chunks
+        self._chunk = memoryview(b"")
+
+    async def read_into(self, room: memoryview) -> int:
+        while not self._chunk:
+            chunk = await anext(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._chunk = memoryview(chunk)
+        count = min(len(room), len(self._chunk))
+        room[:count] = self._chunk[:count]
+        self._chunk = self._chunk[count:]
+        return count
 
 
 def _list_request(path: str, params: Sequence[tuple[str, str]] = (), attempts: int | None = None) -> Request:
