@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -128,15 +127,12 @@ class PlatformAPI:
 
     async def result(self, job_id: str, *, max_bytes: int | None = None) -> Result:
         """The result, streamed into arrays. Raises ResultError or one of its kinds for a body that is not one."""
-        from .results import decode  # numpy is loaded when the first result is
+        from .results import receive  # numpy is loaded when the first result is
 
         limit = self._settings.max_result_bytes if max_bytes is None else max_bytes
 
         async def consume(answer: Answer, download: Download) -> Result:
-            async with aclosing(_chunks(download)) as chunks:
-                return await decode(
-                    chunks, declared_length=download.length, max_bytes=limit, job_id=job_id, url=answer.url
-                )
+            return await receive(download, max_bytes=limit, job_id=job_id, url=answer.url)
 
         headers = {"Accept": "application/x-numpy"} if self._legacy else {}
         request = Request(method="GET", path=wire.job_path(job_id, "/result"), headers=headers, expect=frozenset({200}))
@@ -167,12 +163,6 @@ class PlatformAPI:
             Request(method="GET", path=wire.device_path(target, "/certificate"), expect=frozenset({200}))
         )
         return answer.parse(wire.certificate)
-
-
-async def _chunks(download: Download) -> AsyncGenerator[bytes, None]:
-    room = memoryview(bytearray(2**19))
-    while count := await download.read_into(room):
-        yield bytes(room[:count])
 
 
 def _list_request(path: str, params: Sequence[tuple[str, str]] = (), attempts: int | None = None) -> Request:

@@ -32,14 +32,14 @@ _TELLING = 8
 
 
 class ByteSource(Protocol):
-    """A body as its consumer sees it."""
+    """The bytes of one body, into memory that the consumer chooses."""
 
     @property
     def length(self) -> int | None:
         """Bytes of the whole body where they were declared."""
 
     async def read_into(self, room: memoryview) -> int:
-        """Fills some of ``room``, which is never empty, and says how much: 0 at the end of the body."""
+        """Fills some of ``room``, which is never empty, and says how much; 0 at the end of the body, and from then on."""
 
 
 class Part(Protocol):
