@@ -83,6 +83,7 @@ class Download:
         self._go_on = go_on
         self._patience = patience
         self._failure: TransportError | None = None
+        self._is_closed = False
         self._secrets = set(part.secrets)
         self._taken = 0
         self._begin()
@@ -114,7 +115,7 @@ class Download:
 
     async def aclose(self) -> None:
         """Ends the connection, unless the body has been read to its end. Safe to call twice."""
-        self._failure = None
+        self._is_closed = True
         await self._leave()
 
     def mask(self, error: ResultError) -> None:
@@ -162,7 +163,7 @@ class Download:
 
     async def _rest(self) -> Part:
         """A new connection, on which the body goes on."""
-        if self._failure is None:
+        if self._is_closed or self._failure is None:
             raise ConnectionClosedError("this download has been closed")
         if not self._may_go_on():
             raise self._given_up()
