@@ -46,7 +46,7 @@ LISTED_FOR_NPY = {
 # What zipfile takes and ours does not: it only looks at the directory, from the end, and believes it.
 LISTED_FOR_NPZ = {
     r"where a record of the archive belongs are the bytes": "bytes before, between or behind the members",
-    r"the body is neither": "bytes before the archive",
+    r"it is neither \.npy nor": "bytes before the archive",
     r"the first bytes are wrong|unknown version": "a method in a local header, or a size before",
     r"the directory does not describe it": "a local header that contradicts the directory",
     r"CRC-32 (is not that|behind it)": "a checksum in the local header or descriptor that contradicts the directory's",
