@@ -326,6 +326,15 @@ async def test_a_drip_is_not_progress(headers: dict[str, str]) -> None:
     assert anyio.current_time() - started == pytest.approx(3 * 12, abs=1.5)
 
 
+async def test_neither_is_a_drip_that_breaks_off() -> None:
+    platform = platform_with(npy(np.zeros(100_000, np.uint8)), cuts=[2000] * 99)
+    platform.drip = 3.0
+    async with platform.connection(attempt_timeout=10, retries=3) as connection:
+        with pytest.raises(TransportError, match="reset by peer"):
+            await connection.get_job_result(JOB)
+    assert len(asked(platform)) == 3
+
+
 async def test_a_consumer_may_take_its_time() -> None:
     platform = platform_with()
     async with transport_to(platform, attempt_timeout=10).download(WHOLE) as download:
@@ -342,11 +351,11 @@ async def test_a_consumer_may_take_its_time() -> None:
 
 async def test_a_read_that_was_cut_is_gone_on_from() -> None:
     platform = platform_with()
-    platform.drip = 1.0
+    platform.drip = 0.05
     taken, room = bytearray(), memoryview(bytearray(1000))
     async with transport_to(platform).download(WHOLE) as download:
         while len(taken) < len(BODY):
-            with anyio.move_on_after(7.5):
+            with anyio.move_on_after(0.42):
                 while count := await download.read_into(room):
                     taken += room[:count]
     assert bytes(taken) == BODY
