@@ -355,12 +355,12 @@ async def test_a_read_that_was_cut_is_gone_on_from() -> None:
     taken, room = bytearray(), memoryview(bytearray(1000))
     async with transport_to(platform).download(WHOLE) as download:
         while len(taken) < len(BODY):
-            with anyio.move_on_after(0.42):
+            with anyio.move_on_after(1.2):
                 while count := await download.read_into(room):
                     taken += room[:count]
     assert bytes(taken) == BODY
     assert platform.body_bytes == len(BODY)
-    assert len(asked(platform)) > 10
+    assert len(asked(platform)) > 3
 
 
 @pytest.mark.usefixtures("no_slow_start")
