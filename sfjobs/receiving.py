@@ -164,14 +164,14 @@ class Download:
 
     async def _rest(self) -> Part:
         """A new connection, on which the body goes on."""
-        if self._is_closed or self._failure is None:
-            raise ConnectionClosedError("this download has been closed")
+        self._check_open()
         if not self._may_go_on():
             raise self._given_up()
         if self._came and self._came >= SLOWEST_DOWNLOAD * self._waited:
             self._tries = 1
         self._begin()
         headers = {"Range": f"bytes={self._taken}-", "If-Range": self.etag or ""}
+        assert self._failure is not None
         try:
             part = await self._go_on(headers, self._failure, self._tries)
         except SFJobsError:
@@ -181,11 +181,18 @@ class Download:
             raise self._given_up()
         self._tries = part.tries
         self._secrets.update(part.secrets)
+        if self._is_closed:
+            await part.aclose()
+            self._check_open()
         if reason := self._misfit(part.answer):
             await part.aclose()
             raise self._broken(f"it broke off after {self._taken} bytes, and {reason}") from self._given_up()
         self._part, self._failure, self.is_resumed = part, None, True
         return part
+
+    def _check_open(self) -> None:
+        if self._is_closed or self._failure is None:
+            raise ConnectionClosedError("this download has been closed")
 
     def _given_up(self) -> TransportError:
         assert self._failure is not None

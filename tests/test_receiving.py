@@ -249,14 +249,18 @@ async def test_a_body_that_changed_is_started_again_and_never_mixed() -> None:
     assert np.array_equal(result.samples, other)
 
 
+def part(start: int, stop: int, total: int) -> dict[str, str]:
+    return {"content-range": f"bytes {start}-{stop - 1}/{total}", "content-length": str(stop - start)}
+
+
 LIES = {
     "no word of which part": {"content-range": ""},
     "parts of several kinds": {"content-range": "", "content-type": "multipart/byteranges; boundary=x"},
     "other units": {"content-range": f"lines 5000-{len(BODY) - 1}/{len(BODY)}"},
-    "a part before": {"content-range": f"bytes 4999-{len(BODY) - 1}/{len(BODY)}"},
-    "a part behind": {"content-range": f"bytes 5001-{len(BODY) - 1}/{len(BODY)}"},
-    "not all of the rest": {"content-range": f"bytes 5000-{len(BODY) - 2}/{len(BODY)}"},
-    "another whole": {"content-range": f"bytes 5000-{len(BODY)}/{len(BODY) + 1}"},
+    "a part before": part(4999, len(BODY), len(BODY)),
+    "a part behind": part(5001, len(BODY), len(BODY)),
+    "not all of the rest": part(5000, len(BODY) - 1, len(BODY)),
+    "another whole": part(5000, len(BODY) + 1, len(BODY) + 1),
     "an unknown whole": {"content-range": f"bytes 5000-{len(BODY) - 1}/*"},
     "another length": {"content-length": "17"},
     "another entity tag": {"etag": '"another"'},
@@ -289,6 +293,34 @@ async def test_a_part_that_does_not_fit_is_not_taken_for_the_rest(lie: str, time
                 await connection.get_job_result(JOB)
             assert caught.value.attempts == 3
             assert len(asked(platform)) == 6
+
+
+async def test_an_answer_that_does_not_fit_leaves_its_slot() -> None:
+    platform = platform_with(cuts=[5000])
+    transport = transport_to(platform)
+    async with transport.download(WHOLE) as download:
+        platform.result = npy(SAMPLES[::-1])
+        with pytest.raises(TransportError, match="changed meanwhile"):
+            await read(download)
+        assert not transport._limiters["bulk"].statistics().borrowed_tokens
+
+
+@pytest.mark.parametrize("headers", [{}, NO_RANGES], ids=["ranges", "no ranges"])
+async def test_a_body_that_is_shorter_than_declared_did_not_end(headers: dict[str, str]) -> None:
+    platform = platform_with(**headers)
+
+    async def ending_early(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path != RESULT or len(asked(platform)) > 1:
+            return None
+        answer = platform._answer(request)
+        answer.stream = httpx.ByteStream(BODY[:5000])
+        return answer
+
+    platform.trouble = ending_early
+    async with platform.connection() as connection:
+        result = await connection.get_job_result(JOB)
+    assert np.array_equal(result.samples, SAMPLES)
+    assert platform.body_bytes == len(BODY) - (0 if headers else 5000)
 
 
 async def test_a_digest_that_is_wrong_after_all_is_a_corrupt_result() -> None:
@@ -392,6 +424,23 @@ async def test_closing_the_connection_ends_a_download() -> None:
         group.start_soon(close)
         with pytest.raises(ConnectionClosedError):
             await connection.get_job_result(JOB)
+
+
+async def test_a_download_that_is_closed_while_it_asks_for_the_rest_leaves_its_slot() -> None:
+    platform = platform_with(cuts=[0])
+    platform.latency = 1.0
+    transport = transport_to(platform)
+    async with transport.download(WHOLE) as download, anyio.create_task_group() as group:
+
+        async def close() -> None:
+            await anyio.sleep(0.9)  # after the pause
+            await download.aclose()
+
+        group.start_soon(close)
+        with pytest.raises(ConnectionClosedError, match="this download"):
+            await read(download)
+        assert len(asked(platform)) == 2
+        assert not transport._limiters["bulk"].statistics().borrowed_tokens
 
 
 # -- what must not be seen, and what must not be touched --
