@@ -501,9 +501,20 @@ async def test_silence_ends_reading_into_a_room() -> None:
 
 
 async def test_what_follows_a_body_is_not_read_into_its_room() -> None:
-    async with raw_server(serving(HEAD_OF_TEN + b"0123456789" + STRAY)) as server, direct(server) as transport:
+    begun = anyio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(HEAD_OF_TEN + b"01")
+        await begun.wait()
+        await peer.send(b"23456789" + STRAY)
+        await peer.hung_up()
+
+    async with raw_server(script, serving(ANSWER)) as server, direct(server) as transport:
         room = bytearray(b"." * 12)
-        body, taken = body_of(await transport.handle_async_request(request(server))), 0
+        body = body_of(await transport.handle_async_request(request(server)))
+        taken = await body.read_into(memoryview(room))
+        begun.set()
         while count := await body.read_into(memoryview(room)[taken:]):
             taken += count
         assert room == b"0123456789.."

@@ -20,6 +20,7 @@ from sfjobs.errors import (
 )
 from sfjobs.exchange import Request
 from sfjobs.receiving import Download
+from sfjobs.retry import Retry
 from sfjobs.transport import Transport
 from tests.support.fake_platform import FakePlatform, npy, refusal
 
@@ -176,6 +177,16 @@ async def test_the_platforms_hint_is_obeyed_before_the_rest_is_asked_for() -> No
     _, refused, last = platform.times_of(RESULT)
     assert last - refused == pytest.approx(7, abs=0.01)
     assert platform.body_bytes == len(BODY)
+
+
+@pytest.mark.parametrize("headers", [{}, NO_RANGES], ids=["ranges", "no ranges"])
+async def test_there_is_a_pause_before_the_next_try(headers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(Retry.pause.__kwdefaults__, "draw", lambda: 1.0)
+    platform = platform_with(cuts=[5000, 0], **headers)
+    async with platform.connection() as connection:
+        await connection.get_job_result(JOB)
+    first, second, third = platform.times_of(RESULT)
+    assert (second - first, third - second) == pytest.approx((0.5, 1.0), abs=0.01)
 
 
 def refusing_ranges(status: int, times: int = 1, **headers: str):  # type: ignore[no-untyped-def]
