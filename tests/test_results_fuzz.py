@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pytest
 
 from sfjobs.errors import ResultCorruptError, ResultTooLargeError
+from sfjobs.npy import NpyDecoder
 from sfjobs.results import receive
 from sfjobs.results.sinks import sink_for
 from tests.support.byte_source import ChunkedSource
@@ -446,9 +447,18 @@ def test_archives_of_many_members(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_bombs(seed: int) -> None:
+def test_bombs(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    inflated: list[int] = []
+    feed = NpyDecoder.feed
+
+    def measured(decoder: NpyDecoder, piece: bytes) -> None:
+        inflated.append(len(piece))
+        feed(decoder, piece)
+
+    monkeypatch.setattr(NpyDecoder, "feed", measured)
     tally = run(1000, seed, a_bomb, {})
     assert set(tally) == {"refused"}
+    assert max(inflated) == 97, "no more than a piece is unpacked at a time"
 
 
 @pytest.mark.real_time
