@@ -403,6 +403,18 @@ def test_zip64_records_that_differ_are_corrupt(place: int, monkeypatch: pytest.M
         read(changed)
 
 
+def test_records_in_an_order_that_no_archive_has_are_corrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
+    data = archive(("arr_0.npy", npy(SAMPLES)))
+    places = [data.index(signature) for signature in (b"PK\x01\x02", b"PK\x06\x06", b"PK\x06\x07", b"PK\x05\x06")]
+    entry, end64, locator, end = (data[a:b] for a, b in zip(places, [*places[1:], len(data)], strict=True))
+    local = data[: data.index(b"\x93NUMPY")]
+    assert_same(read(data[: places[0]] + entry + end64 + locator + end)["arr_0"], SAMPLES)
+    for records in ((entry, end64, end), (entry, locator, end), (entry, local, end), (end64, entry, locator, end)):
+        with pytest.raises(ResultCorruptError):
+            read(data[: places[0]] + b"".join(records))
+
+
 END_FIELDS = {"disk": 4, "disk of the directory": 6, "count here": 8, "count": 10, "length": 12, "offset": 16}
 
 
