@@ -6,7 +6,7 @@ in models; holds no state but what the platform has shown of itself.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from .config import Settings
 from .exchange import Answer, Request
 from .feed import ByteStream
 from .models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
+from .receiving import Download
 from .transport import Transport
 from .wire import Known
 
@@ -126,19 +127,12 @@ class PlatformAPI:
 
     async def result(self, job_id: str, *, max_bytes: int | None = None) -> Result:
         """The result, streamed into arrays. Raises ResultError or one of its kinds for a body that is not one."""
-        from .results import decode  # numpy is loaded when the first result is
+        from .results import receive  # numpy is loaded when the first result is
 
         limit = self._settings.max_result_bytes if max_bytes is None else max_bytes
 
-        async def consume(answer: Answer, chunks: AsyncIterator[bytes]) -> Result:
-            length = answer.headers.get("content-length", "")
-            return await decode(
-                chunks,
-                declared_length=int(length) if length.isascii() and length.isdigit() else None,
-                max_bytes=limit,
-                job_id=job_id,
-                url=answer.url,
-            )
+        async def consume(answer: Answer, download: Download) -> Result:
+            return await receive(download, max_bytes=limit, job_id=job_id, url=answer.url)
 
         headers = {"Accept": "application/x-numpy"} if self._legacy else {}
         request = Request(method="GET", path=wire.job_path(job_id, "/result"), headers=headers, expect=frozenset({200}))

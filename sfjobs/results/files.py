@@ -9,6 +9,7 @@ import os
 import secrets
 import zipfile
 from collections.abc import Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Literal
 
@@ -16,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ResultCorruptError, ResultTooLargeError
-from ..npy import MAGIC, NpyDecoder, NpyHeader
-from .npz import PIECE_BYTES, NpzReader
+from ..npy import MAGIC, NpyHeader
+from .sinks import QUOTED_BYTES, sink_for
 
 
 def save(
@@ -54,16 +55,21 @@ def load(path: Path, *, mmap: bool, max_bytes: int) -> dict[str, npt.NDArray[np.
             size = os.fstat(file.fileno()).st_size
             is_npy = file.read(len(MAGIC)) == MAGIC
             file.seek(0)
-            if not is_npy:
-                return NpzReader(file, size=size, max_bytes=max_bytes).read()
-            if mmap:
+            if mmap and is_npy:
                 return {"arr_0": _mapped(file, size)}
-            decoder = NpyDecoder(max_bytes, size)
-            while piece := file.read(PIECE_BYTES):
-                decoder.feed(piece)
-            return {"arr_0": decoder.finish()}
+            return _read(file, size, max_bytes)
     except (ResultCorruptError, ResultTooLargeError) as error:
         raise type(error)(f"{path}: {error.message}") from error.__cause__
+
+
+def _read(file: BufferedReader, size: int, max_bytes: int) -> dict[str, npt.NDArray[np.generic]]:
+    sink = sink_for(file.read(QUOTED_BYTES), max_bytes=max_bytes, declared_bytes=size)
+    file.seek(0)
+    while (room := sink.room()) and (count := file.readinto(room)):
+        sink.wrote(count)
+    if not room and file.read(1):
+        raise ResultCorruptError("bytes follow the end of its arrays")
+    return sink.finish()
 
 
 def _mapped(file: IO[bytes], size: int) -> npt.NDArray[np.generic]:
