@@ -26,6 +26,7 @@ DEFAULT_PROFILE = file.DEFAULT_PROFILE
 """The name of the profile that the top level of the configuration file describes."""
 
 _PREFIX = "SFJOBS_"
+_CACHE_BYTES = 2 * 2**30
 _WHERE_TO_LOOK = {"profile": "SFJOBS_PROFILE", "file": "SFJOBS_CONFIG"}
 
 
@@ -73,7 +74,7 @@ class Settings:
     """Bytes. A larger result is refused before memory is taken for it; one that stays in a file may be larger."""
     result_cache: str | None = None
     """The folder in which results are kept; ``on`` is the usual one of this system, ``off`` (None here) is none."""
-    result_cache_bytes: int = 2 * 2**30
+    result_cache_bytes: int = _CACHE_BYTES
     """Bytes that the results in it may have together; the one that was used longest ago goes first."""
     connect_timeout: float = 5.0
     """Seconds until a connection must stand."""
@@ -251,8 +252,13 @@ def known_cache(profile: str | None = None, environ: Mapping[str, str] | None = 
     layer: Layer = _merged(
         [
             _environment_layer({name: value for name, value in variables.items() if name in _CACHE_VARIABLES}),
-            file.stored(profile or _revealed(variables.get("SFJOBS_PROFILE")) or DEFAULT_PROFILE, variables, known=NAMES),
-            {"result_cache": Given(True, "default"), "result_cache_bytes": Given(Settings.result_cache_bytes, "default")},
+            file.stored(
+                profile or _revealed(variables.get("SFJOBS_PROFILE")) or DEFAULT_PROFILE, variables, known=NAMES
+            ),
+            {
+                "result_cache": Given(True, "default"),
+                "result_cache_bytes": Given(_CACHE_BYTES, "default"),
+            },
         ]
     )
     folder, most = (checked(name, layer[name]) for name in ("result_cache", "result_cache_bytes"))

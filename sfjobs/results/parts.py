@@ -9,11 +9,14 @@ import os
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar
 
 T = TypeVar("T")
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 class Part:
@@ -38,7 +41,8 @@ class Part:
         """Makes the file."""
         with self._lock:
             if not self._is_over:
-                self._file = open(self._path, "xb", opener=lambda path, flags: os.open(path, flags, self._mode))
+                descriptor = os.open(self._path, _NEW, self._mode)
+                self._file = os.fdopen(descriptor, "wb")
 
     def use(self, work: Callable[[IO[bytes]], T]) -> T | None:
         """What ``work`` does with the file; None where it has been discarded."""
@@ -76,10 +80,8 @@ class Part:
         with self._lock:
             file, self._file, self._is_over = self._file, None, True
             if file is not None:
-                try:
+                with suppress(OSError):  # what it still had to write is not wanted
                     file.close()
-                except OSError:  # what it still had to write is not wanted
-                    pass
                 self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -98,8 +100,7 @@ def _sync_folder(folder: Path) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    except OSError:  # some network file systems know no such thing for a folder
-        pass
+        with suppress(OSError):  # some network file systems know no such thing for a folder
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
