@@ -21,7 +21,8 @@ from .transport import Transport
 from .wire import Known
 
 if TYPE_CHECKING:
-    from .results import Fetching, Into, Result
+    from .results import Result
+    from .results.fetching import Fetching, Into
 
 logger = logging.getLogger("sfjobs")
 
@@ -136,7 +137,7 @@ class PlatformAPI:
 
     def _fetching(self) -> Fetching:
         if self._results is None:
-            from .results import Fetching  # numpy is loaded when the first result is
+            from .results.fetching import Fetching  # numpy is loaded when the first result is
 
             self._results = Fetching(self._settings, self._transport)
         return self._results

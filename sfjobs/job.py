@@ -29,7 +29,8 @@ from .poller import Poller
 from .tickets import in_words
 
 if TYPE_CHECKING:
-    from .results import Into, Result
+    from .results import Result
+    from .results.fetching import Into
 
 logger = logging.getLogger("sfjobs")
 

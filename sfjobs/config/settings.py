@@ -190,13 +190,12 @@ class Settings:
             merged["api_key"] = Given(key.value.fetch(), key.source)
         return cls._of(merged)
 
-    def with_defaults(self, source: str, **defaults: Unpack[SettingsArguments]) -> Self:
-        """The same settings with other defaults, which hold where nothing was said and come from ``source``."""
+    def with_defaults(self, **defaults: Unpack[SettingsArguments]) -> Self:
+        """The same settings with other defaults, which hold where nothing was said."""
         settings = copy.copy(self)
-        unsaid = {name: value for name, value in defaults.items() if self.sources[name] == "default"}
-        for name, value in unsaid.items():
-            object.__setattr__(settings, name, checked(name, Given(value, source)))
-        object.__setattr__(settings, "sources", {**self.sources, **dict.fromkeys(unsaid, source)})
+        for name, value in defaults.items():
+            if self.sources[name] == "default":
+                object.__setattr__(settings, name, checked(name, Given(value, "default")))
         return settings
 
     @classmethod

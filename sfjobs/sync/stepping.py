@@ -10,6 +10,7 @@ T = TypeVar("T")
 
 async def next_of(items: AsyncIterator[T]) -> list[T]:
     """The next item alone, or nothing: StopAsyncIteration must not cross from one thread to another."""
-    async for item in items:
-        return [item]
-    return []
+    try:
+        return [await anext(items)]
+    except StopAsyncIteration:
+        return []
