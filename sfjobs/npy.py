@@ -86,8 +86,9 @@ class NpyHeader:
         if self._wanted == _PREFIX_BYTES:
             if not self.data.startswith(MAGIC):
                 _refuse("it is not a .npy array: the first bytes are wrong")
-            if self._version not in _LENGTH_BYTES:
-                _refuse(f"it is a .npy array of the unknown version {self._version}")
+            major, minor = self.data[len(MAGIC) :]
+            if major not in _LENGTH_BYTES or minor:
+                _refuse(f"it is a .npy array of the unknown version {major}.{minor}")
             self._wanted += _LENGTH_BYTES[self._version]
             return
         start = _PREFIX_BYTES + _LENGTH_BYTES[self._version]

@@ -32,14 +32,14 @@ _TELLING = 8
 
 
 class ByteSource(Protocol):
-    """A body as its consumer sees it."""
+    """The bytes of one body, into memory that the consumer chooses."""
 
     @property
     def length(self) -> int | None:
         """Bytes of the whole body where they were declared."""
 
     async def read_into(self, room: memoryview) -> int:
-        """Fills some of ``room``, which is never empty, and says how much: 0 at the end of the body."""
+        """Fills some of ``room``, which is never empty, and says how much; 0 at the end of the body, and from then on."""
 
 
 class Part(Protocol):
@@ -83,6 +83,7 @@ class Download:
         self._go_on = go_on
         self._patience = patience
         self._failure: TransportError | None = None
+        self._is_closed = False
         self._secrets = set(part.secrets)
         self._taken = 0
         self._begin()
@@ -114,7 +115,7 @@ class Download:
 
     async def aclose(self) -> None:
         """Ends the connection, unless the body has been read to its end. Safe to call twice."""
-        self._failure = None
+        self._is_closed = True
         await self._leave()
 
     def mask(self, error: ResultError) -> None:
@@ -162,7 +163,7 @@ class Download:
 
     async def _rest(self) -> Part:
         """A new connection, on which the body goes on."""
-        if self._failure is None:
+        if self._is_closed or self._failure is None:
             raise ConnectionClosedError("this download has been closed")
         if not self._may_go_on():
             raise self._given_up()

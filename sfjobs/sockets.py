@@ -55,10 +55,11 @@ class Stream:
         if self._unshared >= SHARE:
             self._unshared = 0
             await anyio.lowlevel.checkpoint()  # before anything is taken, which a cancelled task would lose
+        room = room[:SHARE]
         while True:
             self._check_open()
             try:
-                count = self._sock.recv_into(room)
+                count = self._sock.recv_into(room) if self._tls is None else _decrypted(self._tls, room)
             except (BlockingIOError, ssl.SSLWantReadError):
                 self._unshared = 0
                 await anyio.wait_readable(self._sock)
@@ -113,6 +114,18 @@ class Stream:
             self._closed = True
             anyio.notify_closing(self._sock)
             self._sock.close()
+
+
+def _decrypted(sock: ssl.SSLSocket, room: memoryview) -> int:
+    """As many records of at most 16 KiB as there are: to ask anew for each costs as much as to decrypt it."""
+    count = part = sock.recv_into(room)
+    try:
+        while part and count < len(room):
+            part = sock.recv_into(room[count:])
+            count += part
+    except OSError:
+        pass  # that there is no more, or why, is for the next call to find out
+    return count
 
 
 async def connect(host: str, port: int, context: ssl.SSLContext | None) -> Stream:

@@ -22,8 +22,8 @@ from sfjobs.errors import ResultCorruptError, ResultTooLargeError, TransportErro
 from sfjobs.results import Result, receive
 from sfjobs.results.decoding import HEAD_BYTES, INLINE_BYTES
 from tests.support.byte_source import ChunkedSource, pieces
-from tests.test_npy import ARRAYS, LIMIT, assert_same, npy
-from tests.test_npz import SAMPLES, SAVERS, npz, streamed
+from tests.test_npy import ARRAYS, LIMIT, assert_same, npy, with_header
+from tests.test_npz import SAMPLES, SAVERS, archive, npz, streamed
 
 URL = "https://platform.example/jobs/7/result"
 
@@ -237,6 +237,22 @@ async def test_a_resumed_body_of_another_digest_is_corrupt(name: str) -> None:
 async def test_only_a_resumed_body_is_hashed() -> None:
     source = ChunkedSource([npy(SAMPLES)], digest=bytes(32))
     assert_same((await receive(source, max_bytes=LIMIT)).samples, SAMPLES)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        with_header("s3cret", b""),
+        with_header("{'descr': 's3cret', 'fortran_order': False, 'shape': ()}", b""),
+        archive(("s3cret.txt", b"")),
+    ],
+    ids=["header", "type", "name"],
+)
+async def test_what_an_error_quotes_from_within_is_masked(body: bytes) -> None:
+    with pytest.raises(ResultCorruptError) as caught:
+        await receive(ChunkedSource([body]), max_bytes=LIMIT, mask=lambda quoted: quoted.replace(b"s3cret", b"***"))
+    assert "***" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 async def test_what_is_quoted_is_masked_before_it_is_cut() -> None:

@@ -47,7 +47,7 @@ async def receive(
     Raises ``ResultCorruptError`` for anything but a whole and well-formed body of plain arrays, ``ResultTooLargeError`` if
     they have more than ``max_bytes`` together, and what ``source`` raises.
     """
-    with naming(job_id, url):
+    with naming(job_id, url, mask):
         arrays = await _receive_arrays(source, max_bytes, memory, mask)
     return Result.from_arrays(arrays, job_id=job_id)
 
@@ -128,10 +128,11 @@ async def _verify(sink: Sink, received: int, digest: bytes) -> None:
 
 
 @contextmanager
-def naming(job_id: str, url: str) -> Iterator[None]:
-    """Say of which job, and from where, the result is that was refused."""
+def naming(job_id: str, url: str, mask: Mask = lambda quoted: quoted) -> Iterator[None]:
+    """Say of which job, and from where, the result is that was refused. The reason may quote names and headers in it."""
     try:
         yield
     except (ResultCorruptError, ResultTooLargeError) as error:
-        message = f"the result of job {job_id} from {url}: {error.message}"
+        reason = mask(error.message.encode(errors="replace")).decode(errors="replace")
+        message = f"the result of job {job_id} from {url}: {reason}"
         raise type(error)(message, job_id=job_id, url=url) from error.__cause__

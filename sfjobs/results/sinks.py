@@ -91,6 +91,6 @@ def sink_for(
     if start.startswith(ARCHIVE_STARTS):
         return NpzDecoder(max_bytes, declared_bytes, hashes=hashes, memory=memory)
     if not start:
-        raise ResultCorruptError("the body is empty")
+        raise ResultCorruptError("it is empty")
     shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in mask(start)[:QUOTED_BYTES])
-    raise ResultCorruptError(f"the body is neither .npy nor .npz; it begins with: {shown}")
+    raise ResultCorruptError(f"it is neither .npy nor .npz; it begins with: {shown}")
