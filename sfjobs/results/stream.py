@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Self
@@ -17,8 +17,6 @@ from .result import Array, Result
 from .saving import check_suffix, save
 
 CHUNK_BYTES = 1 << 20
-
-_LOOP = "a loop over its chunks"
 
 
 class ResultStream(Closing):
@@ -37,9 +35,6 @@ class ResultStream(Closing):
         self._held = AsyncExitStack()
         self._download: Download | None = None
         self._use: str | None = None
-        self._chunk = bytearray()
-        self._filled = 0
-        self._sha = hashlib.sha256()
 
     async def __aenter__(self) -> Self:
         self._download = await self._held.enter_async_context(await self._begin())
@@ -84,29 +79,10 @@ class ResultStream(Closing):
             await save(download, file, max_bytes=self._max_bytes, job_id=self._job_id, url=download.answer.url)
         return file
 
-    def __aiter__(self) -> Self:
-        self._taken(_LOOP)
-        return self
-
-    async def __anext__(self) -> bytes:
-        """About a MiB; the last chunk may be shorter. A step that was cancelled has lost nothing, and may be made again."""
-        download = self._opened() if self._use == _LOOP else self._taken(_LOOP)
-        self._chunk = self._chunk or bytearray(CHUNK_BYTES)
-        room = memoryview(self._chunk)
-        while self._filled < CHUNK_BYTES and (count := await download.read_into(room[self._filled :])):
-            self._filled += count
-        chunk, self._filled = bytes(room[: self._filled]), 0
-        if not chunk:
-            self._check_digest(download)
-            raise StopAsyncIteration
-        if download.digest is not None:
-            self._sha.update(chunk)
-        return chunk
-
-    def _check_digest(self, download: Download) -> None:
-        if download.is_resumed and download.digest not in {None, self._sha.digest()}:
-            with naming(self._job_id, download.answer.url):
-                raise ResultCorruptError("after it broke off and was resumed, its SHA-256 is not that of the whole")
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Chunks of a MiB; the last may be shorter. A step that was cancelled has lost nothing, and may be made again."""
+        self._taken("a loop over its chunks")
+        return _Chunks(self._opened, self._job_id)
 
     def _opened(self) -> Download:
         if self._download is None:
@@ -124,6 +100,35 @@ class ResultStream(Closing):
 
     def __repr__(self) -> str:
         return f"<ResultStream of job {self._job_id}>"
+
+
+class _Chunks:
+    def __init__(self, opened: Callable[[], Download], job_id: str) -> None:
+        self._opened = opened
+        self._job_id = job_id
+        self._chunk = bytearray(CHUNK_BYTES)
+        self._filled = 0
+        self._sha = hashlib.sha256()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        download, room = self._opened(), memoryview(self._chunk)
+        while self._filled < CHUNK_BYTES and (count := await download.read_into(room[self._filled :])):
+            self._filled += count
+        chunk, self._filled = bytes(room[: self._filled]), 0
+        if not chunk:
+            self._check_digest(download)
+            raise StopAsyncIteration
+        if download.digest is not None:
+            self._sha.update(chunk)  # in half a millisecond; whether it will be wanted, nobody knows yet
+        return chunk
+
+    def _check_digest(self, download: Download) -> None:
+        if download.is_resumed and download.digest not in {None, self._sha.digest()}:
+            with naming(self._job_id, download.answer.url):
+                raise ResultCorruptError("after it broke off and was resumed, its SHA-256 is not that of the whole")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, ParamSpec, Self, TypeVar
 
@@ -16,7 +16,7 @@ from ..transport import HTTPTransport
 from .closing import Closing
 from .events import Events
 from .results import ResultStream
-from .stepping import next_of
+from .stepping import each
 from .submission import JobStream, Programs
 
 if TYPE_CHECKING:
@@ -281,12 +281,6 @@ class Job:
 
     def __repr__(self) -> str:
         return repr(self._job)
-
-
-def each(connection: Connection, items: AsyncIterator[T]) -> Iterator[T]:
-    """Pulls one item at a time over the connection's bridge."""
-    while found := connection.call(next_of, items):
-        yield from found
 
 
 async def in_the_loop(ask: Callable[[], T]) -> T:

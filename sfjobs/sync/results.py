@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from .closing import Closing
-from .stepping import next_of
+from .stepping import each
 
 if TYPE_CHECKING:
     from ..results import Array, Result
@@ -47,15 +48,9 @@ class ResultStream(Closing):
         """Writes the result to a file as the platform sends it, and returns the file's path."""
         return self._connection.call(self._async.save, path)
 
-    def __iter__(self) -> Self:
-        self._async.__aiter__()
-        return self
-
-    def __next__(self) -> bytes:
-        """About a MiB; the last chunk may be shorter. A step that was cancelled has lost nothing, and may be made again."""
-        for chunk in self._connection.call(next_of, self._async):
-            return chunk
-        raise StopIteration
+    def __iter__(self) -> Iterator[bytes]:
+        """Chunks of a MiB; the last may be shorter. A step that was cancelled has lost nothing, and may be made again."""
+        return each(self._connection, aiter(self._async))
 
     def __repr__(self) -> str:
         return repr(self._async)
