@@ -8,6 +8,7 @@ import gc
 import hashlib
 import io
 import os
+import stat
 import zipfile
 from pathlib import Path
 
@@ -409,6 +410,23 @@ async def test_a_full_disk_says_so_and_nothing_stays(tmp_path: Path) -> None:
         await fetched(npz(SAMPLES), tmp_path / "r.npz")
     assert caught.value.errno == errno.ENOSPC
     assert files_in(tmp_path) == {"r.npz": b"old"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a folder cannot be synchronised")
+async def test_a_file_is_durable_before_it_has_its_name_and_its_name_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[str, list[str]]] = []
+    sync = os.fsync
+
+    def spy(descriptor: int) -> None:
+        kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        steps.append((kind, [path.suffix for path in tmp_path.iterdir()]))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    await fetched(npz(SAMPLES), tmp_path / "r.npz")
+    assert steps == [("file", [".part"]), ("folder", [".npz"])]
 
 
 async def test_a_folder_that_is_not_there_is_an_error_of_the_disk(tmp_path: Path) -> None:
