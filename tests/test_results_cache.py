@@ -19,7 +19,7 @@ import pytest
 from sfjobs import Connection, Job, NotFoundError, ResultCorruptError
 from sfjobs.results import Result
 from sfjobs.results import cache as caching
-from sfjobs.results.cache import ResultCache, Usage, name_of
+from sfjobs.results.cache import Recording, ResultCache, Usage, name_of
 from sfjobs.results.parts import Part
 from tests.support.fake_platform import FakePlatform, npz
 
@@ -122,6 +122,7 @@ async def test_what_is_kept_goes_wherever_results_go(platform: FakePlatform, fol
     assert answers_with_a_body(platform) == 1
     assert (tmp_path / "r.npz").read_bytes() == (tmp_path / "s.npz").read_bytes() == BODY
     assert isinstance(mapped, np.memmap)
+    assert mapped.filename == str(files_in(folder, ".body")[0])
     for samples in (array, mapped):
         np.testing.assert_array_equal(samples, SAMPLES)
 
@@ -236,10 +237,6 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "entry empty": (".entry", lambda path: path.write_bytes(b"")),
     "entry of something else": (".entry", lambda path: path.write_text("[1]")),
     "entry without digest": (".entry", lambda path: path.write_text('{"etag": "x", "size": 3}')),
-    "entry that points elsewhere": (
-        ".entry",
-        lambda path: path.write_text(json.dumps({"etag": '"x"', "size": 3, "digest": "../../secret"})),
-    ),
     "entry too deep": (".entry", lambda path: path.write_text("[" * 10_000)),
 }
 
@@ -254,6 +251,29 @@ async def test_what_is_damaged_is_fetched_again(case: str, platform: FakePlatfor
     if case != "a folder":
         np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
         assert answers_with_a_body(platform) == 0
+
+
+async def test_an_entry_does_not_lead_out_of_the_folder(platform: FakePlatform, folder: Path, tmp_path: Path) -> None:
+    await fetched(platform, folder)
+    thesis = tmp_path / "thesis.body"
+    thesis.write_bytes(b"123")
+    files_in(folder, ".entry")[0].write_text(json.dumps({"etag": '"x"', "size": 3, "digest": "../thesis"}))
+    np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
+    assert thesis.read_bytes() == b"123"
+
+
+async def test_a_large_body_is_never_in_memory_for_the_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    write = Recording.write
+
+    def spy(self: Recording, data: bytes | bytearray) -> None:
+        sizes.append(len(data))
+        write(self, data)
+
+    monkeypatch.setattr(Recording, "write", spy)
+    body = npz(np.zeros((5 << 20,), np.uint8))
+    await fetched(platform_with(body), folder)
+    assert (sum(sizes), max(sizes) < 2 << 20) == (len(body), True)
 
 
 # -- a disk that does not take it ----------------------------------------------------------------------------------------

@@ -68,5 +68,4 @@ def _map_member(file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipIn
     # A temporary file has no name, or is deleted by the system: it goes with its last user, however that ends.
     with archive.open(member) as packed, TemporaryFile() as unpacked:
         shutil.copyfileobj(packed, unpacked, _COPIED_BYTES)
-        unpacked.flush()
         return map_array(unpacked, 0, member.file_size)
