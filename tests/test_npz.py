@@ -76,6 +76,26 @@ def described(layout: str, signature: bytes, compression: int, wrong_by: Sequenc
     return data[:start] + record + data[directory : end + 16] + moved + data[end + 20 :]
 
 
+def packed(raw: bytes, unpacked: bytes, *, compressed_bytes: int | None = None) -> bytes:
+    """An archive whose only member is the deflate stream ``raw``, and says that it is ``compressed_bytes`` long."""
+    name = b"arr_0.npy"
+    numbers = (
+        zlib.crc32(unpacked),
+        len(raw) if compressed_bytes is None else compressed_bytes,
+        len(unpacked),
+        len(name),
+        0,
+    )
+    local = struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, 0, 8, 0, 0, *numbers) + name + raw
+    central = struct.pack("<4s6H3I5H2I", b"PK\x01\x02", 20, 20, 0, 8, 0, 0, *numbers, 0, 0, 0, 0, 0) + name
+    return local + central + struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 1, 1, len(central), len(local), 0)
+
+
+def deflated(data: bytes, flush: int = zlib.Z_FINISH) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush(flush)
+
+
 def replaced(data: bytes, offset: int, new: bytes) -> bytes:
     return data[:offset] + new + data[offset + len(new) :]
 
@@ -269,6 +289,23 @@ def test_a_short_archive_cannot_ask_for_a_terabyte(compression: int) -> None:
         read(streamed(("arr_0.npy", head), compression=compression), max_bytes=1 << 50)
 
 
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_a_deflate_stream_that_does_not_end_is_corrupt(size: int) -> None:
+    whole = npy(SAMPLES)
+    assert_same(read(packed(deflated(whole), whole), size=size)["arr_0"], SAMPLES)
+    with pytest.raises(ResultCorruptError, match="compressed bytes end too early"):
+        read(packed(deflated(whole, zlib.Z_SYNC_FLUSH), whole), size=size)
+
+
+@pytest.mark.parametrize("wrong_by", [-1, 1, 30])
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_a_deflate_stream_of_another_length_than_declared_is_corrupt(wrong_by: int, size: int) -> None:
+    whole = npy(SAMPLES)
+    raw = deflated(whole)
+    with pytest.raises(ResultCorruptError, match="end too early" if wrong_by < 0 else "end before they should"):
+        read(packed(raw, whole, compressed_bytes=len(raw) + wrong_by), size=size)
+
+
 def test_members_that_share_their_bytes_are_a_bomb() -> None:
     member = npz("deflated", np.zeros(100_000, np.uint8))
     start, end = member.index(b"PK\x01\x02"), member.index(b"PK\x05\x06")
@@ -364,6 +401,18 @@ def test_zip64_records_that_differ_are_corrupt(place: int, monkeypatch: pytest.M
         return
     with pytest.raises(ResultCorruptError):
         read(changed)
+
+
+def test_records_in_an_order_that_no_archive_has_are_corrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
+    data = archive(("arr_0.npy", npy(SAMPLES)))
+    places = [data.index(signature) for signature in (b"PK\x01\x02", b"PK\x06\x06", b"PK\x06\x07", b"PK\x05\x06")]
+    entry, end64, locator, end = (data[a:b] for a, b in zip(places, [*places[1:], len(data)], strict=True))
+    local = data[: data.index(b"\x93NUMPY")]
+    assert_same(read(data[: places[0]] + entry + end64 + locator + end)["arr_0"], SAMPLES)
+    for records in ((entry, end64, end), (entry, locator, end), (entry, local, end), (end64, entry, locator, end)):
+        with pytest.raises(ResultCorruptError):
+            read(data[: places[0]] + b"".join(records))
 
 
 END_FIELDS = {"disk": 4, "disk of the directory": 6, "count here": 8, "count": 10, "length": 12, "offset": 16}

@@ -112,9 +112,10 @@ async def test_a_truncated_body_is_corrupt(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [npy(SAMPLES), npz("stored", SAMPLES), npz("deflated", SAMPLES)], ids=["npy", *SAVERS])
-async def test_a_body_with_bytes_behind_it_is_corrupt(body: bytes) -> None:
-    with pytest.raises(ResultCorruptError):
-        await decoded(body + b"\n")
+@pytest.mark.parametrize("chunks", [1, 2], ids=["at once", "later"])
+async def test_a_body_with_bytes_behind_it_is_corrupt(body: bytes, chunks: int) -> None:
+    with pytest.raises(ResultCorruptError, match="bytes follow the end"):
+        await receive(ChunkedSource([body, b"\n"] if chunks == 2 else [body + b"\n"]), max_bytes=LIMIT)
 
 
 @pytest.mark.parametrize("body", [npy(SAMPLES), npz("stored", SAMPLES), npz("deflated", SAMPLES)], ids=["npy", *SAVERS])
