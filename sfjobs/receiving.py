@@ -20,7 +20,8 @@ from .errors import ConnectionClosedError, RequestTimeoutError, ResultError, SFJ
 from .exchange import Answer
 
 SLOWEST_DOWNLOAD = 1024
-"""Bytes/s. A connection that is slower over its first ``attempt_timeout`` seconds, or ever after, is given up."""
+"""Bytes/s. A connection that is slower over its first ``attempt_timeout`` seconds, or ever after, is given up. One that breaks
+off has made no progress if it was slower."""
 
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.IGNORECASE | re.ASCII)
@@ -163,14 +164,14 @@ class Download:
 
     async def _rest(self) -> Part:
         """A new connection, on which the body goes on."""
-        if self._is_closed or self._failure is None:
-            raise ConnectionClosedError("this download has been closed")
+        self._check_open()
         if not self._may_go_on():
             raise self._given_up()
-        if self._came and not self._is_slow():
+        if self._came and self._came >= SLOWEST_DOWNLOAD * self._waited:
             self._tries = 1
         self._begin()
         headers = {"Range": f"bytes={self._taken}-", "If-Range": self.etag or ""}
+        assert self._failure is not None
         try:
             part = await self._go_on(headers, self._failure, self._tries)
         except SFJobsError:
@@ -180,11 +181,18 @@ class Download:
             raise self._given_up()
         self._tries = part.tries
         self._secrets.update(part.secrets)
+        if self._is_closed:
+            await part.aclose()
+            self._check_open()
         if reason := self._misfit(part.answer):
             await part.aclose()
             raise self._broken(f"it broke off after {self._taken} bytes, and {reason}") from self._given_up()
         self._part, self._failure, self.is_resumed = part, None, True
         return part
+
+    def _check_open(self) -> None:
+        if self._is_closed or self._failure is None:
+            raise ConnectionClosedError("this download has been closed")
 
     def _given_up(self) -> TransportError:
         assert self._failure is not None
@@ -197,10 +205,10 @@ class Download:
 
     def _misfit(self, answer: Answer) -> str:
         """Why this is not the rest of the same body; nothing if it is, which shows how long that is altogether."""
-        head = answer.headers
-        found = _CONTENT_RANGE.fullmatch(head.get("content-range", "").strip())
         if answer.status_code != 206:
             return "has changed meanwhile"
+        head = answer.headers
+        found = _CONTENT_RANGE.fullmatch(head.get("content-range", "").strip())
         if found is None:
             return "what came then does not say which part of it that is"
         first, last, total = map(int, found.groups())
@@ -208,9 +216,7 @@ class Download:
             return f"then bytes {first} to {last} of {total} came instead of the rest"
         if _content_length(head) not in (None, total - first):
             return "what came then contradicts itself about its length"
-        if head.get("etag", self.etag) != self.etag or (_sha_256(head) or self.digest) != (
-            self.digest or _sha_256(head)
-        ):
+        if head.get("etag", self.etag) != self.etag or self.digest not in (None, _sha_256(head) or self.digest):
             return "has changed meanwhile"
         self._length = total
         return ""

@@ -20,6 +20,7 @@ from sfjobs.errors import (
 )
 from sfjobs.exchange import Request
 from sfjobs.receiving import Download
+from sfjobs.retry import Retry
 from sfjobs.transport import Transport
 from tests.support.fake_platform import FakePlatform, npy, refusal
 
@@ -178,6 +179,16 @@ async def test_the_platforms_hint_is_obeyed_before_the_rest_is_asked_for() -> No
     assert platform.body_bytes == len(BODY)
 
 
+@pytest.mark.parametrize("headers", [{}, NO_RANGES], ids=["ranges", "no ranges"])
+async def test_there_is_a_pause_before_the_next_try(headers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(Retry.pause.__kwdefaults__, "draw", lambda: 1.0)
+    platform = platform_with(cuts=[5000, 0], **headers)
+    async with platform.connection() as connection:
+        await connection.get_job_result(JOB)
+    first, second, third = platform.times_of(RESULT)
+    assert (second - first, third - second) == pytest.approx((0.5, 1.0), abs=0.01)
+
+
 def refusing_ranges(status: int, times: int = 1, **headers: str):  # type: ignore[no-untyped-def]
     left = [status] * times
 
@@ -249,14 +260,18 @@ async def test_a_body_that_changed_is_started_again_and_never_mixed() -> None:
     assert np.array_equal(result.samples, other)
 
 
+def part(start: int, stop: int, total: int) -> dict[str, str]:
+    return {"content-range": f"bytes {start}-{stop - 1}/{total}", "content-length": str(stop - start)}
+
+
 LIES = {
     "no word of which part": {"content-range": ""},
     "parts of several kinds": {"content-range": "", "content-type": "multipart/byteranges; boundary=x"},
     "other units": {"content-range": f"lines 5000-{len(BODY) - 1}/{len(BODY)}"},
-    "a part before": {"content-range": f"bytes 4999-{len(BODY) - 1}/{len(BODY)}"},
-    "a part behind": {"content-range": f"bytes 5001-{len(BODY) - 1}/{len(BODY)}"},
-    "not all of the rest": {"content-range": f"bytes 5000-{len(BODY) - 2}/{len(BODY)}"},
-    "another whole": {"content-range": f"bytes 5000-{len(BODY)}/{len(BODY) + 1}"},
+    "a part before": part(4999, len(BODY), len(BODY)),
+    "a part behind": part(5001, len(BODY), len(BODY)),
+    "not all of the rest": part(5000, len(BODY) - 1, len(BODY)),
+    "another whole": part(5000, len(BODY) + 1, len(BODY) + 1),
     "an unknown whole": {"content-range": f"bytes 5000-{len(BODY) - 1}/*"},
     "another length": {"content-length": "17"},
     "another entity tag": {"etag": '"another"'},
@@ -289,6 +304,34 @@ async def test_a_part_that_does_not_fit_is_not_taken_for_the_rest(lie: str, time
                 await connection.get_job_result(JOB)
             assert caught.value.attempts == 3
             assert len(asked(platform)) == 6
+
+
+async def test_an_answer_that_does_not_fit_leaves_its_slot() -> None:
+    platform = platform_with(cuts=[5000])
+    transport = transport_to(platform)
+    async with transport.download(WHOLE) as download:
+        platform.result = npy(SAMPLES[::-1])
+        with pytest.raises(TransportError, match="changed meanwhile"):
+            await read(download)
+        assert not transport._limiters["bulk"].statistics().borrowed_tokens
+
+
+@pytest.mark.parametrize("headers", [{}, NO_RANGES], ids=["ranges", "no ranges"])
+async def test_a_body_that_is_shorter_than_declared_did_not_end(headers: dict[str, str]) -> None:
+    platform = platform_with(**headers)
+
+    async def ending_early(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path != RESULT or len(asked(platform)) > 1:
+            return None
+        answer = platform._answer(request)
+        answer.stream = httpx.ByteStream(BODY[:5000])
+        return answer
+
+    platform.trouble = ending_early
+    async with platform.connection() as connection:
+        result = await connection.get_job_result(JOB)
+    assert np.array_equal(result.samples, SAMPLES)
+    assert platform.body_bytes == len(BODY) - (0 if headers else 5000)
 
 
 async def test_a_digest_that_is_wrong_after_all_is_a_corrupt_result() -> None:
@@ -326,6 +369,15 @@ async def test_a_drip_is_not_progress(headers: dict[str, str]) -> None:
     assert anyio.current_time() - started == pytest.approx(3 * 12, abs=1.5)
 
 
+async def test_neither_is_a_drip_that_breaks_off() -> None:
+    platform = platform_with(npy(np.zeros(100_000, np.uint8)), cuts=[2000] * 99)
+    platform.drip = 3.0
+    async with platform.connection(attempt_timeout=10, retries=3) as connection:
+        with pytest.raises(TransportError, match="reset by peer"):
+            await connection.get_job_result(JOB)
+    assert len(asked(platform)) == 3
+
+
 async def test_a_consumer_may_take_its_time() -> None:
     platform = platform_with()
     async with transport_to(platform, attempt_timeout=10).download(WHOLE) as download:
@@ -340,18 +392,20 @@ async def test_a_consumer_may_take_its_time() -> None:
 # -- left in the middle --
 
 
-async def test_a_read_that_was_cut_is_gone_on_from() -> None:
-    platform = platform_with()
-    platform.drip = 1.0
-    taken, room = bytearray(), memoryview(bytearray(1000))
+@pytest.mark.parametrize("headers", [{}, {"transfer-encoding": "chunked"}], ids=["length", "chunks"])
+async def test_a_read_that_was_cut_is_gone_on_from(headers: dict[str, str]) -> None:
+    platform = platform_with(**headers)
+    platform.drip = 0.05
+    taken, room, has_ended = bytearray(), memoryview(bytearray(1000)), False
     async with transport_to(platform).download(WHOLE) as download:
-        while len(taken) < len(BODY):
-            with anyio.move_on_after(7.5):
+        while not has_ended:
+            with anyio.move_on_after(1.2):
                 while count := await download.read_into(room):
                     taken += room[:count]
+                has_ended = True
     assert bytes(taken) == BODY
     assert platform.body_bytes == len(BODY)
-    assert len(asked(platform)) > 10
+    assert len(asked(platform)) > 3
 
 
 @pytest.mark.usefixtures("no_slow_start")
@@ -383,6 +437,23 @@ async def test_closing_the_connection_ends_a_download() -> None:
         group.start_soon(close)
         with pytest.raises(ConnectionClosedError):
             await connection.get_job_result(JOB)
+
+
+async def test_a_download_that_is_closed_while_it_asks_for_the_rest_leaves_its_slot() -> None:
+    platform = platform_with(cuts=[0])
+    platform.latency = 1.0
+    transport = transport_to(platform)
+    async with transport.download(WHOLE) as download, anyio.create_task_group() as group:
+
+        async def close() -> None:
+            await anyio.sleep(0.9)  # after the pause
+            await download.aclose()
+
+        group.start_soon(close)
+        with pytest.raises(ConnectionClosedError, match="this download"):
+            await read(download)
+        assert len(asked(platform)) == 2
+        assert not transport._limiters["bulk"].statistics().borrowed_tokens
 
 
 # -- what must not be seen, and what must not be touched --

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sfjobs import Connection, Job, Result, Settings
-from sfjobs.errors import TransportError
+from sfjobs.errors import ConnectionClosedError, TransportError
 from sfjobs.exchange import Request
 from sfjobs.retry import Retry
 from sfjobs.transport import Transport
@@ -147,4 +147,29 @@ async def test_a_read_that_was_cut_loses_nothing_and_asks_for_nothing_again() ->
             assert not await download.read_into(memoryview(bytearray(1)))
         await transport.aclose()
     assert room == BODY
+    assert len(served.requests) == 1
+
+
+async def test_closing_a_download_ends_who_reads_it() -> None:
+    served = RangeServer(BODY)
+
+    async def stopping(peer: Peer) -> None:
+        await served.cut(HALF)(peer)
+        await peer.hung_up()
+
+    async with raw_server(stopping) as server:
+        transport = Transport(settings(server))
+        async with transport.download(RESULT) as download, anyio.create_task_group() as group:
+
+            async def reads() -> None:
+                room = memoryview(bytearray(len(BODY)))
+                with pytest.raises(ConnectionClosedError, match="this download"):
+                    while True:
+                        await download.read_into(room)
+
+            group.start_soon(reads)
+            await anyio.wait_all_tasks_blocked()
+            await download.aclose()
+        await server.has_open(0)
+        await transport.aclose()
     assert len(served.requests) == 1

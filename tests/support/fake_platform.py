@@ -295,7 +295,7 @@ class _Dripping(httpx.AsyncByteStream):
         self._platform, self._body, self._cut = platform, body, cut
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = max(1, len(self._body) // 100)
+        size = max(1, len(self._platform.result) // 100)
         for start in range(0, min(len(self._body), self._cut), size):
             await anyio.sleep(self._platform.drip)
             piece = self._body[start : min(start + size, self._cut)]
