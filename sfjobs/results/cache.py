@@ -21,8 +21,9 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 from .parts import Part
 
@@ -32,7 +33,6 @@ _ENTRY, _BODY, _PART = ".entry", ".body", ".part"
 _OURS = re.compile(r"[0-9a-f]{64}\.(?:entry|body)|\.sfjobs-[0-9a-f]{16}\.part", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _LARGEST_ENTRY = 1 << 14
-_PIECE_BYTES = 1 << 20
 _ABANDONED = 24 * 3600.0
 """Seconds after which a part belongs to a process that did not live to remove it."""
 
@@ -75,7 +75,7 @@ class Kept:
     """A body that was found, whole and undamaged, and is open."""
 
     entry: Entry
-    file: IO[bytes]
+    file: BufferedReader
 
 
 class ResultCache:

@@ -68,13 +68,13 @@ class Fetching:
         target = Target(array, job_id)
         try:
             result = await self._bring(job_id, partial(self._receive, job_id, target=target))
+            return result if result.samples is array else await anyio.to_thread.run_sync(target.copy, result)
         except Exception as error:
             if target.was_begun:
                 error.add_note(
                     "The given array had been begun: what it holds now is neither its old values nor a result."
                 )
             raise
-        return target.take(result)
 
     async def _into_file(self, job_id: str, path: Path, mmap: bool) -> Result:
         check_suffix(path)

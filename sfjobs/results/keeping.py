@@ -5,8 +5,6 @@ event loop waits for no disk. Called by ``fetching``.
 
 from __future__ import annotations
 
-from typing import IO
-
 import anyio
 import anyio.to_thread
 
@@ -63,7 +61,7 @@ class KeptSource:
 
     def __init__(self, kept: Kept) -> None:
         self.length = kept.entry.size
-        self.file: IO[bytes] = kept.file
+        self.file = kept.file
 
     async def read_into(self, room: memoryview) -> int:
-        return await anyio.to_thread.run_sync(self.file.readinto, room[:_READ_BYTES])  # type: ignore[attr-defined]  # open("rb") gives a BufferedReader
+        return await anyio.to_thread.run_sync(self.file.readinto, room[:_READ_BYTES])

@@ -98,9 +98,9 @@ def _sync_folder(folder: Path) -> None:
     """Makes the renaming itself durable, where a folder can be opened and synchronised at all."""
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network file systems know no such thing for a folder
+    with suppress(OSError):  # a folder that may not be read, or a network file system that knows no such thing
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)

@@ -42,9 +42,8 @@ class Target:
         self.was_begun = True
         return ArrayMemory(self._array)
 
-    def take(self, result: Result) -> Result:
-        """The result with the samples in the array."""
-        if result.samples is self._array:
-            return result
+    def copy(self, result: Result) -> Result:
+        """The result with its samples in the array, for one whose order or gaps did not let them be received there."""
+        self.was_begun = True
         np.copyto(self._array, result.samples)
         return Result([self._array, *result.outputs[1:]], result.metadata, job_id=result.job_id)

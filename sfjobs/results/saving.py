@@ -133,9 +133,9 @@ def _check_digest(wanted: bytes | None, file: IO[bytes]) -> None:
     if wanted is None:
         return
     file.seek(0)
-    sha, piece = hashlib.sha256(), memoryview(bytearray(_HASHED_BYTES))
-    while count := file.readinto(piece):  # type: ignore[attr-defined]  # both kinds of files here have it
-        sha.update(piece[:count])
+    sha = hashlib.sha256()
+    while piece := file.read(_HASHED_BYTES):
+        sha.update(piece)
         anyio.from_thread.check_cancelled()
     if sha.digest() != wanted:
         raise ResultCorruptError("after it broke off and was resumed, its SHA-256 is not that of the platform's result")
