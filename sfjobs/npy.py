@@ -11,9 +11,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -104,9 +105,61 @@ class NpyHeader:
         return self.data[len(MAGIC)]
 
 
+class Memory(Protocol):
+    """Where the bytes of one array go."""
+
+    @property
+    def array(self) -> npt.NDArray[np.generic]:
+        """The array that they become."""
+        ...
+
+    def room(self, filled: int) -> memoryview:
+        """Where the next bytes belong after ``filled`` of them: never beyond the array's end, empty there."""
+        ...
+
+    def kept(self, filled: int) -> memoryview:
+        """The first ``filled`` bytes."""
+        ...
+
+
+class ArrayMemory:
+    """The memory of ``array`` itself, which is contiguous in the order of the file."""
+
+    def __init__(self, array: npt.NDArray[np.generic]) -> None:
+        self.array = array
+        # Bytes, not elements: the buffer protocol knows no datetime64, and a chunk may end inside an element.
+        self._bytes = array.reshape(-1, order="A").view(np.uint8).data if array.nbytes else _NOTHING
+
+    def room(self, filled: int) -> memoryview:
+        return self._bytes[filled:]
+
+    def kept(self, filled: int) -> memoryview:
+        return self._bytes[:filled]
+
+
+MemoryFor: TypeAlias = Callable[[NpyLayout], Memory]
+
+
+def new_memory(layout: NpyLayout) -> ArrayMemory:
+    """That of a new array. Raises ``ResultCorruptError`` or ``ResultTooLargeError`` where there can be none."""
+    with possible(layout):
+        return ArrayMemory(np.empty(layout.shape, layout.dtype, order="F" if layout.fortran_order else "C"))
+
+
+@contextmanager
+def possible(layout: NpyLayout) -> Iterator[None]:
+    """What numpy raises at a shape that no array can have, or that there is no memory for, as an error of ours."""
+    try:
+        yield
+    except ValueError as error:  # more dimensions than numpy has, or a product too big beside a zero
+        raise ResultCorruptError(f"its shape {_shown(layout.shape)} is impossible: {error}") from error
+    except MemoryError as error:
+        raise ResultTooLargeError(f"there is no memory for the {layout.nbytes} bytes of the array") from error
+
+
 class NpyDecoder:
     """
-    Collects one ``.npy`` file in one preallocated array of at most ``max_bytes``, which is itself the room for the bytes.
+    Collects one ``.npy`` file in the ``memory`` of one array of at most ``max_bytes``, which is itself the room for the bytes.
 
     ``expected_bytes`` is the length of the whole file where it is known, ``available_bytes`` the most that can come where
     only that is; a header that says otherwise is refused before anything is allocated. Every refusal is a
@@ -114,14 +167,20 @@ class NpyDecoder:
     """
 
     def __init__(
-        self, max_bytes: int, expected_bytes: int | None = None, *, available_bytes: int | None = None
+        self,
+        max_bytes: int,
+        expected_bytes: int | None = None,
+        *,
+        available_bytes: int | None = None,
+        memory: MemoryFor = new_memory,
     ) -> None:
         self._max_bytes = max_bytes
         self._expected_bytes = expected_bytes
         self._available_bytes = available_bytes
+        self._memory_for = memory
         self._header = NpyHeader()
-        self._array: npt.NDArray[np.generic] | None = None
-        self._body = _NOTHING
+        self._memory: Memory | None = None
+        self._size = 0
         self._filled = 0
         self._room = _NOTHING
         self._refused = False
@@ -129,12 +188,12 @@ class NpyDecoder:
     @property
     def missing(self) -> int | None:
         """How many bytes are still wanted; None while the header has not told."""
-        return None if self._array is None else len(self._body) - self._filled
+        return None if self._memory is None else self._size - self._filled
 
     @property
     def array(self) -> npt.NDArray[np.generic] | None:
         """The array once it is whole, None before: a partly filled one is never shown."""
-        return self._array if self.missing == 0 else None
+        return None if self._memory is None or self._filled < self._size else self._memory.array
 
     def room(self) -> memoryview:
         """
@@ -143,8 +202,8 @@ class NpyDecoder:
         """
         if self._refused:
             raise ResultCorruptError("this array was refused before")
-        if self._header.layout is not None:
-            self._room = self._body[self._filled :]
+        if self._memory is not None:
+            self._room = self._memory.room(self._filled)
         else:
             lacking = self._header.lacking
             if self._expected_bytes is not None:
@@ -154,7 +213,7 @@ class NpyDecoder:
 
     def wrote(self, count: int) -> None:
         """So many bytes were put into the room. Raises as soon as they cannot be a file that is wanted."""
-        if self._array is not None:
+        if self._memory is not None:
             self._filled += count
             return
         try:
@@ -180,7 +239,7 @@ class NpyDecoder:
 
     def kept(self) -> tuple[bytes, memoryview]:
         """All that was taken, the header and the array's bytes. The second is the array: hash it before it is given out."""
-        return bytes(self._header.data), self._body[: self._filled]
+        return bytes(self._header.data), _NOTHING if self._memory is None else self._memory.kept(self._filled)
 
     def digest(self, checkpoint: Callable[[], None] = lambda: None) -> bytes:
         """The SHA-256 of all bytes taken so far. Takes 0.5 s for each GB; ``checkpoint`` may raise to stop it."""
@@ -209,21 +268,11 @@ class NpyDecoder:
             _refuse(f"its header speaks of {whole} bytes, but no more than {self._available_bytes} can come")
         if size > self._max_bytes:
             raise ResultTooLargeError(f"the array has {size} bytes, more than the limit of {self._max_bytes}")
-        try:
-            array: npt.NDArray[np.generic] = np.empty(
-                layout.shape, layout.dtype, order="F" if layout.fortran_order else "C"
-            )
-        except ValueError as error:  # more dimensions than numpy has, or a product too big beside a zero
-            raise ResultCorruptError(f"its shape {_shown(layout.shape)} is impossible: {error}") from error
-        except MemoryError as error:
-            raise ResultTooLargeError(f"there is no memory for the {size} bytes of the array") from error
-        # Bytes, not elements: the buffer protocol knows no datetime64, and a chunk may end inside an element.
-        self._body = array.reshape(-1, order="A").view(np.uint8).data if size else _NOTHING
-        self._array = array
+        self._memory, self._size = self._memory_for(layout), size
 
     def _let_go(self) -> None:
         self._refused = True
-        self._array, self._body, self._room = None, _NOTHING, _NOTHING
+        self._memory, self._room = None, _NOTHING
 
 
 def _read_header(header: bytes, version: int, *, offset: int) -> NpyLayout:

@@ -3,3 +3,4 @@
 from .decoding import receive as receive
 from .result import Array as Array
 from .result import Result as Result
+from .stream import ResultStream as ResultStream

@@ -16,6 +16,7 @@ from ..errors import ResultCorruptError, ResultTooLargeError
 from ..npy import MAGIC
 from ..receiving import ByteSource
 from ..tasks import plain_task_group
+from .npz import NamedMemoryFor, any_memory
 from .result import Array, Result
 from .sinks import Mask, Sink, sink_for
 
@@ -30,29 +31,37 @@ PIECE_BYTES = 1 << 20
 
 
 async def receive(
-    source: ByteSource, *, max_bytes: int, job_id: str = "", url: str = "", mask: Mask = lambda quoted: quoted
+    source: ByteSource,
+    *,
+    max_bytes: int,
+    job_id: str = "",
+    url: str = "",
+    memory: NamedMemoryFor = any_memory,
+    mask: Mask = lambda quoted: quoted,
 ) -> Result:
     """
     The result in a body, ``.npy`` or ``.npz``, whose memory peaks at that of its arrays and a few MiB. Where ``source`` was
-    resumed and has the ``digest`` of the whole, the bytes are held against it. What an error quotes goes through ``mask``.
+    resumed and has the ``digest`` of the whole, the bytes are held against it. Each array is made in the ``memory`` for its
+    name. What an error quotes goes through ``mask``.
 
     Raises ``ResultCorruptError`` for anything but a whole and well-formed body of plain arrays, ``ResultTooLargeError`` if
     they have more than ``max_bytes`` together, and what ``source`` raises.
     """
-    with _naming(job_id, url, mask):
-        arrays = await _receive_arrays(source, max_bytes, mask)
+    with naming(job_id, url, mask):
+        arrays = await _receive_arrays(source, max_bytes, memory, mask)
     return Result.from_arrays(arrays, job_id=job_id)
 
 
-async def _receive_arrays(source: ByteSource, max_bytes: int, mask: Mask) -> dict[str, Array]:
+async def _receive_arrays(source: ByteSource, max_bytes: int, memory: NamedMemoryFor, mask: Mask) -> dict[str, Array]:
     head = memoryview(bytearray(HEAD_BYTES))
-    count = await _fill(source, head, enough=len(MAGIC))
+    count = await fill(source, head, enough=len(MAGIC))
     wanted_digest: bytes | None = getattr(source, "digest", None)
     sink = sink_for(
         bytes(head[:count]),
         max_bytes=max_bytes,
         declared_bytes=source.length,
         hashes=wanted_digest is not None,
+        memory=memory,
         mask=mask,
     )
     sink.feed(head[:count])
@@ -82,13 +91,13 @@ async def _receive_rest(source: ByteSource, sink: Sink) -> int:
 async def _inflate_beside(source: ByteSource, sink: Sink) -> int:
     """Inflate in a thread what has come, while more comes, until little is left to inflate or nothing comes any more."""
     filled, spare = memoryview(bytearray(PIECE_BYTES)), memoryview(bytearray(PIECE_BYTES))
-    received = count = await _fill(source, filled)
+    received = count = await fill(source, filled)
     while count:
         coming = 0
         async with plain_task_group() as group:
             group.start_soon(_feed_in_thread, sink, filled[:count])
             if sink.left_to_inflate > INLINE_BYTES:
-                coming = await _fill(source, spare)
+                coming = await fill(source, spare)
         filled, spare, count = spare, filled, coming
         received += coming
     return received
@@ -100,7 +109,7 @@ async def _feed_in_thread(sink: Sink, piece: memoryview) -> None:
     await anyio.to_thread.run_sync(sink.feed, piece, stop_if_cancelled)
 
 
-async def _fill(source: ByteSource, buffer: memoryview, *, enough: int = PIECE_BYTES) -> int:
+async def fill(source: ByteSource, buffer: memoryview, *, enough: int = PIECE_BYTES) -> int:
     """Read until ``enough`` bytes are there, or the buffer is full, or nothing comes any more."""
     filled = 0
     while filled < min(enough, len(buffer)) and (count := await source.read_into(buffer[filled:])):
@@ -119,7 +128,7 @@ async def _verify(sink: Sink, received: int, digest: bytes) -> None:
 
 
 @contextmanager
-def _naming(job_id: str, url: str, mask: Mask) -> Iterator[None]:
+def naming(job_id: str, url: str, mask: Mask = lambda quoted: quoted) -> Iterator[None]:
     """Say of which job, and from where, the result is that was refused. The reason may quote names and headers in it."""
     try:
         yield

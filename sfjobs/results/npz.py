@@ -11,12 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ResultCorruptError, ResultTooLargeError
-from ..npy import MAX_OVERHEAD_BYTES, NpyDecoder
+from ..npy import MAX_OVERHEAD_BYTES, Memory, NpyDecoder, NpyLayout, new_memory
 from .directory import MAX_DIRECTORY_BYTES, Directory
 from .fingerprint import Fingerprint
 from .members import DeflatedMember, StoredMember
@@ -33,21 +35,37 @@ _ENTRY_BYTES = 46  # of the directory, beside a name
 # Deflate cannot do better than 258 bytes from two bits (zlib's "technical details"), so a larger ratio is a lie.
 _MAX_RATIO = 1032
 
+NamedMemoryFor: TypeAlias = Callable[[str, NpyLayout], Memory]
+"""The memory for the array of this name."""
+
+
+def any_memory(_name: str, layout: NpyLayout) -> Memory:
+    """That of a new array, whatever its name."""
+    return new_memory(layout)
+
 
 class NpzDecoder:
     """
     Collects the arrays of one archive, of at most ``max_bytes`` together; the archive has ``declared_bytes`` where that is
     known. Every refusal is a ``ResultCorruptError`` or a ``ResultTooLargeError``, and is final. With ``hashes`` there is a
-    ``digest``.
+    ``digest``. Each array is made in the ``memory`` for its name.
     """
 
-    def __init__(self, max_bytes: int, declared_bytes: int | None = None, *, hashes: bool = False) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        declared_bytes: int | None = None,
+        *,
+        hashes: bool = False,
+        memory: NamedMemoryFor = any_memory,
+    ) -> None:
         self._most = max_bytes + max_bytes // 1000 + _OVERHEAD_BYTES
         if declared_bytes is not None and declared_bytes > self._most:
             raise ResultTooLargeError(f"the body has {declared_bytes} bytes; the limit of its arrays is {max_bytes}")
         self._declared_bytes = declared_bytes
         self._max_bytes = max_bytes
         self._left = max_bytes
+        self._memory_for = memory
         self._arrays: dict[str, npt.NDArray[np.generic]] = {}
         self._entries: list[Entry] = []
         self._names_bytes = 0
@@ -163,11 +181,12 @@ class NpzDecoder:
         self._header, self._offset = header, offset
         self._check_name(header.name)
         self._check_sizes(header)
+        memory = partial(self._memory_for, header.name.removesuffix(".npy"))
         available = (self._most if self._declared_bytes is None else self._declared_bytes) - self._position
         if header.method == STORED:
-            self._member = StoredMember(NpyDecoder(self._left, header.size, available_bytes=available))
+            self._member = StoredMember(NpyDecoder(self._left, header.size, available_bytes=available, memory=memory))
         else:
-            npy = NpyDecoder(self._left, header.size, available_bytes=available * _MAX_RATIO)
+            npy = NpyDecoder(self._left, header.size, available_bytes=available * _MAX_RATIO, memory=memory)
             self._member = DeflatedMember(npy, compressed_bytes=header.compressed)
 
     def _check_name(self, name: str) -> None:

@@ -133,7 +133,8 @@ class Result:
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False, max_bytes: int = 1 << 62) -> Self:
         """
         Read what ``save`` wrote, or any ``.npy`` or ``.npz`` file of plain arrays. Blocks; in async code run it in a thread.
-        With ``mmap`` a ``.npy`` file stays on disk and its array is a read-only view of it.
+        With ``mmap`` the file stays on disk and its outputs are read-only views of it; an archive is read through once before,
+        to check it, and outputs that are deflated in it are unpacked to a temporary file.
 
         Raises ``ResultCorruptError`` or ``ResultTooLargeError``, and ``OSError`` if the file cannot be read.
         """

@@ -6,6 +6,7 @@ no protocol version settled. Called by ``decoding`` (a response) and ``files``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from ..errors import ResultCorruptError, ResultTooLargeError
 from ..npy import MAGIC, MAX_OVERHEAD_BYTES, NpyDecoder
-from .npz import NpzDecoder
+from .npz import NamedMemoryFor, NpzDecoder, any_memory
 from .zip_records import ARCHIVE_STARTS
 
 QUOTED_BYTES = 60
@@ -55,10 +56,10 @@ class NpySink:
 
     left_to_inflate = 0
 
-    def __init__(self, max_bytes: int, declared_bytes: int | None) -> None:
+    def __init__(self, max_bytes: int, declared_bytes: int | None, memory: NamedMemoryFor = any_memory) -> None:
         if declared_bytes is not None and declared_bytes > max_bytes + MAX_OVERHEAD_BYTES:
             raise ResultTooLargeError(f"the body has {declared_bytes} bytes; the limit of an array is {max_bytes}")
-        self._decoder = NpyDecoder(max_bytes, declared_bytes)
+        self._decoder = NpyDecoder(max_bytes, declared_bytes, memory=partial(memory, "arr_0"))
         self.room = self._decoder.room
         self.wrote = self._decoder.wrote
         self.digest = self._decoder.digest
@@ -77,16 +78,18 @@ def sink_for(
     max_bytes: int,
     declared_bytes: int | None,
     hashes: bool = False,
+    memory: NamedMemoryFor = any_memory,
     mask: Mask = lambda quoted: quoted,
 ) -> Sink:
     """
     What takes a body that begins with ``start``, which it has still to be fed. Only with ``hashes`` every sink has a
-    ``digest``. An error quotes what ``mask`` leaves of ``start``.
+    ``digest``. Each array is made in the ``memory`` for its name, which is ``arr_0`` where it has none. An error quotes what
+    ``mask`` leaves of ``start``.
     """
     if start.startswith(MAGIC):
-        return NpySink(max_bytes, declared_bytes)
+        return NpySink(max_bytes, declared_bytes, memory)
     if start.startswith(ARCHIVE_STARTS):
-        return NpzDecoder(max_bytes, declared_bytes, hashes=hashes)
+        return NpzDecoder(max_bytes, declared_bytes, hashes=hashes, memory=memory)
     if not start:
         raise ResultCorruptError("it is empty")
     shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in mask(start)[:QUOTED_BYTES])

@@ -255,6 +255,8 @@ class FakePlatform:
             etag = f'"{digest.hex()[:16]}"'
             digest_field = f"sha-256=:{base64.b64encode(digest).decode()}:"
             headers = {"accept-ranges": "bytes", "etag": etag, "repr-digest": digest_field, **headers}
+            if request.headers.get("if-none-match") == headers["etag"]:
+                return httpx.Response(304, headers={"etag": headers["etag"]})
             wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
             if wanted and request.headers.get("if-range") == headers["etag"]:
                 start = int(wanted[1])
