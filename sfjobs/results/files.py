@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ..errors import ResultCorruptError, ResultTooLargeError
 from ..npy import MAGIC, NpyDecoder, NpyHeader
 from .npz import PIECE_BYTES, NpzReader
+from .tables import write_table
 
 
 def save(
@@ -26,17 +27,21 @@ def save(
     metadata: Mapping[str, npt.NDArray[np.generic] | np.generic],
 ) -> Path:
     """Write beside ``path``, make it durable, and move it there. Objects are never pickled: they raise ``ValueError``."""
-    if path.suffix not in {".npy", ".npz"}:
-        raise ValueError(f"{path} ends in neither .npy nor .npz")
+    if path.suffix not in {".npy", ".npz", ".csv"}:
+        raise ValueError(f"{path} ends in neither .npy nor .npz nor .csv")
     if path.suffix == ".npy" and (len(outputs) != 1 or metadata):
         raise ValueError(
             f"a .npy file holds one array; {len(outputs)} outputs and {len(metadata)} pieces of metadata need .npz"
         )
+    if path.suffix == ".csv" and len(outputs) != 1:
+        raise ValueError(f"a .csv file holds one array; {len(outputs)} outputs need .npz")
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
             if path.suffix == ".npy":
                 np.lib.format.write_array(file, outputs[0], allow_pickle=False)
+            elif path.suffix == ".csv":
+                write_table(file, outputs[0])
             else:
                 _write_archive(file, outputs, metadata)
             file.flush()
