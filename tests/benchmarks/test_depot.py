@@ -8,6 +8,7 @@ import http.client
 import io
 import json
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from tests.benchmarks.bench_results import NPY, NPZ, SFJOBS, Contestant, Course,
 from tests.benchmarks.fast.board import KEY, TOKEN
 from tests.benchmarks.placing import Placed
 
-pytestmark = pytest.mark.real_time
+pytestmark = [
+    pytest.mark.real_time,
+    pytest.mark.skipif(sys.platform != "linux", reason="measures memory by /proc, and sends by Linux's sendfile"),
+]
 
 SAMPLES = np.random.default_rng(1).integers(0, 9, (4000, 8))
 
