@@ -184,6 +184,13 @@ def test_result_writes_the_files_that_run_writes(configured, jobs, alone):
     assert (alone / "out.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_result_writes_a_table(configured, jobs, alone):
+    assert run(["result", jobs["complete"], "--output", "out.csv"]) == 0
+    head, *shots = (alone / "out.csv").read_text().splitlines()
+    assert head == "mode_0,mode_1"
+    assert len(shots) == 20
+
+
 def test_cancel_gives_the_final_word_of_each(configured, capsys):
     run(["submit", "demo.xbb", "demo.xbb", "--target", "never"])
     ids = capsys.readouterr().out.split()
@@ -431,7 +438,7 @@ def test_a_platform_in_trouble_exits_with_5(scripted, jobs, capsys, line):
         ("list --status running", 1),
         ("list --watch --json", 1),
         ("list --watch --limit 101", 1),
-        ("result {complete} --output x.csv", 1),
+        ("result {complete} --output x.txt", 1),
     ],
 )
 def test_the_exit_code_tells_what_went_wrong(configured, jobs, capsys, line, code):

@@ -153,7 +153,7 @@ def script(tmp_path):
     ("options", "words"),
     [
         ([], ["names no target", "--target"]),
-        (["--target", "t", "--output", "x.csv"], ["x.csv", ".npz or .npy"]),
+        (["--target", "t", "--output", "x.txt"], ["x.txt", ".npz or .npy or .csv"]),
         (["--target", "t", "--output", "nowhere/x.npz"], ["a folder that is not there", "nowhere"]),
         (["--target", "t", "--plot", "x.jpeg"], ["x.jpeg", ".png or .svg or .pdf"]),
     ],

@@ -23,6 +23,7 @@ from .mapping import map_arrays
 from .npz import NamedMemoryFor, any_memory
 from .parts import Part
 from .sinks import QUOTED_BYTES, sink_for
+from .tables import write_table
 
 
 def save(
@@ -31,12 +32,14 @@ def save(
     metadata: Mapping[str, npt.NDArray[np.generic] | np.generic],
 ) -> Path:
     """Write beside ``path``, make it durable, and move it there. Objects are never pickled: they raise ``ValueError``."""
-    if path.suffix not in {".npy", ".npz"}:
-        raise ValueError(f"{path} ends in neither .npy nor .npz")
+    if path.suffix not in {".npy", ".npz", ".csv"}:
+        raise ValueError(f"{path} ends in neither .npy nor .npz nor .csv")
     if path.suffix == ".npy" and (len(outputs) != 1 or metadata):
         raise ValueError(
             f"a .npy file holds one array; {len(outputs)} outputs and {len(metadata)} pieces of metadata need .npz"
         )
+    if path.suffix == ".csv" and len(outputs) != 1:
+        raise ValueError(f"a .csv file holds one array; {len(outputs)} outputs need .npz")
     with Part(path) as part:
         part.use(partial(_write, path.suffix, outputs, metadata))
         part.commit()
@@ -77,6 +80,8 @@ def _write(
 ) -> None:
     if suffix == ".npy":
         np.lib.format.write_array(file, outputs[0], allow_pickle=False)
+    elif suffix == ".csv":
+        write_table(file, outputs[0])
     else:
         _write_archive(file, outputs, metadata)
 

@@ -116,14 +116,21 @@ class Result:
 
         Raises ``ResultError`` if the samples are not photon numbers.
         """
-        return (self._whole_numbers() > 0).view(np.uint8)
+        samples = self._whole_numbers()
+        if samples.dtype.kind == "i" and samples.size and int(samples.min()) < 0:
+            raise self._error(f"has samples from {int(samples.min())} on, which cannot be photon numbers")
+        return (samples > 0).view(np.uint8)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """
-        Write the result to a ``.npy`` file (one output and no metadata) or a ``.npz`` file (everything), and return its
-        path. The file appears whole or not at all. Blocks; in async code run it in a thread.
+        Write the result to a ``.npy`` file (one output and no metadata), a ``.npz`` file (everything) or a ``.csv`` file, and
+        return its path. The file appears whole or not at all. Blocks; in async code run it in a thread.
 
-        Raises ``ValueError`` for another suffix, and for what ``.npy`` cannot hold.
+        A ``.csv`` file is for other programs and is not loaded again. It has a line for each shot and no metadata; its head
+        names the columns ``mode_0``, ``mode_1``..., of time-domain programs ``mode_0_timebin_0``..., and complex outcomes
+        have two columns each, ``mode_0_real`` and ``mode_0_imag``.
+
+        Raises ``ValueError`` for another suffix, and for what such a file cannot hold.
         """
         from .files import save
 
