@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .answers import ApiError, server_error
 from .feed import CHANGES_PATH, ChangeFeed
+from .openapi import OPENAPI_PATH, show_document
 from .routes_account import TOKEN_PATH, AccountRoutes
 from .routes_changes import ChangeRoutes
 from .routes_devices import DeviceRoutes, ShownDevice
@@ -32,7 +33,7 @@ from .tokens import Bearer, Tokens
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 LONGEST_QUERY: Final = 16 << 10
-PUBLIC_PATHS: Final = frozenset({TOKEN_PATH})
+PUBLIC_PATHS: Final = frozenset({TOKEN_PATH, OPENAPI_PATH})
 _log = logging.getLogger(__name__)
 
 
@@ -62,6 +63,7 @@ def create_app(
     app = Starlette(
         routes=[
             _route(TOKEN_PATH, POST=account.token),
+            _route(OPENAPI_PATH, GET=show_document),
             _route("/healthz", GET=account.healthz),
             _route("/devices", GET=device.every),
             _route("/devices/{target}", GET=device.one),
