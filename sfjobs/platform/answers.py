@@ -82,6 +82,11 @@ def too_large(what: str, limit: int) -> ApiError:
     )
 
 
+def server_error() -> ApiError:
+    """500, which tells nothing of the inside."""
+    return ApiError(500, "server-error", "The platform failed at this request; its log says more.")
+
+
 def job_object(record: JobRecord, position: int | None) -> dict[str, object]:
     """A job as every answer shows it, with all keys always. ``position`` is its place in the queue while it waits."""
     meta = dict(record.meta)
@@ -138,6 +143,9 @@ def _request_json(body: bytes) -> object:
         raise ApiError(400, "invalid-request", "The request has no body.")
     try:
         content: object = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(400, "invalid-request", f"The request's body is not JSON: {error}") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ApiError(400, "invalid-request", f"The request's body is not JSON: {error.msg} ({where}).") from error
+    except (ValueError, RecursionError) as error:  # not Unicode, or more digits or brackets than Python reads
+        raise ApiError(400, "invalid-request", "The request's body is not JSON that can be read.") from error
     return content
