@@ -9,6 +9,7 @@ import asyncio
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -69,6 +70,12 @@ def http_protocol() -> type[asyncio.Protocol]:
             super().on_headers_complete()
 
     return LimitedHttpTools
+
+
+def abort_of(scope: Scope) -> Callable[[], None] | None:
+    """What closes the connection of this request at once; None where the server has no such thing."""
+    abort: Callable[[], None] | None = scope.get("extensions", {}).get(ABORT, {}).get("call")
+    return abort
 
 
 def _abortable(app: ASGIApp, transport: asyncio.Transport) -> ASGIApp:
