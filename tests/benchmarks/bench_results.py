@@ -242,7 +242,7 @@ def large(depot: Depot, goods: Goods) -> list[Row]:
 def packed(depot: Depot, goods: Goods) -> list[Row]:
     goods.add("packed", np.random.default_rng(3).poisson(1.0, (PACKED_SHOTS, MODES)).astype(np.uint8), packed=True)
     nbytes = PACKED_SHOTS * MODES
-    contestants = [SFJOBS, XCC_NARROW, AIOHTTP_WHOLE]
+    contestants = [SFJOBS, XCC, XCC_NARROW, AIOHTTP_WHOLE]
     title = f"{nbytes / 1e6:.0f} MB of photon numbers (uint8, Poisson, mean 1), deflated .npz"
     return _compared(Course(depot, goods, "packed", NPZ), title, nbytes, contestants)
 
