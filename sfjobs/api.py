@@ -16,6 +16,7 @@ from .config import Settings
 from .exchange import Answer, Request
 from .feed import ByteStream
 from .models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
+from .pace import Pace
 from .transport import Transport
 from .wire import Known
 
@@ -49,6 +50,11 @@ class PlatformAPI:
     @property
     def settings(self) -> Settings:
         return self._settings
+
+    @property
+    def pace(self) -> Pace:
+        """What holds requests back now."""
+        return self._transport.pace
 
     async def ping(self) -> None:
         """Returns when the platform answers and accepts the credentials."""
@@ -109,7 +115,7 @@ class PlatformAPI:
 
     async def cancel(self, job_id: str) -> None:
         """Asks for the job to be cancelled. ConflictError when it has ended already."""
-        await self._transport.send(
+        answer = await self._transport.send(
             Request.with_json(
                 "PATCH",
                 wire.job_path(job_id),
@@ -117,6 +123,7 @@ class PlatformAPI:
                 expect=frozenset({204}) if self._legacy else None,
             )
         )
+        answer.refuse_page()
 
     async def circuit(self, job_id: str) -> str:
         answer = await self._transport.send(
@@ -131,6 +138,7 @@ class PlatformAPI:
         limit = self._settings.max_result_bytes if max_bytes is None else max_bytes
 
         async def consume(answer: Answer, chunks: AsyncIterator[bytes]) -> Result:
+            answer.refuse_page()
             length = answer.headers.get("content-length", "")
             return await decode(
                 chunks,

@@ -28,8 +28,8 @@ from .errors import (
     TransportError,
 )
 from .exchange import Answer, Lane, Request
-from .pace import Governor, Turn
-from .retry import Retry, may_repeat
+from .pace import Governor, Pace, Turn
+from .retry import Retry, RetryBudget, may_repeat
 
 __all__ = ["CONNECTIONS", "HTTPTransport", "Transport"]
 
@@ -57,6 +57,7 @@ class Transport:
         self._settings = settings
         self._given = transport
         self._retry = Retry(attempts=settings.retries)
+        self._budget = RetryBudget()
         self._channels: dict[Lane, Channel] = {}
         self._limiters = {lane: anyio.CapacityLimiter(width) for lane, width in CONNECTIONS.items()}
         self._governor = Governor()
@@ -87,6 +88,11 @@ class Transport:
             raise ConnectionClosedError("this connection belongs to the parent process: open a new one after a fork")
         elif self._owner[0] != here[0]:
             raise ConnectionClosedError("this connection belongs to another event loop: open one in each loop")
+
+    @property
+    def pace(self) -> Pace:
+        """What holds requests back now, besides their own failures."""
+        return self._governor.outlook()
 
     async def send(self, request: Request) -> Answer:
         """
@@ -167,13 +173,16 @@ class Transport:
             tries += 1
             tracing.note_attempt(tries)
             try:
-                return await self._authorised(attempt, tries)
+                answer = await self._authorised(attempt, tries)
             except (TransportError, ResponseError, ProtocolError) as error:
                 error.attempts = tries
                 pause = self._pause(request, error, tries)
                 if pause is None:
                     raise
                 logger.info("attempt %d failed, another follows in %.1f s: %s", tries, pause, error)
+            else:
+                self._budget.earn(tries)
+                return answer
             request.lift_guard()
             await anyio.sleep(pause)
             self.check_usable()
@@ -190,7 +199,16 @@ class Transport:
         if isinstance(error, RateLimitedError) and not error.is_quota:
             pause, start = 0.0, self._governor.due(request.lane)  # everyone waits there, and so does this one
         # Sleeping into the caller's own deadline would only hide the real reason.
-        return None if start >= anyio.current_effective_deadline() else pause
+        if start >= anyio.current_effective_deadline():
+            return None
+        return pause if self._may_go_on(error) else None
+
+    def _may_go_on(self, error: RequestFailedError) -> bool:
+        # What is too much for the platform the governor sees to.
+        if isinstance(error, RateLimitedError) or self._budget.spend():
+            return True
+        logger.info("most requests of this connection fail lately, so this one is not repeated: %s", error)
+        return False
 
     async def _authorised(self, attempt: Attempt, number: int) -> Answer:
         """One try, and a second one with a fresh token after a 401. No slot is held while a token is fetched."""
