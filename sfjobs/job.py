@@ -190,7 +190,10 @@ class Job:
         the job had ended by itself. For ``cancel`` and ``cancel_all``.
         """
         if insists:
-            return await self._outlast(self.request_cancel)
+            try:
+                return await self._outlast(self.request_cancel)
+            except ConflictError as error:
+                return error  # it has ended, which an answer that lags behind does not show yet
         try:
             await self._connection.api.cancel(self.id)
         except ConflictError as error:

@@ -24,9 +24,9 @@ from sfjobs.transport import CONNECTIONS
 from tests.support.fake_platform import FINAL, FakeJob, FakePlatform, refusal
 from tests.support.feeding_platform import FeedingPlatform, StagedJob
 
-Kind: TypeAlias = Literal["503", "500", "429", "html", "refused", "reset", "lost"]
+Kind: TypeAlias = Literal["503", "500", "429", "html", "refused", "reset", "lost", "stale"]
 Step: TypeAlias = tuple[Any, ...]
-KINDS: Sequence[Kind] = ("503", "500", "429", "html", "refused", "reset", "lost")
+KINDS: Sequence[Kind] = ("503", "500", "429", "html", "refused", "reset", "lost", "stale")
 LONG = 100_000.0
 """Seconds of virtual time in which every program has ended."""
 
@@ -121,7 +121,7 @@ class Model:
     def check_end(self, job_id: str, status: str) -> None:
         assert status in self.jobs[job_id].ends, f"{job_id} ended as {status}, not as {self.jobs[job_id].ends}"
 
-    def check_error(self, error: Exception, job_ids: Sequence[str], *, had_trouble: bool) -> None:
+    def check_error(self, error: Exception, job_ids: Sequence[str], *, had_trouble: str | None) -> None:
         """Whether a step on these jobs may end so."""
         if isinstance(error, sfjobs.ConnectionClosedError):
             assert self.is_closed, error
@@ -129,7 +129,8 @@ class Model:
             assert any(self.jobs[job_id].forgotten for job_id in job_ids), error
         elif isinstance(error, sfjobs.RequestFailedError):
             assert had_trouble, f"{error!r} out of nothing"
-            assert not isinstance(error, sfjobs.AuthenticationError | sfjobs.ConflictError), error
+            assert not isinstance(error, sfjobs.AuthenticationError), error
+            assert had_trouble == "stale" or not isinstance(error, sfjobs.ConflictError), error
         else:
             raise error
 
@@ -175,6 +176,7 @@ class Stage:
         for name, count in self._model.names.items():
             assert self._made[name] in count, f"{self._made[name]} jobs of one submission, not {count}"
         await self._check_quiet()
+        assert not self._waiting
         assert self._platform.most_in_flight <= sum(CONNECTIONS.values())
 
     async def _conclude(self) -> None:
@@ -250,7 +252,7 @@ class Stage:
             assert abs(anyio.current_time() - began - timeout) < 1e-3, "not when it was said"
         except Exception as error:  # noqa: BLE001 - the model says which
             # Weather is no reason.
-            self._model.check_error(error, [job.id for job in jobs], had_trouble=False)
+            self._model.check_error(error, [job.id for job in jobs], had_trouble=None)
         else:
             for job in jobs:
                 self._model.check_end(job.id, job.status.value)
@@ -270,16 +272,23 @@ class Stage:
         self, jobs: Sequence[sfjobs.Job], cancel: Callable[[], Awaitable[object]], *, wait: bool
     ) -> None:
         struck = self._struck
+        told = [self._platform.jobs[job.id] for job in jobs if job.id in self._platform.jobs]
+        before = {job.id for job in told if job.now() in (*FINAL, "cancel_pending")}
+        before |= {job.id for job in jobs if job.status.is_final}
         for job in jobs:
             self._model.may_cancel(job.id)
         try:
             await cancel()
         except sfjobs.InvalidJobOperationError as error:
             self._model.check_end(error.job_id, str(error.status))
+            if error.status == "cancelled" and error.job_id not in before:
+                raise AssertionError("it was cancelled by this very step") from error
         except sfjobs.WaitTimeoutError:
             assert wait
         except Exception as error:  # noqa: BLE001 - the model says which
-            self._model.check_error(error, [job.id for job in jobs], had_trouble=not wait and self._had_trouble(struck))
+            self._model.check_error(
+                error, [job.id for job in jobs], had_trouble=None if wait else self._had_trouble(struck)
+            )
         else:
             for job in jobs:
                 if wait or job.status.is_final:
@@ -345,8 +354,7 @@ class Stage:
 
     async def _advance(self, group: TaskGroup, seconds: float) -> None:
         await anyio.sleep(seconds)
-        if not self._waiting:
-            await self._check_quiet()
+        await self._check_quiet()
 
     async def _interfere(self, request: httpx.Request) -> httpx.Response | None:
         if self._left <= 0 or request.url.path.endswith("/token"):
@@ -359,15 +367,26 @@ class Stage:
             self._platform._answer(request)
         if self._kind in ("reset", "lost"):
             raise httpx.ReadError("reset")
+        if self._kind == "stale":
+            return None if self._program.feed else self._stale(request)
         if self._kind == "html":
             return httpx.Response(200, text="<html>", headers={"content-type": "text/html"})
         return refusal(int(self._kind), "trouble", "")
 
+    def _stale(self, request: httpx.Request) -> httpx.Response:
+        """As a replica answers that lags behind."""
+        answer = self._platform._answer(request)
+        if request.method == "GET" and answer.is_success and request.url.path.startswith("/jobs"):
+            for status in (*FINAL, "cancel_pending"):
+                answer = httpx.Response(200, content=answer.content.replace(b'"%s"' % status.encode(), b'"open"'))
+        return answer
+
     def _counted(self, job: FakeJob) -> None:
         self._made[str(job.name)] += 1
 
-    def _had_trouble(self, struck: int) -> bool:
-        return self._struck > struck
+    def _had_trouble(self, struck: int) -> str | None:
+        """Of which kind, since so many requests were struck."""
+        return self._kind if self._struck > struck else None
 
     def _chosen(self, number: int, count: int) -> list[sfjobs.Job]:
         if not self._jobs:
@@ -383,6 +402,8 @@ class Stage:
     async def _check_quiet(self) -> None:
         for _ in range(10):
             await anyio.lowlevel.checkpoint()
+        if self._waiting:
+            return
         assert self._connection.poller.is_idle, "nobody waits, and something is watched or led"
         streams = self._platform.open_streams if isinstance(self._platform, FeedingPlatform) else 0
         assert self._platform.in_flight == 0
