@@ -60,7 +60,7 @@ class Job:
     what they last brought. A final status is never taken back.
     """
 
-    __slots__ = ("__weakref__", "_connection", "_result", "_snapshot", "_trouble", "asked_at", "cursor", "first_seen")
+    __slots__ = ("__weakref__", "_connection", "_result", "_snapshot", "asked_at", "cursor", "first_seen", "trouble")
 
     def __init__(
         self,
@@ -72,10 +72,10 @@ class Job:
         self._snapshot = JobSnapshot(id=id_, status=JobStatus(status), meta=meta or {})
         self._connection = connection
         self._result: Result | None = None
-        self._trouble: str | None = None
         self.first_seen: float | None = None
         self.asked_at: float | None = None
         self.cursor: Cursor | None = None
+        self.trouble: str | None = None
 
     @classmethod
     def of(cls, snapshot: JobSnapshot, connection: Asker) -> Job:
@@ -227,7 +227,7 @@ class Job:
             now,
             first_seen=self.first_seen,
             asked_at=self.asked_at,
-            trouble=self._trouble,
+            trouble=self.trouble,
         )
 
     async def wait(self, timeout: float | None = None, *, fetch_result: bool = True) -> JobStatus:
@@ -257,7 +257,7 @@ class Job:
     async def bring_result(self) -> None:
         """``fetch_result`` in any weather, for those that wait."""
         await self._outlast(self.fetch_result)
-        self._trouble = None
+        self.trouble = None
 
     async def fetch_result(self) -> Result:
         """
@@ -308,7 +308,7 @@ class Job:
     def take(self, snapshot: JobSnapshot, at: float) -> None:
         """Takes over what the platform said ``at`` this time, unless the job is known to be further. For the poller's use."""
         self.asked_at = at
-        self._trouble = None
+        self.trouble = None
         if self.first_seen is None:
             self.first_seen = self.asked_at
         if snapshot is self._snapshot or snapshot.is_behind(self._snapshot):
@@ -321,7 +321,7 @@ class Job:
         try:
             snapshot = await self._connection.api.job(self.id)
         except SFJobsError as error:
-            self._trouble = in_words(error)
+            self.trouble = in_words(error)
             raise
         self.take(snapshot, anyio.current_time())
         self.cursor = snapshot.cursor
@@ -333,22 +333,21 @@ class Job:
         try:
             outcomes = await poller.settle(ticket)
         finally:
-            self._trouble = poller.outlook(self.id).trouble
             poller.leave(ticket)
         outcome = outcomes[self.id]
         if isinstance(outcome, SFJobsError):
-            self._trouble = in_words(outcome)
+            self.trouble = in_words(outcome)
             raise outcome
 
     async def _outlast(self, call: Callable[[], Awaitable[T]]) -> T:
         def note(error: SFJobsError) -> None:
-            self._trouble = in_words(error)
+            self.trouble = in_words(error)
 
         return await outlast(call, note, self._connection.poller.cadence)
 
     def _give_up(self, timeout: float | None) -> NoReturn:
         what = "its result is still on the way" if self.status.is_final else "it goes on"
-        trouble = f". The last question about it failed: {self._trouble}" if self._trouble else ""
+        trouble = f". The last question about it failed: {self.trouble}" if self.trouble else ""
         raise WaitTimeoutError(
             f"job {self.id} was waited for during {timeout:g} s and is {self.status.value}: {what}{trouble}",
             job_id=self.id,

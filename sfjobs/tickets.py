@@ -53,11 +53,15 @@ class NoListError(Exception):
 
 
 class Subject(Protocol):
-    """What the poller needs of a job handle. Times and place are facts about the job, so they outlive any ticket."""
+    """
+    What the poller needs of a job handle. Times and place are facts about the job, so they outlive any ticket, and so does the
+    ``trouble`` with the last question.
+    """
 
     first_seen: float | None
     asked_at: float | None
     cursor: Cursor | None
+    trouble: str | None
 
     @property
     def id(self) -> str: ...

@@ -68,8 +68,9 @@ class WatchList:
             watch = self._watches.get(job_id)
             if watch is not None and ticket in watch.tickets:
                 watch.tickets.remove(ticket)
-                if watch.is_covered:
-                    for subject in ticket.subjects[job_id]:
+                for subject in ticket.subjects[job_id]:
+                    subject.trouble = watch.trouble
+                    if watch.is_covered:
                         subject.cursor = self._listening_at
                 if not watch.tickets:
                     del self._watches[job_id]
