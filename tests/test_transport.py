@@ -280,7 +280,7 @@ async def test_what_is_met_is_met_again_only_where_that_does_no_harm(
     met: Exception | int, harmless: bool, harmful: bool, operation: str
 ) -> None:
     platform = FakePlatform(honours_keys=operation == "POST with key")
-    method, path = operation.split()[0], "/jobs" if operation.startswith("POST") else "/jobs/a-job"
+    method, path = operation.split(maxsplit=1)[0], "/jobs" if operation.startswith("POST") else "/jobs/a-job"
     platform.add(id="a-job")
     async with platform.connection() as connection:
         await connection.create_job("simulon_gaussian", PROGRAM, shots=1)
