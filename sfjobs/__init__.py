@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .errors import WaitTimeoutError as WaitTimeoutError
     from .events import JobEvent as JobEvent
     from .groups import as_completed as as_completed
+    from .groups import cancel_all as cancel_all
     from .groups import first as first
     from .groups import wait_all as wait_all
     from .job import Job as Job
@@ -94,7 +95,7 @@ _HOMES = {
         "WaitTimeoutError",
     ),
     "events": ("JobEvent",),
-    "groups": ("as_completed", "first", "wait_all"),
+    "groups": ("as_completed", "cancel_all", "first", "wait_all"),
     "job": ("Job",),
     "models": ("Device", "DeviceSpecification", "JobOutlook", "JobSnapshot", "JobStatus"),
     "results": ("Result", "ResultStream"),

@@ -16,6 +16,7 @@ from .config import Settings
 from .exchange import Answer, Request
 from .feed import ByteStream
 from .models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
+from .pace import Pace
 from .receiving import Downloading
 from .transport import Transport
 from .wire import Known
@@ -52,6 +53,11 @@ class PlatformAPI:
     @property
     def settings(self) -> Settings:
         return self._settings
+
+    @property
+    def pace(self) -> Pace:
+        """What holds requests back now."""
+        return self._transport.pace
 
     async def ping(self) -> None:
         """Returns when the platform answers and accepts the credentials."""
@@ -112,7 +118,7 @@ class PlatformAPI:
 
     async def cancel(self, job_id: str) -> None:
         """Asks for the job to be cancelled. ConflictError when it has ended already."""
-        await self._transport.send(
+        answer = await self._transport.send(
             Request.with_json(
                 "PATCH",
                 wire.job_path(job_id),
@@ -120,6 +126,7 @@ class PlatformAPI:
                 expect=frozenset({204}) if self._legacy else None,
             )
         )
+        answer.refuse_page()
 
     async def circuit(self, job_id: str) -> str:
         answer = await self._transport.send(

@@ -79,7 +79,7 @@ class Connection(Closing):
         self._transport = Transport(settings, transport=transport)
         self._api = PlatformAPI(settings, self._transport)
         self._submitter = Submitter(settings, self._transport)
-        cadence = Cadence(least=settings.poll_interval_min, most=settings.poll_interval_max, patience=settings.patience)
+        cadence = Cadence(least=settings.poll_interval_min, most=settings.poll_interval_max)
         self._poller = Poller(Inquirers(self._api), Feed(self._api.changes), cadence)
         self._compiling = anyio.Lock()
         self._compiled_for: dict[str, Device] = {}

@@ -174,6 +174,11 @@ class Answer:
             url=self.url,
         )
 
+    def refuse_page(self) -> None:
+        """For answers whose success says it all: a page comes from something in between, which may call anything a success."""
+        if self.headers.get("content-type", "").lstrip().lower().startswith("text/html"):
+            self.refuse("a page")
+
     def tell(self, turn: Turn) -> Self:
         """Tells those that wait for their turn what this answer means to them."""
         if self.status_code not in (429, 503):

@@ -29,9 +29,9 @@ from .errors import (
     TransportError,
 )
 from .exchange import Answer, Lane, Request
-from .pace import Governor
+from .pace import Governor, Pace
 from .receiving import Download, Downloading
-from .retry import Retry, may_repeat
+from .retry import Retry, RetryBudget, may_repeat
 
 __all__ = ["CONNECTIONS", "HTTPTransport", "Transport"]
 
@@ -56,6 +56,7 @@ class Transport:
         self._settings = settings
         self._given = transport
         self._retry = Retry(attempts=settings.retries)
+        self._budget = RetryBudget()
         self._channels: dict[Lane, Channel] = {}
         self._limiters = {lane: anyio.CapacityLimiter(width) for lane, width in CONNECTIONS.items()}
         self._governor = Governor()
@@ -86,6 +87,11 @@ class Transport:
             raise ConnectionClosedError("this connection belongs to the parent process: open a new one after a fork")
         elif self._owner[0] != here[0]:
             raise ConnectionClosedError("this connection belongs to another event loop: open one in each loop")
+
+    @property
+    def pace(self) -> Pace:
+        """What holds requests back now, besides their own failures."""
+        return self._governor.outlook()
 
     async def send(self, request: Request) -> Answer:
         """
@@ -158,7 +164,9 @@ class Transport:
                 opened.hold(incoming, number)
                 if not 200 <= incoming.status_code < 300:
                     return (await self._in_time(request, incoming.read_whole())).tell(turn)
-                opened.answer.tell(turn).check_status()
+                answer = opened.answer.tell(turn)
+                answer.check_status()
+                answer.refuse_page()
                 held.pop_all()
             return opened.answer
 
@@ -167,15 +175,19 @@ class Transport:
 
     async def _persist(self, request: Request, attempt: Attempt, tries: int = 0) -> Answer:
         self.check_usable()
+        first = max(tries - 1, 0)  # the pause before the first try here was another's
         while True:
             tries += 1
             tracing.note_attempt(tries)
             try:
-                return await self._authorised(attempt, tries)
+                answer = await self._authorised(attempt, tries)
             except (TransportError, ResponseError, ProtocolError) as error:
                 pause = self._respite(request, error, tries)
                 if pause is None:
                     raise
+            else:
+                self._budget.earn(tries - first)
+                return answer
             request.lift_guard()
             await anyio.sleep(pause)
             self.check_usable()
@@ -200,7 +212,16 @@ class Transport:
         if isinstance(error, RateLimitedError) and not error.is_quota:
             pause, start = 0.0, self._governor.due(request.lane)  # everyone waits there, and so does this one
         # Sleeping into the caller's own deadline would only hide the real reason.
-        return None if start >= anyio.current_effective_deadline() else pause
+        if start >= anyio.current_effective_deadline():
+            return None
+        return pause if self._may_go_on(error) else None
+
+    def _may_go_on(self, error: RequestFailedError) -> bool:
+        # What is too much for the platform the governor sees to.
+        if isinstance(error, RateLimitedError) or self._budget.spend():
+            return True
+        logger.info("most requests of this connection fail lately, so this one is not repeated: %s", error)
+        return False
 
     async def _authorised(self, attempt: Attempt, number: int) -> Answer:
         """One try, and a second one with a fresh token after a 401. No slot is held while a token is fetched."""

@@ -62,12 +62,11 @@ def jobs(platform: Platform) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path, monkeypatch):
-    """No settings but those that a test makes, 80 columns, no patience, in a folder of its own."""
+    """No settings but those that a test makes, 80 columns, no second try, in a folder of its own."""
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("SFJOBS_RETRIES", "1")
-    monkeypatch.setenv("SFJOBS_PATIENCE", "0.1")
     monkeypatch.setenv("SFJOBS_POLL_INTERVAL_MIN", "0.05")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo.xbb").write_text(PROGRAM)

@@ -68,13 +68,13 @@ def test_arguments_beat_the_environment_which_beats_the_file(file, present, winn
 
 
 def test_every_value_says_where_it_came_from(file):
-    environ = file("[profiles.lab]\npatience = 7")
+    environ = file("[profiles.lab]\nread_timeout = 7")
     environ["SFJOBS_URL"] = "http://host"
     settings = Settings.load("lab", environ=environ, api_key="key")
-    assert {name: settings.sources[name] for name in ("api_key", "url", "patience", "retries")} == {
+    assert {name: settings.sources[name] for name in ("api_key", "url", "read_timeout", "retries")} == {
         "api_key": "argument",
         "url": "environment variable SFJOBS_URL",
-        "patience": f"{environ['SFJOBS_CONFIG']} [lab]",
+        "read_timeout": f"{environ['SFJOBS_CONFIG']} [lab]",
         "retries": "default",
     }
 
@@ -219,8 +219,9 @@ def test_white_space_around_a_key_is_dropped():
     ("name", "value"),
     [
         ("retries", "0"), ("retries", "-1"), ("retries", "2.5"), ("retries", "many"), ("retries", "9" * 5000),
-        ("max_result_bytes", "1GB"), ("max_result_bytes", "nan"), ("patience", "0"), ("patience", "nan"), ("patience", "inf"),
-        ("read_timeout", "-3"), ("connect_timeout", "1e999"), ("api_version", "0.3.0"), ("ca_file", "missing.pem"),
+        ("max_result_bytes", "1GB"), ("max_result_bytes", "nan"), ("read_timeout", "0"), ("read_timeout", "nan"),
+        ("read_timeout", "inf"), ("read_timeout", "-3"), ("connect_timeout", "1e999"), ("api_version", "0.3.0"),
+        ("ca_file", "missing.pem"),
         ("result_cache", "onn"), ("result_cache", "folder/of/mine"), ("result_cache_bytes", "0"),
     ],
 )  # fmt: skip
@@ -232,15 +233,15 @@ def test_values_out_of_range_name_the_setting_and_its_source(name, value):
 
 @pytest.mark.parametrize("value", [True, math.nan, math.inf, -1, 0])
 def test_arguments_are_held_to_the_same_rules(value):
-    with pytest.raises(ConfigurationError, match="patience"):
-        Settings(url="http://host", api_key="key", patience=value)
+    with pytest.raises(ConfigurationError, match="read_timeout"):
+        Settings(url="http://host", api_key="key", read_timeout=value)
 
 
 def test_numbers_are_read_from_the_environment():
     settings = Settings.load(
-        environ={**IDENTITY, "SFJOBS_RETRIES": "3", "SFJOBS_PATIENCE": "1.5", "SFJOBS_API_VERSION": "0.2.0"}
+        environ={**IDENTITY, "SFJOBS_RETRIES": "3", "SFJOBS_READ_TIMEOUT": "1.5", "SFJOBS_API_VERSION": "0.2.0"}
     )
-    assert (settings.retries, settings.patience, settings.api_version) == (3, 1.5, "0.2.0")
+    assert (settings.retries, settings.read_timeout, settings.api_version) == (3, 1.5, "0.2.0")
 
 
 @pytest.mark.parametrize("word", ["on", "ON", "yes", "true", "1", True])

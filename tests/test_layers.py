@@ -19,7 +19,7 @@ ROOMS: list[set[str]] = [
     {"cli", "__main__"},
     {"sync", "_bridge", "_desk"},
     {"engine", "groups", "progress"},
-    {"connection", "job", "submission", "dispatch", "sending", "events", "downloads"},
+    {"connection", "job", "submission", "dispatch", "sending", "events", "downloads", "cancellations", "why"},
     {"journal"},
     {"api", "inquirers", "submitting"},
     {"poller", "watchlist", "agenda", "weather", "listening", "feed", "lately", "tickets", "results"},

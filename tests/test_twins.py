@@ -30,6 +30,7 @@ FUNCTIONS = [
     (sfjobs.wait_all, sync.wait_all),
     (sfjobs.as_completed, sync.as_completed),
     (sfjobs.first, sync.first),
+    (sfjobs.cancel_all, sync.cancel_all),
 ]
 RENAMED = {
     "aclose": "close",
@@ -41,6 +42,7 @@ RENAMED = {
 SEAMS = {
     # between the rooms of the async side, and between the two sides; nobody is told to use them
     "api", "poller", "take", "of", "first_seen", "asked_at", "advance", "call", "twin", "submissions", "__await__", "__del__",
+    "request_cancel", "bring_result",
 }  # fmt: skip
 SPECIAL = {*RENAMED, *RENAMED.values()}
 MADE_BY_CALLERS = {sfjobs.Connection, sfjobs.Job, sfjobs.RemoteEngine, sync.Connection, sync.Job, sync.RemoteEngine}

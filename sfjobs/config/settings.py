@@ -50,7 +50,6 @@ class SettingsArguments(TypedDict, total=False):
     retries: int | None
     poll_interval_min: float | None
     poll_interval_max: float | None
-    patience: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, init=False)
@@ -88,8 +87,6 @@ class Settings:
     """Seconds between two questions about a job that has just been submitted."""
     poll_interval_max: float = 30.0
     """Seconds between two questions about a job that takes long."""
-    patience: float = 60.0
-    """Seconds for which a waiting job outlasts a platform that cannot be reached."""
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """Where each value came from, by name: "argument", "environment variable SFJOBS_URL", "/etc/config.toml [lab]", "default"."""
 

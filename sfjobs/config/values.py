@@ -207,5 +207,4 @@ _CHECKS: Mapping[str, Callable[[str, Given], object]] = {
     "retries": _whole_number,
     "poll_interval_min": _seconds,
     "poll_interval_max": _seconds,
-    "patience": _seconds,
 }

@@ -13,6 +13,7 @@ from .engine import RemoteEngine as RemoteEngine
 from .events import Events as Events
 from .groups import Completions as Completions
 from .groups import as_completed as as_completed
+from .groups import cancel_all as cancel_all
 from .groups import first as first
 from .groups import wait_all as wait_all
 from .results import ResultStream as ResultStream
