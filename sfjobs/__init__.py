@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .errors import InvalidJobOperationError as InvalidJobOperationError
     from .errors import InvalidRequestError as InvalidRequestError
     from .errors import JobError as JobError
+    from .errors import JournalError as JournalError
     from .errors import NotFoundError as NotFoundError
     from .errors import PermissionDeniedError as PermissionDeniedError
     from .errors import ProtocolError as ProtocolError
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
     from .models import JobOutlook as JobOutlook
     from .models import JobSnapshot as JobSnapshot
     from .models import JobStatus as JobStatus
+    from .recovery import Recovered as Recovered
+    from .recovery import Recovery as Recovery
     from .results import Result as Result
     from .submission import JobStream as JobStream
     from .submission import Refusal as Refusal
@@ -75,6 +78,7 @@ _HOMES = {
         "InvalidJobOperationError",
         "InvalidRequestError",
         "JobError",
+        "JournalError",
         "NotFoundError",
         "PermissionDeniedError",
         "ProtocolError",
@@ -96,6 +100,7 @@ _HOMES = {
     "groups": ("as_completed", "first", "wait_all"),
     "job": ("Job",),
     "models": ("Device", "DeviceSpecification", "JobOutlook", "JobSnapshot", "JobStatus"),
+    "recovery": ("Recovered", "Recovery"),
     "results": ("Result",),
     "submission": ("JobStream", "Refusal", "Submission"),
 }

@@ -47,6 +47,7 @@ class SettingsArguments(TypedDict, total=False):
     poll_interval_min: float | None
     poll_interval_max: float | None
     patience: float | None
+    journal: str | bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, init=False)
@@ -82,6 +83,11 @@ class Settings:
     """Seconds between two questions about a job that takes long."""
     patience: float = 60.0
     """Seconds for which a waiting job outlasts a platform that cannot be reached."""
+    journal: str | None = None
+    """
+    Where submissions are written down before they are sent: the path of a file, ``"on"`` for the usual one, ``"off"`` for none.
+    None: as ``SFJOBS_JOURNAL`` says when the first job is submitted, else on.
+    """
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """Where each value came from, by name: "argument", "environment variable SFJOBS_URL", "/etc/config.toml [lab]", "default"."""
 
