@@ -194,10 +194,7 @@ class _Settling:
         for entry, job_id in zip(entries, job_ids, strict=False):
             self._fates[entry.key] = Fate(key=entry.key, state=State.SUBMITTED, job_id=job_id)
         for entry in entries[len(job_ids) :]:
-            reason = (
-                self._fates[entry.key].reason or "the platform lists no such job, which does not say that it never will"
-            )
-            self._fates[entry.key] = _unknown(entry, reason)
+            self._fates[entry.key] = _unknown(entry, "the platform lists no such job, and may have it all the same")
 
     async def _jobs_since(self, earliest: datetime, wanted: Collection[tuple[str, str | None]]) -> list[JobSnapshot]:
         """Newest first, and only those that no submission is known to have become."""
@@ -206,8 +203,9 @@ class _Settling:
         async with aclosing(self._api.job_pages(size=LARGEST_PAGE)) as pages:
             async for page in pages:
                 seen += len(page)
-                found += [job for job in page if (job.target or "", job.name) in wanted]
-                if seen >= MOST_JOBS or any(job.created_at is not None and job.created_at < earliest for job in page):
+                recent = [job for job in page if job.created_at is None or job.created_at >= earliest]
+                found += [job for job in recent if (job.target or "", job.name) in wanted]
+                if seen >= MOST_JOBS or len(recent) < len(page):
                     break
         known = await self._journal.known_jobs(job.id for job in found)
         return [job for job in found if job.id not in known]

@@ -36,7 +36,10 @@ _READ = """
 SELECT key, state, target, shots, name, digest, job_id, reason, opened_at, closed_at, group_name, {body}
 FROM intents WHERE {where} ORDER BY number
 """
-_OPEN_ONES = "SELECT number, owner, key FROM intents WHERE state = 'open' AND url = ?"
+_OPEN_ONES = "SELECT number, owner, key FROM intents WHERE state = 'open' AND url = ? AND account = ?"
+_COUNT_OF_OTHERS = "SELECT count(*) FROM intents WHERE state = 'open' AND url = ? AND account != ?"
+_TAKE = "UPDATE intents SET owner = ? WHERE number = ?"
+_LET_GO = "UPDATE intents SET owner = NULL WHERE key = ? AND state = 'open'"
 
 
 class Journal:
@@ -101,27 +104,31 @@ class Journal:
         The open intents of this platform and account, with their bodies, which belong to this process from now on until they
         are closed; how many more a living process, such as this one, has on its way; and how many are of other accounts.
         """
-        busy = frozenset(self._on_their_way)
+        claimed: list[str] = []
 
         def write(connection: sqlite3.Connection, lease: Lease) -> tuple[list[Entry], int, int]:
-            found = connection.execute(f"{_OPEN_ONES} AND account = ?", (url, account)).fetchall()
+            found = connection.execute(_OPEN_ONES, (url, account)).fetchall()
             lives = {owner: owner is not None and lease.is_held(owner) for owner in {owner for _, owner, _ in found}}
             mine = [
                 (number, key)
                 for number, owner, key in found
-                if not (key in busy if owner == lease.number else lives[owner])
+                if not (key in self._on_their_way if owner == lease.number else lives[owner])
             ]
-            connection.executemany(
-                "UPDATE intents SET owner = ? WHERE number = ?", [(lease.number, n) for n, _ in mine]
-            )
-            [of_others] = connection.execute(
-                "SELECT count(*) FROM intents WHERE state = 'open' AND url = ? AND account != ?", (url, account)
-            ).fetchone()
+            connection.executemany(_TAKE, [(lease.number, number) for number, _ in mine])
+            [of_others] = connection.execute(_COUNT_OF_OTHERS, (url, account)).fetchone()
+            claimed[:] = [key for _, key in mine]
+            self._on_their_way.update(claimed)
             return [_entry(connection, number) for number, _ in mine], len(found) - len(mine), of_others
 
-        entries, elsewhere, of_others = await self._writer.run(write)
-        self._on_their_way.update(entry.key for entry in entries)
-        return entries, elsewhere, of_others
+        def undo(connection: sqlite3.Connection, _: Lease) -> None:
+            self._on_their_way.difference_update(claimed)
+            connection.executemany(_LET_GO, [(key,) for key in claimed])
+
+        try:
+            return await self._writer.run(write)
+        except BaseException:
+            self._writer.put(undo)
+            raise
 
     async def entries(self, url: str, account: str) -> list[Entry]:
         """All rows of this platform and account, in the order of their first opening, without bodies."""

@@ -43,7 +43,7 @@ class Place:
 
     def failure(self, error: Exception) -> JournalError:
         """The error for a journal that cannot be used: what is wrong, and what to do."""
-        reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return JournalError(
             f"The journal of submissions cannot be written: {self.path}: {reason}. Nothing was sent.\n{_remedy(error)}"
         )

@@ -20,8 +20,10 @@ BATCHES_AT_ONCE = (1, 2, 4, 8)
 BATCHES = {"feed": False, "batches": True}
 SINGLE = {"feed": False, "batches": False}
 OURS = [
-    Contestant("sfjobs, batches offered", "submit_sfjobs", {"submits": True}, BATCHES),
-    Contestant("sfjobs, no batches", "submit_sfjobs", {"submits": True}, SINGLE),
+    Contestant("sfjobs, batches offered", "submit_sfjobs", {"submits": True, "journal": True}, BATCHES),
+    Contestant("sfjobs, batches, no journal", "submit_sfjobs", {"submits": True}, BATCHES),
+    Contestant("sfjobs, no batches", "submit_sfjobs", {"submits": True, "journal": True}, SINGLE),
+    Contestant("sfjobs, neither", "submit_sfjobs", {"submits": True}, SINGLE),
 ]
 BY_HAND = [
     ("aiohttp", "aiohttp", 1),
