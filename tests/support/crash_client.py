@@ -1,0 +1,72 @@
+"""
+A client that is killed again and again. This process has everything loaded and forks a new one for each line of standard input,
+``{"url": ..., "journal": ..., "most": 20}``; it answers with the pid, waits for the word to go on, and says how that one ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import anyio
+
+import sfjobs
+import sfjobs.sync  # loads all there is
+from sfjobs.journal import State
+from tests.benchmarks.fast.board import KEY, TARGET
+
+JOBS = 1000
+DONE = 0
+NOT_DONE = 3
+
+
+def name(number: int) -> str:
+    return f"job-{number:04}"
+
+
+def program(number: int) -> str:
+    return f"name None\nversion 1.0\ntarget {TARGET} (shots=10)\n\nSgate(0.{number + 1:05}) | 0\nMeasureFock() | 0\n"
+
+
+async def work(url: str, journal: str, most: int) -> int:
+    """Settles what is open, submits up to ``most`` of what the journal does not know, and settles again."""
+    # More tries would have longer pauses, and be most of the time of the test.
+    settings = sfjobs.Settings(url=url, api_key=KEY, journal=journal, retries=2)
+    async with sfjobs.Connection(settings=settings) as connection:
+        await connection.recover()
+        known = await _known(connection)
+        left = [number for number in range(JOBS) if name(number) not in known]
+        programs = [sfjobs.Submission(program(number), name=name(number)) for number in left[:most]]
+        async for _ in connection.create_jobs(TARGET, programs, window=JOBS):
+            pass
+        recovery = await connection.recover()
+        return NOT_DONE if recovery.unknown or len(left) > len(programs) else DONE
+
+
+async def _known(connection: sfjobs.Connection) -> set[str | None]:
+    record = connection._record
+    assert record.journal is not None
+    entries = await record.journal.entries(record.url, record.account)
+    return {entry.name for entry in entries if entry.state in (State.OPEN, State.SUBMITTED)}
+
+
+def main() -> None:
+    for line in sys.stdin:
+        task: dict[str, Any] = json.loads(line)
+        go_on, tell = os.pipe()
+        child = os.fork()
+        if not child:
+            os.read(go_on, 1)
+            os._exit(anyio.run(work, task["url"], task["journal"], task["most"]))
+        print(json.dumps(child), flush=True)
+        sys.stdin.readline()
+        os.write(tell, b"!")
+        os.close(go_on)
+        os.close(tell)
+        print(json.dumps(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])), flush=True)
+
+
+if __name__ == "__main__":
+    main()
