@@ -46,10 +46,13 @@ if TYPE_CHECKING:
     from .errors import TransportError as TransportError
     from .errors import WaitTimeoutError as WaitTimeoutError
     from .events import JobEvent as JobEvent
+    from .group import GroupProgress as GroupProgress
+    from .group import JobGroup as JobGroup
     from .groups import as_completed as as_completed
     from .groups import first as first
     from .groups import wait_all as wait_all
     from .job import Job as Job
+    from .journal import GroupMember as GroupMember
     from .models import Device as Device
     from .models import DeviceSpecification as DeviceSpecification
     from .models import JobOutlook as JobOutlook
@@ -97,8 +100,10 @@ _HOMES = {
         "WaitTimeoutError",
     ),
     "events": ("JobEvent",),
+    "group": ("GroupProgress", "JobGroup"),
     "groups": ("as_completed", "first", "wait_all"),
     "job": ("Job",),
+    "journal": ("GroupMember",),
     "models": ("Device", "DeviceSpecification", "JobOutlook", "JobSnapshot", "JobStatus"),
     "recovery": ("Recovered", "Recovery"),
     "results": ("Result",),

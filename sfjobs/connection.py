@@ -99,6 +99,16 @@ class Connection(Closing):
         """The shared poller, for jobs and groups."""
         return self._poller
 
+    @property
+    def submitter(self) -> Submitter:
+        """What makes jobs of programs, for groups."""
+        return self._submitter
+
+    @property
+    def record(self) -> Record:
+        """What this connection writes into the journal, for groups."""
+        return self._record
+
     async def __aenter__(self) -> Self:
         self._transport.check_usable()
         return await super().__aenter__()

@@ -98,15 +98,18 @@ class Recovery:
         return tuple(found for found in self.outcomes if found.outcome == outcome)
 
 
-async def recover(record: Record, submitter: Submitter, api: PlatformAPI, *, give_up: bool = False) -> Recovery:
+async def recover(
+    record: Record, submitter: Submitter, api: PlatformAPI, *, give_up: bool = False, group: str | None = None
+) -> Recovery:
     """
-    Settles what the journal has open for this platform and account. With ``give_up`` what stays unknown is closed as given up.
-    Raises what lets nobody be asked, such as TransportError, and leaves open what was not settled by then.
+    Settles what the journal has open for this platform and account, or for one group there. With ``give_up`` what stays
+    unknown is closed as given up. Raises what lets nobody be asked, such as TransportError, and leaves open what was not
+    settled by then.
     """
     journal = record.journal
     if journal is None:
         return Recovery()
-    entries, under_way, of_others = await journal.claim(record.url, record.account)
+    entries, under_way, of_others = await journal.claim(record.url, record.account, group)
     fates = {entry.key: Fate(key=entry.key, state=State.OPEN, reason=entry.reason) for entry in entries}
     try:
         await _Settling(journal, record, submitter, api, fates).settle(entries)

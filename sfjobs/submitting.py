@@ -50,7 +50,7 @@ class Order:
     """
     One submission as it goes out, however often. ``fellows`` is how many may be in a batch with it, itself among them;
     ``tries`` is how often it was sent in one. ``is_out``: the platform may have heard of the present try, ``is_in_doubt``: it may
-    have taken an earlier one.
+    have taken an earlier one. ``is_recorded``: it stood in the journal as being sent.
     """
 
     target: str
@@ -62,6 +62,7 @@ class Order:
     tries: int = 0
     is_out: bool = False
     is_in_doubt: bool = False
+    is_recorded: bool = False
 
 
 Outcome: TypeAlias = JobSnapshot | RequestFailedError | None
@@ -116,7 +117,7 @@ class Submitter:
         SubmissionUnknownError. Raises JournalError, and sends nothing, where it cannot be written down first.
         """
         try:
-            await self._record.open([self._intent(order)])
+            await self._open([order])
             snapshot = await self._submit(order, guard, harmless=harmless or self._honours_keys)
         except BaseException as error:
             self._close([order], error)
@@ -158,7 +159,7 @@ class Submitter:
         them when the platform does not take this batch or any. Raises what ``submit`` would for each of them.
         """
         try:
-            await self._record.open([self._intent(order) for order in orders])
+            await self._open(orders)
             outcomes = await self._submit_all(orders, guard)
         except BaseException as error:
             self._close(orders, error)
@@ -273,6 +274,11 @@ class Submitter:
         unknown = self.unknown(order, str(error), attempts=error.attempts)
         unknown.__cause__ = error.with_traceback(None)
         return unknown
+
+    async def _open(self, orders: Sequence[Order]) -> None:
+        await self._record.open([self._intent(order) for order in orders])
+        for order in orders:
+            order.is_recorded = True
 
     def _close(self, orders: Sequence[Order], error: BaseException) -> None:
         if isinstance(error, JournalError):

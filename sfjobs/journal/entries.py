@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ..models import JobStatus
+
 
 class State(StrEnum):
     """How far a submission has come."""
@@ -73,3 +75,24 @@ class Entry:
     closed_at: float | None
     group: str | None
     body: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupMember:
+    """
+    One attempt at one program of a group: the ``attempt``-th, from 1, at the ``index``-th, from 0. ``state`` is how far its
+    submission has come, ``status`` how its job was when it was last heard of, and ``follows`` the key of the attempt before.
+    """
+
+    index: int
+    attempt: int
+    key: str
+    state: State
+    target: str
+    shots: int | None
+    name: str | None
+    digest: str
+    job_id: str | None
+    status: JobStatus | None
+    reason: str | None
+    follows: str | None

@@ -36,7 +36,10 @@ _READ = """
 SELECT key, state, target, shots, name, digest, job_id, reason, opened_at, closed_at, group_name, {body}
 FROM intents WHERE {where} ORDER BY number
 """
-_OPEN_ONES = "SELECT number, owner, key FROM intents WHERE state = 'open' AND url = ? AND account = ?"
+_OPEN_ONES = """
+SELECT number, owner, key FROM intents
+WHERE state = 'open' AND url = ? AND account = ? AND (? IS NULL OR group_name = ?)
+"""
 _COUNT_OF_OTHERS = "SELECT count(*) FROM intents WHERE state = 'open' AND url = ? AND account != ?"
 _TAKE = "UPDATE intents SET owner = ? WHERE number = ?"
 _LET_GO = "UPDATE intents SET owner = NULL WHERE key = ? AND state = 'open'"
@@ -50,8 +53,8 @@ class Journal:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._writer = Writer(place)
-        self._on_their_way: set[str] = set()
+        self.writer = Writer(place)
+        self.on_their_way: set[str] = set()  # changed in the writer's thread, too
 
     @classmethod
     def at(cls, place: Place) -> Self:
@@ -74,66 +77,67 @@ class Journal:
         them as UNSENT all the same.
         """
         now = time.time()
-        self._on_their_way.update(intent.key for intent in intents)
+        self.on_their_way.update(intent.key for intent in intents)
 
         def write(connection: sqlite3.Connection, lease: Lease) -> None:
             connection.executemany(_OPEN, [_row(intent, lease.number, now) for intent in intents])
 
         try:
-            await self._writer.run(write)
+            await self.writer.run(write)
         except Exception:
-            self._on_their_way.difference_update(intent.key for intent in intents)
+            self.on_their_way.difference_update(intent.key for intent in intents)
             raise
 
     def close(self, fates: Iterable[Fate]) -> None:
         """Says what became of them. Waits for nothing: what is lost of this in a crash is found out again by a recovery."""
         fates, now = list(fates), time.time()
-        self._on_their_way.difference_update(fate.key for fate in fates)
+        self.on_their_way.difference_update(fate.key for fate in fates)
 
         def write(connection: sqlite3.Connection, _: Lease) -> None:
             connection.executemany(_CLOSE, [_closing(fate, now) for fate in fates])
 
-        self._writer.put(write)
+        self.writer.put(write)
 
     async def flush(self) -> None:
         """Returns when all that it was told by now is on disk."""
-        await self._writer.run(lambda *_: None)
+        await self.writer.run(lambda *_: None)
 
-    async def claim(self, url: str, account: str) -> tuple[list[Entry], int, int]:
+    async def claim(self, url: str, account: str, group: str | None = None) -> tuple[list[Entry], int, int]:
         """
-        The open intents of this platform and account, with their bodies, which belong to this process from now on until they
-        are closed; how many more a living process, such as this one, has on its way; and how many are of other accounts.
+        The open intents of this platform and account, or of one group there, with their bodies: they belong to this process
+        until they are closed. How many more a living process, such as this one, has on its way; and how many open ones are of
+        other accounts.
         """
         claimed: list[str] = []
 
         def write(connection: sqlite3.Connection, lease: Lease) -> tuple[list[Entry], int, int]:
-            found = connection.execute(_OPEN_ONES, (url, account)).fetchall()
+            found = connection.execute(_OPEN_ONES, (url, account, group, group)).fetchall()
             lives = {owner: owner is not None and lease.is_held(owner) for owner in {owner for _, owner, _ in found}}
             mine = [
                 (number, key)
                 for number, owner, key in found
-                if not (key in self._on_their_way if owner == lease.number else lives[owner])
+                if not (key in self.on_their_way if owner == lease.number else lives[owner])
             ]
             connection.executemany(_TAKE, [(lease.number, number) for number, _ in mine])
             [of_others] = connection.execute(_COUNT_OF_OTHERS, (url, account)).fetchone()
             claimed[:] = [key for _, key in mine]
-            self._on_their_way.update(claimed)
+            self.on_their_way.update(claimed)
             return [_entry(connection, number) for number, _ in mine], len(found) - len(mine), of_others
 
         def undo(connection: sqlite3.Connection, _: Lease) -> None:
-            self._on_their_way.difference_update(claimed)
+            self.on_their_way.difference_update(claimed)
             connection.executemany(_LET_GO, [(key,) for key in claimed])
 
         try:
-            return await self._writer.run(write)
+            return await self.writer.run(write)
         except BaseException:
-            self._writer.put(undo)
+            self.writer.put(undo)
             raise
 
     async def entries(self, url: str, account: str) -> list[Entry]:
         """All rows of this platform and account, in the order of their first opening, without bodies."""
         query = _READ.format(body="NULL", where="url = ? AND account = ?")
-        return await self._writer.run(lambda connection, _: _read(connection, query, (url, account)))
+        return await self.writer.run(lambda connection, _: _read(connection, query, (url, account)))
 
     async def known_jobs(self, ids: Iterable[str]) -> set[str]:
         """Those of these jobs that an intent has become."""
@@ -144,12 +148,12 @@ class Journal:
             query = f"SELECT job_id FROM intents WHERE job_id IN ({marks})"  # noqa: S608 - marks
             return {job_id for (job_id,) in connection.execute(query, wanted)}
 
-        return await self._writer.run(read)
+        return await self.writer.run(read)
 
     def note_keys(self, url: str) -> None:
         """The platform has just shown that it honours idempotency keys."""
         now = time.time()
-        self._writer.put(
+        self.writer.put(
             lambda connection, _: connection.execute("INSERT OR REPLACE INTO platforms VALUES (?, ?)", (url, now))
         )
 
@@ -160,7 +164,7 @@ class Journal:
             row = connection.execute("SELECT honoured_keys_at FROM platforms WHERE url = ?", (url,)).fetchone()
             return None if row is None else float(row[0])
 
-        return await self._writer.run(read)
+        return await self.writer.run(read)
 
 
 _journals: weakref.WeakValueDictionary[tuple[int, Path], Journal] = weakref.WeakValueDictionary()

@@ -23,7 +23,6 @@ CREATE TABLE IF NOT EXISTS intents (
     shots INTEGER,
     name TEXT,
     digest TEXT NOT NULL,
-    body BLOB,                   -- of the request; dropped when it is closed, unless it is of a group
     opened_at REAL NOT NULL,
     closed_at REAL,
     job_id TEXT,
@@ -32,12 +31,14 @@ CREATE TABLE IF NOT EXISTS intents (
     position INTEGER,            -- within the group
     attempt INTEGER NOT NULL DEFAULT 1,
     follows TEXT,                -- the key of the attempt before this one
-    status TEXT                  -- of the job, as last heard by its group
+    status TEXT,                 -- of the job, as last heard by its group
+    body BLOB                    -- of the request; dropped when it is closed, unless it is of a group; last, for it may be long
 );
 CREATE INDEX IF NOT EXISTS open_intents ON intents (url, account) WHERE state = 'open';
 CREATE INDEX IF NOT EXISTS closed_intents ON intents (closed_at) WHERE group_name IS NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS grouped_intents ON intents (group_name, url, account, position, attempt)
     WHERE group_name IS NOT NULL;
+CREATE INDEX IF NOT EXISTS named_intents ON intents (group_name, name) WHERE group_name IS NOT NULL AND name IS NOT NULL;
 CREATE TABLE IF NOT EXISTS platforms (
     url TEXT PRIMARY KEY,
     honoured_keys_at REAL NOT NULL
