@@ -162,8 +162,7 @@ class JobGroup:
         finally:
             if part:
                 found += await self._roll.add(part)
-            if found or part:
-                await self._load()
+            await self._take_in(found)
         return found
 
     async def submit(self, *, window: int | None = None) -> GroupProgress:
@@ -277,6 +276,15 @@ class JobGroup:
     async def _load(self) -> None:
         self._members = await self._roll.load()
         self._current = {member.index: member for member in self._members}  # the last attempt at each comes last
+
+    async def _take_in(self, members: Iterable[GroupMember]) -> None:
+        """Without reading all the others again, unless another process has added some: programs may come one by one."""
+        news = [member for member in members if member.index not in self._current]
+        if [member.index for member in news] == list(range(len(self), len(self) + len(news))):
+            self._members += news
+            self._current.update((member.index, member) for member in news)
+        else:
+            await self._load()
 
     async def _addition(self, target: str, shots: int | None, submission: Submission) -> Addition:
         target = submission.target or target

@@ -220,6 +220,7 @@ def test_white_space_around_a_key_is_dropped():
         ("retries", "0"), ("retries", "-1"), ("retries", "2.5"), ("retries", "many"), ("retries", "9" * 5000),
         ("max_result_bytes", "1GB"), ("max_result_bytes", "nan"), ("patience", "0"), ("patience", "nan"), ("patience", "inf"),
         ("read_timeout", "-3"), ("connect_timeout", "1e999"), ("api_version", "0.3.0"), ("ca_file", "missing.pem"),
+        ("journal", "yes"), ("journal", "of"),
     ],
 )  # fmt: skip
 def test_values_out_of_range_name_the_setting_and_its_source(name, value):
@@ -239,6 +240,19 @@ def test_numbers_are_read_from_the_environment():
         environ={**IDENTITY, "SFJOBS_RETRIES": "3", "SFJOBS_PATIENCE": "1.5", "SFJOBS_API_VERSION": "0.2.0"}
     )
     assert (settings.retries, settings.patience, settings.api_version) == (3, 1.5, "0.2.0")
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [("on", "on"), (" OFF ", "off"), (True, "on"), (False, "off"), ("./mine.db", "./mine.db"), ("~/a.db", "~/a.db")],
+)
+def test_the_journal_is_a_word_or_a_path(given, taken):
+    assert Settings(url="http://host", api_key="key", journal=given).journal == taken
+
+
+def test_the_journal_is_left_open_until_it_is_needed():
+    assert Settings(url="http://host", api_key="key").journal is None
+    assert Settings.load(environ={**IDENTITY, "SFJOBS_JOURNAL": "off"}).journal == "off"
 
 
 def test_a_file_of_certificate_authorities_is_taken_if_it_holds_some():

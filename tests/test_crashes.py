@@ -36,9 +36,11 @@ class Clients:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def run(self, platform: FaultyPlatform, journal: Path, *, most: int, death: tuple[int, Any, float] | None) -> int:
+    def run(
+        self, platform: FaultyPlatform, journal: Path, *, how: str, most: int, death: tuple[int, Any, float] | None
+    ) -> int:
         """How the next client ended: its exit code, negative for a signal."""
-        self._say(json.dumps({"url": platform.url, "journal": str(journal), "most": most}))
+        self._say(json.dumps({"url": platform.url, "journal": str(journal), "most": most, "how": how}))
         pid = self._hear()
         platform.death = None if death is None else Death(pid, *death)
         self._say("go")
@@ -64,9 +66,13 @@ def clients() -> Iterator[Clients]:
         yield Clients(process)
 
 
-@pytest.mark.parametrize("batches", [False, True], ids=["singly", "in batches"])
+@pytest.mark.parametrize(
+    ("how", "batches"),
+    [("by names", False), ("by names", True), ("as a group", False)],
+    ids=["by names", "by names, in batches", "as a group"],
+)
 def test_a_thousand_submissions_through_sixty_crashes_make_a_thousand_jobs(
-    tmp_path: Path, clients: Clients, batches: bool
+    tmp_path: Path, clients: Clients, how: str, batches: bool
 ) -> None:
     draw = random.Random(20261125 + batches)
     journal = tmp_path / "submissions.db"
@@ -77,6 +83,7 @@ def test_a_thousand_submissions_through_sixty_crashes_make_a_thousand_jobs(
             ended = clients.run(
                 platform,
                 journal,
+                how=how,
                 most=draw.randint(1, 30) if kills < KILLS else JOBS,
                 death=death if kills < KILLS else None,
             )

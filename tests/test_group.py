@@ -177,6 +177,16 @@ async def test_another_program_of_the_same_name_is_an_error_and_what_came_before
     assert len(rows(path)) == 3
 
 
+async def test_what_another_process_adds_meanwhile_is_seen_with_the_next_addition(
+    connect: Callable[[], Connection],
+) -> None:
+    async with connect() as connection:
+        group = await JobGroup.open("sweep", connection)
+        await begun(connect, 3)
+        await group.add(TARGET, circuit(3), name="p3")
+        assert [member.name for member in group.members] == ["p0", "p1", "p2", "p3"]
+
+
 async def test_programs_without_a_name_are_all_different(connect: Callable[[], Connection]) -> None:
     async with connect() as connection:
         group = await JobGroup.open("sweep", connection)

@@ -20,7 +20,10 @@ _COLUMNS = "position, attempt, key, state, target, shots, name, digest, job_id, 
 _OF_GROUP = "FROM intents WHERE group_name = ? AND url = ? AND account = ?"
 _LOAD = f"SELECT {_COLUMNS} {_OF_GROUP} ORDER BY position, attempt"
 _LAST = f"SELECT position {_OF_GROUP} ORDER BY position DESC LIMIT 1"
-_NAMED = f"SELECT {_COLUMNS} {_OF_GROUP} AND name = ? AND attempt = 1"
+_NAMED = f"""
+SELECT {_COLUMNS} FROM intents INDEXED BY named_intents
+WHERE group_name = ? AND url = ? AND account = ? AND name = ? AND attempt = 1
+"""  # noqa: S608 - words of ours
 _ADD = """
 INSERT INTO intents (key, url, account, state, target, shots, name, digest, body, opened_at, group_name, position)
 VALUES (?, ?, ?, 'added', ?, ?, ?, ?, ?, ?, ?, ?)

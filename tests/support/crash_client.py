@@ -1,6 +1,7 @@
 """
 A client that is killed again and again. This process has everything loaded and forks a new one for each line of standard input,
-``{"url": ..., "journal": ..., "most": 20}``; it answers with the pid, waits for the word to go on, and says how that one ended.
+``{"url": ..., "journal": ..., "most": 20, "how": "by names"}``; it answers with the pid, waits for the word to go on, and says
+how that one ended.
 """
 
 from __future__ import annotations
@@ -45,11 +46,24 @@ async def work(url: str, journal: str, most: int) -> int:
         return NOT_DONE if recovery.unknown or len(left) > len(programs) else DONE
 
 
+async def work_as_a_group(url: str, journal: str, most: int) -> int:
+    """The same script each time: adds all programs, and submits what is left."""
+    settings = sfjobs.Settings(url=url, api_key=KEY, journal=journal, retries=2)
+    async with sfjobs.Connection(settings=settings) as connection:
+        group = await sfjobs.JobGroup.open("crashes", connection)
+        await group.add_all(TARGET, [sfjobs.Submission(program(number), name=name(number)) for number in range(JOBS)])
+        progress = await group.submit()
+        return NOT_DONE if progress.added or progress.in_doubt else DONE
+
+
 async def _known(connection: sfjobs.Connection) -> set[str | None]:
     record = connection._record
     assert record.journal is not None
     entries = await record.journal.entries(record.url, record.account)
     return {entry.name for entry in entries if entry.state in (State.OPEN, State.SUBMITTED)}
+
+
+WAYS = {"by names": work, "as a group": work_as_a_group}
 
 
 def main() -> None:
@@ -59,7 +73,7 @@ def main() -> None:
         child = os.fork()
         if not child:
             os.read(go_on, 1)
-            os._exit(anyio.run(work, task["url"], task["journal"], task["most"]))
+            os._exit(anyio.run(WAYS[task["how"]], task["url"], task["journal"], task["most"]))
         print(json.dumps(child), flush=True)
         sys.stdin.readline()
         os.write(tell, b"!")
