@@ -267,6 +267,21 @@ class JobGroup:
             raise errors[0]
         return self.progress
 
+    async def remove(self) -> None:
+        """
+        Forgets the group: its rows leave the journal, and its jobs stay on the platform.
+
+        Raises InvalidJobOperationError while there is something to be sent, settled or waited for: ``cancel`` it before.
+        """
+        await self._load()
+        progress = self.progress
+        if not progress.is_over or not await self._roll.remove():
+            raise InvalidJobOperationError(
+                f"the group {self._name!r} is not over: {progress.added} programs are yet to be sent, {progress.in_doubt} have no"
+                f" answer, {progress.unfinished} jobs are unfinished"
+            )
+        await self._load()
+
     def __len__(self) -> int:
         return len(self._current)
 

@@ -146,6 +146,20 @@ def test_a_group_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.split() == ids[:2]
 
 
+def test_a_group_is_removed_when_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+    begin("sweep", 1)
+    assert run(["group", "remove", "sweep"]) == 1
+    assert "1 programs are yet to be sent" in capsys.readouterr().err
+
+    async def finish() -> None:
+        async with Connection() as connection:
+            await (await JobGroup.open("sweep", connection)).wait()
+
+    anyio.run(finish)
+    assert run(["group", "remove", "sweep"]) == 0
+    assert run(["group", "show", "sweep"]) == 1
+
+
 def test_a_group_that_is_not_there_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["group", "show", "nobodys"]) == 1
     assert "sfjobs group list" in capsys.readouterr().err

@@ -327,6 +327,26 @@ async def test_patience_ends_and_the_jobs_go_on(counter: Counter, connect: Calla
         assert (noted.complete, noted.unfinished) == (len(caught.value.done), len(caught.value.pending))
 
 
+async def test_a_group_is_removed_once_it_is_over(
+    platform: FakePlatform, counter: Counter, path: Path, connect: Callable[[], Connection]
+) -> None:
+    counter.lasts = lambda: 3600.0
+    platform.cancelling = 0.01
+    await begun(connect, 3)
+    async with connect() as connection:
+        group = await JobGroup.open("sweep", connection)
+        with pytest.raises(sfjobs.InvalidJobOperationError, match="3 programs are yet to be sent"):
+            await group.remove()
+        await group.submit()
+        with pytest.raises(sfjobs.InvalidJobOperationError, match="3 jobs are unfinished"):
+            await group.remove()
+        await group.cancel()
+        await group.wait()
+        await group.remove()
+        assert len(group) == 0
+    assert rows(path) == []
+
+
 # -- whose it is ---------------------------------------------------------------------------------------------------------
 
 

@@ -63,11 +63,9 @@ def show(
     async def ask(connection: Connection) -> JobGroup:
         from ..group import JobGroup
 
-        return await JobGroup.open(name, connection)
+        return _there_is(await JobGroup.open(name, connection))
 
     group = Scope.of(context).ask(ask)
-    if not len(group):
-        raise CommandError(f"There is no group {printable(name)!r}.", "See `sfjobs group list`.")
     if as_json:
         write_json(_whole(group))
     elif ids:
@@ -75,6 +73,27 @@ def show(
     else:
         _show_members(group)
     return ExitCode.OK
+
+
+@app.command("remove")
+def remove(
+    context: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a group that is over.")]
+) -> int:
+    """Forget a group that is over. Its jobs stay on the platform."""
+
+    async def work(connection: Connection) -> None:
+        from ..group import JobGroup
+
+        await _there_is(await JobGroup.open(name, connection)).remove()
+
+    Scope.of(context).ask(work)
+    return ExitCode.OK
+
+
+def _there_is(group: JobGroup) -> JobGroup:
+    if not len(group):
+        raise CommandError(f"There is no group {printable(group.name)!r}.", "See `sfjobs group list`.")
+    return group
 
 
 def _show_groups(groups: Sequence[GroupSummary]) -> None:

@@ -59,8 +59,8 @@ class Fate:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """
-    One row. Times are seconds since the epoch by this machine's clock, ``digest`` is the SHA-256 of the body in hexadecimal;
-    the body itself is kept while it may be needed, and read only on demand.
+    One row with the body of its request, which is kept while it may be needed. Times are seconds since the epoch by this
+    machine's clock, ``digest`` is the SHA-256 of the body in hexadecimal.
     """
 
     key: str

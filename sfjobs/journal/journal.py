@@ -33,8 +33,8 @@ UPDATE intents SET job_id = :job_id, reason = :reason, owner = NULL,
 WHERE key = :key AND state != 'submitted'
 """
 _READ = """
-SELECT key, state, target, shots, name, digest, job_id, reason, opened_at, closed_at, group_name, {body}
-FROM intents WHERE {where} ORDER BY number
+SELECT key, state, target, shots, name, digest, job_id, reason, opened_at, closed_at, group_name, body
+FROM intents WHERE number = ?
 """
 _OPEN_ONES = """
 SELECT number, owner, key FROM intents
@@ -134,11 +134,6 @@ class Journal:
             self.writer.put(undo)
             raise
 
-    async def entries(self, url: str, account: str) -> list[Entry]:
-        """All rows of this platform and account, in the order of their first opening, without bodies."""
-        query = _READ.format(body="NULL", where="url = ? AND account = ?")
-        return await self.writer.run(lambda connection, _: _read(connection, query, (url, account)))
-
     async def known_jobs(self, ids: Iterable[str]) -> set[str]:
         """Those of these jobs that an intent has become."""
         wanted = list(ids)
@@ -208,27 +203,20 @@ def _closing(fate: Fate, now: float) -> dict[str, object]:
 
 
 def _entry(connection: sqlite3.Connection, number: int) -> Entry:
-    [entry] = _read(connection, _READ.format(body="body", where="number = ?"), (number,))
-    return entry
-
-
-def _read(connection: sqlite3.Connection, query: str, parameters: Sequence[object]) -> list[Entry]:
-    return [
-        Entry(
-            key=key,
-            state=State(state),
-            target=target,
-            shots=shots,
-            name=name,
-            digest=digest,
-            job_id=job_id,
-            reason=reason,
-            opened_at=opened_at,
-            closed_at=closed_at,
-            group=group,
-            body=body,
-        )
-        for key, state, target, shots, name, digest, job_id, reason, opened_at, closed_at, group, body in connection.execute(
-            query, parameters
-        )
-    ]
+    key, state, target, shots, name, digest, job_id, reason, opened_at, closed_at, group, body = connection.execute(
+        _READ, (number,)
+    ).fetchone()
+    return Entry(
+        key=key,
+        state=State(state),
+        target=target,
+        shots=shots,
+        name=name,
+        digest=digest,
+        job_id=job_id,
+        reason=reason,
+        opened_at=opened_at,
+        closed_at=closed_at,
+        group=group,
+        body=body,
+    )

@@ -33,6 +33,8 @@ _TAKE = "UPDATE intents SET owner = ? WHERE number = ?"
 _LET_GO = "UPDATE intents SET owner = NULL WHERE key = ? AND state = 'added'"
 _GIVE_UP = "UPDATE intents SET state = 'given_up', closed_at = ?, owner = NULL WHERE key = ? AND state = 'added'"
 _NOTE = "UPDATE intents SET status = ? WHERE key = ?"
+_UNSETTLED = f"SELECT 1 {_OF_GROUP} AND state IN ('added', 'open') LIMIT 1"
+_REMOVE = f"DELETE {_OF_GROUP}"
 _REPEAT = """
 INSERT OR IGNORE INTO intents
     (key, url, account, state, target, shots, name, digest, body, opened_at, group_name, position, attempt, follows)
@@ -178,6 +180,17 @@ class Roll:
             connection.executemany(_GIVE_UP, [(now, key) for key in keys])
 
         await self._journal.writer.run(write)
+
+    async def remove(self) -> bool:
+        """Lets go of all rows; False, and none goes, when some are yet to be sent or have no answer."""
+
+        def write(connection: sqlite3.Connection, _: Lease) -> bool:
+            if connection.execute(_UNSETTLED, self._whose).fetchone() is not None:
+                return False
+            connection.execute(_REMOVE, self._whose)
+            return True
+
+        return await self._journal.writer.run(write)
 
     def _named(self, connection: sqlite3.Connection, name: str | None) -> GroupMember | None:
         row = None if name is None else connection.execute(_NAMED, (*self._whose, name)).fetchone()

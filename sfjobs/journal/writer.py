@@ -10,6 +10,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -26,6 +27,8 @@ logger = logging.getLogger("sfjobs")
 T = TypeVar("T")
 
 LARGEST_GROUP = 256
+LINGER = 0.05
+"""Seconds that writes which nobody waits for may wait for one to share its commit."""
 LAST_WORDS = 5.0
 """Seconds that the end of the process waits for what is still to be written."""
 
@@ -33,11 +36,12 @@ LAST_WORDS = 5.0
 class Write:
     """One operation on its way. ``tell`` is called in the writer's thread when it is on disk or has failed."""
 
-    __slots__ = ("error", "is_withdrawn", "operation", "tell", "value")
+    __slots__ = ("error", "is_urgent", "is_withdrawn", "operation", "tell", "value")
 
-    def __init__(self, operation: Operation, tell: Callable[[], object]) -> None:
+    def __init__(self, operation: Operation, tell: Callable[[], object], *, is_urgent: bool) -> None:
         self.operation = operation
         self.tell = tell
+        self.is_urgent = is_urgent
         self.is_withdrawn = False
         self.value: Any = None
         self.error: Exception | None = None
@@ -62,7 +66,7 @@ class Writer:
         done after it. Raises JournalError.
         """
         soon, done = _soon(), anyio.Event()
-        write = Write(operation, lambda: soon(done.set))
+        write = Write(operation, lambda: soon(done.set), is_urgent=True)
         self._put(write)
         try:
             await done.wait()
@@ -74,8 +78,8 @@ class Writer:
         return cast("T", write.value)
 
     def put(self, operation: Operation) -> None:
-        """Has it done, and waits for nothing; what goes wrong is in the log."""
-        write = Write(operation, lambda: _report(write))
+        """Has it done soon, and waits for nothing; what goes wrong is in the log."""
+        write = Write(operation, lambda: _report(write), is_urgent=False)
         self._put(write)
 
     def _put(self, write: Write) -> None:
@@ -128,15 +132,19 @@ def _work(place: Place, writes: queue.SimpleQueue[Write | None]) -> None:
 
 
 def _rest_of_group(first: Write, writes: queue.SimpleQueue[Write | None]) -> tuple[list[Write], bool]:
+    """What is there, once somebody waits for some of it; and whether it is the last."""
     group = [first]
+    is_urgent = first.is_urgent
+    until = time.monotonic() + LINGER
     while len(group) < LARGEST_GROUP:
         try:
-            write = writes.get_nowait()
+            write = writes.get_nowait() if is_urgent else writes.get(timeout=max(until - time.monotonic(), 0.0))
         except queue.Empty:
             break
         if write is None:
             return group, True
         group.append(write)
+        is_urgent = is_urgent or write.is_urgent
     return group, False
 
 

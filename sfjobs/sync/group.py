@@ -94,6 +94,10 @@ class JobGroup:
         """Cancels what has not ended, a bounded number at a time; what was not sent never will be."""
         return self._connection.call(self._group.cancel)
 
+    def remove(self) -> None:
+        """Forgets the group: its rows leave the journal, and its jobs stay on the platform."""
+        self._connection.call(self._group.remove)
+
     def __len__(self) -> int:
         return len(self._group)
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
 
 import sfjobs
 import sfjobs.sync  # loads all there is
-from sfjobs.journal import State
 from tests.benchmarks.fast.board import KEY, TARGET
+from tests.support.journals import rows
 
 JOBS = 1000
 DONE = 0
@@ -37,7 +38,7 @@ async def work(url: str, journal: str, most: int) -> int:
     settings = sfjobs.Settings(url=url, api_key=KEY, journal=journal, retries=2)
     async with sfjobs.Connection(settings=settings) as connection:
         await connection.recover()
-        known = await _known(connection)
+        known = {row["name"] for row in rows(Path(journal)) if row["state"] in ("open", "submitted")}
         left = [number for number in range(JOBS) if name(number) not in known]
         programs = [sfjobs.Submission(program(number), name=name(number)) for number in left[:most]]
         async for _ in connection.create_jobs(TARGET, programs, window=JOBS):
@@ -54,13 +55,6 @@ async def work_as_a_group(url: str, journal: str, most: int) -> int:
         await group.add_all(TARGET, [sfjobs.Submission(program(number), name=name(number)) for number in range(JOBS)])
         progress = await group.submit()
         return NOT_DONE if progress.added or progress.in_doubt else DONE
-
-
-async def _known(connection: sfjobs.Connection) -> set[str | None]:
-    record = connection._record
-    assert record.journal is not None
-    entries = await record.journal.entries(record.url, record.account)
-    return {entry.name for entry in entries if entry.state in (State.OPEN, State.SUBMITTED)}
 
 
 WAYS = {"by names": work, "as a group": work_as_a_group}
