@@ -235,6 +235,17 @@ async def test_programs_that_look_the_same_get_a_job_each(
     assert (len(recovery.submitted), len(recovery.unknown)) == (2, 1)
 
 
+async def test_a_job_that_another_submission_has_become_is_not_taken_for_it(
+    faults: Faults, path: Path, connect: Callable[[], Connection]
+) -> None:
+    async with connect() as connection:
+        await connection.create_job(TARGET, circuit(1))
+    faults.reaches = False
+    await lose_one(connect)
+    assert len((await recovered(connect)).unknown) == 1
+    assert states(path) == ["submitted", "open"]
+
+
 async def test_more_jobs_than_submissions_that_look_the_same_are_not_guessed_at(
     platform: FakePlatform, faults: Faults, connect: Callable[[], Connection]
 ) -> None:
