@@ -171,8 +171,8 @@ class JobGroup:
 
         At most ``window`` jobs are unfinished at a time; by default there is no bound but the platform's own, and a 429 makes
         it wait. A refused program stops nothing else. May be cancelled at any moment and called again, in another process
-        too; of several processes each sends what no other one does. Raises what lets no submission succeed, such as
-        AuthenticationError.
+        too; of several at once each sends what no other one does, and does not wait for those. Raises what lets no submission
+        succeed, such as AuthenticationError.
         """
         async with self._turn:
             try:
@@ -244,7 +244,7 @@ class JobGroup:
         faster ends as it does. An error about one job is raised once the others have been asked.
         """
         async with self._turn:
-            await self._roll.give_up([member.key for member in self._members if member.state == State.ADDED])
+            await self._roll.give_up()
             await self._settle()
             await self._load()
         errors: list[SFJobsError] = []

@@ -13,7 +13,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Connection, JobGroup, JobStatus, Submission, sync
-from sfjobs.journal import State
+from sfjobs.journal import Journal, Place, Roll, State
 from tests.support.counter import Counter, circuit
 from tests.support.fake_platform import SAMPLES, FakePlatform, refusal
 from tests.support.journals import execute, rows, states
@@ -310,6 +310,19 @@ async def test_a_group_is_cancelled_as_a_whole(
         assert await group.wait() == sfjobs.GroupProgress(programs=41, cancelled=40, given_up=1)
         assert await group.rerun_failed() == 0
     assert {job.status for job in platform.jobs.values()} == {"cancelled"}
+
+
+async def test_what_another_process_is_about_to_send_is_not_given_up(
+    path: Path, connect: Callable[[], Connection]
+) -> None:
+    await begun(connect, 3)
+    async with connect() as connection:
+        group = await JobGroup.open("sweep", connection)
+        roll = Roll(Journal.at(Place(path)), "sweep", connection.record.url, connection.record.account)
+        taken = await roll.take()
+        assert (await group.cancel()).added == 3
+        roll.let_go(taken)
+        assert (await group.cancel()).given_up == 3
 
 
 async def test_patience_ends_and_the_jobs_go_on(counter: Counter, connect: Callable[[], Connection]) -> None:

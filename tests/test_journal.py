@@ -366,6 +366,30 @@ def test_several_processes_write_at_once_and_lose_nothing(path: Path) -> None:
     assert {row["job_id"] for row in found} == {f"{name}-{number}" for name in range(4) for number in range(100)}
 
 
+_EXIT = """
+import sys, anyio
+from pathlib import Path
+import sfjobs.journal.writer
+from sfjobs import JournalError
+from sfjobs.journal import *
+journal = Journal.at(Place(Path(sys.argv[1])))
+async def write(key):
+    await journal.open([Intent(key=key, url="u", account="", target="t", body=b"x")])
+anyio.run(write, "before")
+sfjobs.journal.writer._finish()  # as the interpreter does at its end
+journal.close([Fate(key="before", state=State.SUBMITTED)])
+try:
+    anyio.run(write, "after")
+except JournalError as error:
+    print(error)
+"""
+
+
+def test_once_the_process_ends_nothing_is_begun_and_nothing_waited_for_in_vain(path: Path) -> None:
+    assert "about to end" in finished(python(_EXIT, str(path)))
+    assert states(path) == ["open"]
+
+
 _FORK = """
 import os, sys, anyio
 from pathlib import Path

@@ -172,14 +172,19 @@ class Roll:
 
         return await self._journal.writer.run(write)
 
-    async def give_up(self, keys: Sequence[str]) -> None:
-        """What is added and not sent never will be."""
-        now = time.time()
+    async def give_up(self) -> None:
+        """What is added and yet to be sent by nobody never will be."""
+        taken, now = await self.take(), time.time()
 
         def write(connection: sqlite3.Connection, _: Lease) -> None:
-            connection.executemany(_GIVE_UP, [(now, key) for key in keys])
+            connection.executemany(_GIVE_UP, [(now, key) for key in taken])
+            self._journal.on_their_way.difference_update(taken)
 
-        await self._journal.writer.run(write)
+        try:
+            await self._journal.writer.run(write)
+        except BaseException:
+            self.let_go(taken)
+            raise
 
     async def remove(self) -> bool:
         """Lets go of all rows; False, and none goes, when some are yet to be sent or have no answer."""

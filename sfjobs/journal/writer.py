@@ -78,9 +78,13 @@ class Writer:
         return cast("T", write.value)
 
     def put(self, operation: Operation) -> None:
-        """Has it done soon, and waits for nothing; what goes wrong is in the log."""
+        """Has it done soon, and waits for nothing and raises nothing; what goes wrong is in the log."""
         write = Write(operation, lambda: _report(write), is_urgent=False)
-        self._put(write)
+        try:
+            self._put(write)
+        except JournalError as error:
+            write.error = error
+            _report(write)
 
     def _put(self, write: Write) -> None:
         if not self._thread.is_alive():
