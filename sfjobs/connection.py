@@ -25,10 +25,12 @@ from .events import Events
 from .feed import Feed
 from .inquirers import Inquirers
 from .job import Job
+from .journal import Record
 from .models import Device, JobSnapshot, JobStatus, JSONValue
 from .poller import Poller
 from .programs import Compilable, ProgramLike, compiled_text, is_compilable, needs_compiling, program_text
 from .receiving import Downloading
+from .recovery import Recovery, recover
 from .submission import JobStream, Programs
 from .submitting import Submitter
 from .tickets import Cadence
@@ -78,7 +80,8 @@ class Connection(Closing):
         self._settings = settings
         self._transport = Transport(settings, transport=transport)
         self._api = PlatformAPI(settings, self._transport)
-        self._submitter = Submitter(settings, self._transport)
+        self._record = Record(settings)
+        self._submitter = Submitter(settings, self._transport, self._record)
         cadence = Cadence(least=settings.poll_interval_min, most=settings.poll_interval_max)
         self._poller = Poller(Inquirers(self._api), Feed(self._api.changes), cadence)
         self._compiling = anyio.Lock()
@@ -98,6 +101,16 @@ class Connection(Closing):
         """The shared poller, for jobs and groups."""
         return self._poller
 
+    @property
+    def submitter(self) -> Submitter:
+        """What makes jobs of programs, for groups."""
+        return self._submitter
+
+    @property
+    def record(self) -> Record:
+        """What this connection writes into the journal, for groups."""
+        return self._record
+
     async def __aenter__(self) -> Self:
         self._transport.check_usable()
         return await super().__aenter__()
@@ -106,6 +119,7 @@ class Connection(Closing):
         """Closes the connection. Whoever still waits gets ConnectionClosedError; jobs go on. Safe to call twice."""
         await self._poller.aclose()
         await self._transport.aclose()
+        await self._record.flush()
 
     async def ping(self) -> bool:
         """True when the platform answers and accepts the credentials; raises what is wrong otherwise."""
@@ -120,11 +134,24 @@ class Connection(Closing):
 
         It runs ``shots`` times; without ``shots`` the script's own header says how often. ``name`` is for finding the job
         again. Raises InvalidRequestError for a program that does not parse, ConflictError for one that does not suit the
-        target, SubmissionUnknownError when the connection broke in between; and, for a ``strawberryfields.Program``, what
+        target, SubmissionUnknownError when the connection broke in between, which ``recover`` settles, and JournalError when
+        the submission cannot be written down before it is sent; and, for a ``strawberryfields.Program``, what
         ``program_text`` raises.
         """
         text = await self.program_text(target, program, shots=shots)
         return self._job(await self._submitter.submit(self._submitter.order(target, text, shots, name)))
+
+    async def recover(self, *, give_up: bool = False) -> Recovery:
+        """
+        Settles the submissions of this platform and API key that were sent and have no answer, by whichever process.
+
+        They stand in the journal, since a connection broke or a process ended. A platform that honours idempotency keys is sent
+        each once more with its key, which gives its job, or makes it now; on another one the job is looked for by name, target
+        and program, and what is not found stays unknown and is never sent again by itself. With ``give_up`` those are not asked
+        about any more. Leaves alone what a living process has on its way. Raises what lets nobody be asked, such as
+        TransportError, and JournalError.
+        """
+        return await recover(self._record, self._submitter, self._api, give_up=give_up)
 
     def create_jobs(self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100) -> JobStream:
         """

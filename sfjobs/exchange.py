@@ -72,7 +72,8 @@ class Request:
     """
     What to send. ``harmless``: sending it twice is the same as once. ``expect``: the statuses that mean yes, any 2xx by
     default. ``attempts``: a tighter bound than the connection's own on how often it is tried. ``guard``: a scope that is to be
-    shielded while the request is under way, and not while it waits to go out.
+    shielded while the request is under way, and not while it waits to go out. ``on_departure`` hears True when it goes out,
+    and False when it waits for another try.
     """
 
     method: str
@@ -85,14 +86,19 @@ class Request:
     expect: frozenset[int] | None = None
     attempts: int | None = None
     guard: anyio.CancelScope | None = field(default=None, repr=False, compare=False)
+    on_departure: Callable[[bool], None] | None = field(default=None, repr=False, compare=False)
 
     def raise_guard(self) -> None:
         if self.guard is not None:
             self.guard.shield = True
+        if self.on_departure is not None:
+            self.on_departure(True)
 
     def lift_guard(self) -> None:
         if self.guard is not None:
             self.guard.shield = False
+        if self.on_departure is not None:
+            self.on_departure(False)
 
     @property
     def brings_a_secret(self) -> bool:

@@ -43,6 +43,8 @@ COMMANDS = [
     "result",
     "circuit",
     "cancel",
+    "recover",
+    "group list",
     "devices",
     "device",
     "serve",

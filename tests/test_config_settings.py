@@ -223,6 +223,7 @@ def test_white_space_around_a_key_is_dropped():
         ("read_timeout", "inf"), ("read_timeout", "-3"), ("connect_timeout", "1e999"), ("api_version", "0.3.0"),
         ("ca_file", "missing.pem"),
         ("result_cache", "onn"), ("result_cache", "folder/of/mine"), ("result_cache_bytes", "0"),
+        ("journal", "onn"), ("journal", "of"),
     ],
 )  # fmt: skip
 def test_values_out_of_range_name_the_setting_and_its_source(name, value):
@@ -274,6 +275,28 @@ def test_the_cache_is_known_without_a_platform(file):
     assert known_cache(environ=environ) == ("/kept", 2 << 30)
     assert known_cache("lab", environ) == (None, 5)
     assert known_cache("new", {**environ, "SFJOBS_RESULT_CACHE": "/other"}) == ("/other", 2 << 30)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("on", "on"),
+        ("yes", "on"),
+        (" OFF ", "off"),
+        ("0", "off"),
+        (True, "on"),
+        (False, "off"),
+        ("./mine.db", "./mine.db"),
+        ("~/a.db", "~/a.db"),
+    ],
+)
+def test_the_journal_is_a_word_or_a_path(given, taken):
+    assert Settings(url="http://host", api_key="key", journal=given).journal == taken
+
+
+def test_the_journal_is_left_open_until_it_is_needed():
+    assert Settings(url="http://host", api_key="key").journal is None
+    assert Settings.load(environ={**IDENTITY, "SFJOBS_JOURNAL": "off"}).journal == "off"
 
 
 def test_a_file_of_certificate_authorities_is_taken_if_it_holds_some():

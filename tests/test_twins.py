@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import sfjobs
-from sfjobs import connection, engine, events, groups, job, models, programs, sync
+from sfjobs import connection, engine, events, group, groups, job, models, programs, sync
 from sfjobs.config import Secret, Settings
 from sfjobs.results import Array, Result
 from sfjobs.results.fetching import Into
@@ -25,6 +25,7 @@ PAIRS = [
     (events.Events, sync.Events),
     (sfjobs.JobStream, sync.JobStream),
     (sfjobs.ResultStream, sync.ResultStream),
+    (sfjobs.JobGroup, sync.JobGroup),
 ]
 FUNCTIONS = [
     (sfjobs.wait_all, sync.wait_all),
@@ -41,8 +42,8 @@ RENAMED = {
 }
 SEAMS = {
     # between the rooms of the async side, and between the two sides; nobody is told to use them
-    "api", "poller", "take", "of", "first_seen", "asked_at", "advance", "call", "twin", "submissions", "__await__", "__del__",
-    "request_cancel", "bring_result",
+    "api", "poller", "submitter", "record", "take", "of", "first_seen", "asked_at", "advance", "call", "twin", "submissions",
+    "request_cancel", "bring_result", "__await__", "__del__",
 }  # fmt: skip
 SPECIAL = {*RENAMED, *RENAMED.values()}
 MADE_BY_CALLERS = {sfjobs.Connection, sfjobs.Job, sfjobs.RemoteEngine, sync.Connection, sync.Job, sync.RemoteEngine}
@@ -50,6 +51,7 @@ NAMES = {
     **vars(connection),
     **vars(engine),
     **vars(events),
+    **vars(group),
     **vars(groups),
     **vars(job),
     **vars(models),

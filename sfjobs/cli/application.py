@@ -29,6 +29,8 @@ _COMMANDS = {
     "result": ("result", "result", "Show what a job measured, once it is complete."),
     "circuit": ("circuit", "circuit", "Print the program of a job, exactly as it was submitted."),
     "cancel": ("cancel", "cancel", "Cancel jobs; print id and status of each."),
+    "recover": ("recover", "recover", "Find out what became of submissions that have no answer."),
+    "group": ("group", "app", "Look at groups of jobs."),
     "devices": ("devices", "devices", "List the platform's devices."),
     "device": ("devices", "device", "Show a device: status, uptime, specification, certificate."),
     "serve": ("serve", "serve", "Run a platform until Ctrl-C."),

@@ -50,6 +50,7 @@ class SettingsArguments(TypedDict, total=False):
     retries: int | None
     poll_interval_min: float | None
     poll_interval_max: float | None
+    journal: str | bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, init=False)
@@ -87,6 +88,11 @@ class Settings:
     """Seconds between two questions about a job that has just been submitted."""
     poll_interval_max: float = 30.0
     """Seconds between two questions about a job that takes long."""
+    journal: str | None = None
+    """
+    Where submissions are written down before they are sent: the path of a file, ``"on"`` for the usual one, ``"off"`` for none.
+    None: as ``SFJOBS_JOURNAL`` says when the first job is submitted, else on.
+    """
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """Where each value came from, by name: "argument", "environment variable SFJOBS_URL", "/etc/config.toml [lab]", "default"."""
 

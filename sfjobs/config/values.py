@@ -164,6 +164,19 @@ def _version(name: str, given: Given) -> str:
     return version
 
 
+def _journal(name: str, given: Given) -> str:
+    """A file's path, ``on`` or ``off``."""
+    if isinstance(given.value, bool):
+        return "on" if given.value else "off"
+    text = _text(name, given).reveal()
+    if text.lower() in _NO | _YES:
+        return "on" if text.lower() in _YES else "off"
+    if not set(text) & set("/\\"):
+        # A misspelt word would become a file in whatever folder happens to be the present one.
+        raise _refused(name, given, f"is {_shown(text)}", "Write on, off, or a path such as ./submissions.db")
+    return text
+
+
 def _whole_number(name: str, given: Given) -> int:
     number = _number(name, given, int, "whole number")
     if not isinstance(number, int) or number < 1:
@@ -207,4 +220,5 @@ _CHECKS: Mapping[str, Callable[[str, Given], object]] = {
     "retries": _whole_number,
     "poll_interval_min": _seconds,
     "poll_interval_max": _seconds,
+    "journal": _journal,
 }

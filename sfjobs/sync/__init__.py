@@ -11,6 +11,7 @@ from .connection import Connection as Connection
 from .connection import Job as Job
 from .engine import RemoteEngine as RemoteEngine
 from .events import Events as Events
+from .group import JobGroup as JobGroup
 from .groups import Completions as Completions
 from .groups import as_completed as as_completed
 from .groups import cancel_all as cancel_all

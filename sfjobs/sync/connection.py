@@ -12,6 +12,7 @@ from ..connection import Connection as AsyncConnection
 from ..job import Job as AsyncJob
 from ..models import Device, JobOutlook, JobSnapshot, JobStatus, JSONValue
 from ..programs import ProgramLike
+from ..recovery import Recovery
 from ..transport import HTTPTransport
 from .closing import Closing
 from .events import Events
@@ -81,6 +82,10 @@ class Connection(Closing):
     ) -> Job:
         """Submits ``program`` to run on ``target`` and gives back its job."""
         return self._job(self.call(self._async.create_job, target, program, shots=shots, name=name))
+
+    def recover(self, *, give_up: bool = False) -> Recovery:
+        """Settles the submissions of this platform and API key that were sent and have no answer, by whichever process."""
+        return self.call(self._async.recover, give_up=give_up)
 
     def create_jobs(self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100) -> JobStream:
         """Submits many programs and iterates over their jobs, in the order of the programs."""

@@ -55,6 +55,7 @@ class FakeJob:
     name: str | None = None
     target: str | None = "simulon_gaussian"
     circuit: str = ""
+    created_at: str = "2026-01-27T15:15:25.801308Z"
 
     def now(self) -> str:
         if self.status not in FINAL and anyio.current_time() >= self.ends_at:
@@ -69,7 +70,7 @@ class FakeJob:
             "status": self.now(),
             "target": self.target,
             "language": "blackbird:1.0",
-            "created_at": "2026-01-27T15:15:25.801308Z",
+            "created_at": self.created_at,
             "started_at": "2026-01-27T15:15:26.000000Z" if done else None,
             "finished_at": "2026-01-27T15:15:27.000000Z" if done else None,
             "running_time": 0.5 if done else None,
