@@ -9,24 +9,16 @@ import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
-from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
 
 from . import tracing
 from .api import PlatformAPI
-from .errors import (
-    CancelledJobError,
-    ConflictError,
-    FailedJobError,
-    InvalidJobOperationError,
-    ResultUnavailableError,
-    SFJobsError,
-    WaitTimeoutError,
-)
+from .errors import ConflictError, SFJobsError
 from .models import Cursor, JobOutlook, JobSnapshot, JobStatus, JSONValue
 from .poller import Poller
+from .refusals import given_up, too_late_to_cancel, unsuccessful, without_result
 from .tickets import in_words
 from .weather import outlast
 from .why import put_together, time_here
@@ -38,9 +30,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sfjobs")
 
 T = TypeVar("T")
-
-LONGEST_REASON = 1000
-"""Characters of each of a failed job's own words that its error quotes; ``meta`` has them whole."""
 
 
 class Asker(Protocol):
@@ -143,7 +132,7 @@ class Job:
         Raises ResultUnavailableError, which names the present status, before that.
         """
         if self._result is None:
-            self._refuse_result()
+            raise without_result(self._snapshot)
         return self._result
 
     @property
@@ -173,14 +162,14 @@ class Job:
         is known to have ended and, without ``wait``, for one that turns out to have.
         """
         if self.status.is_final:
-            self._refuse_cancelling()
+            raise too_late_to_cancel(self._snapshot)
         if wait:
             with anyio.move_on_after(timeout):
                 await self.request_cancel(insists=True)
                 return await self.wait(fetch_result=False)
-            self._give_up(timeout)
+            raise given_up(self._snapshot, timeout, self.trouble)
         if (too_late := await self.request_cancel()) is not None:
-            self._refuse_cancelling(too_late)
+            raise too_late_to_cancel(self._snapshot) from too_late
         if self.status == JobStatus.CANCEL_PENDING:
             await self._ask_whether_cancelled()
         return self.status
@@ -252,7 +241,7 @@ class Job:
             if fetch_result and self.status == JobStatus.COMPLETED:
                 await self.bring_result()
         if scope.cancelled_caught:
-            self._give_up(timeout)
+            raise given_up(self._snapshot, timeout, self.trouble)
         return self.status
 
     async def bring_result(self) -> None:
@@ -286,7 +275,7 @@ class Job:
     def require_result(self) -> None:
         """Raises ResultUnavailableError, which names the present status, unless the job has completed."""
         if self.status != JobStatus.COMPLETED:
-            self._refuse_result()
+            raise without_result(self._snapshot)
 
     def __await__(self) -> Generator[object, object, Result]:
         return self.finish().__await__()
@@ -306,16 +295,8 @@ class Job:
 
     def raise_for_status(self) -> None:
         """Raises FailedJobError or CancelledJobError, with the platform's reason, when the job ended that way."""
-        reason = "; ".join(f"{key}: {value}"[:LONGEST_REASON] for key, value in islice(self.meta.items(), 10))
-        if self.status == JobStatus.FAILED:
-            raise FailedJobError(
-                f"job {self.id} failed" + (f": {reason}" if reason else ""),
-                job_id=self.id,
-                status=self.status,
-                meta=self.meta,
-            )
-        if self.status == JobStatus.CANCELLED:
-            raise CancelledJobError(f"job {self.id} was cancelled", job_id=self.id, status=self.status, meta=self.meta)
+        if (error := unsuccessful(self._snapshot)) is not None:
+            raise error
 
     def take(self, snapshot: JobSnapshot, at: float) -> None:
         """Takes over what the platform said ``at`` this time, unless the job is known to be further. For the poller's use."""
@@ -356,34 +337,6 @@ class Job:
             self.trouble = in_words(error)
 
         return await outlast(call, note, self._connection.poller.cadence)
-
-    def _give_up(self, timeout: float | None) -> NoReturn:
-        what = "its result is still on the way" if self.status.is_final else "it goes on"
-        trouble = f". The last question about it failed: {self.trouble}" if self.trouble else ""
-        raise WaitTimeoutError(
-            f"job {self.id} was waited for during {timeout:g} s and is {self.status.value}: {what}{trouble}",
-            job_id=self.id,
-            status=self.status,
-            meta=self.meta,
-            pending=(self.id,),
-        )
-
-    def _refuse_cancelling(self, cause: Exception | None = None) -> NoReturn:
-        raise InvalidJobOperationError(
-            f"job {self.id} is {self.status.value} and can no longer be cancelled",
-            job_id=self.id,
-            status=self.status,
-            meta=self.meta,
-        ) from cause
-
-    def _refuse_result(self) -> NoReturn:
-        if self.status == JobStatus.COMPLETED:
-            remedy = "its result has not been fetched: await job.fetch_result()"
-        elif self.status.is_final:
-            remedy = "there will be no result"
-        else:
-            remedy = "there is no result yet: await job.wait()"
-        raise ResultUnavailableError(f"job {self.id} is {self.status.value}; {remedy}", job_id=self.id)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Job):

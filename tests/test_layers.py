@@ -29,6 +29,7 @@ ROOMS: list[set[str]] = [
         "events",
         "downloads",
         "cancellations",
+        "refusals",
         "why",
     },
     {"api", "inquirers", "submitting"},
