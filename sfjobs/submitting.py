@@ -139,16 +139,13 @@ class Submitter:
         with tracing.span("submit", requests=True, target=order.target, shots=order.shots) as span:
             try:
                 answer = await self._transport.send(request)
-            except TransportError as error:
-                if not error.sent:
+                self._learn_of_keys(answer.headers.get("idempotency-key") == order.key)
+                self._learn(answer)
+                snapshot = reported(answer.parse(partial(wire.job_snapshot, cursor=answer.cursor())))
+            except (TransportError, ProtocolError) as error:
+                if self._tells_enough(error):
                     raise
                 raise self._unknown(order, error) from error
-            self._learn_of_keys(answer.headers.get("idempotency-key") == order.key)
-            self._learn(answer)
-            try:
-                snapshot = reported(answer.parse(partial(wire.job_snapshot, cursor=answer.cursor())))
-            except ProtocolError as error:
-                raise self._not_said(order, error) from error
             span.note(job_id=snapshot.id, status=snapshot.status.value)
         _log(snapshot, order)
         return snapshot
@@ -181,14 +178,13 @@ class Submitter:
         target = targets.pop() if len(targets) == 1 else None
         with tracing.span("submit", requests=True, target=target, jobs=len(orders)) as span:
             try:
-                answer = await self._transport.send(request)
-            except TransportError as error:
-                if not error.sent:
+                outcomes = self._outcomes(orders, await self._transport.send(request))
+            except (TransportError, ProtocolError) as error:
+                if self._tells_enough(error):
                     raise
                 return [self._unknown(order, error) for order in orders]
             except ResponseError as error:
                 return self._without_batch(orders, error)
-            outcomes = self._outcomes(orders, answer)
             span.note(taken=sum(isinstance(outcome, JobSnapshot) for outcome in outcomes))
         return outcomes
 
@@ -227,7 +223,8 @@ class Submitter:
         if isinstance(said, wire.Refused):
             return refusal(method, url, said.status_code, said.words)
         message = f"{method} {url} was answered for one of a batch, but not in the platform's language: {said}"
-        return self._not_said(order, ProtocolError(message, method=method, url=url))
+        error = ProtocolError(message, method=method, url=url)
+        return error if self._tells_enough(error) else self._unknown(order, error)
 
     def _without_batch(self, orders: Sequence[Order], error: ResponseError) -> Sequence[Outcome]:
         """A platform that takes no batches gets single submissions from now on, and one that does not take this one, halves."""
@@ -262,18 +259,17 @@ class Submitter:
             logger.info("the platform takes no batch: submitting one at a time (%s)", reason)
         self._has_refused_batches, self._offers_batches = True, False
 
-    def _unknown(self, order: Order, error: TransportError) -> SubmissionUnknownError:
+    def _unknown(self, order: Order, error: TransportError | ProtocolError) -> SubmissionUnknownError:
         unknown = self.unknown(order, str(error), attempts=error.attempts)
         unknown.__cause__ = error.with_traceback(None)
         return unknown
 
-    def _not_said(self, order: Order, error: ProtocolError) -> RequestFailedError:
-        """An answer to a submission that says yes and not to which job. With a key, sending it again would bring the same."""
-        if self._honours_keys:
-            return error
-        unknown = self.unknown(order, str(error), attempts=error.attempts)
-        unknown.__cause__ = error.with_traceback(None)
-        return unknown
+    def _tells_enough(self, error: TransportError | ProtocolError) -> bool:
+        """
+        Whether it is known that nothing was taken; or what was: with a key, an answer that is none would come again, and is
+        the platform's trouble, not the submission's.
+        """
+        return not error.sent or (self._honours_keys and isinstance(error, ProtocolError))
 
     async def _open(self, orders: Sequence[Order]) -> None:
         await self._record.open([self._intent(order) for order in orders])

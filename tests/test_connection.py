@@ -55,7 +55,7 @@ async def test_version_0_2_0_takes_nothing_but_201_and_204() -> None:
     async with platform.connection(api_version="0.2.0") as connection:
         job = await connection.create_job("X8_01", PROGRAM)
         platform.submit_status, platform.cancel_status = 200, 200
-        with pytest.raises(sfjobs.ProtocolError, match="only 201"):
+        with pytest.raises(sfjobs.SubmissionUnknownError, match="only 201"):
             await connection.create_job("X8_01", PROGRAM)
         with pytest.raises(sfjobs.ProtocolError, match="only 204"):
             await job.cancel()

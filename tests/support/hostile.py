@@ -34,6 +34,7 @@ from sfjobs.errors import (
     ResultTooLargeError,
     ServerError,
     SFJobsError,
+    SubmissionUnknownError,
     TransportError,
 )
 from tests.support.fake_platform import SAMPLES, FakePlatform, npy, npz
@@ -221,6 +222,12 @@ WHOLE = npz(SAMPLES)
 FLIPPED = WHOLE.replace(SAMPLES.tobytes(), bytes(len(SAMPLES.tobytes())))
 BOMB = archive(("arr_0.npy", npy(np.zeros(2 * MAX_RESULT, dtype=np.uint8))), compression=zipfile.ZIP_DEFLATED)
 
+
+def not_understood(operation: str) -> type[SFJobsError]:
+    """What an answer means that is none: of a submission, that nobody knows whether there is a job."""
+    return SubmissionUnknownError if operation == "create_job" else ProtocolError
+
+
 BAD_RESULTS: dict[str, tuple[Answer, type[SFJobsError]]] = {
     "a page of HTML": (body(PAGE, content_type="text/html"), ProtocolError),
     "nothing": (body(b""), ResultCorruptError),
@@ -326,9 +333,13 @@ SPECIAL = [
     Case("a huge Retry-After", "token", told({}, 503, retry_after=LONG), ServerError),
 ]
 CASES = [
-    *[Case(name, operation, answer, ProtocolError) for operation in JSON_OPERATIONS for name, answer in BODIES.items()],
     *[
-        Case(name, operation, answer, ProtocolError)
+        Case(name, operation, answer, not_understood(operation))
+        for operation in JSON_OPERATIONS
+        for name, answer in BODIES.items()
+    ],
+    *[
+        Case(name, operation, answer, not_understood(operation))
         for operation in ("create_job", "get_job")
         for name, answer in BAD_JOBS.items()
     ],
