@@ -175,6 +175,7 @@ class Transport:
 
     async def _persist(self, request: Request, attempt: Attempt, tries: int = 0) -> Answer:
         self.check_usable()
+        self._check_there_is_time(request)
         first = max(tries - 1, 0)  # the pause before the first try here was another's
         while True:
             tries += 1
@@ -199,6 +200,17 @@ class Transport:
         if pause is not None:
             logger.info("attempt %d failed, another follows in %.1f s: %s", tries, pause, error)
         return pause
+
+    def _check_there_is_time(self, request: Request) -> None:
+        """For calls: polls have a cadence, and the steps of a stream go on where they were."""
+        until = self.pace.paused_until
+        if until is None or until < anyio.current_effective_deadline() or request.attempts or request.guard:
+            return
+        left, url = until - anyio.current_time(), self._settings.url + request.path
+        message = f"{request.method} {url} was not sent: the platform takes no requests for another {left:.0f} s"
+        error = RateLimitedError(message, method=request.method, url=url, attempts=0, status_code=429, retry_after=left)
+        error.sent = False
+        raise error
 
     def _pause(self, request: Request, error: RequestFailedError, tries: int) -> float | None:
         if not may_repeat(error, harmless=request.harmless):

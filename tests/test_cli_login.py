@@ -140,7 +140,7 @@ def test_a_login_that_fails_is_two_lines_and_keeps_nothing(type_in, file, capsys
 def test_a_second_login_keeps_the_url_and_all_other_lines(platform, type_in, file):
     type_in(platform.api_key)
     run(["login", "--url", platform.url, "--key-stdin"])
-    file.write_text(f'# mine\npatience = 7 # s\n{file.read_text()}\n[profiles.lab]\nurl = "http://lab"\n')
+    file.write_text(f'# mine\nread_timeout = 7 # s\n{file.read_text()}\n[profiles.lab]\nurl = "http://lab"\n')
     before = file.read_text()
     type_in("other-key")
     assert run(["login", "--key-stdin", "--no-check"]) == 0

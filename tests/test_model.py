@@ -6,6 +6,7 @@ that fails is printed with its seed, without the steps that it fails without as 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -26,6 +27,19 @@ async def failure_of(program: Program) -> BaseException | None:
     except (Exception, ExceptionGroup) as error:  # noqa: BLE001 - whatever it is, it is the finding
         return error
     return None
+
+
+async def test_a_failure_is_told_by_the_fewest_steps() -> None:
+    async def fails(program: Program) -> bool:
+        return ("end", 7, "failed") in program.steps and program.steps.count(("close",)) >= 2
+
+    steps = (("submit",), ("close",), ("list",), ("end", 7, "failed"), ("close",), ("close",), ("submit",))
+    program = await shrunk(replace(written(1), steps=steps), fails)
+    assert program.steps == (("end", 7, "failed"), ("close",), ("close",))
+
+
+async def test_a_program_is_the_same_whenever_it_is_written() -> None:
+    assert [written(seed) for seed in range(50)] == [written(seed) for seed in range(50)]
 
 
 @pytest.mark.parametrize("part", [range(n, min(n + PART, PROGRAMS)) for n in range(0, PROGRAMS, PART)], ids=str)

@@ -150,6 +150,24 @@ async def test_a_pause_beyond_the_callers_deadline_gives_the_real_error_at_once(
     assert caught.value.retry_after == 7
 
 
+async def test_a_call_that_cannot_go_out_before_the_callers_deadline_says_so_at_once() -> None:
+    platform = FakePlatform()
+    platform.trouble = failing(1, refusal(429, "busy", "", **{"retry-after": "40"}))
+    async with platform.connection(retries=1) as connection:
+        with pytest.raises(RateLimitedError):
+            await connection.ping()
+        started, sent = anyio.current_time(), len(platform.requests)
+        with (
+            anyio.fail_after(10),
+            pytest.raises(RateLimitedError, match="takes no requests for another 40 s") as caught,
+        ):
+            await connection.create_job("simulon_gaussian", PROGRAM, shots=1)
+        assert (anyio.current_time(), len(platform.requests)) == (started, sent)
+        assert (caught.value.sent, caught.value.retry_after) == (False, 40)
+        with anyio.fail_after(60):
+            await connection.create_job("simulon_gaussian", PROGRAM, shots=1)
+
+
 async def test_a_dripping_answer_is_bounded_as_a_whole() -> None:
     platform = FakePlatform(latency=1000)
     async with platform.connection(attempt_timeout=10, retries=1) as connection:

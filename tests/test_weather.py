@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 import sfjobs
+from sfjobs.cli.waiting import phase
 from sfjobs.progress.words import line
 from sfjobs.retry import BUDGET, Retry, RetryBudget
 from tests.support.fake_platform import FakePlatform, refusal
@@ -111,6 +112,18 @@ async def test_what_is_waited_out_is_told_by_why_by_the_timeout_and_by_the_progr
         assert " s now: TransportError: GET" in str(why)
         await anyio.sleep(70)
         assert (job.why().failing_for, job.why().last_error) == (None, None)
+
+
+async def test_the_line_of_a_command_tells_it() -> None:
+    platform = FakePlatform()
+    out_of_reach(platform, 100)
+    async with platform.connection() as connection:
+        job = sfjobs.Job(platform.add(status="complete").id, "queued", connection)
+        with pytest.raises(sfjobs.WaitTimeoutError):
+            await job.wait(timeout=30)
+        assert phase(job).startswith(f"Job {job.id}: queued, waiting out TransportError: GET ")
+        await job.wait()
+        assert phase(job) == f"Job {job.id}: complete"
 
 
 async def test_a_result_that_does_not_come_is_told_by_why() -> None:
