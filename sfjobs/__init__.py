@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from .models import JobSnapshot as JobSnapshot
     from .models import JobStatus as JobStatus
     from .results import Result as Result
+    from .results import ResultStream as ResultStream
     from .submission import JobStream as JobStream
     from .submission import Refusal as Refusal
     from .submission import Submission as Submission
@@ -96,7 +97,7 @@ _HOMES = {
     "groups": ("as_completed", "first", "wait_all"),
     "job": ("Job",),
     "models": ("Device", "DeviceSpecification", "JobOutlook", "JobSnapshot", "JobStatus"),
-    "results": ("Result",),
+    "results": ("Result", "ResultStream"),
     "submission": ("JobStream", "Refusal", "Submission"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
 import anyio
@@ -27,13 +28,14 @@ from .job import Job
 from .models import Device, JobSnapshot, JobStatus, JSONValue
 from .poller import Poller
 from .programs import Compilable, ProgramLike, compiled_text, is_compilable, needs_compiling, program_text
+from .receiving import Downloading
 from .submission import JobStream, Programs
 from .submitting import Submitter
 from .tickets import Cadence
 from .transport import HTTPTransport, Transport
 
 if TYPE_CHECKING:
-    from .results import Result
+    from .results import Result, ResultStream
 
 
 class Connection(Closing):
@@ -218,6 +220,23 @@ class Connection(Closing):
     async def get_job_result(self, job_id: str) -> Result:
         """The result of a completed job. Raises ResultUnavailableError when it has not completed, NotFoundError."""
         return await (await self.get_job(job_id)).fetch_result()
+
+    def open_result(self, job_id: str) -> ResultStream:
+        """
+        The result of a completed job as it comes: in chunks, into memory or into a file.
+
+            async with connection.open_result(job_id) as stream:
+                await stream.save("result.npz")
+
+        Entering the block asks the platform. Raises ResultUnavailableError when the job has not completed, NotFoundError.
+        """
+        from .results import ResultStream
+
+        return ResultStream(job_id, partial(self._begin_result, job_id), self._settings.max_result_bytes)
+
+    async def _begin_result(self, job_id: str) -> Downloading:
+        (await self.get_job(job_id)).require_result()
+        return self._api.open_result(job_id)
 
     async def get_job_circuit(self, job_id: str) -> str:
         """The program of a job, exactly as it was submitted."""

@@ -58,6 +58,10 @@ _REFUSALS: Mapping[int, type[ResponseError]] = {
 }
 
 
+class NotModified(Exception):
+    """What the request named by ``If-None-Match`` is what there still is. Asked for, so no error: it reaches no caller."""
+
+
 def compact_json(value: JSONValue) -> bytes:
     """JSON without white space, in UTF-8. Raises ValueError for half a surrogate pair."""
     return _compact.encode(value).encode()
@@ -183,8 +187,13 @@ class Answer:
         return self
 
     def check_status(self) -> None:
-        """Raises the error that the status means; a success other than the expected one is a ProtocolError."""
+        """
+        Raises the error that the status means, or NotModified where that was asked for; a success other than the expected one
+        is a ProtocolError.
+        """
         status = self.status_code
+        if status == 304 and "If-None-Match" in self.request.headers:
+            raise NotModified
         if self.request.expect is not None and 200 <= status < 300 and status not in self.request.expect:
             self.refuse(f"only {', '.join(map(str, sorted(self.request.expect)))} means success here")
         if 200 <= status < 300:

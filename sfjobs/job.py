@@ -30,6 +30,7 @@ from .tickets import in_words
 
 if TYPE_CHECKING:
     from .results import Result
+    from .results.fetching import Into
 
 logger = logging.getLogger("sfjobs")
 
@@ -221,22 +222,33 @@ class Job:
             )
         return self.status
 
-    async def fetch_result(self) -> Result:
+    async def fetch_result(self, *, into: Into | None = None, mmap: bool = False) -> Result:
         """
         The result, fetched now unless it is at hand.
 
-        Raises ResultUnavailableError when the job has not completed, and ResultError or one of its kinds for a body that is
-        not a result.
+        ``into`` an array, of exactly the type and the shape of the samples, they are received straight into it; what does not
+        fit is a ValueError before anything is written. After any other error it holds neither its old values nor the samples,
+        and a note of the error says so. ``into`` a path that ends in ``.npz`` or ``.npy``, the platform's file is written
+        there, whole and checked, or not at all. With ``mmap`` the samples stay in that file, or without ``into`` in a
+        temporary one that lives as long as they are used, and are a read-only ``numpy.memmap`` of any size. With either, the
+        result is fetched even if it is at hand.
+
+        Raises ResultUnavailableError when the job has not completed, ResultError or one of its kinds for a body that is not a
+        result, and OSError when the disk does not take it.
         """
-        if self._result is not None:
+        if self._result is not None and into is None and not mmap:
             return self._result
         if not self.status.is_final:
             await self._ask()
+        self.require_result()
+        with tracing.span("result", requests=True, job_id=self.id, target=self.target, status=self.status.value):
+            self._result = await self._connection.api.result(self.id, into=into, mmap=mmap)
+        return self._result
+
+    def require_result(self) -> None:
+        """Raises ResultUnavailableError, which names the present status, unless the job has completed."""
         if self.status != JobStatus.COMPLETED:
             self._refuse_result()
-        with tracing.span("result", requests=True, job_id=self.id, target=self.target, status=self.status.value):
-            self._result = await self._connection.api.result(self.id)
-        return self._result
 
     def __await__(self) -> Generator[object, object, Result]:
         return self.finish().__await__()

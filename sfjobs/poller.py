@@ -148,7 +148,8 @@ class Poller:
 
     def abandon(self, ticket: Ticket) -> None:
         """``leave``, at the next occasion: safe from a finalizer, which may run in any thread and at any moment."""
-        self._abandoned.append(ticket)
+        if ticket.pending:  # otherwise its jobs, and so their results, would be kept until then
+            self._abandoned.append(ticket)
 
     def learn(self, snapshot: JobSnapshot) -> None:
         """Takes in what another request has found out, so that waiters need not ask again."""

@@ -49,6 +49,8 @@ COMMANDS = [
     "login",
     "ping",
     "config show",
+    "cache show",
+    "cache clear",
 ]
 HEAVY = {"httpx", "numpy", "uvicorn", "starlette", "matplotlib", "anyio", "rich.console", "typer.rich_utils"}
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
@@ -11,7 +13,8 @@ import pytest
 import sfjobs
 from sfjobs import connection, engine, events, groups, job, models, programs, sync
 from sfjobs.config import Secret, Settings
-from sfjobs.results import Result
+from sfjobs.results import Array, Result
+from sfjobs.results.fetching import Into
 from sfjobs.transport import HTTPTransport
 
 PAIRS = [
@@ -21,6 +24,7 @@ PAIRS = [
     (groups.Completions, sync.Completions),
     (events.Events, sync.Events),
     (sfjobs.JobStream, sync.JobStream),
+    (sfjobs.ResultStream, sync.ResultStream),
 ]
 FUNCTIONS = [
     (sfjobs.wait_all, sync.wait_all),
@@ -49,7 +53,12 @@ NAMES = {
     **vars(models),
     **vars(programs),
     **vars(sync),
+    "Array": Array,
+    "Into": Into,
+    "Path": Path,
     "Result": Result,
+    "ResultStream": sfjobs.ResultStream,
+    "os": os,
     "Secret": Secret,
     "Settings": Settings,
     "HTTPTransport": HTTPTransport,

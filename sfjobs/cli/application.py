@@ -35,6 +35,7 @@ _COMMANDS = {
     "login": ("login", "login", "Ask for an API key, try it and keep it."),
     "ping": ("ping", "ping", "Ask the platform whether it answers and accepts the credentials."),
     "config": ("config", "app", "Look at the settings."),
+    "cache": ("cache", "app", "Look at the results kept from before, or remove them."),
 }
 """By name: the file, what in it is the command, and the first sentence of its help."""
 

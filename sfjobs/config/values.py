@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
+import platformdirs
+
 from ..errors import ConfigurationError
 from .secret import Secret
 
@@ -138,6 +140,23 @@ def _authorities(name: str, given: Given) -> str:
     return str(path)
 
 
+_YES, _NO = {"on", "yes", "true", "1"}, {"off", "no", "false", "0"}
+
+
+def _cache(name: str, given: Given) -> str | None:
+    """A folder, or None for no cache."""
+    word = given.value if isinstance(given.value, bool) else _text(name, given).reveal()
+    if word is False or str(word).lower() in _NO:
+        return None
+    if word is True or str(word).lower() in _YES:
+        return platformdirs.user_cache_dir("sfjobs", appauthor=False)
+    folder = Path(str(word)).expanduser()
+    # A mistyped word would otherwise become a folder wherever one happens to be.
+    if not folder.is_absolute():
+        raise _refused(name, given, f"is {_shown(str(word))}", "Write on, off, or a folder's whole path")
+    return str(folder)
+
+
 def _version(name: str, given: Given) -> str:
     version = _text(name, given).reveal()
     if version not in {"0.4.0", "0.2.0"}:
@@ -180,6 +199,8 @@ _CHECKS: Mapping[str, Callable[[str, Given], object]] = {
     "api_version": _version,
     "ca_file": _authorities,
     "max_result_bytes": _whole_number,
+    "result_cache": _cache,
+    "result_cache_bytes": _whole_number,
     "connect_timeout": _seconds,
     "read_timeout": _seconds,
     "attempt_timeout": _seconds,

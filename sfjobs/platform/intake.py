@@ -16,7 +16,7 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 
-from .answers import ApiError, compact_json, invalid, job_object
+from .answers import ApiError, compact_json, invalid, job_object, server_error
 from .records import Claim, JobRecord, NewJob
 from .scheduler import Scheduler
 from .store import Store
@@ -64,7 +64,7 @@ class Intake:
 
     async def take_all(self, account: str, orders: Sequence[Order | ApiError]) -> list[Accepted | ApiError]:
         """What became of each, in order. Each is judged by itself; those that are good are written in one transaction."""
-        checked: list[NewJob | Accepted | ApiError] = [_failed()] * len(orders)
+        checked: list[NewJob | Accepted | ApiError] = [server_error()] * len(orders)
         limiter = anyio.CapacityLimiter(_CHECKED_AT_ONCE)
 
         async def check(number: int, order: Order | ApiError) -> None:
@@ -92,7 +92,7 @@ class Intake:
             return error
         except Exception:  # noqa: BLE001 - logged; one submission's misfortune must not be the whole batch's
             _log.exception("a submission failed")
-            return _failed()
+            return server_error()
 
     def _accepted_before(self, account: str, claim: Claim) -> Accepted | None:
         kept = self._store.kept_answer(account, claim.key)
@@ -123,10 +123,6 @@ def checked_key(text: object, field: str) -> str:
     if not isinstance(text, str) or not _KEY.fullmatch(text):
         raise invalid({field: ["Must be 1 to 255 visible ASCII characters."]})
     return text
-
-
-def _failed() -> ApiError:
-    return ApiError(500, "server-error", "The platform failed at this request; its log says more.")
 
 
 def _reused(key: str) -> ApiError:

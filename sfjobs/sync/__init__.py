@@ -15,4 +15,5 @@ from .groups import Completions as Completions
 from .groups import as_completed as as_completed
 from .groups import first as first
 from .groups import wait_all as wait_all
+from .results import ResultStream as ResultStream
 from .submission import JobStream as JobStream

@@ -246,7 +246,7 @@ BAD_RESULTS: dict[str, tuple[Answer, type[SFJobsError]]] = {
     "a member that is a page": (body(archive(("arr_0.npy", PAGE.encode()))), ResultCorruptError),
     "a bomb": (body(BOMB), ResultTooLargeError),
     "an array without end": (streamed(b"\0" * 2**16, 64, start=_npy_header("(1024,)")), ResultCorruptError),
-    "an archive without end": (streamed(b"\0" * 2**16, 200, start=WHOLE[:40]), ResultTooLargeError),
+    "an archive without end": (streamed(b"\0" * 2**16, 200, start=WHOLE[:40]), ResultCorruptError),
     "gzip that nobody asked for": (streamed(gzip.compress(WHOLE), 1, content_encoding="gzip"), ProtocolError),
     "a connection that breaks": (broken(httpx.ReadError("reset"), WHOLE[:20]), TransportError),
     "a redirect elsewhere": (told(None, 302, location="https://evil.test/x.npz"), ProtocolError),
