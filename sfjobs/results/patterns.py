@@ -63,8 +63,7 @@ class Counts(Mapping[tuple[int, ...], int]):
 def count_patterns(samples: npt.NDArray[np.integer]) -> Counts:
     """Count the equal entries along the first axis of ``samples``, integers of any shape."""
     rows, frequencies = _distinct_rows(_as_rows(samples))
-    order = np.argsort(-frequencies, kind="stable")
-    return Counts(rows[order].reshape(len(rows), *samples.shape[1:]), frequencies[order])
+    return Counts(rows.reshape(len(rows), *samples.shape[1:]), frequencies)
 
 
 def _as_rows(samples: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
@@ -74,7 +73,7 @@ def _as_rows(samples: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
 def _distinct_rows(
     rows: npt.NDArray[np.integer],
 ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
-    """The distinct rows in lexicographic order, and how often each occurs."""
+    """The distinct rows, the most frequent first and equals in lexicographic order, and how often each occurs."""
     shots, modes = rows.shape
     if not shots or not modes:
         return rows[:1], np.full(min(shots, 1), shots)
@@ -106,15 +105,17 @@ def _distinct_rows(
         used += bits
 
     distinct, frequencies = _distinct_codes(codes, used)
-    patterns = np.empty((len(distinct), modes), rows.dtype)
-    mask, offset = np.uint64((1 << bits) - 1), np.uint64(low % 2**64)
+    order = np.argsort(-frequencies, kind="stable")
+    distinct, frequencies = distinct[order], frequencies[order]
+    narrow = np.empty((len(distinct), modes), narrow.dtype, order="F")
+    mask = np.uint64((1 << bits) - 1)
     for column in reversed(range(modes)):
-        patterns[:, column] = ((distinct & mask) + offset).astype(rows.dtype)
+        narrow[:, column] = distinct & mask
         distinct >>= np.uint64(bits)
         if ranked_at and ranked_at[-1] == column:
             ranked_at.pop()
             distinct = tables.pop()[distinct]
-    return patterns, frequencies
+    return _widened(narrow, low, rows.dtype), frequencies
 
 
 def _narrowed(rows: npt.NDArray[np.integer], low: int, bits: int) -> npt.NDArray[np.unsignedinteger]:
@@ -123,6 +124,13 @@ def _narrowed(rows: npt.NDArray[np.integer], low: int, bits: int) -> npt.NDArray
     narrow = np.empty(rows.shape, kind, order="F")
     np.subtract(rows, rows.dtype.type(low), out=narrow, casting="unsafe")  # where it wraps, it does so both ways
     return narrow
+
+
+def _widened(narrow: npt.NDArray[np.unsignedinteger], low: int, dtype: np.dtype[np.integer]) -> npt.NDArray[np.integer]:
+    """The values that ``_narrowed`` made these of."""
+    rows = np.empty(narrow.shape, dtype)
+    np.add(narrow, dtype.type(low), out=rows, dtype=dtype.newbyteorder("="), casting="unsafe")
+    return rows
 
 
 def _distinct_codes(codes: npt.NDArray[np.uint64], bits: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
