@@ -135,12 +135,11 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> dict[int, FaultProxy]:
     return lines
 
 
-@pytest.mark.parametrize("fault", EXPECTED)
-async def test_a_fault_has_the_outcomes_of_the_table(
-    fault: str, lines: dict[int, FaultProxy], anyio_backend_name: str
-) -> None:
-    if anyio_backend_name == "trio" and fault not in ON_TRIO:
-        pytest.skip("on asyncio only")
+@pytest.mark.parametrize(
+    ("anyio_backend", "fault"),
+    [("asyncio", fault) for fault in EXPECTED] + [("trio", fault) for fault in EXPECTED if fault in ON_TRIO],
+)
+async def test_a_fault_has_the_outcomes_of_the_table(fault: str, lines: dict[int, FaultProxy]) -> None:
     found: dict[str, list[str]] = {name: ["", ""] for name in OPERATIONS}
 
     async def play(name: str, place: int, times: float) -> None:
@@ -181,6 +180,8 @@ async def outcome(fault: str, name: str, times: float, lines: dict[int, FaultPro
             word = "hangs"
             with anyio.move_on_after(20):
                 word = await in_a_word(operation, bench)
+                while word == "waits" and not proxy.struck:  # on a busy machine its time may be up before it has asked
+                    word = await in_a_word(operation, bench)
         assert proxy.struck >= min(times, 1), "the fault did not strike"
         return f"{word} {len(platform.jobs) - before}" if name.startswith("submit") else word
 
