@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-LONGEST_HEAD: Final = 64 << 10
-"""Request line and headers together, in bytes; also what uvicorn allows with h11."""
-
 _LINGER: Final = "hh" if sys.platform == "win32" else "ii"
 
 ABORT: Final = "sfjobs.abort"
@@ -26,8 +23,11 @@ answer that only ends would wait, for ever, until a reader who does not read has
 """
 
 
-def http_protocol() -> type[asyncio.Protocol]:
-    """The fastest protocol that is installed."""
+def http_protocol(longest_head: int) -> type[asyncio.Protocol]:
+    """
+    The fastest protocol that is installed. ``longest_head`` is of request line and headers together, in bytes; h11 has the same
+    limit by another way, uvicorn's ``h11_max_incomplete_event_size``.
+    """
     try:
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
     except ImportError:  # on PyPy, and wherever httptools is not installed
@@ -55,7 +55,7 @@ def http_protocol() -> type[asyncio.Protocol]:
         def data_received(self, data: bytes) -> None:
             if self._in_head:
                 self._head += len(data)
-                if self._head > LONGEST_HEAD:
+                if self._head > longest_head:
                     self.send_400_response("The request's head is too long.")
                     return
             super().data_received(data)

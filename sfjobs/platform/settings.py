@@ -14,22 +14,22 @@ import platformdirs
 
 from ..errors import ConfigurationError
 from .execution.processes import SIMULATE
+from .limits import DEFAULTS, Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformSettings:
     """
-    ``access_token_lifetime`` and ``time_limit`` (of one job) are in seconds, ``memory_limit`` (of one worker process's address
-    space, 0 for none) in bytes. ``test_targets`` adds the devices ``never`` and ``always_fails``. ``runner`` names the function
-    that workers run jobs with.
+    ``workers`` jobs run at the same time. ``limits`` say how much a request, an account and a job may take.
+    ``access_token_lifetime`` is in seconds. ``test_targets`` adds the devices ``never`` and ``always_fails``. ``runner`` names
+    the function that workers run jobs with.
     """
 
     data_dir: Path
     workers: int = 1
     test_targets: bool = False
     access_token_lifetime: float = 300.0
-    time_limit: float = 3600.0
-    memory_limit: int = 4 << 30
+    limits: Limits = DEFAULTS
     runner: str = SIMULATE
 
     def __post_init__(self) -> None:
@@ -57,6 +57,11 @@ def default_data_dir() -> Path:
     return Path(platformdirs.user_data_dir("sfjobs"))
 
 
+def make_folder(folder: Path) -> None:
+    """A folder for this user only, if it is not there yet."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 @contextmanager
 def locked_data_dir(settings: PlatformSettings) -> Iterator[None]:
     """
@@ -65,7 +70,7 @@ def locked_data_dir(settings: PlatformSettings) -> Iterator[None]:
     """
     try:
         for folder in (settings.data_dir, settings.results):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder)
         lock = os.fdopen(os.open(settings.data_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600), "r+")
     except OSError as error:
         raise ConfigurationError(f"the data directory {settings.data_dir} cannot be used: {error}") from error

@@ -19,7 +19,7 @@ from sfjobs.models import JSONValue
 from sfjobs.platform.app import create_app
 from sfjobs.platform.blackbird import parse
 from sfjobs.platform.devices import build_devices
-from sfjobs.platform.execution.base import ExecutionError, Outcome, Work
+from sfjobs.platform.execution.base import ExecutionError, Outcome, Run, Work
 from sfjobs.platform.execution.result_file import write_result
 from sfjobs.platform.records import JobRecord, NewJob, ResultFile
 from sfjobs.platform.scheduler import Scheduler
@@ -85,7 +85,7 @@ class WatchedStore(Store):
 
 class ScriptedExecutor:
     """
-    Every job waits in ``run`` until the test gives it an outcome by ``finish`` or ``fail``; ``started()`` returns the next one
+    Every job waits in its place until the test gives it an outcome by ``finish`` or ``fail``; ``started()`` returns the next one
     that has begun. With ``automatic`` every job completes at once.
     """
 
@@ -123,7 +123,11 @@ class ScriptedExecutor:
         self._ends[job_id][1].append(error)
         self._ends[job_id][0].set()
 
-    async def run(self, work: Work) -> Outcome:
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[Run]:
+        yield self._run
+
+    async def _run(self, work: Work) -> Outcome:
         end, errors = self._ends[work.job_id] = (anyio.Event(), [])
         self._began.append(work)
         self._beginning.set()

@@ -12,11 +12,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,10 +28,12 @@ import anyio
 from anyio.abc import Process, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from ..limits import DEFAULTS, Limits
 from ..records import ResultFile
-from .base import Outcome, Work, WorkerLost, WorkFailed
+from .base import Outcome, Run, Work, WorkerLost, WorkFailed
 
 SIMULATE: Final = "sfjobs.platform.execution.worker:simulate_work"
+_OUT_OF_TIME: Final = -signal.SIGXCPU if sys.platform != "win32" else None
 _LONGEST_ANSWER: Final = 4 << 20
 _ERROR_LINES: Final = 20
 _log = logging.getLogger(__name__)
@@ -36,20 +41,12 @@ _log = logging.getLogger(__name__)
 
 class ProcessExecutor:
     """
-    ``workers`` processes that write results into ``folder``. A job that runs longer than ``time_limit`` seconds, or wants
-    more than ``memory_limit`` bytes of address space, fails. ``runner`` names the function the workers call, as
-    ``module:name``; it takes a ``Work`` and returns ``worker.Samples``.
+    ``workers`` processes that write results into ``folder``. The ``limits`` of a job are kept by its worker, and that of time
+    also from here, by killing the worker. ``runner`` names the function the workers call, as ``module:name``; it takes a ``Work``
+    and returns ``worker.Samples``.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        workers: int = 1,
-        runner: str = SIMULATE,
-        time_limit: float = 3600.0,
-        memory_limit: int = 4 << 30,
-    ) -> None:
+    def __init__(self, folder: Path, *, workers: int = 1, runner: str = SIMULATE, limits: Limits = DEFAULTS) -> None:
         if workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
         command = [
@@ -59,11 +56,11 @@ class ProcessExecutor:
             "sfjobs.platform.execution.worker",
             str(folder),
             runner,
-            str(memory_limit),
+            json.dumps(asdict(limits)),
         ]
         self._slots = [_Slot(command) for _ in range(workers)]
         self._free = deque(self._slots)
-        self._time_limit = time_limit
+        self._time_limit = limits.time
         self._tasks: TaskGroup
 
     @property
@@ -95,10 +92,13 @@ class ProcessExecutor:
                     if slot.worker is not None:
                         await slot.discard(slot.worker)
 
-    async def run(self, work: Work) -> Outcome:
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[Run]:
         slot = self._free.popleft()
         try:
-            return await self._run_in(slot, work)
+            with suppress(WorkerLost):  # the work will try again to start one, and tell
+                await slot.ready_worker(self._tasks)
+            yield partial(self._run_in, slot)
         finally:
             self._free.append(slot)
             if slot.worker is None:
@@ -221,6 +221,9 @@ class _Worker:
             answer: dict[str, Any] = json.loads(await self._answers.receive_until(b"\n", _LONGEST_ANSWER))
         except (anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             code = await self._process.wait()
+            if code == _OUT_OF_TIME:
+                detail = "the job used more processor time than this platform allows"
+                raise WorkFailed("time-limit", detail) from error
             last_words = " | ".join(self._last_errors)
             raise WorkerLost(
                 f"worker {self.pid} ended with status {code} {when}{': ' * bool(last_words)}{last_words}"
