@@ -5,11 +5,14 @@ Whose the jobs are: accounts, and the API keys that act for them, of which the f
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import sqlite3
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +20,7 @@ from ..errors import ConfigurationError
 from . import schema
 from .database import Database
 from .records import KeyRecord
+from .settings import PlatformSettings, make_folder
 
 LOCAL: Final = "local"
 """The account, and the name of the key, of whoever starts a platform: that key is made at the first start, not on purpose."""
@@ -76,6 +80,18 @@ class Accounts:
 
         return self._database.write_blocking(operation)
 
+    def make_key(self, name: str, account: str) -> str:
+        """
+        A new API key that acts for the account with this name, which is made if there is none. Nobody can read it again. Raises
+        ``ConfigurationError`` for what cannot be a name, and for that of a key there is.
+        """
+        if is_reserved(_checked_name(name)):
+            message = f"'{name}' is what the key of a platform's first start is called: choose another name"
+            raise ConfigurationError(message)
+        api_key = new_api_key()
+        self.add_key(self.ensure_account(_checked_name(account)), hash_api_key(api_key), name=name)
+        return api_key
+
     def add_key(self, account: str, key_hash: str, *, name: str = LOCAL) -> None:
         """
         Let the API key with this hash act for the account; one that is known already stays as it is, and revoked if it is.
@@ -123,14 +139,42 @@ class Accounts:
         return any(key.revoked is None and not is_reserved(key.name) for key in self.api_keys())
 
 
-def checked_name(name: str) -> str:
-    """The name of a key or an account as people may choose it. Raises ``ConfigurationError``."""
-    if not _NAME.fullmatch(name):
-        message = f"'{name}' cannot be a name: 1 to 64 letters, digits and any of . _ @ -, the first a letter or digit"
-        raise ConfigurationError(message)
-    return name
+@contextmanager
+def accounts_of(data_dir: Path, *, make: bool = False) -> Iterator[Accounts]:
+    """
+    The accounts of the platform with this data directory, whether it runs or not. Raises ``ConfigurationError`` if there is none
+    yet, unless it is to be made.
+    """
+    settings = PlatformSettings(data_dir=data_dir)
+    try:
+        if make:
+            make_folder(settings.data_dir)
+        elif not settings.database.exists():
+            raise ConfigurationError(f"there is no platform in {data_dir}")
+        accounts = Accounts(settings.database)
+    except OSError as error:
+        raise ConfigurationError(f"the data directory {data_dir} cannot be used: {error}") from error
+    with closing(accounts):
+        yield accounts
+
+
+def new_api_key() -> str:
+    """256 random bits in the characters that every client accepts in a key: letters, digits, ``-`` and ``_``."""
+    return secrets.token_urlsafe(32)
+
+
+def hash_api_key(api_key: str) -> str:
+    """What is stored of a key. One round of SHA-256 is enough: a key is random, not a password to be guessed."""
+    return hashlib.sha256(api_key.encode()).hexdigest()
 
 
 def is_reserved(name: str) -> bool:
     """Whether this is what the key of a first start is called."""
     return re.fullmatch(rf"{LOCAL}(-\d+)?", name) is not None
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        message = f"'{name}' cannot be a name: 1 to 64 letters, digits and any of . _ @ -, the first a letter or digit"
+        raise ConfigurationError(message)
+    return name

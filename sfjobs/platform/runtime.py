@@ -13,7 +13,7 @@ from typing import Final
 from starlette.types import ASGIApp
 
 from ..errors import ConfigurationError
-from .accounts import LOCAL
+from .accounts import LOCAL, hash_api_key, new_api_key
 from .app import create_app
 from .blackbird import parse
 from .devices import build_devices
@@ -22,7 +22,7 @@ from .feed import ChangeFeed
 from .scheduler import Scheduler
 from .settings import PlatformSettings, locked_data_dir
 from .store import Store
-from .tokens import Tokens, hash_api_key, new_api_key
+from .tokens import Tokens
 
 _NO_KEYS: Final = (
     "other machines could reach this address, and no API key has been made for them\n"

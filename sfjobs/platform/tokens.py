@@ -5,7 +5,6 @@ token names its key, so that it is void as soon as the key is revoked.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import logging
 import secrets
@@ -17,21 +16,11 @@ from typing import Final
 
 import jwt
 
-from .accounts import Accounts
+from .accounts import Accounts, hash_api_key
 
 _ISSUER: Final = "sfjobs"
 _ALGORITHM: Final = "HS256"
 _log = logging.getLogger(__name__)
-
-
-def new_api_key() -> str:
-    """256 random bits in the characters that every client accepts in a key: letters, digits, ``-`` and ``_``."""
-    return secrets.token_urlsafe(32)
-
-
-def hash_api_key(api_key: str) -> str:
-    """What is stored of a key. One round of SHA-256 is enough: a key is random, not a password to be guessed."""
-    return hashlib.sha256(api_key.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import numpy as np
 from starlette.types import ASGIApp
 
 from sfjobs.models import JSONValue
+from sfjobs.platform.accounts import hash_api_key
 from sfjobs.platform.app import create_app
 from sfjobs.platform.blackbird import parse
 from sfjobs.platform.devices import build_devices
@@ -24,7 +25,7 @@ from sfjobs.platform.execution.result_file import write_result
 from sfjobs.platform.records import JobRecord, NewJob, ResultFile
 from sfjobs.platform.scheduler import Scheduler
 from sfjobs.platform.store import Store
-from sfjobs.platform.tokens import Tokens, hash_api_key
+from sfjobs.platform.tokens import Tokens
 
 PROGRAM = """name demo
 version 1.0
