@@ -5,6 +5,7 @@ sleeps or polls. ``SFJOBS_TEST_MEETING`` in the environment is the folder of the
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
@@ -29,12 +30,28 @@ def zeros(work: Work) -> Samples:
 
 def meet(work: Work) -> Samples:
     """Tells the test that it runs, and goes on when the test says so."""
-    folder = Path(os.environ[VARIABLE])
-    with (folder / "arrivals").open("w") as arrivals:
-        arrivals.write(f"{work.job_id} {os.getpid()} {work.attempt}\n")
-    with (folder / "releases").open("rb", buffering=0) as releases:
+    announce(work)
+    with (Path(os.environ[VARIABLE]) / "releases").open("rb", buffering=0) as releases:
         releases.read(1)
     return zeros(work)
+
+
+def announce(work: Work) -> None:
+    with (Path(os.environ[VARIABLE]) / "arrivals").open("w") as arrivals:
+        arrivals.write(f"{work.job_id} {os.getpid()} {work.attempt}\n")
+
+
+def grasp(work: Work) -> Samples:
+    """Tells the test that it runs, and stays in native code that lets no other thread of the process run."""
+    announce(work)
+    ctypes.PyDLL(None).sleep(600)
+    return zeros(work)
+
+
+def spin(work: Work) -> Samples:
+    """Uses a processor and does not end."""
+    while True:
+        pass
 
 
 def die(work: Work) -> Samples:
@@ -84,6 +101,18 @@ class Meeting:
     ) -> None:
         for pipe in self._pipes:
             os.close(pipe)
+
+
+def has_ended(pid: int, patience: float = 60.0) -> bool:
+    """Whether a process that is not of this test's making ends; waits for it."""
+    try:
+        end = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([end], [], [], patience)[0])
+    finally:
+        os.close(end)
 
 
 def is_alive(pid: int) -> bool:

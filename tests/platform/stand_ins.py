@@ -22,6 +22,7 @@ from sfjobs.platform.blackbird import parse
 from sfjobs.platform.devices import build_devices
 from sfjobs.platform.execution.base import ExecutionError, Outcome, Run, Work
 from sfjobs.platform.execution.result_file import write_result
+from sfjobs.platform.limits import DEFAULTS, Limits
 from sfjobs.platform.records import JobRecord, NewJob, ResultFile
 from sfjobs.platform.scheduler import Scheduler
 from sfjobs.platform.store import Store
@@ -167,7 +168,13 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(
-    folder: Path, *, slots: int = 1, automatic: bool = False, lifetime: float = 300.0, offline: str = ""
+    folder: Path,
+    *,
+    slots: int = 1,
+    automatic: bool = False,
+    lifetime: float = 300.0,
+    offline: str = "",
+    limits: Limits = DEFAULTS,
 ) -> AsyncIterator[Bench]:
     with closing(WatchedStore(folder / "platform.sqlite3")) as store:
         executor = ScriptedExecutor(folder, slots=slots, automatic=automatic)
@@ -180,6 +187,12 @@ async def open_bench(
         tokens = Tokens(store, lifetime=lifetime)
         async with Scheduler(store, executor, devices) as scheduler:
             app = create_app(
-                store=store, scheduler=scheduler, tokens=tokens, devices=devices, results=folder, parse=parse
+                store=store,
+                scheduler=scheduler,
+                tokens=tokens,
+                devices=devices,
+                results=folder,
+                parse=parse,
+                limits=limits,
             )
             yield Bench(store, executor, scheduler, app, account, tokens)

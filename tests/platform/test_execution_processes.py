@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -18,7 +17,6 @@ from sfjobs.platform.execution.base import Outcome, Work, WorkerLost, WorkFailed
 from sfjobs.platform.execution.processes import ProcessExecutor
 from sfjobs.platform.limits import DEFAULTS, Limits
 
-from . import runners
 from .runners import Meeting, is_alive
 from .stand_ins import PROGRAM
 
@@ -36,15 +34,6 @@ def executor(folder: Path, runner: str, *, workers: int = 1, limits: Limits = DE
 async def run(processes: ProcessExecutor, work: Work) -> Outcome:
     async with processes.place() as run_here:
         return await run_here(work)
-
-
-@pytest.fixture
-def meeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meeting]:
-    folder = tmp_path / "meeting"
-    folder.mkdir()
-    monkeypatch.setenv(runners.VARIABLE, str(folder))
-    with Meeting(folder) as meeting:
-        yield meeting
 
 
 async def test_the_result_is_a_file_in_the_folder(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -96,13 +96,24 @@ class ProcessExecutor:
     async def place(self) -> AsyncIterator[Run]:
         slot = self._free.popleft()
         try:
-            with suppress(WorkerLost):  # the work will try again to start one, and tell
-                await slot.ready_worker(self._tasks)
-            yield partial(self._run_in, slot)
+            yield await self._run_of(slot)
         finally:
             self._free.append(slot)
             if slot.worker is None:
                 self._tasks.start_soon(slot.prepare, self._tasks)
+
+    async def _run_of(self, slot: _Slot) -> Run:
+        try:
+            await slot.ready_worker(self._tasks)
+        except WorkerLost as error:
+            lost = error
+        else:
+            return partial(self._run_in, slot)
+
+        async def tell(_: Work) -> Outcome:
+            raise lost
+
+        return tell
 
     async def _run_in(self, slot: _Slot, work: Work) -> Outcome:
         worker = await slot.ready_worker(self._tasks)
