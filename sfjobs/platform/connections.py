@@ -43,9 +43,13 @@ def http_protocol(longest_head: int) -> type[asyncio.Protocol]:
         return AbortableH11
 
     class LimitedHttpTools(HttpToolsProtocol):
-        """Gives up a connection whose head does not end; without this the parser would collect it for ever."""
+        """
+        Gives up a connection whose head is too long or does not end; without this the parser would collect it for ever. What has
+        come of an unfinished head is counted by pieces, what was in one piece with its end by fields.
+        """
 
         _head = 0
+        _fields = 0
         _in_head = False
 
         def connection_made(self, transport: Any) -> None:  # uvicorn's own signature narrows asyncio's
@@ -61,12 +65,25 @@ def http_protocol(longest_head: int) -> type[asyncio.Protocol]:
             super().data_received(data)
 
         def on_message_begin(self) -> None:
-            self._in_head, self._head = True, 0
+            self._in_head, self._head, self._fields = True, 0, 0
             super().on_message_begin()
+
+        def on_url(self, url: bytes) -> None:
+            self._count(len(url))
+            super().on_url(url)
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self._count(len(name) + len(value))
+            super().on_header(name, value)
 
         def on_headers_complete(self) -> None:
             self._in_head = False
             super().on_headers_complete()
+
+        def _count(self, size: int) -> None:
+            self._fields += size
+            if self._fields > longest_head:  # what is raised here is answered with 400 by who called the parser
+                raise ValueError("the request's head is too long")
 
     return LimitedHttpTools
 

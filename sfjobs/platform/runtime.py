@@ -90,12 +90,20 @@ def _api_key(path: Path, store: Store) -> str:
     file there is a new key, and the one that was in it is revoked.
     """
     account = store.ensure_account(LOCAL)
-    try:
-        api_key = path.read_text().strip()
-    except FileNotFoundError:
+    api_key = path.read_text().strip() if path.exists() else ""
+    if not api_key:
         store.revoke_key(LOCAL)
         api_key = new_api_key()
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(f"{api_key}\n")
+        _write_durably(path, f"{api_key}\n")
     store.add_key(account, hash_api_key(api_key))
     return api_key
+
+
+def _write_durably(path: Path, text: str) -> None:
+    """As a whole or not at all: an empty file would be the key that anyone has."""
+    unfinished = path.with_name(path.name + ".part")
+    with os.fdopen(os.open(unfinished, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import platformdirs
 
 from ..errors import ConfigurationError
 from .execution.processes import SIMULATE
 from .limits import DEFAULTS, Limits
+
+_PATIENCE_WITH_THE_DEAD: Final = 5.0
+"""Seconds that a lock is waited for whose holder has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +70,8 @@ def make_folder(folder: Path) -> None:
 def locked_data_dir(settings: PlatformSettings) -> Iterator[None]:
     """
     Make the folders, readable by this user only, and hold them for this process: two platforms on one store would both run
-    its jobs. The lock ends with the process, however that ends. Raises ``ConfigurationError`` if another has it.
+    its jobs. The lock ends with the process, however that ends, though a moment later if it was killed just when it forked a
+    worker: that has a share in the lock until it is a program of its own. Raises ``ConfigurationError`` if another has it.
     """
     try:
         for folder in (settings.data_dir, settings.results):
@@ -75,12 +80,19 @@ def locked_data_dir(settings: PlatformSettings) -> Iterator[None]:
     except OSError as error:
         raise ConfigurationError(f"the data directory {settings.data_dir} cannot be used: {error}") from error
     with lock:
-        try:
-            _lock(lock)
-        except OSError as error:
-            holder = lock.read(20).strip() or "unknown"
-            message = f"another platform (process {holder}) uses the data directory {settings.data_dir}: stop it or take another"
-            raise ConfigurationError(message) from error
+        patience = time.monotonic() + _PATIENCE_WITH_THE_DEAD
+        while True:
+            try:
+                _lock(lock)
+                break
+            except OSError as error:
+                lock.seek(0)
+                holder = lock.read(20).strip() or "unknown"
+                if _may_live(holder) or time.monotonic() > patience:
+                    message = f"another platform (process {holder}) uses the data directory {settings.data_dir}"
+                    raise ConfigurationError(f"{message}: stop it or take another") from error
+                time.sleep(0.01)
+        lock.seek(0)
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
@@ -94,8 +106,20 @@ if sys.platform == "win32":
         file.seek(4096)  # beyond the text: a locked range cannot be read by others on Windows
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         file.seek(0)
+
+    def _may_live(_: str) -> bool:
+        return True  # there is no fork
 else:
     import fcntl
 
     def _lock(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _may_live(holder: str) -> bool:
+        try:
+            os.kill(int(holder), 0)
+        except (ValueError, OverflowError, ProcessLookupError):
+            return False
+        except PermissionError:  # it is somebody else's
+            return True
+        return True

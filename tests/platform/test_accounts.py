@@ -206,6 +206,16 @@ def test_a_new_file_of_the_first_key_revokes_the_one_before(tmp_path: Path) -> N
     assert statuses == [400, 200]
 
 
+def test_an_empty_file_is_no_key(tmp_path: Path) -> None:
+    with serving(data_dir=tmp_path / "data") as platform:
+        pass
+    (tmp_path / "data" / "api_key").write_text("")
+    with serving(data_dir=tmp_path / "data") as platform:
+        form = {"grant_type": "refresh_token", "refresh_token": ""}
+        assert httpx.post(platform.url + TOKEN_PATH, data=form, trust_env=False).status_code == 400
+        assert len(platform.api_key) == 43
+
+
 def test_making_keys_needs_no_server_library(tmp_path: Path) -> None:
     script = (
         "import sys\n"

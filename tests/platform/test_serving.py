@@ -156,6 +156,30 @@ def test_a_second_platform_on_the_same_data_is_refused(tmp_path: Path) -> None:
         pass
 
 
+def test_a_lock_that_outlives_its_killed_holder_for_a_moment_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / "data").mkdir()
+    lock = (tmp_path / "data" / "lock").open("w+")
+    lock.write(f"{ended.pid}\n")
+    lock.flush()
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    waits: list[float] = []
+
+    def let_go(seconds: float) -> None:
+        waits.append(seconds)
+        lock.close()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sfjobs.platform.settings.time.sleep", let_go)
+        with serving(data_dir=tmp_path / "data"):
+            assert (tmp_path / "data" / "lock").read_text() == f"{os.getpid()}\n"
+    assert len(waits) == 1
+
+
 def test_a_taken_port_is_refused() -> None:
     with (
         serving() as platform,
