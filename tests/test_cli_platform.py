@@ -146,13 +146,12 @@ def test_plain_http_for_others_is_warned_about(capsys, words, warned):
 
 
 def test_with_a_certificate_it_speaks_https(monkeypatch):
-    place, process = served(*TLS)
+    place, process = served("--host", "localhost", *TLS)  # whose certificate it is
     try:
-        assert place["url"].startswith("https://127.0.0.1:")
+        assert place["url"].startswith("https://localhost:")
         api_key = Path(place["api_key_file"]).read_text().strip()
-        url = place["url"].replace("127.0.0.1", "localhost")  # whose certificate it is
         monkeypatch.setenv("SFJOBS_CA_FILE", str(CERTIFICATE))
-        code = may_ping(monkeypatch, url, api_key)
+        code = may_ping(monkeypatch, place["url"], api_key)
     finally:
         stopped(process)
     assert code == 0

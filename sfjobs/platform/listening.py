@@ -53,13 +53,27 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def is_public(listener: socket.socket) -> bool:
-    """Whether other machines may come there: anything but the loopback, which a wildcard address is not."""
+    """Whether other machines may come there: everywhere but on the loopback alone."""
     address = ipaddress.ip_address(listener.getsockname()[0].partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return not (mapped or address).is_loopback
 
 
-def url(host: str, port: int, *, tls: bool) -> str:
-    """What to type: a wildcard address is reached over the loopback."""
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"http{'s' * tls}://[{reachable}]:{port}" if ":" in reachable else f"http{'s' * tls}://{reachable}:{port}"
+def url(named: str, listener: socket.socket, *, tls: bool) -> str:
+    """
+    What to type for a listener that was asked for by this name or address. A wildcard address is reached over the loopback; with
+    TLS a name stays as it is, since the certificate is for that.
+    """
+    address, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared, not bound
+    if tls and not _is_address(named):
+        host = named
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 from collections.abc import AsyncIterator
@@ -24,6 +25,7 @@ from .settings import PlatformSettings, locked_data_dir
 from .store import Store
 from .tokens import Tokens
 
+_log = logging.getLogger(__name__)
 _NO_KEYS: Final = (
     "other machines could reach this address, and no API key has been made for them\n"
     "Make one, `sfjobs platform keys add NAME --data-dir {data_dir}`, or listen at 127.0.0.1."
@@ -96,6 +98,8 @@ def _api_key(path: Path, store: Store) -> str:
         api_key = new_api_key()
         _write_durably(path, f"{api_key}\n")
     store.add_key(account, hash_api_key(api_key))
+    if store.key(hash_api_key(api_key)) is None:
+        _log.warning("the API key in %s has been revoked: delete the file to get another", path)
     return api_key
 
 

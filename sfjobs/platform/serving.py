@@ -139,7 +139,9 @@ class Serving:
     def _run(self, settings: PlatformSettings, listener: socket.socket) -> None:
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(_serve(settings, listener, on_ready=self._ready.set_result, stop=self._stop))
+                runner.run(
+                    _serve(settings, listener, named=self._address[0], on_ready=self._ready.set_result, stop=self._stop)
+                )
         except BaseException as error:
             if self._ready.done():
                 raise
@@ -176,7 +178,14 @@ def run_server(
     async def main(listener: socket.socket) -> None:
         with asked_by_signals(stop):
             await _serve(
-                settings, listener, on_ready=on_ready, stop=stop, grace=grace, tls=tls, on_stopping=on_stopping
+                settings,
+                listener,
+                named=host,
+                on_ready=on_ready,
+                stop=stop,
+                grace=grace,
+                tls=tls,
+                on_stopping=on_stopping,
             )
 
     with listen(host, port) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -187,6 +196,7 @@ async def _serve(
     settings: PlatformSettings,
     listener: socket.socket,
     *,
+    named: str,
     on_ready: Callable[[Platform], None],
     stop: Stop,
     grace: float = 0.0,
@@ -197,7 +207,7 @@ async def _serve(
     async with open_platform(settings, public=public) as runtime:
         host, port = listener.getsockname()[:2]
         platform = Platform(
-            url=url(host, port, tls=tls is not None),
+            url=url(named, listener, tls=tls is not None),
             host=host,
             port=port,
             data_dir=settings.data_dir,

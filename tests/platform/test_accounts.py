@@ -206,6 +206,18 @@ def test_a_new_file_of_the_first_key_revokes_the_one_before(tmp_path: Path) -> N
     assert statuses == [400, 200]
 
 
+def test_the_first_key_can_be_revoked_and_the_next_start_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(data_dir=tmp_path / "data"), accounts_of(tmp_path / "data") as accounts:
+        assert accounts.revoke_key("local")
+    with serving(data_dir=tmp_path / "data") as platform:
+        form = {"grant_type": "refresh_token", "refresh_token": platform.api_key}
+        assert httpx.post(platform.url + TOKEN_PATH, data=form, trust_env=False).status_code == 400
+    assert "has been revoked" in caplog.text
+    assert platform.api_key not in caplog.text
+
+
 def test_an_empty_file_is_no_key(tmp_path: Path) -> None:
     with serving(data_dir=tmp_path / "data") as platform:
         pass

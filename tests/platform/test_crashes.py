@@ -208,6 +208,7 @@ def wait_for_kill(kind: str, rng: random.Random, crowd: Crowd, meeting: Meeting,
         time.sleep(rng.uniform(0, 0.004))
 
 
+@pytest.mark.timeout(300)  # some 15 s of two cores, more where they are shared
 def test_a_platform_that_is_killed_fifty_times_loses_no_job_and_doubles_none(tmp_path: Path, meeting: Meeting) -> None:
     rng = random.Random(SEED)
     lives = orders_of(rng)

@@ -88,6 +88,17 @@ async def test_cancelling_ends_the_process_before_run_returns(tmp_path: Path, me
         assert not is_alive(pid)
 
 
+async def test_what_a_killed_worker_has_written_is_removed(tmp_path: Path, meeting: Meeting) -> None:
+    names = ["job-0-1.npz.part", "job-0-1.npz", "job-0-2.npz", "job-1-1.npz"]
+    async with executor(tmp_path, "meet") as processes, anyio.create_task_group() as tasks:
+        tasks.start_soon(run, processes, work())
+        await anyio.to_thread.run_sync(meeting.arrival)
+        for name in names:
+            (tmp_path / name).write_bytes(b"half")
+        tasks.cancel_scope.cancel()
+    assert {name for name in names if (tmp_path / name).exists()} == set(names[2:])
+
+
 async def test_after_a_cancellation_the_next_job_runs(tmp_path: Path, meeting: Meeting) -> None:
     async with executor(tmp_path, "meet") as processes:
         async with anyio.create_task_group() as tasks:

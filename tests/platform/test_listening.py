@@ -101,9 +101,19 @@ def test_a_key_with_a_password_is_refused_and_not_asked_about(tmp_path: Path) ->
         Certificate(CERTIFICATE, tmp_path / "key.pem")
 
 
-def test_the_url_says_how_it_speaks() -> None:
-    assert [url("127.0.0.1", 1, tls=tls) for tls in (False, True)] == ["http://127.0.0.1:1", "https://127.0.0.1:1"]
-    assert [url(host, 1, tls=True) for host in (ANYWHERE, "::")] == ["https://127.0.0.1:1", "https://[::1]:1"]
+@pytest.mark.parametrize(
+    ("named", "tls", "expected"),
+    [
+        ("127.0.0.1", False, "http://127.0.0.1"),
+        ("127.0.0.1", True, "https://127.0.0.1"),
+        ("localhost", False, "http://127.0.0.1"),
+        ("localhost", True, "https://localhost"),
+        (ANYWHERE, True, "https://127.0.0.1"),
+    ],
+)
+def test_the_url_says_how_to_reach_it(named: str, tls: bool, expected: str) -> None:
+    with closing(listen("127.0.0.1" if named == "localhost" else named, 0)) as listener:
+        assert url(named, listener, tls=tls) == f"{expected}:{listener.getsockname()[1]}"
 
 
 KEY_WITH_PASSWORD = """-----BEGIN ENCRYPTED PRIVATE KEY-----

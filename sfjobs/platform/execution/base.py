@@ -26,6 +26,11 @@ class Work:
     shots: int
     seed: int
 
+    @property
+    def result_name(self) -> str:
+        """The file that its result becomes: of this attempt, since another's may still be there."""
+        return f"{self.job_id}-{self.attempt}.npz"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:

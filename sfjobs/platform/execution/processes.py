@@ -9,6 +9,7 @@ BLAS threads must be set before numpy is imported) nor access to what the worker
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -32,6 +33,7 @@ from ..limits import DEFAULTS, Limits
 from ..records import ResultFile
 from .base import Outcome, Run, Work, WorkerLost, WorkFailed
 
+ENDS_WITH_PARENT: Final = "ends-with-parent"
 SIMULATE: Final = "sfjobs.platform.execution.worker:simulate_work"
 _OUT_OF_TIME: Final = -signal.SIGXCPU if sys.platform != "win32" else None
 _LONGEST_ANSWER: Final = 4 << 20
@@ -58,6 +60,7 @@ class ProcessExecutor:
             runner,
             json.dumps(asdict(limits)),
         ]
+        self._folder = folder
         self._slots = [_Slot(command) for _ in range(workers)]
         self._free = deque(self._slots)
         self._time_limit = limits.time
@@ -127,6 +130,8 @@ class ProcessExecutor:
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await slot.discard(worker)
+            for left_over in self._folder.glob(f"{work.result_name}*"):
+                left_over.unlink()
             raise
         if answer["event"] == "failed":
             raise WorkFailed(answer["code"], answer["detail"])
@@ -200,7 +205,7 @@ class _Worker:
     async def start(cls, command: Sequence[str]) -> Self:
         try:
             process = await anyio.open_process(
-                command,
+                [*command, ENDS_WITH_PARENT] if _starts_processes_in_this_thread() else command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -264,6 +269,17 @@ class _Worker:
         await self._process.wait()
         for stream in (self._input, self._answers, self._errors):
             await stream.aclose()
+
+
+def _starts_processes_in_this_thread() -> bool:
+    """
+    As asyncio does. Trio has a thread do it that ends when it is idle for long, which the system would take for the parent's end.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _environment() -> dict[str, str]:

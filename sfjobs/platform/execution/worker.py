@@ -66,11 +66,15 @@ def simulate_work(work: Work, limits: Limits = DEFAULTS) -> Samples:
 
 
 def main(arguments: list[str]) -> None:
-    """Serve jobs until the input ends. The arguments: folder of results, runner as ``module:name``, ``Limits`` as JSON."""
-    folder, runner_name, given = arguments
+    """
+    Serve jobs until the input ends. The arguments: folder of results, runner as ``module:name``, ``Limits`` as JSON, and
+    ``ends-with-parent`` where the system is to see to that.
+    """
+    folder, runner_name, given, *more = arguments
     limits = Limits(**json.loads(given))
     answers = _take_over_stdout()
-    _end_with_parent()
+    if "ends-with-parent" in more:
+        _end_with_parent()
     _limit_memory(limits.memory)
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
@@ -144,7 +148,7 @@ def _load(runner_name: str, limits: Limits) -> Runner:
 def _answer(run: Runner, folder: Path, work: Work) -> bytes:
     try:
         samples = run(work)
-        result = write_result(folder, f"{work.job_id}-{work.attempt}.npz", np.asarray(samples.array))
+        result = write_result(folder, work.result_name, np.asarray(samples.array))
         described = {name: getattr(result, name) for name in result.__slots__}
         return _encode({"event": "done", "result": described, "meta": dict(samples.meta)})
     except ProgramError as error:
