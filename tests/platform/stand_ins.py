@@ -88,7 +88,7 @@ class WatchedStore(Store):
 class ScriptedExecutor:
     """
     Every job waits in its place until the test gives it an outcome by ``finish`` or ``fail``; ``started()`` returns the next one
-    that has begun. With ``automatic`` every job completes at once.
+    that has begun. With ``automatic`` every job completes at once. ``workers`` is set by a test when there is one.
     """
 
     def __init__(self, results: Path, *, slots: int = 1, automatic: bool = False) -> None:
@@ -99,6 +99,7 @@ class ScriptedExecutor:
         self._beginning = anyio.Event()
         self._ends: dict[str, tuple[anyio.Event, list[ExecutionError]]] = {}
         self.stopped: list[str] = []
+        self.workers: anyio.Event | None = None
 
     @property
     def slots(self) -> int:
@@ -127,6 +128,8 @@ class ScriptedExecutor:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[Run]:
+        if self.workers is not None:
+            await self.workers.wait()
         yield self._run
 
     async def _run(self, work: Work) -> Outcome:

@@ -159,6 +159,15 @@ async def test_a_job_that_ends_makes_room_for_another(tmp_path: Path) -> None:
     assert (full.status_code, again.status_code) == (429, 201)
 
 
+async def test_without_room_nothing_is_parsed(tmp_path: Path) -> None:
+    async with limited(tmp_path, quota=1) as (_, client):
+        await client.post("/jobs", json=JOB)
+        answers = [
+            await client.post("/jobs", json={"circuit": "x"}, headers=key) for key in ({}, {"idempotency-key": "k"})
+        ]
+    assert [answer.status_code for answer in answers] == [429, 429]
+
+
 async def test_an_account_without_room_leaves_others_alone(tmp_path: Path) -> None:
     async with limited(tmp_path, quota=1) as (bench, client):
         await client.post("/jobs", json=JOB)

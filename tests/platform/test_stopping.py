@@ -8,6 +8,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
 from sfjobs.models import JobStatus
@@ -58,13 +59,16 @@ def test_while_jobs_finish_new_ones_are_refused_and_questions_are_answered(
     tmp_path: Path, meeting: Meeting, kind: dict[str, str], body: object
 ) -> None:
     server = ServerProcess(tmp_path, runner="meet", grace=FOR_EVER)
-    with client_of(server.ready()) as client:
+    platform = server.ready()
+    with client_of(platform) as client:
         job_id = submit(client)
         meeting.arrival()
         server.signal(signal.SIGTERM)
         server.line()
         refused = client.post("/jobs", json=body, headers=kind)
         seen = client.get(f"/jobs/{job_id}")
+        for _ in range(20):  # over new connections, too
+            assert httpx.get(f"{platform.url}/healthz", trust_env=False).status_code == 401
         meeting.let_go()
         server.end()
     assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "stopping", "5")
