@@ -57,6 +57,14 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "tests.benchmarks", *session.posargs)
 
 
+@nox.session
+def soak(session: nox.Session) -> None:
+    """More programs against the model than a run of the tests has time for: `nox -s soak -- 100000`, 20 000 without a number."""
+    session.install("-e", ".[all]", *group("test"))
+    environment = {"MODEL_PROGRAMS": session.posargs[0] if session.posargs else "20000"}
+    session.run("pytest", "tests/test_model.py", env=environment)
+
+
 @nox.session(venv_backend="venv", reuse_venv=False)
 def quickstart(session: nox.Session) -> None:
     """The README's first command as a newcomer meets it: only its three extras, in an empty environment."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .errors import InvalidJobOperationError as InvalidJobOperationError
     from .errors import InvalidRequestError as InvalidRequestError
     from .errors import JobError as JobError
+    from .errors import JournalError as JournalError
     from .errors import NotFoundError as NotFoundError
     from .errors import PermissionDeniedError as PermissionDeniedError
     from .errors import ProtocolError as ProtocolError
@@ -45,16 +46,23 @@ if TYPE_CHECKING:
     from .errors import TransportError as TransportError
     from .errors import WaitTimeoutError as WaitTimeoutError
     from .events import JobEvent as JobEvent
+    from .group import GroupProgress as GroupProgress
+    from .group import JobGroup as JobGroup
     from .groups import as_completed as as_completed
+    from .groups import cancel_all as cancel_all
     from .groups import first as first
     from .groups import wait_all as wait_all
     from .job import Job as Job
+    from .journal import GroupMember as GroupMember
     from .models import Device as Device
     from .models import DeviceSpecification as DeviceSpecification
     from .models import JobOutlook as JobOutlook
     from .models import JobSnapshot as JobSnapshot
     from .models import JobStatus as JobStatus
+    from .recovery import Recovered as Recovered
+    from .recovery import Recovery as Recovery
     from .results import Result as Result
+    from .results import ResultStream as ResultStream
     from .submission import JobStream as JobStream
     from .submission import Refusal as Refusal
     from .submission import Submission as Submission
@@ -75,6 +83,7 @@ _HOMES = {
         "InvalidJobOperationError",
         "InvalidRequestError",
         "JobError",
+        "JournalError",
         "NotFoundError",
         "PermissionDeniedError",
         "ProtocolError",
@@ -93,10 +102,13 @@ _HOMES = {
         "WaitTimeoutError",
     ),
     "events": ("JobEvent",),
-    "groups": ("as_completed", "first", "wait_all"),
+    "group": ("GroupProgress", "JobGroup"),
+    "groups": ("as_completed", "cancel_all", "first", "wait_all"),
     "job": ("Job",),
+    "journal": ("GroupMember",),
     "models": ("Device", "DeviceSpecification", "JobOutlook", "JobSnapshot", "JobStatus"),
-    "results": ("Result",),
+    "recovery": ("Recovered", "Recovery"),
+    "results": ("Result", "ResultStream"),
     "submission": ("JobStream", "Refusal", "Submission"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

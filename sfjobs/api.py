@@ -6,7 +6,7 @@ in models; holds no state but what the platform has shown of itself.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,11 +16,14 @@ from .config import Settings
 from .exchange import Answer, Request
 from .feed import ByteStream
 from .models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
+from .pace import Pace
+from .receiving import Downloading
 from .transport import Transport
 from .wire import Known
 
 if TYPE_CHECKING:
     from .results import Result
+    from .results.fetching import Fetching, Into
 
 logger = logging.getLogger("sfjobs")
 
@@ -44,11 +47,17 @@ class PlatformAPI:
     def __init__(self, settings: Settings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
+        self._results: Fetching | None = None
         self._legacy = settings.api_version == "0.2.0"
 
     @property
     def settings(self) -> Settings:
         return self._settings
+
+    @property
+    def pace(self) -> Pace:
+        """What holds requests back now."""
+        return self._transport.pace
 
     async def ping(self) -> None:
         """Returns when the platform answers and accepts the credentials."""
@@ -109,7 +118,7 @@ class PlatformAPI:
 
     async def cancel(self, job_id: str) -> None:
         """Asks for the job to be cancelled. ConflictError when it has ended already."""
-        await self._transport.send(
+        answer = await self._transport.send(
             Request.with_json(
                 "PATCH",
                 wire.job_path(job_id),
@@ -117,6 +126,7 @@ class PlatformAPI:
                 expect=frozenset({204}) if self._legacy else None,
             )
         )
+        answer.refuse_page()
 
     async def circuit(self, job_id: str) -> str:
         answer = await self._transport.send(
@@ -124,25 +134,20 @@ class PlatformAPI:
         )
         return answer.parse(wire.circuit)
 
-    async def result(self, job_id: str, *, max_bytes: int | None = None) -> Result:
-        """The result, streamed into arrays. Raises ResultError or one of its kinds for a body that is not one."""
-        from .results import decode  # numpy is loaded when the first result is
+    async def result(self, job_id: str, *, into: Into | None = None, mmap: bool = False) -> Result:
+        """The result, as ``Job.fetch_result`` describes it."""
+        return await self._fetching().fetch(job_id, into=into, mmap=mmap)
 
-        limit = self._settings.max_result_bytes if max_bytes is None else max_bytes
+    def open_result(self, job_id: str) -> Downloading:
+        """``async with`` the body of the result as a Download."""
+        return self._fetching().open(job_id)
 
-        async def consume(answer: Answer, chunks: AsyncIterator[bytes]) -> Result:
-            length = answer.headers.get("content-length", "")
-            return await decode(
-                chunks,
-                declared_length=int(length) if length.isascii() and length.isdigit() else None,
-                max_bytes=limit,
-                job_id=job_id,
-                url=answer.url,
-            )
+    def _fetching(self) -> Fetching:
+        if self._results is None:
+            from .results.fetching import Fetching  # numpy is loaded when the first result is
 
-        headers = {"Accept": "application/x-numpy"} if self._legacy else {}
-        request = Request(method="GET", path=wire.job_path(job_id, "/result"), headers=headers, expect=frozenset({200}))
-        return await self._transport.receive(request, consume)
+            self._results = Fetching(self._settings, self._transport)
+        return self._results
 
     async def devices(self) -> list[Device]:
         return (await self._transport.send(Request(method="GET", path="/devices", expect=frozenset({200})))).parse(

@@ -118,7 +118,8 @@ class Incoming:
     def __init__(self, translating: _Translating, url: str, token: Secret | None, response: httpx.Response) -> None:
         self._translating = translating
         self._url = url
-        self._secrets = [secret for secret in (translating.channel.settings.api_key, token) if secret is not None]
+        self.secrets = [secret for secret in (translating.channel.settings.api_key, token) if secret is not None]
+        """What the platform has, and should not repeat."""
         self._response = response
         self._body: _Source | None = None
 
@@ -139,14 +140,14 @@ class Incoming:
             url=self._url,
             status_code=response.status_code,
             headers=response.headers,
-            body=self.without_secrets(body),
+            body=self._without_secrets(body),
             next_link=links.get("next", {}).get("url"),
             monitor_link=links.get("monitor", {}).get("url"),
         )
 
-    def without_secrets(self, body: bytes) -> bytes:
+    def _without_secrets(self, body: bytes) -> bytes:
         """A platform or proxy may repeat in an error what it was sent; errors quote bodies and end in logs."""
-        for secret in self._secrets:
+        for secret in self.secrets:
             body = body.replace(secret.reveal().encode(), b"***")
         return body
 
@@ -156,9 +157,17 @@ class Incoming:
         TransportError, ConnectionClosedError, ProtocolError.
         """
         with self._translating:
-            if self._body is None:
-                self._body = self._source()
-            return await self._body.read()
+            return await self._opened().read()
+
+    async def read_into(self, room: memoryview) -> int:
+        """As ``read``, into some of ``room``; says how much, 0 at the end. Not to be mixed with ``read``."""
+        with self._translating:
+            return await self._opened().read_into(room)
+
+    def _opened(self) -> _Source:
+        if self._body is None:
+            self._body = self._source()
+        return self._body
 
     def _source(self) -> _Source:
         if self._response.headers.get("content-encoding", "identity") != "identity":
@@ -194,6 +203,8 @@ class Incoming:
 class _Source(Protocol):
     async def read(self) -> bytes: ...
 
+    async def read_into(self, room: memoryview) -> int: ...
+
     async def aclose(self) -> None: ...
 
 
@@ -203,12 +214,27 @@ class _Pulled:
     def __init__(self, response: httpx.Response) -> None:
         # Not through the response's own iterators, which drop this one when they are left half-way.
         self._parts = cast("AsyncGenerator[bytes, None]", aiter(cast("AsyncIterable[bytes]", response.stream)))
+        self._rest = memoryview(b"")
+        self._is_broken = False
 
     async def read(self) -> bytes:
-        async for part in self._parts:
-            if part:
-                return part
+        if self._is_broken:
+            raise httpx.StreamClosed  # the generator itself would say that this was all
+        try:
+            async for part in self._parts:
+                if part:
+                    return part
+        except BaseException:
+            self._is_broken = True
+            raise
         return b""
+
+    async def read_into(self, room: memoryview) -> int:
+        if not self._rest:
+            self._rest = memoryview(await self.read())
+        count = min(len(self._rest), len(room))
+        room[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
 
     async def aclose(self) -> None:
         await self._parts.aclose()

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
 import anyio
@@ -24,16 +25,19 @@ from .events import Events
 from .feed import Feed
 from .inquirers import Inquirers
 from .job import Job
+from .journal import Record
 from .models import Device, JobSnapshot, JobStatus, JSONValue
 from .poller import Poller
 from .programs import Compilable, ProgramLike, compiled_text, is_compilable, needs_compiling, program_text
+from .receiving import Downloading
+from .recovery import Recovery, recover
 from .submission import JobStream, Programs
 from .submitting import Submitter
 from .tickets import Cadence
 from .transport import HTTPTransport, Transport
 
 if TYPE_CHECKING:
-    from .results import Result
+    from .results import Result, ResultStream
 
 
 class Connection(Closing):
@@ -76,8 +80,9 @@ class Connection(Closing):
         self._settings = settings
         self._transport = Transport(settings, transport=transport)
         self._api = PlatformAPI(settings, self._transport)
-        self._submitter = Submitter(settings, self._transport)
-        cadence = Cadence(least=settings.poll_interval_min, most=settings.poll_interval_max, patience=settings.patience)
+        self._record = Record(settings)
+        self._submitter = Submitter(settings, self._transport, self._record)
+        cadence = Cadence(least=settings.poll_interval_min, most=settings.poll_interval_max)
         self._poller = Poller(Inquirers(self._api), Feed(self._api.changes), cadence)
         self._compiling = anyio.Lock()
         self._compiled_for: dict[str, Device] = {}
@@ -96,6 +101,16 @@ class Connection(Closing):
         """The shared poller, for jobs and groups."""
         return self._poller
 
+    @property
+    def submitter(self) -> Submitter:
+        """What makes jobs of programs, for groups."""
+        return self._submitter
+
+    @property
+    def record(self) -> Record:
+        """What this connection writes into the journal, for groups."""
+        return self._record
+
     async def __aenter__(self) -> Self:
         self._transport.check_usable()
         return await super().__aenter__()
@@ -104,6 +119,7 @@ class Connection(Closing):
         """Closes the connection. Whoever still waits gets ConnectionClosedError; jobs go on. Safe to call twice."""
         await self._poller.aclose()
         await self._transport.aclose()
+        await self._record.flush()
 
     async def ping(self) -> bool:
         """True when the platform answers and accepts the credentials; raises what is wrong otherwise."""
@@ -118,11 +134,24 @@ class Connection(Closing):
 
         It runs ``shots`` times; without ``shots`` the script's own header says how often. ``name`` is for finding the job
         again. Raises InvalidRequestError for a program that does not parse, ConflictError for one that does not suit the
-        target, SubmissionUnknownError when the connection broke in between; and, for a ``strawberryfields.Program``, what
+        target, SubmissionUnknownError when the connection broke in between, which ``recover`` settles, and JournalError when
+        the submission cannot be written down before it is sent; and, for a ``strawberryfields.Program``, what
         ``program_text`` raises.
         """
         text = await self.program_text(target, program, shots=shots)
         return self._job(await self._submitter.submit(self._submitter.order(target, text, shots, name)))
+
+    async def recover(self, *, give_up: bool = False) -> Recovery:
+        """
+        Settles the submissions of this platform and API key that were sent and have no answer, by whichever process.
+
+        They stand in the journal, since a connection broke or a process ended. A platform that honours idempotency keys is sent
+        each once more with its key, which gives its job, or makes it now; on another one the job is looked for by name, target
+        and program, and what is not found stays unknown and is never sent again by itself. With ``give_up`` those are not asked
+        about any more. Leaves alone what a living process has on its way. Raises what lets nobody be asked, such as
+        TransportError, and JournalError.
+        """
+        return await recover(self._record, self._submitter, self._api, give_up=give_up)
 
     def create_jobs(self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100) -> JobStream:
         """
@@ -218,6 +247,23 @@ class Connection(Closing):
     async def get_job_result(self, job_id: str) -> Result:
         """The result of a completed job. Raises ResultUnavailableError when it has not completed, NotFoundError."""
         return await (await self.get_job(job_id)).fetch_result()
+
+    def open_result(self, job_id: str) -> ResultStream:
+        """
+        The result of a completed job as it comes: in chunks, into memory or into a file.
+
+            async with connection.open_result(job_id) as stream:
+                await stream.save("result.npz")
+
+        Entering the block asks the platform. Raises ResultUnavailableError when the job has not completed, NotFoundError.
+        """
+        from .results import ResultStream
+
+        return ResultStream(job_id, partial(self._begin_result, job_id), self._settings.max_result_bytes)
+
+    async def _begin_result(self, job_id: str) -> Downloading:
+        (await self.get_job(job_id)).require_result()
+        return self._api.open_result(job_id)
 
     async def get_job_circuit(self, job_id: str) -> str:
         """The program of a job, exactly as it was submitted."""

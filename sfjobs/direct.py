@@ -11,7 +11,8 @@ from __future__ import annotations
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -19,6 +20,8 @@ import h11
 import httpx
 
 from .sockets import Stream, connect
+
+T = TypeVar("T")
 
 # Shorter than uvicorn's 5 s, so that a submission does not go out on a connection that the server is just closing.
 KEEP_ALIVE = 4.0
@@ -115,7 +118,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             if isinstance(event, h11.Response):
                 break
             if event is h11.NEED_DATA:
-                data = await _receive(stream, READ_BYTES, silence)
+                data = await _heard(stream.receive(READ_BYTES), silence)
                 if not data:
                     raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
                 machine.receive_data(data)
@@ -154,6 +157,7 @@ class Body(httpx.AsyncByteStream):
         self._may_go_on = may_go_on
         self._silence = silence
         self._ahead = b""
+        self._rest = memoryview(b"")
         self._is_whole = False
         if length is not None:
             self._ahead, _ = machine.trailing_data
@@ -183,20 +187,39 @@ class Body(httpx.AsyncByteStream):
             self.close()
             raise
 
+    async def read_into(self, room: memoryview) -> int:
+        """As ``read``, into some of ``room``; says how much, 0 at the end. Not to be mixed with ``read``."""
+        if self._rest or self._ahead or self._left is None or self._stream is None:
+            if not self._rest:
+                self._rest = memoryview(await self.read())
+            count = min(len(self._rest), len(room))
+            room[:count], self._rest = self._rest[:count], self._rest[count:]
+            return count
+        try:
+            return self._counted(await _heard(self._stream.receive_into(room[: self._left]), self._silence))
+        except httpx.TransportError:
+            self.close()
+            raise
+
     async def _read_counted(self, stream: Stream) -> bytes:
         assert self._left is not None
         piece, self._ahead = self._ahead, b""
         if not piece:
-            piece = await _receive(stream, min(self._left, PIECE_BYTES), self._silence)
-        if not piece:
+            piece = await _heard(stream.receive(min(self._left, PIECE_BYTES)), self._silence)
+        self._counted(len(piece))
+        return piece
+
+    def _counted(self, came: int) -> int:
+        assert self._left is not None
+        if not came:
             raise httpx.RemoteProtocolError(
                 "peer closed connection without sending complete message body "
                 f"(received {(self._length or 0) - self._left} bytes, expected {self._length})"
             )
-        self._left -= len(piece)
+        self._left -= came
         if not self._left:
             self._finish()
-        return piece
+        return came
 
     async def _read_parsed(self, stream: Stream) -> bytes:
         pieces: list[bytes] = []  # all the chunks that have come, small as they may be
@@ -211,7 +234,7 @@ class Body(httpx.AsyncByteStream):
             elif pieces:
                 return b"".join(pieces)
             else:
-                self._machine.receive_data(await _receive(stream, READ_BYTES, self._silence))
+                self._machine.receive_data(await _heard(stream.receive(READ_BYTES), self._silence))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while piece := await self.read():
@@ -306,12 +329,12 @@ async def _send(stream: Stream, pieces: list[bytes], silence: float | None) -> N
         return  # a server may refuse a long body before it has read it, and its answer is what counts
 
 
-async def _receive(stream: Stream, most: int, silence: float | None) -> bytes:
+async def _heard(receiving: Coroutine[Any, Any, T], silence: float | None) -> T:
     try:
         if silence is None:
-            return await stream.receive(most)
+            return await receiving
         with anyio.move_on_after(silence):
-            return await stream.receive(most)
+            return await receiving
     except (OSError, anyio.ClosedResourceError) as error:
         raise httpx.ReadError(str(error) or "closed meanwhile") from error
     raise httpx.ReadTimeout("")

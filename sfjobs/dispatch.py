@@ -17,7 +17,7 @@ import anyio.lowlevel
 from .job import Job
 from .sending import Connection, Sender, Slot
 from .submission import PROMPT, End, Program, Refusal, Submission
-from .submitting import Submitter
+from .submitting import Order, Submitter
 from .tasks import plain_task_group
 from .window import Window
 
@@ -84,14 +84,14 @@ class Submissions:
     def has_unsent(self) -> bool:
         return self._waiting > 0
 
-    def put(self, program: Program | End) -> None:
-        """Takes in the next program, or that there are no more."""
+    def put(self, program: Program | Order | End) -> None:
+        """Takes in the next program, one that was made ready before, or that there are no more."""
         if isinstance(program, End):
             self._ended = True
             if program.error is not None:
                 self._slots.append(Slot(self._taken_in, _DONE_WITH, outcome=program.error))
             return
-        slot = Slot(self._taken_in, program if isinstance(program, Submission) else Submission(program))
+        slot = _slot(self._taken_in, program)
         self._slots.append(slot)
         self._todo.append(slot)
         self._taken_in += 1
@@ -221,3 +221,9 @@ class Submissions:
         slot.submission = _DONE_WITH
         if not outcome.status.is_final:
             self._unfinished.append(outcome)
+
+
+def _slot(index: int, program: Program | Order) -> Slot:
+    if isinstance(program, Order):
+        return Slot(index, Submission("", program.shots, program.name, program.target), program)
+    return Slot(index, program if isinstance(program, Submission) else Submission(program))

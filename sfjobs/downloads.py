@@ -45,7 +45,7 @@ class Downloads:
         while self._left:
             job = self._left.popleft()
             try:
-                await job.fetch_result()
+                await job.bring_result()
             except SFJobsError as error:
                 self.errors[job] = error
             except Exception as error:  # noqa: BLE001 - see raise_for_bugs

@@ -3,6 +3,7 @@ What can go wrong, as a tree:
 
     SFJobsError
       ConfigurationError
+      JournalError
       RequestFailedError
         TransportError
           RequestTimeoutError          (also TimeoutError)
@@ -63,6 +64,10 @@ class ConfigurationError(SFJobsError):
     """A setting is missing, malformed or contradicts another; the message names it and where it came from."""
 
 
+class JournalError(SFJobsError):
+    """The journal of submissions cannot be used, so that nothing was submitted; the message says what to do."""
+
+
 class RequestFailedError(SFJobsError):
     """
     A request got no usable answer, after ``attempts`` tries. ``sent`` is False when the platform surely got nothing of it,
@@ -97,7 +102,10 @@ class ProtocolError(RequestFailedError):
 
 
 class SubmissionUnknownError(RequestFailedError):
-    """The connection broke while submitting: the platform may or may not have the job."""
+    """
+    The connection broke while submitting, or the answer is none: the platform may or may not have the job, under this
+    ``idempotency_key`` and ``name``. ``Connection.recover`` finds out.
+    """
 
     def __init__(
         self,

@@ -58,6 +58,10 @@ _REFUSALS: Mapping[int, type[ResponseError]] = {
 }
 
 
+class NotModified(Exception):
+    """What the request named by ``If-None-Match`` is what there still is. Asked for, so no error: it reaches no caller."""
+
+
 def compact_json(value: JSONValue) -> bytes:
     """JSON without white space, in UTF-8. Raises ValueError for half a surrogate pair."""
     return _compact.encode(value).encode()
@@ -68,7 +72,8 @@ class Request:
     """
     What to send. ``harmless``: sending it twice is the same as once. ``expect``: the statuses that mean yes, any 2xx by
     default. ``attempts``: a tighter bound than the connection's own on how often it is tried. ``guard``: a scope that is to be
-    shielded while the request is under way, and not while it waits to go out.
+    shielded while the request is under way, and not while it waits to go out. ``on_departure`` hears True when it goes out,
+    and False when it waits for another try.
     """
 
     method: str
@@ -81,14 +86,19 @@ class Request:
     expect: frozenset[int] | None = None
     attempts: int | None = None
     guard: anyio.CancelScope | None = field(default=None, repr=False, compare=False)
+    on_departure: Callable[[bool], None] | None = field(default=None, repr=False, compare=False)
 
     def raise_guard(self) -> None:
         if self.guard is not None:
             self.guard.shield = True
+        if self.on_departure is not None:
+            self.on_departure(True)
 
     def lift_guard(self) -> None:
         if self.guard is not None:
             self.guard.shield = False
+        if self.on_departure is not None:
+            self.on_departure(False)
 
     @property
     def brings_a_secret(self) -> bool:
@@ -170,6 +180,11 @@ class Answer:
             url=self.url,
         )
 
+    def refuse_page(self) -> None:
+        """For answers whose success says it all: a page comes from something in between, which may call anything a success."""
+        if self.headers.get("content-type", "").lstrip().lower().startswith("text/html"):
+            self.refuse("a page")
+
     def tell(self, turn: Turn) -> Self:
         """Tells those that wait for their turn what this answer means to them."""
         if self.status_code not in (429, 503):
@@ -183,8 +198,13 @@ class Answer:
         return self
 
     def check_status(self) -> None:
-        """Raises the error that the status means; a success other than the expected one is a ProtocolError."""
+        """
+        Raises the error that the status means, or NotModified where that was asked for; a success other than the expected one
+        is a ProtocolError.
+        """
         status = self.status_code
+        if status == 304 and "If-None-Match" in self.request.headers:
+            raise NotModified
         if self.request.expect is not None and 200 <= status < 300 and status not in self.request.expect:
             self.refuse(f"only {', '.join(map(str, sorted(self.request.expect)))} means success here")
         if 200 <= status < 300:

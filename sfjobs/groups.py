@@ -1,5 +1,5 @@
 """
-Waiting for many jobs as one: ``wait_all``, ``as_completed`` and ``first``. All jobs of one call belong to one connection,
+Many jobs as one: ``wait_all``, ``as_completed``, ``first`` and ``cancel_all``. All jobs of one call belong to one connection,
 whose poller asks about them together with whatever else is waited for there.
 """
 
@@ -12,6 +12,7 @@ from typing import Self
 
 import anyio
 
+from .cancellations import Cancellations
 from .closing import Closing
 from .downloads import AT_ONCE, Downloads
 from .errors import SFJobsError, WaitTimeoutError
@@ -36,7 +37,7 @@ async def wait_all(
     False. A failed job raises nothing. With ``progress`` a line on stderr, or in a notebook's cell, says meanwhile how many
     have ended and when all will have. Raises WaitTimeoutError, whose ``done`` and ``pending`` are ids, after ``timeout``
     seconds: the jobs go on. An error about one job, such as one that the platform does not know, is raised once all others
-    have ended.
+    have ended. A platform that cannot be reached is waited out, as ``Job.wait`` does.
     """
     jobs = list(jobs)
     if progress and jobs:
@@ -72,6 +73,32 @@ async def first(
         raise ValueError(f"cannot wait for the first {k} of {len(jobs)} jobs")
     async with Completions(jobs, timeout, fetch_results=fetch_results, most=k) as completions:
         return [await anext(completions) for _ in range(k)]
+
+
+async def cancel_all(jobs: Iterable[Job], *, wait: bool = False, timeout: float | None = None) -> list[JobStatus]:
+    """
+    Asks the platform to cancel every job that has not ended; returns the statuses in the order of ``jobs``.
+
+    Some may have been faster: they have their own end, and raise nothing. Without ``wait`` the others are ``cancel_pending``,
+    or ``cancelled`` as far as is known; with it all have ended, whatever the weather, or WaitTimeoutError is raised after
+    ``timeout`` seconds. An error about one job is raised once all others have been asked for, the first of several; one that
+    each would meet, such as a platform that cannot be reached, at once. Cancelling again harms nothing.
+    """
+    jobs = list(jobs)
+    if not jobs:
+        return []
+    _one_poller(jobs)
+    cancellations = Cancellations(jobs, insists=wait)
+    with anyio.move_on_after(timeout if wait else None):
+        await cancellations.send()
+        errors = [*cancellations.errors.values()]
+        if wait:
+            taken = [job for job in jobs if job.id not in cancellations.errors]
+            errors += await _settle_all(taken, fetch_results=False)
+        if errors:
+            raise errors[0]
+        return [job.status for job in jobs]
+    raise _too_late(jobs, timeout, done={job.id for job in jobs if job.status.is_final})
 
 
 class Completions(Closing):
@@ -225,8 +252,10 @@ def _is_done(job: Job, fetch_results: bool) -> bool:
 
 def _too_late(jobs: Sequence[Job], timeout: float | None, *, done: set[str]) -> WaitTimeoutError:
     ids = dict.fromkeys(job.id for job in jobs)
+    troubles = (job.why().last_error for job in jobs if job.id not in done)
+    trouble = next((f". The last question about one failed: {words}" for words in troubles if words), "")
     return WaitTimeoutError(
-        f"after {timeout:g} s {len(done)} of {len(ids)} jobs have ended; the others go on",
+        f"after {timeout:g} s {len(done)} of {len(ids)} jobs have ended; the others go on{trouble}",
         done=tuple(job_id for job_id in ids if job_id in done),
         pending=tuple(job_id for job_id in ids if job_id not in done),
     )

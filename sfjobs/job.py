@@ -6,35 +6,30 @@ its waiting goes through the connection's shared poller.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from dataclasses import replace
 from datetime import datetime
-from itertools import islice
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
 
 from . import tracing
 from .api import PlatformAPI
-from .errors import (
-    CancelledJobError,
-    ConflictError,
-    FailedJobError,
-    InvalidJobOperationError,
-    ResultUnavailableError,
-    SFJobsError,
-    WaitTimeoutError,
-)
+from .errors import ConflictError, SFJobsError
 from .models import Cursor, JobOutlook, JobSnapshot, JobStatus, JSONValue
 from .poller import Poller
+from .refusals import given_up, too_late_to_cancel, unsuccessful, without_result
 from .tickets import in_words
+from .weather import outlast
+from .why import put_together, time_here
 
 if TYPE_CHECKING:
     from .results import Result
+    from .results.fetching import Into
 
 logger = logging.getLogger("sfjobs")
 
-LONGEST_REASON = 1000
-"""Characters of each of a failed job's own words that its error quotes; ``meta`` has them whole."""
+T = TypeVar("T")
 
 
 class Asker(Protocol):
@@ -55,7 +50,7 @@ class Job:
     what they last brought. A final status is never taken back.
     """
 
-    __slots__ = ("__weakref__", "_connection", "_result", "_snapshot", "_trouble", "asked_at", "cursor", "first_seen")
+    __slots__ = ("__weakref__", "_connection", "_result", "_snapshot", "asked_at", "cursor", "first_seen", "trouble")
 
     def __init__(
         self,
@@ -67,10 +62,10 @@ class Job:
         self._snapshot = JobSnapshot(id=id_, status=JobStatus(status), meta=meta or {})
         self._connection = connection
         self._result: Result | None = None
-        self._trouble: str | None = None
         self.first_seen: float | None = None
         self.asked_at: float | None = None
         self.cursor: Cursor | None = None
+        self.trouble: str | None = None
 
     @classmethod
     def of(cls, snapshot: JobSnapshot, connection: Asker) -> Job:
@@ -137,7 +132,7 @@ class Job:
         Raises ResultUnavailableError, which names the present status, before that.
         """
         if self._result is None:
-            self._refuse_result()
+            raise without_result(self._snapshot)
         return self._result
 
     @property
@@ -162,41 +157,76 @@ class Job:
         """
         Asks the platform to cancel the job and takes over its answer, ``cancel_pending`` or ``cancelled``.
 
-        With ``wait``, waits up to ``timeout`` seconds for the final word, which may be ``complete`` when the job was faster.
-        Raises InvalidJobOperationError for a job that has ended.
+        With ``wait``, returns the final word, which may be ``complete`` when the job was faster, and raises nothing because of
+        weather, as ``wait`` does not; WaitTimeoutError after ``timeout`` seconds. Raises InvalidJobOperationError for a job that
+        is known to have ended and, without ``wait``, for one that turns out to have.
         """
         if self.status.is_final:
-            self._refuse_cancelling()
+            raise too_late_to_cancel(self._snapshot)
+        if wait:
+            with anyio.move_on_after(timeout):
+                await self.request_cancel(insists=True)
+                return await self.wait(fetch_result=False)
+            raise given_up(self._snapshot, timeout, self.trouble)
+        if (too_late := await self.request_cancel()) is not None:
+            raise too_late_to_cancel(self._snapshot) from too_late
+        if self.status == JobStatus.CANCEL_PENDING:
+            await self._ask_whether_cancelled()
+        return self.status
+
+    async def request_cancel(self, *, insists: bool = False) -> ConflictError | None:
+        """
+        Sends the cancellation, in any weather if it ``insists``, and takes over what came of it; the platform's refusal where
+        the job had ended by itself. For ``cancel`` and ``cancel_all``.
+        """
+        if insists:
+            try:
+                return await self._outlast(self.request_cancel)
+            except ConflictError as error:
+                return error  # it has ended, which an answer that lags behind does not show yet
         try:
             await self._connection.api.cancel(self.id)
         except ConflictError as error:
             await self._ask()
+            # A try before this one may have been the cancellation, and only its answer was lost.
+            is_ours = self.status == JobStatus.CANCELLED and error.attempts > 1
+            if is_ours or self.status == JobStatus.CANCEL_PENDING:
+                return None
             if self.status.is_final:
-                self._refuse_cancelling(error)
+                return error
             raise
-        await self._ask()
-        return await self.wait(timeout=timeout, fetch_result=False) if wait else self.status
+        if not self.status.is_final:
+            self._snapshot = replace(self._snapshot, status=JobStatus.CANCEL_PENDING)
+        return None
+
+    async def _ask_whether_cancelled(self) -> None:
+        try:
+            await self._ask()
+        except SFJobsError as error:
+            if not error.retryable:
+                raise
+            logger.info("job %s: its cancellation was taken, what came of it is not known: %s", self.id, error)
 
     def why(self) -> JobOutlook:
         """Why this job is not done yet, as far as is known here and now. Asks nobody, and works while others wait for it."""
-        outlook, now, position = self._connection.poller.outlook(self.id), _now(), self.meta.get("queue_position")
-        return JobOutlook(
-            job_id=self.id,
-            status=self.status,
-            started_at=self.started_at,
-            queue_position=position if isinstance(position, int) and not isinstance(position, bool) else None,
-            age=_seconds(self.first_seen, now),
-            last_check=_seconds(self.asked_at, now),
-            last_error=outlook.trouble or self._trouble,
-            next_check=_seconds(now, outlook.due),
-            is_told=outlook.is_told,
+        now = time_here()
+        return put_together(
+            self.snapshot,
+            self._connection.poller.outlook(self.id),
+            None if now is None else self._connection.api.pace,
+            now,
+            first_seen=self.first_seen,
+            asked_at=self.asked_at,
+            trouble=self.trouble,
         )
 
     async def wait(self, timeout: float | None = None, *, fetch_result: bool = True) -> JobStatus:
         """
         Waits until the job has ended and, when it completed, its result is at hand; returns the final status.
 
-        Never raises for a failed or cancelled job. Raises WaitTimeoutError after ``timeout`` seconds; the job goes on. With
+        Never raises for a failed or cancelled job, nor because the platform cannot be reached or is in trouble: that is waited
+        out, however long it lasts, and ``why`` and the log tell of it. Raises WaitTimeoutError after ``timeout`` seconds; the job
+        goes on. Raises what the platform says of the job for good, such as NotFoundError, and AuthenticationError. With
         ``fetch_result=False`` the result is left on the platform.
         """
         with tracing.span("wait", job_id=self.id, target=self.target) as span:
@@ -209,34 +239,43 @@ class Job:
         with anyio.move_on_after(timeout) as scope:
             await self._settle()
             if fetch_result and self.status == JobStatus.COMPLETED:
-                await self.fetch_result()
+                await self.bring_result()
         if scope.cancelled_caught:
-            what = "its result is still on the way" if self.status.is_final else "it goes on"
-            raise WaitTimeoutError(
-                f"job {self.id} was waited for during {timeout:g} s and is {self.status.value}: {what}",
-                job_id=self.id,
-                status=self.status,
-                meta=self.meta,
-                pending=(self.id,),
-            )
+            raise given_up(self._snapshot, timeout, self.trouble)
         return self.status
 
-    async def fetch_result(self) -> Result:
+    async def bring_result(self) -> None:
+        """``fetch_result`` in any weather, for those that wait."""
+        await self._outlast(self.fetch_result)
+        self.trouble = None
+
+    async def fetch_result(self, *, into: Into | None = None, mmap: bool = False) -> Result:
         """
         The result, fetched now unless it is at hand.
 
-        Raises ResultUnavailableError when the job has not completed, and ResultError or one of its kinds for a body that is
-        not a result.
+        ``into`` an array, of exactly the type and the shape of the samples, they are received straight into it; what does not
+        fit is a ValueError before anything is written. After any other error it holds neither its old values nor the samples,
+        and a note of the error says so. ``into`` a path that ends in ``.npz`` or ``.npy``, the platform's file is written
+        there, whole and checked, or not at all. With ``mmap`` the samples stay in that file, or without ``into`` in a
+        temporary one that lives as long as they are used, and are a read-only ``numpy.memmap`` of any size. With either, the
+        result is fetched even if it is at hand.
+
+        Raises ResultUnavailableError when the job has not completed, ResultError or one of its kinds for a body that is not a
+        result, and OSError when the disk does not take it.
         """
-        if self._result is not None:
+        if self._result is not None and into is None and not mmap:
             return self._result
         if not self.status.is_final:
             await self._ask()
-        if self.status != JobStatus.COMPLETED:
-            self._refuse_result()
+        self.require_result()
         with tracing.span("result", requests=True, job_id=self.id, target=self.target, status=self.status.value):
-            self._result = await self._connection.api.result(self.id)
+            self._result = await self._connection.api.result(self.id, into=into, mmap=mmap)
         return self._result
+
+    def require_result(self) -> None:
+        """Raises ResultUnavailableError, which names the present status, unless the job has completed."""
+        if self.status != JobStatus.COMPLETED:
+            raise without_result(self._snapshot)
 
     def __await__(self) -> Generator[object, object, Result]:
         return self.finish().__await__()
@@ -256,21 +295,13 @@ class Job:
 
     def raise_for_status(self) -> None:
         """Raises FailedJobError or CancelledJobError, with the platform's reason, when the job ended that way."""
-        reason = "; ".join(f"{key}: {value}"[:LONGEST_REASON] for key, value in islice(self.meta.items(), 10))
-        if self.status == JobStatus.FAILED:
-            raise FailedJobError(
-                f"job {self.id} failed" + (f": {reason}" if reason else ""),
-                job_id=self.id,
-                status=self.status,
-                meta=self.meta,
-            )
-        if self.status == JobStatus.CANCELLED:
-            raise CancelledJobError(f"job {self.id} was cancelled", job_id=self.id, status=self.status, meta=self.meta)
+        if (error := unsuccessful(self._snapshot)) is not None:
+            raise error
 
     def take(self, snapshot: JobSnapshot, at: float) -> None:
         """Takes over what the platform said ``at`` this time, unless the job is known to be further. For the poller's use."""
         self.asked_at = at
-        self._trouble = None
+        self.trouble = None
         if self.first_seen is None:
             self.first_seen = self.asked_at
         if snapshot is self._snapshot or snapshot.is_behind(self._snapshot):
@@ -283,7 +314,7 @@ class Job:
         try:
             snapshot = await self._connection.api.job(self.id)
         except SFJobsError as error:
-            self._trouble = in_words(error)
+            self.trouble = in_words(error)
             raise
         self.take(snapshot, anyio.current_time())
         self.cursor = snapshot.cursor
@@ -295,29 +326,17 @@ class Job:
         try:
             outcomes = await poller.settle(ticket)
         finally:
-            self._trouble = poller.outlook(self.id).trouble
             poller.leave(ticket)
         outcome = outcomes[self.id]
         if isinstance(outcome, SFJobsError):
-            self._trouble = in_words(outcome)
+            self.trouble = in_words(outcome)
             raise outcome
 
-    def _refuse_cancelling(self, cause: Exception | None = None) -> NoReturn:
-        raise InvalidJobOperationError(
-            f"job {self.id} is {self.status.value} and can no longer be cancelled",
-            job_id=self.id,
-            status=self.status,
-            meta=self.meta,
-        ) from cause
+    async def _outlast(self, call: Callable[[], Awaitable[T]]) -> T:
+        def note(error: SFJobsError) -> None:
+            self.trouble = in_words(error)
 
-    def _refuse_result(self) -> NoReturn:
-        if self.status == JobStatus.COMPLETED:
-            remedy = "its result has not been fetched: await job.fetch_result()"
-        elif self.status.is_final:
-            remedy = "there will be no result"
-        else:
-            remedy = "there is no result yet: await job.wait()"
-        raise ResultUnavailableError(f"job {self.id} is {self.status.value}; {remedy}", job_id=self.id)
+        return await outlast(call, note, self._connection.poller.cadence)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Job):
@@ -336,14 +355,3 @@ class Job:
         named = f" {self.name!r}" if self.name else ""
         on = f" on {self.target}" if self.target else ""
         return f"<Job{named}: {self.id}{on}, {self.status.value}>"
-
-
-def _now() -> float | None:
-    try:
-        return anyio.current_time()
-    except RuntimeError:  # no event loop runs here
-        return None
-
-
-def _seconds(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else max(end - start, 0.0)

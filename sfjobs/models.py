@@ -115,8 +115,10 @@ class JobOutlook:
     Why a job is not done yet, as far as this program can tell; ``print`` it. ``age`` and ``last_check`` are seconds ago,
     ``next_check`` is seconds from now (0 while the platform is being asked, None when nobody waits for the job). The three
     are None for a job that has not been asked about, and where no event loop runs, since its clock is the one they are
-    told by. ``last_error`` is what went wrong with the last question, None when it was answered. With ``is_told`` the platform
-    tells of every change of the job as it happens, and the next question is only asked to make sure.
+    told by. ``last_error`` is what went wrong with the last question, None when it was answered, and ``failing_for`` for how many
+    seconds none has been answered. With ``is_told`` the platform tells of every change of the job as it happens, and the next
+    question is only asked to make sure. Where the platform has said that it is asked too much, all requests of the connection
+    rest for ``resting_for`` seconds, and then go at ``rate`` a second.
     """
 
     job_id: str
@@ -128,6 +130,9 @@ class JobOutlook:
     last_error: str | None = None
     next_check: float | None = None
     is_told: bool = False
+    failing_for: float | None = None
+    resting_for: float | None = None
+    rate: float | None = None
 
     def __str__(self) -> str:
         return " ".join([f"Job {self.job_id} {self._standing()}.", *self._checks()])
@@ -146,7 +151,8 @@ class JobOutlook:
         if self.age is not None and self.last_check is not None:
             yield f"It was first seen {in_seconds(self.age)} ago and last asked about {in_seconds(self.last_check)} ago."
         if self.last_error is not None:
-            yield f"The last question about it failed: {self.last_error.rstrip('.')}."
+            since = "" if self.failing_for is None else f", for {in_seconds(self.failing_for)} now"
+            yield f"The last question about it failed{since}: {self.last_error.rstrip('.')}."
         if self.status.is_final:
             return
         if self.next_check is None:
@@ -156,6 +162,10 @@ class JobOutlook:
         else:
             due = "being asked now" if self.next_check == 0 else f"due in {in_seconds(self.next_check)}"
             yield f"The next question is {due}."
+        if self.resting_for is not None:
+            yield f"The platform takes no requests for another {in_seconds(self.resting_for)}."
+        if self.rate is not None:
+            yield f"It has shown to take {self.rate:.3g} requests a second."
 
 
 def in_seconds(seconds: float) -> str:

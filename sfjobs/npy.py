@@ -1,17 +1,20 @@
 """
-From the chunks of a ``.npy`` body to one array, without a second copy of it: bytes in, an array out, no I/O.
+From the bytes of a ``.npy`` body to one array, whose own memory they are put into as they come: no I/O, and no second copy.
 
 The header comes from outside, so it is read by a parser of our own instead of numpy's: numpy's accepts headers of 4 GiB, runs a
 Python 2 fallback and warns, and turning its warnings into errors would change the warning filters of every thread.
-Called by ``decoding`` (a whole body) and ``npz`` (each member).
+Called by ``results.sinks`` (a whole body) and ``results.members`` (each member of an archive).
 """
 
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +25,12 @@ MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 10_000
 MAX_OVERHEAD_BYTES = len(MAGIC) + 2 + 4 + MAX_HEADER_BYTES
 """The most that a ``.npy`` file holds beside its array."""
+HASHED_BYTES = 8 << 20
+"""Hashed at once, in 4 ms; then one may stop."""
 
 _PREFIX_BYTES = len(MAGIC) + 2
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}
+_NOTHING = memoryview(b"")
 
 # Only literals: no backslash and no digit before a letter, the two things at which Python's own parser would warn.
 _HEADER = re.compile(r"""(?:\s*(?:'[^'\\]*'|"[^"\\]*"|\d+(?!\w)|True|False|[{}\[\]():,]))*\s*""")
@@ -56,81 +62,196 @@ class NpyHeader:
 
     def __init__(self) -> None:
         self.layout: NpyLayout | None = None
-        self._head = bytearray()
+        self.data = bytearray()
+        """The bytes so far, as they came."""
         self._wanted = _PREFIX_BYTES
+
+    @property
+    def lacking(self) -> int:
+        """How many bytes can be taken before one has to look at them: the next byte after these may be the array's."""
+        return self._wanted - len(self.data)
 
     def feed(self, view: memoryview) -> memoryview:
         """Take what belongs to the header and give back the rest. Raises ``ResultCorruptError``."""
         while self.layout is None and view:
-            lacking = self._wanted - len(self._head)
-            self._head += view[:lacking]
+            lacking = self.lacking
+            self.data += view[:lacking]
             view = view[lacking:]
-            if len(self._head) == self._wanted:
+            if not self.lacking:
                 self._advance()
         return view
 
     def _advance(self) -> None:
         """What was asked for is there: the magic and version, then the header's length, then the header."""
         if self._wanted == _PREFIX_BYTES:
-            if not self._head.startswith(MAGIC):
+            if not self.data.startswith(MAGIC):
                 _refuse("it is not a .npy array: the first bytes are wrong")
-            if self._version not in _LENGTH_BYTES:
-                _refuse(f"it is a .npy array of the unknown version {self._version}")
+            major, minor = self.data[len(MAGIC) :]
+            if major not in _LENGTH_BYTES or minor:
+                _refuse(f"it is a .npy array of the unknown version {major}.{minor}")
             self._wanted += _LENGTH_BYTES[self._version]
             return
         start = _PREFIX_BYTES + _LENGTH_BYTES[self._version]
         if self._wanted > start:
-            self.layout = _read_header(bytes(self._head[start:]), self._version, offset=self._wanted)
+            self.layout = _read_header(bytes(self.data[start:]), self._version, offset=self._wanted)
             return
-        length = int.from_bytes(self._head[_PREFIX_BYTES:], "little")
+        length = int.from_bytes(self.data[_PREFIX_BYTES:], "little")
         if not 0 < length <= MAX_HEADER_BYTES:
             _refuse(f"its header would have {length} bytes; at most {MAX_HEADER_BYTES} are read")
         self._wanted += length
 
     @property
     def _version(self) -> int:
-        return self._head[len(MAGIC)]
+        return self.data[len(MAGIC)]
+
+
+class Memory(Protocol):
+    """Where the bytes of one array go."""
+
+    @property
+    def array(self) -> npt.NDArray[np.generic]:
+        """The array that they become."""
+        ...
+
+    def room(self, filled: int) -> memoryview:
+        """Where the next bytes belong after ``filled`` of them: never beyond the array's end, empty there."""
+        ...
+
+    def kept(self, filled: int) -> memoryview:
+        """The first ``filled`` bytes."""
+        ...
+
+
+class ArrayMemory:
+    """The memory of ``array`` itself, which is contiguous in the order of the file."""
+
+    def __init__(self, array: npt.NDArray[np.generic]) -> None:
+        self.array = array
+        # Bytes, not elements: the buffer protocol knows no datetime64, and a chunk may end inside an element.
+        self._bytes = array.reshape(-1, order="A").view(np.uint8).data if array.nbytes else _NOTHING
+
+    def room(self, filled: int) -> memoryview:
+        return self._bytes[filled:]
+
+    def kept(self, filled: int) -> memoryview:
+        return self._bytes[:filled]
+
+
+MemoryFor: TypeAlias = Callable[[NpyLayout], Memory]
+
+
+def new_memory(layout: NpyLayout) -> ArrayMemory:
+    """That of a new array. Raises ``ResultCorruptError`` or ``ResultTooLargeError`` where there can be none."""
+    with possible(layout):
+        return ArrayMemory(np.empty(layout.shape, layout.dtype, order="F" if layout.fortran_order else "C"))
+
+
+@contextmanager
+def possible(layout: NpyLayout) -> Iterator[None]:
+    """What numpy raises at a shape that no array can have, or that there is no memory for, as an error of ours."""
+    try:
+        yield
+    except ValueError as error:  # more dimensions than numpy has, or a product too big beside a zero
+        raise ResultCorruptError(f"its shape {_shown(layout.shape)} is impossible: {error}") from error
+    except MemoryError as error:
+        raise ResultTooLargeError(f"there is no memory for the {layout.nbytes} bytes of the array") from error
 
 
 class NpyDecoder:
     """
-    Collects one ``.npy`` file from chunks of any size into one preallocated array of at most ``max_bytes``.
+    Collects one ``.npy`` file in the ``memory`` of one array of at most ``max_bytes``, which is itself the room for the bytes.
 
-    ``expected_bytes`` is the length of the whole file where it is known; a header that says otherwise is refused before
-    anything is allocated. Every refusal is a ``ResultCorruptError`` or a ``ResultTooLargeError``, and is final.
+    ``expected_bytes`` is the length of the whole file where it is known, ``available_bytes`` the most that can come where
+    only that is; a header that says otherwise is refused before anything is allocated. Every refusal is a
+    ``ResultCorruptError`` or a ``ResultTooLargeError``, and is final.
     """
 
-    def __init__(self, max_bytes: int, expected_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        expected_bytes: int | None = None,
+        *,
+        available_bytes: int | None = None,
+        memory: MemoryFor = new_memory,
+    ) -> None:
         self._max_bytes = max_bytes
         self._expected_bytes = expected_bytes
+        self._available_bytes = available_bytes
+        self._memory_for = memory
         self._header = NpyHeader()
-        self._array: npt.NDArray[np.generic] | None = None
-        self._body = memoryview(bytearray())
+        self._memory: Memory | None = None
+        self._size = 0
         self._filled = 0
+        self._room = _NOTHING
         self._refused = False
 
     @property
     def missing(self) -> int | None:
         """How many bytes are still wanted; None while the header has not told."""
-        return None if self._array is None else len(self._body) - self._filled
+        return None if self._memory is None else self._size - self._filled
 
     @property
     def array(self) -> npt.NDArray[np.generic] | None:
         """The array once it is whole, None before: a partly filled one is never shown."""
-        return self._array if self.missing == 0 else None
+        return None if self._memory is None or self._filled < self._size else self._memory.array
 
-    def feed(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Take the next bytes, copying them. Raises as soon as they cannot be a file that is wanted."""
+    def room(self) -> memoryview:
+        """
+        Where the next bytes belong: the array's own memory once there is an array. It never reaches beyond the file's end,
+        and is empty once that has come.
+        """
         if self._refused:
             raise ResultCorruptError("this array was refused before")
+        if self._memory is not None:
+            self._room = self._memory.room(self._filled)
+        else:
+            lacking = self._header.lacking
+            if self._expected_bytes is not None:
+                lacking = min(lacking, self._expected_bytes - len(self._header.data))
+            self._room = memoryview(bytearray(lacking))
+        return self._room
+
+    def wrote(self, count: int) -> None:
+        """So many bytes were put into the room. Raises as soon as they cannot be a file that is wanted."""
+        if self._memory is not None:
+            self._filled += count
+            return
         try:
-            self._take(memoryview(chunk))
+            self._header.feed(self._room[:count])
+            if self._header.layout is not None:
+                self._allocate(self._header.layout)
         except (ResultCorruptError, ResultTooLargeError):
             self._let_go()
             raise
 
+    def feed(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes, copying them. Raises as ``wrote`` does, and for bytes beyond the file's end."""
+        view = memoryview(chunk)
+        while view:
+            room = self.room()
+            if not room:
+                self._let_go()
+                _refuse(f"bytes follow the end of the array ({len(view)} or more)")
+            count = min(len(room), len(view))
+            room[:count] = view[:count]
+            self.wrote(count)
+            view = view[count:]
+
+    def kept(self) -> tuple[bytes, memoryview]:
+        """All that was taken, the header and the array's bytes. The second is the array: hash it before it is given out."""
+        return bytes(self._header.data), _NOTHING if self._memory is None else self._memory.kept(self._filled)
+
+    def digest(self, checkpoint: Callable[[], None] = lambda: None) -> bytes:
+        """The SHA-256 of all bytes taken so far. Takes 0.5 s for each GB; ``checkpoint`` may raise to stop it."""
+        header, body = self.kept()
+        sha = hashlib.sha256(header)
+        for start in range(0, len(body), HASHED_BYTES):
+            sha.update(body[start : start + HASHED_BYTES])
+            checkpoint()
+        return sha.digest()
+
     def finish(self) -> npt.NDArray[np.generic]:
-        """The array, after the last chunk. Raises ``ResultCorruptError`` if any byte is missing."""
+        """The array, after the last byte. Raises ``ResultCorruptError`` if any is missing."""
         array, missing = self.array, self.missing
         if array is None:
             self._let_go()
@@ -138,37 +259,20 @@ class NpyDecoder:
             raise ResultCorruptError(f"the array ends too early: {lacking}")
         return array
 
-    def _take(self, view: memoryview) -> None:
-        view = self._header.feed(view)
-        if self._array is None and self._header.layout is not None:
-            self._allocate(self._header.layout)
-        end = self._filled + len(view)
-        if end > len(self._body):
-            _refuse(f"bytes follow the end of the array ({end - len(self._body)} or more)")
-        self._body[self._filled : end] = view
-        self._filled = end
-
     def _allocate(self, layout: NpyLayout) -> None:
         size = layout.nbytes
-        if self._expected_bytes not in {None, layout.offset + size}:
-            _refuse(f"it has {self._expected_bytes} bytes, but its header speaks of {layout.offset + size}")
+        whole = layout.offset + size
+        if self._expected_bytes not in {None, whole}:
+            _refuse(f"it has {self._expected_bytes} bytes, but its header speaks of {whole}")
+        if self._available_bytes is not None and whole > self._available_bytes:
+            _refuse(f"its header speaks of {whole} bytes, but no more than {self._available_bytes} can come")
         if size > self._max_bytes:
             raise ResultTooLargeError(f"the array has {size} bytes, more than the limit of {self._max_bytes}")
-        try:
-            array: npt.NDArray[np.generic] = np.empty(
-                layout.shape, layout.dtype, order="F" if layout.fortran_order else "C"
-            )
-        except ValueError as error:  # more dimensions than numpy has, or a product too big beside a zero
-            raise ResultCorruptError(f"its shape {_shown(layout.shape)} is impossible: {error}") from error
-        except MemoryError as error:
-            raise ResultTooLargeError(f"there is no memory for the {size} bytes of the array") from error
-        # Bytes, not elements: the buffer protocol knows no datetime64, and a chunk may end inside an element.
-        self._body = array.reshape(-1, order="A").view(np.uint8).data if size else memoryview(bytearray())
-        self._array = array
+        self._memory, self._size = self._memory_for(layout), size
 
     def _let_go(self) -> None:
         self._refused = True
-        self._array, self._body = None, memoryview(bytearray())
+        self._memory, self._room = None, _NOTHING
 
 
 def _read_header(header: bytes, version: int, *, offset: int) -> NpyLayout:

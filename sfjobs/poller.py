@@ -28,7 +28,7 @@ from typing import NoReturn, Protocol
 import anyio
 import anyio.lowlevel
 
-from .errors import ConnectionClosedError, NotFoundError, SFJobsError, TransportError
+from .errors import AuthenticationError, ConnectionClosedError, ResponseError, SFJobsError, TransportError
 from .feed import Feed
 from .listening import Listener
 from .models import JobSnapshot
@@ -94,6 +94,11 @@ class Poller:
         self._closed = False
 
     @property
+    def cadence(self) -> Cadence:
+        """How often is asked."""
+        return self._cadence
+
+    @property
     def watched(self) -> int:
         """How many jobs are being asked about."""
         self._clear_abandoned()
@@ -148,7 +153,8 @@ class Poller:
 
     def abandon(self, ticket: Ticket) -> None:
         """``leave``, at the next occasion: safe from a finalizer, which may run in any thread and at any moment."""
-        self._abandoned.append(ticket)
+        if ticket.pending:  # otherwise its jobs, and so their results, would be kept until then
+            self._abandoned.append(ticket)
 
     def learn(self, snapshot: JobSnapshot) -> None:
         """Takes in what another request has found out, so that waiters need not ask again."""
@@ -297,10 +303,15 @@ class Poller:
         except NoListError:
             return
         except SFJobsError as error:
-            self._take_failure(ids, error)
+            if len(ids) == 1 or not _is_about_something_in_it(error):
+                self._take_failure(ids, error)
+                return
+            # What is wrong with one of them is no concern of the others.
+            apart: Sequence[str] = ids
         else:
-            for job_id in self._take_report(ids, report):
-                await self._ask_about(job_id)
+            apart = self._take_report(ids, report)
+        for job_id in apart:
+            await self._ask_about(job_id)
 
     async def _ask_about(self, job_id: str) -> None:
         try:
@@ -317,13 +328,13 @@ class Poller:
         return self._watched.take_report(ids, report, now)
 
     def _take_failure(self, ids: Sequence[str], error: SFJobsError) -> None:
-        """Weather is waited out, for ``patience`` seconds a job; a permanent answer ends the waiting for those it is about."""
+        """Weather is waited out, however long it lasts; a permanent answer ends the waiting for those it is about."""
         now = anyio.current_time()
-        if isinstance(error, NotFoundError) and len(ids) == 1:
-            self._watched.take_not_found(ids[0], error, now)
-        elif is_weather(error):
+        if is_weather(error):
             self._weather.worsen(len(ids), error, now)
-            self._watched.fail(self._watched.take_weather(ids, error, now, due=max(now, self._swept_until)), error)
+            self._watched.take_weather(ids, error, now, due=max(now, self._swept_until))
+        elif len(ids) == 1 and _is_about_something_in_it(error):
+            self._watched.take_refusal(ids[0], error, now)
         else:
             self._watched.fail(ids, error)
 
@@ -331,6 +342,11 @@ class Poller:
         for ticket in self._waiting:
             ticket.fail(error)
         self._interrupt()
+
+
+def _is_about_something_in_it(error: SFJobsError) -> bool:
+    """Whether the platform would answer a question about other jobs."""
+    return isinstance(error, ResponseError) and not isinstance(error, AuthenticationError) and not is_weather(error)
 
 
 async def _no_stream(path: str, last_event_id: str | None) -> NoReturn:  # noqa: ARG001 - see feed.Opener

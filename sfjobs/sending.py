@@ -20,6 +20,7 @@ from .config import Settings
 from .errors import (
     AuthenticationError,
     ConnectionClosedError,
+    JournalError,
     RateLimitedError,
     RequestFailedError,
     ResponseError,
@@ -262,4 +263,4 @@ def _lets_nothing_through(error: Exception) -> bool:
         return True
     if isinstance(error, ResponseError) and error.status_code == 503:
         return True
-    return isinstance(error, AuthenticationError | ConnectionClosedError)
+    return isinstance(error, AuthenticationError | ConnectionClosedError | JournalError)

@@ -25,6 +25,9 @@ Address: TypeAlias = tuple[socket.AddressFamily, Any]
 HEAD_START = 0.25
 """Seconds that one address of a host gets before the next one is tried beside it (RFC 8305)."""
 
+SHARE = 2**20
+"""Bytes that are taken as they come before everyone else in the loop has a turn, even where there are more."""
+
 
 class Stream:
     """A connected socket. Reading and writing raise OSError, and anyio.ClosedResourceError once it has been closed."""
@@ -33,6 +36,7 @@ class Stream:
         self._sock = sock
         self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
         self._until_room = anyio.wait_writable
+        self._unshared = 0
         self._closed = False
 
     async def receive(self, most: int) -> bytes:
@@ -45,6 +49,25 @@ class Stream:
                 continue
             except ssl.SSLWantWriteError:
                 await anyio.wait_writable(self._sock)
+
+    async def receive_into(self, room: memoryview) -> int:
+        """As ``receive``, into some of ``room``; says how much. What has come already is taken without waiting."""
+        if self._unshared >= SHARE:
+            self._unshared = 0
+            await anyio.lowlevel.checkpoint()  # before anything is taken, which a cancelled task would lose
+        room = room[:SHARE]
+        while True:
+            self._check_open()
+            try:
+                count = self._sock.recv_into(room) if self._tls is None else _decrypted(self._tls, room)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._unshared = 0
+                await anyio.wait_readable(self._sock)
+            except ssl.SSLWantWriteError:
+                await anyio.wait_writable(self._sock)
+            else:
+                self._unshared += count
+                return count
 
     def send_some(self, data: bytes | memoryview) -> int:
         """Sends as much as there is room for and says how much that was. After 0, wait ``until_room``, and send the same."""
@@ -91,6 +114,18 @@ class Stream:
             self._closed = True
             anyio.notify_closing(self._sock)
             self._sock.close()
+
+
+def _decrypted(sock: ssl.SSLSocket, room: memoryview) -> int:
+    """As many records of at most 16 KiB as there are: to ask anew for each costs as much as to decrypt it."""
+    count = part = sock.recv_into(room)
+    try:
+        while part and count < len(room):
+            part = sock.recv_into(room[count:])
+            count += part
+    except OSError:
+        pass  # that there is no more, or why, is for the next call to find out
+    return count
 
 
 async def connect(host: str, port: int, context: ssl.SSLContext | None) -> Stream:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -18,8 +18,16 @@ import anyio
 from . import tracing, wire
 from .api import reported
 from .config import Settings
-from .errors import ProtocolError, RequestFailedError, ResponseError, SubmissionUnknownError, TransportError
+from .errors import (
+    JournalError,
+    ProtocolError,
+    RequestFailedError,
+    ResponseError,
+    SubmissionUnknownError,
+    TransportError,
+)
 from .exchange import Answer, Request, compact_json, refusal
+from .journal import Fate, Intent, Record, State, fate_after
 from .models import JobSnapshot
 from .programs import with_header
 from .transport import Transport
@@ -41,7 +49,8 @@ _NOT_THIS_BATCH = frozenset({400, 413, 422})
 class Order:
     """
     One submission as it goes out, however often. ``fellows`` is how many may be in a batch with it, itself among them;
-    ``tries`` is how often it was sent in one.
+    ``tries`` is how often it was sent in one. ``is_out``: the platform may have heard of the present try, ``is_in_doubt``: it may
+    have taken an earlier one. ``is_recorded``: it stood in the journal as being sent.
     """
 
     target: str
@@ -51,6 +60,9 @@ class Order:
     body: bytes
     fellows: int = LARGEST_BATCH
     tries: int = 0
+    is_out: bool = False
+    is_in_doubt: bool = False
+    is_recorded: bool = False
 
 
 Outcome: TypeAlias = JobSnapshot | RequestFailedError | None
@@ -63,9 +75,10 @@ class Submitter:
     ones go singly. That batches come with keys is not taken for granted, so that nothing is sent twice on trust.
     """
 
-    def __init__(self, settings: Settings, transport: Transport) -> None:
+    def __init__(self, settings: Settings, transport: Transport, record: Record) -> None:
         self._settings = settings
         self._transport = transport
+        self._record = record
         self._legacy = settings.api_version == "0.2.0"
         self._honours_keys = False
         self._offers_batches = False
@@ -95,19 +108,33 @@ class Submitter:
             fields = wire.submission(name=name, target=target, circuit=with_header(circuit, target=target, shots=shots))
         return Order(target, shots, name, str(uuid.uuid4()), compact_json(fields))
 
-    async def submit(self, order: Order, *, guard: anyio.CancelScope | None = None) -> JobSnapshot:
+    async def submit(
+        self, order: Order, *, guard: anyio.CancelScope | None = None, harmless: bool = False
+    ) -> JobSnapshot:
         """
         Submits one order. It is sent again only where that cannot make a second job: when it surely did not arrive, or when
-        the platform is known to honour idempotency keys. Otherwise raises SubmissionUnknownError.
+        the platform is known, here or by whoever says that it is ``harmless``, to honour idempotency keys. Otherwise raises
+        SubmissionUnknownError. Raises JournalError, and sends nothing, where it cannot be written down first.
         """
+        try:
+            await self._open([order])
+            snapshot = await self._submit(order, guard, harmless=harmless or self._honours_keys)
+        except BaseException as error:
+            self._close([order], error)
+            raise
+        self._record.close([_fate(order, snapshot)])
+        return snapshot
+
+    async def _submit(self, order: Order, guard: anyio.CancelScope | None, *, harmless: bool) -> JobSnapshot:
         request = Request(
             method="POST",
             path="/jobs",
             headers={"Content-Type": "application/json", "Idempotency-Key": order.key},
             content=order.body,
-            harmless=self._honours_keys,
+            harmless=harmless,
             expect=frozenset({201}) if self._legacy else None,
             guard=guard,
+            on_departure=partial(_note_departure, [order], harmless),
         )
         with tracing.span("submit", requests=True, target=order.target, shots=order.shots) as span:
             try:
@@ -116,9 +143,12 @@ class Submitter:
                 if not error.sent:
                     raise
                 raise self._unknown(order, error) from error
-            self._honours_keys = self._honours_keys or answer.headers.get("idempotency-key") == order.key
+            self._learn_of_keys(answer.headers.get("idempotency-key") == order.key)
             self._learn(answer)
-            snapshot = reported(answer.parse(partial(wire.job_snapshot, cursor=answer.cursor())))
+            try:
+                snapshot = reported(answer.parse(partial(wire.job_snapshot, cursor=answer.cursor())))
+            except ProtocolError as error:
+                raise self._not_said(order, error) from error
             span.note(job_id=snapshot.id, status=snapshot.status.value)
         _log(snapshot, order)
         return snapshot
@@ -128,6 +158,16 @@ class Submitter:
         Submits a batch: what became of each, in order. What is wrong with one is no concern of the others. None for all of
         them when the platform does not take this batch or any. Raises what ``submit`` would for each of them.
         """
+        try:
+            await self._open(orders)
+            outcomes = await self._submit_all(orders, guard)
+        except BaseException as error:
+            self._close(orders, error)
+            raise
+        self._record.close(map(_fate, orders, outcomes))
+        return outcomes
+
+    async def _submit_all(self, orders: Sequence[Order], guard: anyio.CancelScope | None) -> Sequence[Outcome]:
         request = Request(
             method="POST",
             path="/jobs",
@@ -135,6 +175,7 @@ class Submitter:
             content=b"[%s]" % b",".join(map(_item, orders)),
             harmless=self._honours_keys,
             guard=guard,
+            on_departure=partial(_note_departure, orders, self._honours_keys),
         )
         targets = {order.target for order in orders}
         target = targets.pop() if len(targets) == 1 else None
@@ -154,13 +195,16 @@ class Submitter:
     def unknown(self, order: Order, reason: str, *, attempts: int = 1) -> SubmissionUnknownError:
         """The error for an order that was sent and has no answer."""
         return SubmissionUnknownError(
-            f"the platform may or may not have the job: {reason}. Look for it before submitting it again",
+            f"the platform may or may not have the job: {reason}. Look for it before submitting it again: {self._way_out()}",
             method="POST",
             url=f"{self._settings.url}/jobs",
             attempts=attempts,
             idempotency_key=order.key,
             name=order.name,
         )
+
+    def _way_out(self) -> str:
+        return "`sfjobs list` shows jobs" if self._record.journal is None else "`sfjobs recover` does"
 
     def _outcomes(self, orders: Sequence[Order], answer: Answer) -> Sequence[Outcome]:
         if answer.status_code != 207:
@@ -183,7 +227,7 @@ class Submitter:
         if isinstance(said, wire.Refused):
             return refusal(method, url, said.status_code, said.words)
         message = f"{method} {url} was answered for one of a batch, but not in the platform's language: {said}"
-        return ProtocolError(message, method=method, url=url)
+        return self._not_said(order, ProtocolError(message, method=method, url=url))
 
     def _without_batch(self, orders: Sequence[Order], error: ResponseError) -> Sequence[Outcome]:
         """A platform that takes no batches gets single submissions from now on, and one that does not take this one, halves."""
@@ -197,6 +241,8 @@ class Submitter:
             logger.info("a batch of %d is sent in parts: %s", len(orders), error)
         else:
             raise error
+        for order in orders:
+            order.is_out = False
         return [None] * len(orders)
 
     def _learn(self, answer: Answer) -> None:
@@ -205,6 +251,11 @@ class Submitter:
         if self._offers_batches and not offers:
             logger.info("the platform no longer offers batches: submitting one at a time")
         self._offers_batches = offers
+
+    def _learn_of_keys(self, is_echoed: bool) -> None:
+        if is_echoed and not self._honours_keys:
+            self._honours_keys = True
+            self._record.note_keys()
 
     def _stop_batches(self, reason: str) -> None:
         if not self._has_refused_batches:
@@ -215,6 +266,38 @@ class Submitter:
         unknown = self.unknown(order, str(error), attempts=error.attempts)
         unknown.__cause__ = error.with_traceback(None)
         return unknown
+
+    def _not_said(self, order: Order, error: ProtocolError) -> RequestFailedError:
+        """An answer to a submission that says yes and not to which job. With a key, sending it again would bring the same."""
+        if self._honours_keys:
+            return error
+        unknown = self.unknown(order, str(error), attempts=error.attempts)
+        unknown.__cause__ = error.with_traceback(None)
+        return unknown
+
+    async def _open(self, orders: Sequence[Order]) -> None:
+        await self._record.open([self._intent(order) for order in orders])
+        for order in orders:
+            order.is_recorded = True
+
+    def _close(self, orders: Sequence[Order], error: BaseException) -> None:
+        if isinstance(error, JournalError):
+            return  # nothing was written, and nothing can be
+        fates = [_fate_after(order, error) for order in orders]
+        for order, fate in zip(orders, fates, strict=True):
+            order.is_out = fate.state == State.OPEN
+        self._record.close(fates)
+
+    def _intent(self, order: Order) -> Intent:
+        return Intent(
+            key=order.key,
+            url=self._record.url,
+            account=self._record.account,
+            target=order.target,
+            shots=order.shots,
+            name=order.name,
+            body=order.body,
+        )
 
     def _not_told(self, order: Order, answer: Answer) -> SubmissionUnknownError:
         return self.unknown(order, f"{answer.url} answered with status {answer.status_code} and not a word about it")
@@ -228,6 +311,25 @@ def _item(order: Order) -> bytes:
 def _offers_batches(answer: Answer) -> bool:
     offered = answer.headers.get("accept-post", "").split(",")
     return any(media_type.partition(";")[0].strip().lower() == _BATCH for media_type in offered)
+
+
+def _note_departure(orders: Iterable[Order], harmless: bool, is_under_way: bool) -> None:
+    for order in orders:
+        # What is sent again without a key was surely not taken; with one it may have been, and nobody asks which it was.
+        order.is_in_doubt = order.is_in_doubt or (harmless and order.is_out)
+        order.is_out = is_under_way
+
+
+def _fate(order: Order, outcome: Outcome) -> Fate:
+    if isinstance(outcome, JobSnapshot):
+        return Fate(key=order.key, state=State.SUBMITTED, job_id=outcome.id)
+    if outcome is None:  # to be submitted again, with the same key
+        return Fate(key=order.key, state=State.OPEN if order.is_out or order.is_in_doubt else State.UNSENT)
+    return _fate_after(order, outcome)
+
+
+def _fate_after(order: Order, error: BaseException) -> Fate:
+    return fate_after(error, order.key, was_out=order.is_out, in_doubt=order.is_in_doubt)
 
 
 def _log(snapshot: JobSnapshot, order: Order) -> None:

@@ -53,11 +53,15 @@ class NoListError(Exception):
 
 
 class Subject(Protocol):
-    """What the poller needs of a job handle. Times and place are facts about the job, so they outlive any ticket."""
+    """
+    What the poller needs of a job handle. Times and place are facts about the job, so they outlive any ticket, and so does the
+    ``trouble`` with the last question.
+    """
 
     first_seen: float | None
     asked_at: float | None
     cursor: Cursor | None
+    trouble: str | None
 
     @property
     def id(self) -> str: ...
@@ -79,7 +83,6 @@ class Cadence:
     least: float = 0.5
     most: float = 30.0
     jitter: float = 0.1
-    patience: float = 60.0
 
     def interval(self, watched: float, draw: Callable[[], float] = random.random) -> float:
         """Seconds until the next question about a job watched for ``watched`` seconds."""
@@ -119,12 +122,14 @@ class Watch:
 class Outlook:
     """
     What is ahead for one job: ``due`` is when the next question about it is, in the loop's time, minus infinity while one is
-    under way, None when nobody waits for it; ``trouble`` is what went wrong with the last question, None when it was answered.
-    With ``is_told`` the platform tells of the job by itself, and the question only verifies that.
+    under way, None when nobody waits for it; ``trouble`` is what went wrong with the last question, None when it was answered,
+    and ``failing_since`` when the first was not answered of those since the last answer. With ``is_told`` the platform tells of
+    the job by itself, and the question only verifies that.
     """
 
     due: float | None = None
     trouble: str | None = None
+    failing_since: float | None = None
     is_told: bool = False
 
 

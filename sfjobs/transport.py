@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -28,17 +29,15 @@ from .errors import (
     TransportError,
 )
 from .exchange import Answer, Lane, Request
-from .pace import Governor, Turn
-from .retry import Retry, may_repeat
+from .pace import Governor, Pace
+from .receiving import Download, Downloading
+from .retry import Retry, RetryBudget, may_repeat
 
 __all__ = ["CONNECTIONS", "HTTPTransport", "Transport"]
 
 logger = logging.getLogger("sfjobs")
 
 T = TypeVar("T")
-
-SLOWEST_DOWNLOAD = 1024
-"""Bytes/s. A download that is slower over its first ``attempt_timeout`` seconds, or ever after, is given up."""
 
 # Nothing waits for a connection further down: httpcore loses a slot of its pool when a request that waits there is cancelled
 # (encode/httpcore#1093), and our own connections have no queue. So a limiter as wide as the lane stands before each.
@@ -47,7 +46,7 @@ CONNECTIONS: Mapping[Lane, int] = {"poll": 4, "bulk": 32}
 Attempt: TypeAlias = Callable[[Secret, int], Awaitable[Answer]]
 """One try with this token, the how-manyth it is."""
 
-Consumer: TypeAlias = Callable[[Answer, AsyncIterator[bytes]], Awaitable[T]]
+Consumer: TypeAlias = Callable[[Answer, Download], Awaitable[T]]
 
 
 class Transport:
@@ -57,6 +56,7 @@ class Transport:
         self._settings = settings
         self._given = transport
         self._retry = Retry(attempts=settings.retries)
+        self._budget = RetryBudget()
         self._channels: dict[Lane, Channel] = {}
         self._limiters = {lane: anyio.CapacityLimiter(width) for lane, width in CONNECTIONS.items()}
         self._governor = Governor()
@@ -88,6 +88,11 @@ class Transport:
         elif self._owner[0] != here[0]:
             raise ConnectionClosedError("this connection belongs to another event loop: open one in each loop")
 
+    @property
+    def pace(self) -> Pace:
+        """What holds requests back now, besides their own failures."""
+        return self._governor.outlook()
+
     async def send(self, request: Request) -> Answer:
         """
         The whole answer, after as many tries as are safe and fit before the caller's own deadline. Raises
@@ -101,82 +106,99 @@ class Transport:
 
     async def receive(self, request: Request, consume: Consumer[T]) -> T:
         """
-        What ``consume`` makes of a streamed answer: its head and its raw chunks. A broken download is started again, with
-        a new call of ``consume``. Holds a slot of its lane while it lasts, and is bounded by its pace, not by its length.
+        What ``consume`` makes of a streamed answer: its head, and its body as a ``Download``. One that broke off and cannot be
+        gone on with is started again, with a new call of ``consume``. Raises what ``send`` and ``consume`` do.
         """
-        done: list[T] = []
+        tries = starts = 0
+        while True:
+            async with self.download(request, tries=tries) as download:
+                try:
+                    return await consume(download.answer, download)
+                except TransportError as error:
+                    starts += 1
+                    # A download that went on has begun to count anew, which must not be had without end.
+                    tries = max(starts, error.attempts)
+                    pause = self._respite(request, error, tries)
+                    if pause is None:
+                        raise
+            await anyio.sleep(pause)
 
-        async def attempt(token: Secret, number: int) -> Answer:
-            async with self._limiters[request.lane], self._governor.turn(request.lane) as turn:
-                with _Logged(request, number) as line:
-                    incoming = await self._in_time(request, self._channel(request.lane).start(request, token))
-                    line.status = incoming.status_code
-                    try:
-                        return await download(incoming, turn)
-                    finally:
-                        await incoming.aclose()
+    def download(self, request: Request, *, tries: int = 0) -> Downloading:
+        """
+        ``async with`` the body of the answer as a ``Download``, which begins after so many ``tries`` that failed. Holds a slot
+        of its lane while there is a connection, and is bounded by its pace, not by its length.
+        """
 
-        async def download(incoming: Incoming, turn: Turn) -> Answer:
-            if not 200 <= incoming.status_code < 300:
-                return (await self._in_time(request, incoming.read_whole())).tell(turn)
-            answer = incoming.answer().tell(turn)
-            answer.check_status()
-            async with aclosing(self._paced(request, incoming)) as chunks:
-                done[:] = [await consume(answer, chunks)]
-            return answer
+        async def begin() -> Download:
+            return Download(await self._opened(request, tries=tries), go_on, patience=self._settings.attempt_timeout)
 
-        await self._persist(request, attempt)
-        return done[0]
+        async def go_on(headers: Mapping[str, str], failure: TransportError, tries: int) -> OpenAnswer | None:
+            pause = self._respite(request, failure, tries)
+            if pause is None:
+                return None
+            await anyio.sleep(pause)
+            rest = replace(request, headers={**request.headers, **headers}, expect=frozenset({200, 206}))
+            return await self._opened(rest, tries=tries)
+
+        return Downloading(begin)
 
     async def open(self, request: Request) -> OpenAnswer:
         """
         An answer that is read bit by bit, for as long as whoever asked for it likes: nothing bounds its silence here. It holds a
         slot of its lane until it is closed.
         """
-        limiter, opened = self._limiters[request.lane], OpenAnswer(self._limiters[request.lane])
+        return await self._opened(request, endless=True)
+
+    async def _opened(self, request: Request, *, tries: int = 0, endless: bool = False) -> OpenAnswer:
+        opened = OpenAnswer(self._limiters[request.lane])
 
         async def attempt(token: Secret, number: int) -> Answer:
-            async with self._governor.turn(request.lane) as turn:
+            await opened.take_slot()
+            async with AsyncExitStack() as held:
+                held.push_async_callback(opened.aclose)
+                turn = await held.enter_async_context(self._governor.turn(request.lane))
                 with _Logged(request, number) as line:
                     channel = self._channel(request.lane)
-                    incoming = await self._in_time(request, channel.start(request, token, endless=True))
+                    incoming = await self._in_time(request, channel.start(request, token, endless=endless))
                     line.status = incoming.status_code
-                try:
-                    if not 200 <= incoming.status_code < 300:
-                        return (await self._in_time(request, incoming.read_whole())).tell(turn)
-                    answer = incoming.answer().tell(turn)
-                    answer.check_status()
-                    opened.incoming = incoming
-                    return answer
-                finally:
-                    if opened.incoming is not incoming:
-                        await incoming.aclose()
+                opened.hold(incoming, number)
+                if not 200 <= incoming.status_code < 300:
+                    return (await self._in_time(request, incoming.read_whole())).tell(turn)
+                answer = opened.answer.tell(turn)
+                answer.check_status()
+                answer.refuse_page()
+                held.pop_all()
+            return opened.answer
 
-        await limiter.acquire_on_behalf_of(opened)
-        try:
-            await self._persist(request, attempt)
-        except BaseException:
-            limiter.release_on_behalf_of(opened)
-            raise
+        await self._persist(request, attempt, tries)
         return opened
 
-    async def _persist(self, request: Request, attempt: Attempt) -> Answer:
+    async def _persist(self, request: Request, attempt: Attempt, tries: int = 0) -> Answer:
         self.check_usable()
-        tries = 0
+        first = max(tries - 1, 0)  # the pause before the first try here was another's
         while True:
             tries += 1
             tracing.note_attempt(tries)
             try:
-                return await self._authorised(attempt, tries)
+                answer = await self._authorised(attempt, tries)
             except (TransportError, ResponseError, ProtocolError) as error:
-                error.attempts = tries
-                pause = self._pause(request, error, tries)
+                pause = self._respite(request, error, tries)
                 if pause is None:
                     raise
-                logger.info("attempt %d failed, another follows in %.1f s: %s", tries, pause, error)
+            else:
+                self._budget.earn(tries - first)
+                return answer
             request.lift_guard()
             await anyio.sleep(pause)
             self.check_usable()
+
+    def _respite(self, request: Request, error: RequestFailedError, tries: int) -> float | None:
+        """Seconds from this failure to the next try, or None when there is none."""
+        error.attempts = tries
+        pause = self._pause(request, error, tries)
+        if pause is not None:
+            logger.info("attempt %d failed, another follows in %.1f s: %s", tries, pause, error)
+        return pause
 
     def _pause(self, request: Request, error: RequestFailedError, tries: int) -> float | None:
         if not may_repeat(error, harmless=request.harmless):
@@ -190,7 +212,16 @@ class Transport:
         if isinstance(error, RateLimitedError) and not error.is_quota:
             pause, start = 0.0, self._governor.due(request.lane)  # everyone waits there, and so does this one
         # Sleeping into the caller's own deadline would only hide the real reason.
-        return None if start >= anyio.current_effective_deadline() else pause
+        if start >= anyio.current_effective_deadline():
+            return None
+        return pause if self._may_go_on(error) else None
+
+    def _may_go_on(self, error: RequestFailedError) -> bool:
+        # What is too much for the platform the governor sees to.
+        if isinstance(error, RateLimitedError) or self._budget.spend():
+            return True
+        logger.info("most requests of this connection fail lately, so this one is not repeated: %s", error)
+        return False
 
     async def _authorised(self, attempt: Attempt, number: int) -> Answer:
         """One try, and a second one with a fresh token after a 401. No slot is held while a token is fetched."""
@@ -229,17 +260,6 @@ class Transport:
             self._channels[lane] = Channel(self._settings, CONNECTIONS[lane], self._given)
         return self._channels[lane]
 
-    async def _paced(self, request: Request, incoming: Incoming) -> AsyncGenerator[bytes, None]:
-        started, received = anyio.current_time(), 0
-        while chunk := await incoming.read():
-            # Errors about a result quote how it starts.
-            yield chunk if received else incoming.without_secrets(chunk)
-            received += len(chunk)
-            del chunk  # a suspended frame would keep it
-            elapsed = anyio.current_time() - started
-            if elapsed > self._settings.attempt_timeout and received < SLOWEST_DOWNLOAD * elapsed:
-                raise timed_out(self._settings, request, f"only {received} bytes came in {elapsed:.0f} s")
-
     async def _in_time(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
         """Bounds one try as a whole: silence on the wire is measured anew with every byte."""
         with anyio.move_on_after(self._settings.attempt_timeout):
@@ -249,25 +269,48 @@ class Transport:
 
 
 class OpenAnswer:
-    """An answer while it is being read. Where it ``is_resumable``, a cancelled ``read`` has lost nothing."""
+    """An answer while it is being read, and its slot. Where it ``is_resumable``, a cancelled ``read`` has lost nothing."""
+
+    answer: Answer
 
     def __init__(self, limiter: anyio.CapacityLimiter) -> None:
         self._limiter = limiter
-        self.incoming: Incoming | None = None
+        self._has_slot = False
+        self._incoming: Incoming | None = None
+        self.tries = 0
+        """How many it took to come by it."""
 
     @property
     def is_resumable(self) -> bool:
-        return self.incoming is not None and self.incoming.is_resumable
+        return self._incoming is not None and self._incoming.is_resumable
+
+    @property
+    def secrets(self) -> Sequence[Secret]:
+        """What the platform has been sent to let it have, and should not repeat."""
+        return () if self._incoming is None else self._incoming.secrets
+
+    async def take_slot(self) -> None:
+        await self._limiter.acquire_on_behalf_of(self)
+        self._has_slot = True
+
+    def hold(self, incoming: Incoming, tries: int) -> None:
+        self._incoming, self.answer, self.tries = incoming, incoming.answer(), tries
 
     async def read(self) -> bytes:
         """What comes next; nothing at the end. Raises TransportError, ConnectionClosedError."""
-        return b"" if self.incoming is None else await self.incoming.read()
+        return b"" if self._incoming is None else await self._incoming.read()
+
+    async def read_into(self, room: memoryview) -> int:
+        """As ``read``, into some of ``room``; says how much."""
+        return 0 if self._incoming is None else await self._incoming.read_into(room)
 
     async def aclose(self) -> None:
         """Ends the connection. Safe to call twice."""
-        incoming, self.incoming = self.incoming, None
-        if incoming is not None:
+        incoming, self._incoming = self._incoming, None
+        if self._has_slot:
+            self._has_slot = False
             self._limiter.release_on_behalf_of(self)
+        if incoming is not None:
             await incoming.aclose()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from .agenda import Agenda
-from .errors import SFJobsError
+from .errors import NotFoundError, SFJobsError
 from .models import Cursor, JobSnapshot
 from .tickets import Cadence, Outcome, Outlook, Report, Subject, Ticket, Watch, in_words
 
@@ -68,8 +68,9 @@ class WatchList:
             watch = self._watches.get(job_id)
             if watch is not None and ticket in watch.tickets:
                 watch.tickets.remove(ticket)
-                if watch.is_covered:
-                    for subject in ticket.subjects[job_id]:
+                for subject in ticket.subjects[job_id]:
+                    subject.trouble = watch.trouble
+                    if watch.is_covered:
                         subject.cursor = self._listening_at
                 if not watch.tickets:
                     del self._watches[job_id]
@@ -130,7 +131,7 @@ class WatchList:
 
     def _confirm(self, watch: Watch, cursor: Cursor | None, now: float) -> None:
         """The job is as it was, which is what most answers say of most jobs."""
-        watch.trouble = None
+        watch.trouble = watch.failing_since = None
         watch.cursor = cursor or watch.cursor
         for ticket in watch.tickets:
             for subject in ticket.subjects[watch.job_id]:
@@ -138,7 +139,7 @@ class WatchList:
                 subject.cursor = watch.cursor
 
     def _deliver(self, watch: Watch, snapshot: JobSnapshot, cursor: Cursor | None, now: float) -> None:
-        watch.trouble = None
+        watch.trouble = watch.failing_since = None
         if cursor is not None and not (watch.cursor is not None and watch.cursor.covers(cursor)):
             watch.cursor = cursor
         if watch.snapshot is None or not snapshot.is_behind(watch.snapshot):
@@ -168,31 +169,30 @@ class WatchList:
 
     # -- what went wrong --
 
-    def take_weather(self, ids: Sequence[str], error: SFJobsError, now: float, *, due: float) -> list[str]:
-        """A question that was not answered is ``due`` again. Gives back the ids that have been without answer for too long."""
-        impatient = []
+    def take_weather(self, ids: Sequence[str], error: SFJobsError, now: float, *, due: float) -> None:
+        """A question that was not answered is ``due`` again."""
         for job_id in ids:
             watch = self._watches.get(job_id)
-            if watch is None:
-                continue
-            self.agenda.put(watch, due)
-            watch.trouble = in_words(error)
-            watch.failing_since = now if watch.failing_since is None else watch.failing_since
-            if now - watch.failing_since >= self._cadence.patience:
-                impatient.append(job_id)
-        return impatient
+            if watch is not None:
+                self.agenda.put(watch, due)
+                watch.trouble = in_words(error)
+                watch.failing_since = now if watch.failing_since is None else watch.failing_since
 
-    def take_not_found(self, job_id: str, error: SFJobsError, now: float) -> None:
-        """The platform does not know the job, or not yet: told often enough, that is its outcome."""
+    def take_refusal(self, job_id: str, error: SFJobsError, now: float) -> None:
+        """
+        The platform says no about this job, which is its outcome. That it does not know it has to be said several times: it may
+        not know it yet.
+        """
         watch = self._watches.get(job_id)
         if watch is None:
             return
-        watch.misses += 1
-        watch.trouble = in_words(error)
-        if watch.misses >= MISSES:
-            self._end(watch, error)
-        else:
-            self._postpone(watch, now)
+        watch.trouble, watch.failing_since = in_words(error), None
+        if isinstance(error, NotFoundError):
+            watch.misses += 1
+            if watch.misses < MISSES:
+                self._postpone(watch, now)
+                return
+        self._end(watch, error)
 
     def fail(self, ids: Sequence[str], error: SFJobsError) -> None:
         """Everyone who waits for one of these jobs hears of ``error``."""
@@ -257,7 +257,7 @@ class WatchList:
         if watch is None:
             return Outlook()
         if not watch.is_wanted:
-            return Outlook(trouble=watch.trouble)
+            return Outlook(trouble=watch.trouble, failing_since=watch.failing_since)
         is_under_way = watch.entry is None
         due = float("-inf") if is_under_way else max(watch.due, resting_until)
-        return Outlook(due=due, trouble=watch.trouble, is_told=watch.is_covered)
+        return Outlook(due=due, trouble=watch.trouble, failing_since=watch.failing_since, is_told=watch.is_covered)

@@ -5,12 +5,17 @@ time with ``@pytest.mark.real_time`` (or ``pytestmark`` for a module).
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import trio.testing
 
 from tests.support.virtual_time import VirtualLoop
+
+# Nobody's own journal hears of tests, those in other processes among them; tests of the journal say where theirs is.
+os.environ["SFJOBS_JOURNAL"] = "off"
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -19,6 +24,14 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     if request.param == "trio":
         return "trio", {} if real_time else {"clock": trio.testing.MockClock(autojump_threshold=0)}
     return "asyncio", {} if real_time else {"loop_factory": VirtualLoop}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What commands keep is not kept in the cache of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

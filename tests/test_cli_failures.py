@@ -14,6 +14,7 @@ def subclasses(kind: type) -> set[type]:
 
 EXIT_CODES = {
     errors.ConfigurationError: 1,
+    errors.JournalError: 1,
     errors.FailedJobError: 2,
     errors.CancelledJobError: 2,
     errors.WaitTimeoutError: 3,

@@ -62,12 +62,11 @@ def jobs(platform: Platform) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path, monkeypatch):
-    """No settings but those that a test makes, 80 columns, no patience, in a folder of its own."""
+    """No settings but those that a test makes, 80 columns, no second try, in a folder of its own."""
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("SFJOBS_RETRIES", "1")
-    monkeypatch.setenv("SFJOBS_PATIENCE", "0.1")
     monkeypatch.setenv("SFJOBS_POLL_INTERVAL_MIN", "0.05")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo.xbb").write_text(PROGRAM)
@@ -182,6 +181,13 @@ def test_result_writes_the_files_that_run_writes(configured, jobs, alone):
     assert run(["result", jobs["complete"], "--output", "out.npz", "--plot", "out.png"]) == 0
     assert Result.load(alone / "out.npz").samples.shape == (20, 2)
     assert (alone / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_result_writes_a_table(configured, jobs, alone):
+    assert run(["result", jobs["complete"], "--output", "out.csv"]) == 0
+    head, *shots = (alone / "out.csv").read_text().splitlines()
+    assert head == "mode_0,mode_1"
+    assert len(shots) == 20
 
 
 def test_cancel_gives_the_final_word_of_each(configured, capsys):
@@ -431,7 +437,7 @@ def test_a_platform_in_trouble_exits_with_5(scripted, jobs, capsys, line):
         ("list --status running", 1),
         ("list --watch --json", 1),
         ("list --watch --limit 101", 1),
-        ("result {complete} --output x.csv", 1),
+        ("result {complete} --output x.txt", 1),
     ],
 )
 def test_the_exit_code_tells_what_went_wrong(configured, jobs, capsys, line, code):

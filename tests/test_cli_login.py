@@ -249,4 +249,4 @@ def test_each_value_is_shown_with_its_source(type_in, file, capsys):
     assert settings["url"] == {"value": "http://127.0.0.1:9", "source": str(file)}
     assert settings["api_key"] == {"value": "***", "source": str(file)}
     assert settings["retries"] == {"value": 1, "source": "environment variable SFJOBS_RETRIES"}
-    assert settings["patience"] == {"value": 60.0, "source": "default"}
+    assert settings["attempt_timeout"] == {"value": 60.0, "source": "default"}

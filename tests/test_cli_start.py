@@ -43,6 +43,8 @@ COMMANDS = [
     "result",
     "circuit",
     "cancel",
+    "recover",
+    "group list",
     "devices",
     "device",
     "serve",
@@ -54,6 +56,8 @@ COMMANDS = [
     "login",
     "ping",
     "config show",
+    "cache show",
+    "cache clear",
 ]
 HEAVY = {"httpx", "numpy", "uvicorn", "starlette", "matplotlib", "anyio", "rich.console", "typer.rich_utils"}
 
@@ -156,7 +160,7 @@ def script(tmp_path):
     ("options", "words"),
     [
         ([], ["names no target", "--target"]),
-        (["--target", "t", "--output", "x.csv"], ["x.csv", ".npz or .npy"]),
+        (["--target", "t", "--output", "x.txt"], ["x.txt", ".npz or .npy or .csv"]),
         (["--target", "t", "--output", "nowhere/x.npz"], ["a folder that is not there", "nowhere"]),
         (["--target", "t", "--plot", "x.jpeg"], ["x.jpeg", ".png or .svg or .pdf"]),
     ],

@@ -17,7 +17,7 @@ url = "http://old"  # until May
 api_key = "old"
 
 # Slow.
-patience = 7
+read_timeout = 7
 
 # At home.
 [profiles.lab]
@@ -43,7 +43,7 @@ def test_a_value_is_replaced_where_it_stands(file):
 @pytest.mark.parametrize(
     ("profile", "before", "after"),
     [
-        ("default", "patience = 7\n", "patience = 7\nretries = 3\n"),
+        ("default", "read_timeout = 7\n", "read_timeout = 7\nretries = 3\n"),
         ("lab", 'url = "http://lab"\n', 'url = "http://lab"\nretries = 3\n'),
         ("two words", "retries = 2\n", "retries = 3\n"),
         ("new", "retries = 2\n", "retries = 2\n\n[profiles.new]\nretries = 3\n"),
@@ -69,8 +69,8 @@ def test_a_key_is_taken_out(file):
         'profiles.lab.url = "http://lab"\n',
         '[profiles]\nlab = {url = "http://lab"}\n',
         'api_key = """\n[profiles.lab]\nurl = "no"\n"""\n[profiles.lab]\nurl = "http://lab"\n',
-        'url = "http://lab"\r\n\r\n[profiles.lab]\r\npatience = 0.5\r\n',
-        "[profiles]\n[profiles.lab]\npatience = 7",
+        'url = "http://lab"\r\n\r\n[profiles.lab]\r\nread_timeout = 0.5\r\n',
+        "[profiles]\n[profiles.lab]\nread_timeout = 7",
     ],
 )
 def test_a_file_in_unusual_form_keeps_its_values(file, text):

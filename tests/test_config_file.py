@@ -31,7 +31,7 @@ def write(folder):
 TWO_PROFILES = """
 url = "https://cloud.example"
 api_key = "cloud-key"
-patience = 7
+read_timeout = 7
 
 [profiles.lab]
 url = "http://10.0.0.7:8080"
@@ -42,7 +42,11 @@ api_key = "lab-key"
 def test_the_top_level_is_the_default_profile(write, folder):
     write(TWO_PROFILES)
     settings = Settings.load(environ={})
-    assert (settings.url, settings.api_key, settings.patience) == ("https://cloud.example", Secret("cloud-key"), 7.0)
+    assert (settings.url, settings.api_key, settings.read_timeout) == (
+        "https://cloud.example",
+        Secret("cloud-key"),
+        7.0,
+    )
     assert settings.sources["url"] == str(folder / "config.toml")
 
 
@@ -55,7 +59,7 @@ def test_another_profile_is_asked_for_by_argument_or_environment(write, argument
 
 
 def test_a_profile_takes_nothing_from_the_top_level(write):
-    write('url = "https://cloud.example"\napi_key = "cloud-key"\npatience = 7\n[profiles.lab]\nurl = "http://lab"')
+    write('url = "https://cloud.example"\napi_key = "cloud-key"\nread_timeout = 7\n[profiles.lab]\nurl = "http://lab"')
     with pytest.raises(ConfigurationError, match=r"api_key is missing: http://lab \(from .*\[lab\]\)"):
         Settings.load("lab", environ={})
 
@@ -77,7 +81,7 @@ def test_a_profile_without_any_file_names_the_file(folder):
 
 
 def test_a_profile_that_gives_no_identity_does_not_borrow_one_from_other_clients(write):
-    write("[profiles.lab]\npatience = 7")
+    write("[profiles.lab]\nread_timeout = 7")
     with pytest.raises(ConfigurationError, match="'lab' gives neither url nor api_key"):
         Settings.load("lab", environ={"XANADU_CLOUD_REFRESH_TOKEN": "foreign"})
 
@@ -117,7 +121,10 @@ def test_a_file_that_is_asked_for_must_be_there(tmp_path):
         ("url = ''", r"url \(from .*\) is empty"),
         ("api_key_file = 3", r"api_key_file \(from .*\) is not a path"),
         ("url = 'http://host'\napi_key = 'k'\nretries = true", r"retries \(from .*\) is not a whole number"),
-        ("url = 'http://host'\napi_key = 'k'\npatience = {}", r"patience \(from .*\) is not a number of seconds"),
+        (
+            "url = 'http://host'\napi_key = 'k'\nread_timeout = {}",
+            r"read_timeout \(from .*\) is not a number of seconds",
+        ),
         (b"\xff\xfe", "is not UTF-8"),
         ("#" * 300_000, "larger than"),
         ("x = " + "[" * 100_000, "is not TOML"),

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 import certifi
+import platformdirs
 import pytest
 
-from sfjobs.config import Secret, Settings, config_path
+from sfjobs.config import Secret, Settings, config_path, known_cache
 from sfjobs.errors import ConfigurationError
 
 
@@ -67,13 +68,13 @@ def test_arguments_beat_the_environment_which_beats_the_file(file, present, winn
 
 
 def test_every_value_says_where_it_came_from(file):
-    environ = file("[profiles.lab]\npatience = 7")
+    environ = file("[profiles.lab]\nread_timeout = 7")
     environ["SFJOBS_URL"] = "http://host"
     settings = Settings.load("lab", environ=environ, api_key="key")
-    assert {name: settings.sources[name] for name in ("api_key", "url", "patience", "retries")} == {
+    assert {name: settings.sources[name] for name in ("api_key", "url", "read_timeout", "retries")} == {
         "api_key": "argument",
         "url": "environment variable SFJOBS_URL",
-        "patience": f"{environ['SFJOBS_CONFIG']} [lab]",
+        "read_timeout": f"{environ['SFJOBS_CONFIG']} [lab]",
         "retries": "default",
     }
 
@@ -218,8 +219,11 @@ def test_white_space_around_a_key_is_dropped():
     ("name", "value"),
     [
         ("retries", "0"), ("retries", "-1"), ("retries", "2.5"), ("retries", "many"), ("retries", "9" * 5000),
-        ("max_result_bytes", "1GB"), ("max_result_bytes", "nan"), ("patience", "0"), ("patience", "nan"), ("patience", "inf"),
-        ("read_timeout", "-3"), ("connect_timeout", "1e999"), ("api_version", "0.3.0"), ("ca_file", "missing.pem"),
+        ("max_result_bytes", "1GB"), ("max_result_bytes", "nan"), ("read_timeout", "0"), ("read_timeout", "nan"),
+        ("read_timeout", "inf"), ("read_timeout", "-3"), ("connect_timeout", "1e999"), ("api_version", "0.3.0"),
+        ("ca_file", "missing.pem"),
+        ("result_cache", "onn"), ("result_cache", "folder/of/mine"), ("result_cache_bytes", "0"),
+        ("journal", "onn"), ("journal", "of"),
     ],
 )  # fmt: skip
 def test_values_out_of_range_name_the_setting_and_its_source(name, value):
@@ -230,15 +234,69 @@ def test_values_out_of_range_name_the_setting_and_its_source(name, value):
 
 @pytest.mark.parametrize("value", [True, math.nan, math.inf, -1, 0])
 def test_arguments_are_held_to_the_same_rules(value):
-    with pytest.raises(ConfigurationError, match="patience"):
-        Settings(url="http://host", api_key="key", patience=value)
+    with pytest.raises(ConfigurationError, match="read_timeout"):
+        Settings(url="http://host", api_key="key", read_timeout=value)
 
 
 def test_numbers_are_read_from_the_environment():
     settings = Settings.load(
-        environ={**IDENTITY, "SFJOBS_RETRIES": "3", "SFJOBS_PATIENCE": "1.5", "SFJOBS_API_VERSION": "0.2.0"}
+        environ={**IDENTITY, "SFJOBS_RETRIES": "3", "SFJOBS_READ_TIMEOUT": "1.5", "SFJOBS_API_VERSION": "0.2.0"}
     )
-    assert (settings.retries, settings.patience, settings.api_version) == (3, 1.5, "0.2.0")
+    assert (settings.retries, settings.read_timeout, settings.api_version) == (3, 1.5, "0.2.0")
+
+
+@pytest.mark.parametrize("word", ["on", "ON", "yes", "true", "1", True])
+def test_the_cache_that_is_turned_on_is_in_the_users_cache_folder(word, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    folder = platformdirs.user_cache_dir("sfjobs", appauthor=False)
+    assert Settings(url="http://host", api_key="key", result_cache=word).result_cache == folder
+
+
+@pytest.mark.parametrize("word", ["off", "no", "False", "0", False, None])
+def test_a_cache_that_is_turned_off_is_none(word):
+    assert Settings(url="http://host", api_key="key", result_cache=word).result_cache is None
+
+
+def test_the_cache_may_be_in_any_folder_that_is_named_in_full(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = Settings.load(environ={**IDENTITY, "SFJOBS_RESULT_CACHE": "~/kept", "SFJOBS_RESULT_CACHE_BYTES": "5"})
+    assert (settings.result_cache, settings.result_cache_bytes) == (str(tmp_path / "kept"), 5)
+
+
+def test_other_defaults_hold_where_nothing_was_said():
+    settings = Settings.load(environ={**IDENTITY, "SFJOBS_RESULT_CACHE": "off"})
+    other = settings.with_defaults(result_cache="/kept", retries=7)
+    assert (other.result_cache, other.retries, settings.retries) == (None, 7, 5)
+    assert other.api_key == settings.api_key
+
+
+def test_the_cache_is_known_without_a_platform(file):
+    environ = file('result_cache = "/kept"\n[profiles.lab]\nresult_cache = false\nresult_cache_bytes = 5')
+    assert known_cache(environ=environ) == ("/kept", 2 << 30)
+    assert known_cache("lab", environ) == (None, 5)
+    assert known_cache("new", {**environ, "SFJOBS_RESULT_CACHE": "/other"}) == ("/other", 2 << 30)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("on", "on"),
+        ("yes", "on"),
+        (" OFF ", "off"),
+        ("0", "off"),
+        (True, "on"),
+        (False, "off"),
+        ("./mine.db", "./mine.db"),
+        ("~/a.db", "~/a.db"),
+    ],
+)
+def test_the_journal_is_a_word_or_a_path(given, taken):
+    assert Settings(url="http://host", api_key="key", journal=given).journal == taken
+
+
+def test_the_journal_is_left_open_until_it_is_needed():
+    assert Settings(url="http://host", api_key="key").journal is None
+    assert Settings.load(environ={**IDENTITY, "SFJOBS_JOURNAL": "off"}).journal == "off"
 
 
 def test_a_file_of_certificate_authorities_is_taken_if_it_holds_some():

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import httpx
 import pytest
 
-from sfjobs import Connection, Settings
+from sfjobs import Connection, Settings, sockets
 from sfjobs.direct import KEEP_ALIVE, Body, DirectTransport
 from sfjobs.errors import ConnectionClosedError, RequestTimeoutError, SubmissionUnknownError, TransportError
 from tests.support.raw_server import JSON_HEAD, Peer, RawServer, Script, answering, raw_server, reset_at_once, serving
@@ -19,6 +20,7 @@ from tests.support.raw_server import JSON_HEAD, Peer, RawServer, Script, answeri
 pytestmark = pytest.mark.real_time
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+HEAD_OF_TEN = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 LONG = bytes(range(256)) * 4096
 """A body of 1 MiB in which no two stretches are alike for long."""
 
@@ -320,8 +322,19 @@ def halves(body: bytes) -> list[bytes]:
     return [body[: len(body) // 2], body[len(body) // 2 :]]
 
 
+async def into_room(body: Body) -> bytes:
+    """What ``read`` gives, by way of a room that is smaller than what comes at a time."""
+    room = bytearray(30_000)
+    count = await body.read_into(memoryview(room))
+    return bytes(room[:count])
+
+
+READS: dict[str, Callable[[Body], Coroutine[Any, Any, bytes]]] = {"read": Body.read, "read_into": into_room}
+
+
+@pytest.mark.parametrize("how", READS)
 @pytest.mark.parametrize("frame", FRAMES)
-async def test_a_read_that_is_cut_loses_nothing_and_another_task_goes_on(frame: str) -> None:
+async def test_a_read_that_is_cut_loses_nothing_and_another_task_goes_on(frame: str, how: str) -> None:
     head, first, *rest = FRAMES[frame](LONG)
     go_on = anyio.Event()
 
@@ -337,7 +350,7 @@ async def test_a_read_that_is_cut_loses_nothing_and_another_task_goes_on(frame: 
         read = bytearray()
 
         async def reader() -> None:
-            async for part in body_of(response):
+            while part := await READS[how](body_of(response)):
                 read.extend(part)
 
         with anyio.move_on_after(0.05) as patience:
@@ -350,25 +363,30 @@ async def test_a_read_that_is_cut_loses_nothing_and_another_task_goes_on(frame: 
         assert read == LONG
 
 
+@pytest.mark.parametrize("how", READS)
 @pytest.mark.parametrize("frame", FRAMES)
-async def test_reads_that_are_cut_while_data_comes_in_lose_nothing(frame: str) -> None:
+async def test_reads_that_are_cut_while_data_comes_in_lose_nothing(
+    frame: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "SHARE", 20_000)
     parts = FRAMES[frame](LONG)
     async with raw_server(in_pieces(b"".join(parts), 40_000)) as server, direct(server) as transport:
         response = await transport.handle_async_request(request(server))
         read, cut = bytearray(), 0
-        while not body_of(response).has_ended:
+        while len(read) < len(LONG):
             async with anyio.create_task_group() as group:
 
                 async def reader() -> None:
                     nonlocal cut
                     cut += 1
-                    read.extend(await body_of(response).read())
+                    read.extend(await READS[how](body_of(response)))
                     cut -= 1
 
                 group.start_soon(reader)
                 for _ in range(cut % 4):
                     await anyio.lowlevel.checkpoint()
                 group.cancel_scope.cancel()
+        assert await READS[how](body_of(response)) == b""
         assert read == LONG
         assert cut
 
@@ -382,14 +400,15 @@ def in_pieces(data: bytes, size: int) -> Script:
     return script
 
 
+@pytest.mark.parametrize("how", READS)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_task_of_asyncio_that_is_cancelled_as_data_comes_in_loses_nothing() -> None:
+async def test_a_task_of_asyncio_that_is_cancelled_as_data_comes_in_loses_nothing(how: str) -> None:
     async with raw_server(in_pieces(b"".join(FRAMES["counted"](LONG)), 40_000)) as server, direct(server) as transport:
         response = await transport.handle_async_request(request(server))
         read, turns = bytearray(), 0
         while not body_of(response).has_ended:
             turns += 1
-            task = asyncio.create_task(body_of(response).read())
+            task = asyncio.create_task(READS[how](body_of(response)))
             for _ in range(turns % 5):
                 await asyncio.sleep(0)
             task.cancel()
@@ -452,3 +471,52 @@ async def test_a_broken_answer_ends_its_connection() -> None:
         with pytest.raises(httpx.RemoteProtocolError, match="received 2 bytes, expected 9"):
             await everything(response)
         await server.has_open(0)
+
+
+@pytest.mark.parametrize(
+    "answer", [HEAD_OF_TEN + b"half.", JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhalf."]
+)
+async def test_a_body_that_breaks_off_is_not_read_into_a_room_as_if_it_were_whole(answer: bytes) -> None:
+    async with raw_server(answering(answer)) as server, direct(server) as transport:
+        body = body_of(await transport.handle_async_request(request(server)))
+        assert await into_room(body) == b"half."
+        with pytest.raises(httpx.RemoteProtocolError):
+            await into_room(body)
+        with pytest.raises(httpx.StreamClosed):
+            await into_room(body)
+        await server.has_open(0)
+
+
+async def test_silence_ends_reading_into_a_room() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(HEAD_OF_TEN)
+        await peer.hung_up()
+
+    async with raw_server(script) as server, direct(server) as transport:
+        body = body_of(await transport.handle_async_request(request(server, read=0.01)))
+        with pytest.raises(httpx.ReadTimeout):
+            await into_room(body)
+        await server.has_open(0)
+
+
+async def test_what_follows_a_body_is_not_read_into_its_room() -> None:
+    begun = anyio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(HEAD_OF_TEN + b"01")
+        await begun.wait()
+        await peer.send(b"23456789" + STRAY)
+        await peer.hung_up()
+
+    async with raw_server(script, serving(ANSWER)) as server, direct(server) as transport:
+        room = bytearray(b"." * 12)
+        body = body_of(await transport.handle_async_request(request(server)))
+        taken = await body.read_into(memoryview(room))
+        begun.set()
+        while count := await body.read_into(memoryview(room)[taken:]):
+            taken += count
+        assert room == b"0123456789.."
+        await ask(transport, server)
+        assert server.connections == 2

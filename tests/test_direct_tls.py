@@ -9,7 +9,7 @@ import anyio
 import httpx
 import pytest
 
-from sfjobs import Connection, Settings
+from sfjobs import Connection, Settings, sockets
 from sfjobs.direct import Body, DirectTransport
 from sfjobs.errors import RequestTimeoutError, TransportError
 from sfjobs.sockets import connect
@@ -120,7 +120,12 @@ async def test_long_bodies_go_both_ways() -> None:
     assert arrived == [LONG * 4]
 
 
-async def test_reads_that_are_cut_while_data_comes_in_lose_nothing() -> None:
+@pytest.mark.parametrize("room", [None, 10_000, 1_000_000], ids=str)
+async def test_reads_that_are_cut_while_data_comes_in_lose_nothing(
+    room: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "SHARE", 20_000)
+
     async def script(peer: Peer) -> None:
         await peer.read_request()
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(LONG))
@@ -137,7 +142,11 @@ async def test_reads_that_are_cut_while_data_comes_in_lose_nothing() -> None:
         async def reader() -> None:
             nonlocal cut
             cut += 1
-            read.extend(await body.read())
+            if room is None:
+                read.extend(await body.read())
+            else:
+                piece = bytearray(room)
+                read.extend(piece[: await body.read_into(memoryview(piece))])
             cut -= 1
 
         while not body.has_ended:
@@ -187,4 +196,34 @@ async def test_a_record_may_be_read_in_parts() -> None:
         stream = await connect("localhost", int(server.url.rpartition(":")[2]), trusting())
         with anyio.fail_after(5):
             assert [await stream.receive(2) for _ in range(3)] == [b"he", b"ll", b"o"]
+        stream.close()
+
+
+async def test_records_are_read_into_a_room_together_and_no_more_than_there_is_room_for() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.send(LONG[:50_000])
+        await peer.hung_up()
+
+    async with raw_server(script, tls=tls_context()) as server:
+        stream = await connect("localhost", int(server.url.rpartition(":")[2]), trusting())
+        room, taken = bytearray(50_000), 0
+        with anyio.fail_after(5):
+            while taken < 40_000:
+                taken += await stream.receive_into(memoryview(room)[taken:40_000])
+            assert not any(room[40_000:])
+            while taken < 50_000:
+                taken += await stream.receive_into(memoryview(room)[taken:])
+        assert room == LONG[:50_000]
+        stream.close()
+
+
+async def test_an_end_behind_the_last_record_is_found_by_the_next_read() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.send(b"hello")
+
+    async with raw_server(script, tls=tls_context()) as server:
+        stream = await connect("localhost", int(server.url.rpartition(":")[2]), trusting())
+        await server.has_open(0)
+        room = memoryview(bytearray(100))
+        assert [await stream.receive_into(room) for _ in range(3)] == [5, 0, 0]
         stream.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import io
 import random
 import struct
@@ -260,6 +261,54 @@ def test_a_header_of_gigabytes_is_refused_before_it_is_collected() -> None:
 def test_an_unknown_version_is_refused() -> None:
     with pytest.raises(ResultCorruptError, match="version 4"):
         decode(b"\x93NUMPY\x04\x00\x10\x00\x00\x00")
+
+
+def test_a_minor_version_that_no_numpy_wrote_is_refused() -> None:
+    data = bytearray(npy(ARRAYS["uint8"]))
+    data[7] = 1
+    with pytest.raises(ResultCorruptError, match=r"version 1\.1"):
+        decode(bytes(data))
+
+
+def test_the_room_is_the_memory_of_the_array_and_ends_with_it() -> None:
+    data = npy(np.arange(1000))
+    for expected_bytes in (None, len(data)):
+        decoder, view, rooms = NpyDecoder(LIMIT, expected_bytes), memoryview(data), []
+        while room := decoder.room():
+            rooms.append(len(room))
+            room[:] = view[: len(room)]
+            decoder.wrote(len(room))
+            view = view[len(room) :]
+        assert (rooms, len(view)) == ([8, 2, 118, 8000], 0)
+        assert_same(decoder.finish(), np.arange(1000))
+
+
+@pytest.mark.parametrize("expected_bytes", [0, 1, 8, 9, 10, 11, 127])
+def test_no_room_reaches_beyond_the_length_that_was_declared(expected_bytes: int) -> None:
+    decoder, view = NpyDecoder(LIMIT, expected_bytes), memoryview(npy(np.zeros(3)))
+    left = expected_bytes
+    with pytest.raises(ResultCorruptError):
+        while room := decoder.room():
+            assert len(room) <= left
+            room[:] = view[: len(room)]
+            decoder.wrote(len(room))
+            view = view[len(room) :]
+            left -= len(room)
+        decoder.finish()
+
+
+def test_a_short_body_of_unknown_length_cannot_ask_for_more_than_can_come() -> None:
+    data = with_header(header("'|u1'", "(1000,)"))
+    with pytest.raises(ResultCorruptError, match="no more than 900 can come"):
+        NpyDecoder(1 << 50, available_bytes=900).feed(data)
+
+
+def test_the_digest_is_that_of_the_bytes_so_far() -> None:
+    data = npy(ARRAYS["double"])
+    decoder = NpyDecoder(LIMIT)
+    for start in range(0, len(data), 7):
+        decoder.feed(data[start : start + 7])
+        assert decoder.digest() == hashlib.sha256(data[: start + 7]).digest()
 
 
 def test_the_warning_filters_are_left_alone() -> None:

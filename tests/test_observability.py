@@ -111,7 +111,7 @@ async def test_short_trouble_while_waiting_is_no_warning(log: pytest.LogCaptureF
     await wait_through_trouble(lasting=3)
     informed = lines(log, "INFO")
     assert lines(log, "WARNING") == []
-    assert informed[0].startswith("asking about 1 jobs failed, trying again: ")
+    assert informed[0].startswith("asking about 1 jobs failed, and is tried until it is answered: ")
     assert re.fullmatch(r"the platform answers again, after \d s", informed[-2])
 
 

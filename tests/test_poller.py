@@ -13,8 +13,12 @@ import pytest
 from sfjobs.errors import (
     AuthenticationError,
     ConnectionClosedError,
+    InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
     RateLimitedError,
+    ServerError,
     SFJobsError,
     TransportError,
 )
@@ -57,6 +61,7 @@ class Office:
         self.latency: Callable[[], float] = lambda: ROUND_TRIP
         self.trouble: SFJobsError | Exception | None = None
         self.forgotten: set[str] = set()
+        self.refused: Mapping[str, SFJobsError] = {}
         self.asked: list[tuple[float, tuple[str, ...]]] = []
         self.asked_singly: list[str] = []
         self.in_flight = 0
@@ -78,7 +83,13 @@ class Office:
     async def ask(self, ids: Sequence[str], known: Known) -> Report:
         self.asked.append((anyio.current_time(), tuple(ids)))
         await self.travel()
+        self.check(ids)
         return Report({job_id: self.snapshot(job_id) for job_id in ids if job_id not in self.forgotten})
+
+    def check(self, ids: Sequence[str]) -> None:
+        for job_id in ids:
+            if job_id in self.refused:
+                raise self.refused[job_id]
 
     async def travel(self) -> None:
         self.in_flight += 1
@@ -105,6 +116,7 @@ class Single:
         [job_id] = ids
         self._office.asked_singly.append(job_id)
         await self._office.travel()
+        self._office.check(ids)
         if job_id in self._office.forgotten or job_id not in self._office.ends:
             raise NotFoundError(f"no job {job_id}", status_code=404)
         return Report({job_id: self._office.snapshot(job_id)})
@@ -412,24 +424,40 @@ async def test_weather_is_waited_out() -> None:
     assert len(office.asked) < 12
 
 
-async def test_weather_beyond_patience_is_reported_to_each_waiter_by_itself() -> None:
+@pytest.mark.parametrize(
+    "error", [TransportError("no route"), ProtocolError("a page"), ServerError("down", status_code=502)]
+)
+async def test_weather_of_a_day_ends_no_wait_and_is_asked_through_twice_a_minute(error: SFJobsError) -> None:
     office = Office({"a": 0.0, "b": 0.0})
-    office.trouble = TransportError("no route")
+    office.trouble = error
     poller = poller_for(office)
-    errors: list[Exception] = []
-
-    async def wait(job_id: str) -> None:
-        with pytest.raises(TransportError, match="no route") as caught:
-            await settle(poller, [job_id])
-        errors.append(caught.value)
-
     async with anyio.create_task_group() as group:
-        group.start_soon(wait, "a")
-        group.start_soon(wait, "b")
-    assert anyio.current_time() >= 60
-    assert errors[0] is not errors[1]
-    assert errors[0].__cause__ is errors[1].__cause__
+        for job_id in office.ends:
+            group.start_soon(settle, poller, [job_id])
+        await anyio.sleep(86_400)
+        office.trouble = None
+    assert anyio.current_time() < 86_400 + 31
+    assert len(office.asked) < 2 * 24 * 60 + 20
     assert poller.is_idle
+
+
+async def test_weather_is_logged_once_a_change(caplog: pytest.LogCaptureFixture) -> None:
+    office = Office({"a": 0.0})
+    poller = poller_for(office)
+    caplog.set_level("INFO", logger="sfjobs")
+    async with anyio.create_task_group() as group:
+        group.start_soon(settle, poller, ["a"])
+        for error in (TransportError("no route"), ServerError("down", status_code=502), None):
+            office.trouble = error
+            await anyio.sleep(3600)
+    said = [f"{record.levelname} {record.message}" for record in caplog.records]
+    assert [line.partition(":")[0] for line in said] == [
+        "INFO asking about 1 jobs failed, and is tried until it is answered",
+        f"WARNING the platform has not said for {said[1].split()[7]} s how 1 jobs stand",
+        "INFO asking about 1 jobs failed, and is tried until it is answered",
+        f"INFO the platform answers again, after {said[3].split()[6]} s",
+    ]
+    assert "502" not in said[0]
 
 
 async def test_the_platforms_hint_keeps_everyone_quiet() -> None:
@@ -473,6 +501,22 @@ async def test_a_permanent_refusal_ends_every_wait_at_once() -> None:
         group.start_soon(wait, "b")
     assert refused == 2
     assert anyio.current_time() < 1
+
+
+async def test_what_is_wrong_with_one_job_is_no_concern_of_the_others() -> None:
+    office = Office({"a": 5.0, "b": 5.0, "../": 5.0})
+    office.refused = {"../": InvalidRequestError("no such id", status_code=400)}
+    outcomes = await settle(poller_for(office), office.ends)
+    assert isinstance(outcomes["../"], InvalidRequestError)
+    assert [outcomes[job_id] for job_id in "ab"] == [office.snapshot("a"), office.snapshot("b")]
+
+
+async def test_a_permission_that_is_missing_for_one_job_ends_the_wait_for_that_job() -> None:
+    office = Office({"a": 5.0, "theirs": 5.0})
+    office.refused = {"theirs": PermissionDeniedError("not yours", status_code=403)}
+    outcomes = await settle(poller_for(office), office.ends)
+    assert isinstance(outcomes["theirs"], PermissionDeniedError)
+    assert isinstance(outcomes["a"], JobSnapshot)
 
 
 async def test_a_bug_reaches_every_waiter_without_a_group_around_it() -> None:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from sfjobs import JobSnapshot, JobStatus
+from sfjobs import JobOutlook, JobSnapshot, JobStatus
 from sfjobs.progress.tally import Phase, Progress, Tally
 
 EPOCH = datetime(2026, 1, 27, tzinfo=UTC)
@@ -30,10 +30,14 @@ class Handle:
     outcome: str = "complete"
     asked_at: float | None = None
     has_result: bool = False
+    trouble: str | None = None
     snapshot: JobSnapshot = field(init=False)
 
     def __post_init__(self) -> None:
         self.snapshot = JobSnapshot(id=self.id, status=JobStatus.OPEN)
+
+    def why(self) -> JobOutlook:
+        return JobOutlook(job_id=self.id, status=self.snapshot.status, last_error=self.trouble)
 
     def ask(self, now: float) -> None:
         self.asked_at = now

@@ -275,7 +275,7 @@ def test_the_configuration_file_it_shows_is_one(tmp_path: Path) -> None:
     environment = {"SFJOBS_CONFIG": str(file)}
     lab = sfjobs.Settings.load("lab", environ=environment)
     assert config_path(environment) == str(file)
-    assert (lab.url, lab.patience) == ("http://10.0.0.7:8080", 600)
+    assert (lab.url, lab.read_timeout) == ("http://10.0.0.7:8080", 90)
     assert sfjobs.Settings.load(environ=environment).url == "https://platform.example"
 
 

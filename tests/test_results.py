@@ -111,6 +111,9 @@ EXTREMES: dict[str, Callable[[np.random.Generator], npt.NDArray[np.integer]]] = 
         source.integers(0, 5, 99)
     ],
     "wider than the codes": lambda source: source.integers(0, 2**40, (5, 40))[source.integers(0, 5, 99)],
+    "signed bytes, all of them": lambda source: source.integers(-128, 128, (300, 20), np.int8),
+    "big-endian": lambda source: source.integers(-3, 3, (300, 20)).astype(">i4"),
+    "turned around": lambda source: source.integers(0, 3, (300, 20))[::-1, ::-2],
     "all alike": lambda source: np.full((50, 3), 7),
     "fortran order": lambda source: np.asfortranarray(source.integers(0, 3, (500, 4))),
     "one shot": lambda source: source.integers(0, 3, (1, 4)),
@@ -157,6 +160,15 @@ def test_threshold_detectors_click_for_any_number_of_photons() -> None:
 def test_outcomes_that_are_no_photon_numbers_are_refused(samples: Array, method: str) -> None:
     with pytest.raises(ResultError, match="whole numbers"):
         getattr(Result([samples]), method)()
+
+
+def test_clicks_of_negative_numbers_are_refused() -> None:
+    with pytest.raises(ResultError, match="from -1 on"):
+        Result([np.array([[2, -1]])]).threshold()
+
+
+def test_no_shots_have_no_clicks() -> None:
+    assert Result([np.zeros((0, 3), int)]).threshold().shape == (0, 3)
 
 
 @pytest.mark.parametrize("method", ["mean_photon_number", "photon_number_distribution"])

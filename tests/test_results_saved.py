@@ -154,6 +154,18 @@ def test_the_notebook_view_shows_foreign_names_as_text() -> None:
     assert "<img>" not in text
 
 
+def test_the_notebook_view_of_a_flood_of_names_is_short() -> None:
+    flood = Result([SAMPLES] * 10_000, {f"{index}{'<' * 1000}": np.int64(1) for index in range(10_000)})._repr_html_()
+    assert len(flood) < 40_000
+    assert flood.count("and 9,980 more") == 2
+
+
+@pytest.mark.parametrize("job_id", [r"$\foo$", "$", "\x00\n", "_^{", "<img>"])
+def test_a_picture_of_a_job_with_a_hostile_id_is_drawn(job_id: str, tmp_path: Path) -> None:
+    Result([SAMPLES], job_id=job_id).plot(tmp_path / "result.png")
+    assert (tmp_path / "result.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize("name", DRAWABLE)
 def test_a_picture_is_written(name: str, tmp_path: Path) -> None:
     Result([DRAWABLE[name]]).plot(tmp_path / "result.png")

@@ -170,8 +170,8 @@ async def platform_gone(w: World) -> None:
         raise httpx.ConnectError("connection refused")
 
     w.platform.trouble = gone
-    with pytest.raises(sfjobs.TransportError, match="could not be reached"):
-        await job.wait()
+    with pytest.raises(sfjobs.WaitTimeoutError, match="could not be reached"):
+        await job.wait(timeout=w.time(100))
     with pytest.raises(sfjobs.TransportError):
         await job.refresh()
 

@@ -231,7 +231,7 @@ async def test_no_failure_shows_a_secret(failure: str, log: pytest.LogCaptureFix
 OPERATIONS: dict[str, Callable[[Connection], Awaitable[object]]] = {
     "create_job": lambda c: c.create_job("X8_01", PROGRAM),
     "get_job": lambda c: c.get_job(JOB),
-    "wait": lambda c: Job(JOB, "queued", c).wait(),
+    "wait": lambda c: Job(JOB, "queued", c).wait(timeout=5),
     "cancel": lambda c: c.cancel_job(JOB),
     "result": lambda c: Job(JOB, "complete", c).fetch_result(),
     "get_device": lambda c: c.get_device("X8_01"),
@@ -248,7 +248,7 @@ async def test_no_operation_shows_a_secret_that_it_was_answered_with(
 ) -> None:
     platform = FakePlatform()
     playing(platform, lambda r: None if r.url.path == PATH else echo(r, status))
-    async with platform.connection(retries=1, patience=1.0) as connection:
+    async with platform.connection(retries=1) as connection:
         with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is for others to test
             await OPERATIONS[operation](connection)
         assert leaks(log, caught.value, connection) == []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from sfjobs import sockets
@@ -92,3 +93,63 @@ async def test_waiting_for_an_address_may_be_cut(monkeypatch: pytest.MonkeyPatch
 async def test_a_name_is_looked_up() -> None:
     async with raw_server(greet) as server:
         assert await greeting(await connect("localhost", int(server.url.rpartition(":")[2]), None)) == b"hello"
+
+
+@asynccontextmanager
+async def a_pair() -> AsyncIterator[tuple[Stream, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    stream = Stream(ours)
+    with theirs:
+        try:
+            yield stream, theirs
+        finally:
+            stream.close()
+
+
+async def test_who_reads_much_that_has_come_leaves_turns_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "SHARE", 1000)
+    turns = taken = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with a_pair() as (stream, peer), anyio.create_task_group() as group:
+        peer.sendall(bytes(50_000))
+        group.start_soon(count)
+        while taken < 50_000:
+            taken += await stream.receive_into(memoryview(bytearray(50_000)))
+        group.cancel_scope.cancel()
+    assert turns >= 40
+
+
+async def test_reading_much_that_has_come_can_be_cut_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "SHARE", 1000)
+    sent = bytes(range(250)) * 200
+    room, taken = memoryview(bytearray(len(sent))), 0
+    async with a_pair() as (stream, peer):
+        peer.sendall(sent)
+        with anyio.CancelScope() as scope:
+            while True:
+                taken += await stream.receive_into(room[taken:])
+                scope.cancel()
+        assert taken < len(sent)
+        while taken < len(sent):
+            taken += await stream.receive_into(room[taken:])
+    assert room == sent
+
+
+async def test_closing_ends_who_waits_to_read_into_a_room() -> None:
+    async with a_pair() as (stream, _), anyio.create_task_group() as group:
+
+        async def close() -> None:
+            stream.close()
+
+        group.start_soon(close)
+        with pytest.raises(anyio.ClosedResourceError):
+            await stream.receive_into(memoryview(bytearray(1)))
+        with pytest.raises(anyio.ClosedResourceError):
+            await stream.receive_into(memoryview(bytearray(1)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import anyio
 import httpx
 import pytest
@@ -13,6 +15,7 @@ from sfjobs.errors import (
     RateLimitedError,
     RequestTimeoutError,
     ServerError,
+    SFJobsError,
     SubmissionUnknownError,
     TransportError,
 )
@@ -249,3 +252,54 @@ async def test_a_broken_connection_names_request_cause_and_tries() -> None:
             await connection.ping()
     assert caught.value.attempts == 3
     assert isinstance(caught.value.__cause__, httpx.ReadError)
+
+
+# -- what is sent again: section by section of the promise, through the whole client --------------------------------------
+
+NEVER_SENT = [httpx.ConnectError("refused"), httpx.ConnectTimeout(""), httpx.PoolTimeout("")]
+MAYBE_SENT = [
+    httpx.ReadError("reset"),
+    httpx.ReadTimeout(""),
+    httpx.WriteError("reset"),
+    httpx.RemoteProtocolError("gone"),
+]
+NOTHING_DONE, MAYBE_DONE = (429, 503), (408, 425, 500, 502, 504)
+SAID_NO = (400, 402, 403, 404, 409, 410, 413, 415, 418, 422, 451)
+VERDICTS: list[tuple[Exception | int, bool, bool]] = [  # met; whether it is sent again where twice is as once, and else
+    *[(error, True, True) for error in NEVER_SENT],
+    *[(error, True, False) for error in MAYBE_SENT],
+    *[(status, True, True) for status in NOTHING_DONE],
+    *[(status, True, False) for status in MAYBE_DONE],
+    *[(status, False, False) for status in SAID_NO],
+]
+
+
+@pytest.mark.parametrize(("met", "harmless", "harmful"), VERDICTS, ids=repr)
+@pytest.mark.parametrize("operation", ["GET", "PATCH", "POST with key", "POST without"])
+async def test_what_is_met_is_met_again_only_where_that_does_no_harm(
+    met: Exception | int, harmless: bool, harmful: bool, operation: str
+) -> None:
+    platform = FakePlatform(honours_keys=operation == "POST with key")
+    method, path = operation.split(maxsplit=1)[0], "/jobs" if operation.startswith("POST") else "/jobs/a-job"
+    platform.add(id="a-job")
+    async with platform.connection() as connection:
+        await connection.create_job("simulon_gaussian", PROGRAM, shots=1)
+        before = platform.count(method, path)
+
+        async def trouble(request: httpx.Request) -> httpx.Response | None:
+            if (request.method, request.url.path) != (method, path) or platform.count(method, path) > before + 1:
+                return None
+            if isinstance(met, Exception):
+                raise met
+            return refusal(met, "trouble", "")
+
+        platform.trouble = trouble
+        calls = {
+            "GET": lambda: connection.get_job("a-job"),
+            "PATCH": lambda: connection.cancel_job("a-job"),
+            "POST": lambda: connection.create_job("simulon_gaussian", PROGRAM, shots=1),
+        }
+        is_repeated = harmful if operation == "POST without" else harmless
+        with contextlib.nullcontext() if is_repeated else pytest.raises(SFJobsError):
+            await calls[method]()
+    assert platform.count(method, path) - before == 1 + is_repeated

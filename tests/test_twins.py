@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 
 import sfjobs
-from sfjobs import connection, engine, events, groups, job, models, programs, sync
+from sfjobs import connection, engine, events, group, groups, job, models, programs, sync
 from sfjobs.config import Secret, Settings
-from sfjobs.results import Result
+from sfjobs.results import Array, Result
+from sfjobs.results.fetching import Into
 from sfjobs.transport import HTTPTransport
 
 PAIRS = [
@@ -21,11 +24,14 @@ PAIRS = [
     (groups.Completions, sync.Completions),
     (events.Events, sync.Events),
     (sfjobs.JobStream, sync.JobStream),
+    (sfjobs.ResultStream, sync.ResultStream),
+    (sfjobs.JobGroup, sync.JobGroup),
 ]
 FUNCTIONS = [
     (sfjobs.wait_all, sync.wait_all),
     (sfjobs.as_completed, sync.as_completed),
     (sfjobs.first, sync.first),
+    (sfjobs.cancel_all, sync.cancel_all),
 ]
 RENAMED = {
     "aclose": "close",
@@ -36,7 +42,8 @@ RENAMED = {
 }
 SEAMS = {
     # between the rooms of the async side, and between the two sides; nobody is told to use them
-    "api", "poller", "take", "of", "first_seen", "asked_at", "advance", "call", "twin", "submissions", "__await__", "__del__",
+    "api", "poller", "submitter", "record", "take", "of", "first_seen", "asked_at", "advance", "call", "twin", "submissions",
+    "request_cancel", "bring_result", "__await__", "__del__",
 }  # fmt: skip
 SPECIAL = {*RENAMED, *RENAMED.values()}
 MADE_BY_CALLERS = {sfjobs.Connection, sfjobs.Job, sfjobs.RemoteEngine, sync.Connection, sync.Job, sync.RemoteEngine}
@@ -44,12 +51,18 @@ NAMES = {
     **vars(connection),
     **vars(engine),
     **vars(events),
+    **vars(group),
     **vars(groups),
     **vars(job),
     **vars(models),
     **vars(programs),
     **vars(sync),
+    "Array": Array,
+    "Into": Into,
+    "Path": Path,
     "Result": Result,
+    "ResultStream": sfjobs.ResultStream,
+    "os": os,
     "Secret": Secret,
     "Settings": Settings,
     "HTTPTransport": HTTPTransport,

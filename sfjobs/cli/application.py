@@ -29,6 +29,8 @@ _COMMANDS = {
     "result": ("result", "result", "Show what a job measured, once it is complete."),
     "circuit": ("circuit", "circuit", "Print the program of a job, exactly as it was submitted."),
     "cancel": ("cancel", "cancel", "Cancel jobs; print id and status of each."),
+    "recover": ("recover", "recover", "Find out what became of submissions that have no answer."),
+    "group": ("group", "app", "Look at groups of jobs."),
     "devices": ("devices", "devices", "List the platform's devices."),
     "device": ("devices", "device", "Show a device: status, uptime, specification, certificate."),
     "serve": ("serve", "serve", "Run a platform until Ctrl-C."),
@@ -36,6 +38,7 @@ _COMMANDS = {
     "login": ("login", "login", "Ask for an API key, try it and keep it."),
     "ping": ("ping", "ping", "Ask the platform whether it answers and accepts the credentials."),
     "config": ("config", "app", "Look at the settings."),
+    "cache": ("cache", "app", "Look at the results kept from before, or remove them."),
 }
 """By name: the file, what in it is the command, and the first sentence of its help."""
 

@@ -53,6 +53,7 @@ class CommandError(Exception):
 # The first class that fits counts, so the special ones stand before the general.
 _REMEDIES: tuple[tuple[type[errors.SFJobsError], ExitCode, str], ...] = (
     (errors.ConfigurationError, ExitCode.USAGE, "Mend that and try again; `sfjobs --help` names the options."),
+    (errors.JournalError, ExitCode.USAGE, "Set SFJOBS_JOURNAL to the path of a file that can be written, or to off."),
     (
         errors.FailedJobError,
         ExitCode.JOB,
@@ -83,7 +84,7 @@ _REMEDIES: tuple[tuple[type[errors.SFJobsError], ExitCode, str], ...] = (
     (
         errors.SubmissionUnknownError,
         ExitCode.PLATFORM,
-        "See whether the platform has the job before you submit it again.",
+        "See whether the platform has the job before you submit it again: `sfjobs recover`.",
     ),
     (
         errors.ProtocolError,

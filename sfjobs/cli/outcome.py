@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from ..models import JSONValue
     from ..results import Result
 
+_ARRAYS = (".npz", ".npy", ".csv")
 _PICTURES = (".png", ".svg", ".pdf")
 
 OutputOption: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write the samples to a .npz or .npy file.")
+    Path | None, typer.Option(metavar="FILE", help="Write the samples to a .npz, .npy or .csv file.")
 ]
 PlotOption: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Draw the result to a .png, .svg or .pdf file.")
@@ -28,7 +29,7 @@ PlotOption: TypeAlias = Annotated[
 
 def check_files(output: Path | None, plot: Path | None) -> None:
     """What can be known to fail is refused before the job costs anything."""
-    for option, path, suffixes in (("--output", output, (".npz", ".npy")), ("--plot", plot, _PICTURES)):
+    for option, path, suffixes in (("--output", output, _ARRAYS), ("--plot", plot, _PICTURES)):
         if path is None:
             continue
         if path.suffix not in suffixes:

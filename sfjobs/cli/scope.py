@@ -34,13 +34,14 @@ class Scope:
     def settings(self) -> Settings:
         from ..config import Settings
 
-        return Settings.load(self.profile, url=self.url)
+        return _with_cache(Settings.load(self.profile, url=self.url))
 
     def settings_if_any(self) -> Settings | None:
         """None when no platform is configured anywhere, which some commands can do without."""
         from ..config import Settings
 
-        return Settings.find(self.profile, url=self.url)
+        found = Settings.find(self.profile, url=self.url)
+        return None if found is None else _with_cache(found)
 
     def ask(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Runs ``work`` in an event loop of its own, with a connection to the platform."""
@@ -62,6 +63,11 @@ class Scope:
 
         options = [*(["--profile", self.profile] if self.profile else []), *(["--url", self.url] if self.url else [])]
         return shlex.join(["sfjobs", *options, *words])
+
+
+def _with_cache(settings: Settings) -> Settings:
+    """Commands follow one another and often want the same result: what the library does on request, they do by default."""
+    return settings.with_defaults(result_cache=True)
 
 
 def answers() -> Console:

@@ -21,7 +21,7 @@ from .documents import about_job, write_json
 from .failures import CommandError, ExitCode, explain, printable
 from .scope import Scope, remarks, report
 from .tables import counted, standing
-from .waiting import Crowd, Progress, tell, while_showing
+from .waiting import Crowd, Progress, tell, waiting_out, while_showing
 
 Advance: TypeAlias = Callable[[], Awaitable[tuple[Job, SFJobsError | None] | None]]
 
@@ -47,6 +47,8 @@ class Vigil:
     async def keep(self, connection: Connection) -> None:
         """Waits. Raises what the SDK raises; that a job failed is for ``raise_for_jobs`` to say."""
         with Progress(remarks()) as progress:
+            # From here on weather is waited out, so this is where a wrong address shows.
+            await connection.ping()
             whole = await ids.resolve(connection, self._words)
             self._jobs = [Job(job_id, JobStatus.OPEN, connection) for job_id in whole]
             async with as_completed(self._jobs, self._timeout, fetch_results=False) as completions:
@@ -72,7 +74,7 @@ class Vigil:
         return not self._first
 
     def _line(self) -> str:
-        return f"Job {printable(self._jobs[0].id)}: {standing(self._jobs[0])}"
+        return f"Job {printable(self._jobs[0].id)}: {standing(self._jobs[0])}{waiting_out(self._jobs[0])}"
 
     async def _tell_of(self, job: Job, progress: Progress) -> None:
         if not self._as_json:

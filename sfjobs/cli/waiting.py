@@ -182,7 +182,13 @@ async def _redraw(progress: Progress, line: Callable[[], str]) -> None:
 def phase(job: Job) -> str:
     """The job and where it stands, on one line."""
     fetches = job.status == JobStatus.COMPLETED and not job.has_result
-    return f"Job {printable(job.id)}: {standing(job)}{', fetching the result' if fetches else ''}"
+    return f"Job {printable(job.id)}: {standing(job)}{', fetching the result' if fetches else ''}{waiting_out(job)}"
+
+
+def waiting_out(job: Job) -> str:
+    """What went wrong with the last question about the job, to follow where it stands."""
+    trouble = job.why().last_error
+    return "" if trouble is None else f", waiting out {printable(trouble)}"
 
 
 def interrupted(pursuit: Pursuit, scope: Scope, *, ends_with_us: bool) -> ExitCode:

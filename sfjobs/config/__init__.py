@@ -8,4 +8,5 @@ from .settings import DEFAULT_PROFILE as DEFAULT_PROFILE
 from .settings import Settings as Settings
 from .settings import SettingsArguments as SettingsArguments
 from .settings import config_path as config_path
+from .settings import known_cache as known_cache
 from .settings import known_url as known_url

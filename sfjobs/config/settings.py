@@ -9,6 +9,7 @@ carry a password), so that no traceback with locals shows one.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -25,6 +26,7 @@ DEFAULT_PROFILE = file.DEFAULT_PROFILE
 """The name of the profile that the top level of the configuration file describes."""
 
 _PREFIX = "SFJOBS_"
+_CACHE_BYTES = 2 * 2**30
 _WHERE_TO_LOOK = {"profile": "SFJOBS_PROFILE", "file": "SFJOBS_CONFIG"}
 
 
@@ -40,13 +42,15 @@ class SettingsArguments(TypedDict, total=False):
     api_version: Literal["0.4.0", "0.2.0"] | None
     ca_file: str | None
     max_result_bytes: int | None
+    result_cache: str | bool | None
+    result_cache_bytes: int | None
     connect_timeout: float | None
     read_timeout: float | None
     attempt_timeout: float | None
     retries: int | None
     poll_interval_min: float | None
     poll_interval_max: float | None
-    patience: float | None
+    journal: str | bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, init=False)
@@ -67,7 +71,11 @@ class Settings:
     ca_file: str | None = None
     """PEM file with the certificate authorities to trust instead of the usual ones, for a platform with its own."""
     max_result_bytes: int = 4 * 2**30
-    """Bytes. A larger result is refused before memory is taken for it."""
+    """Bytes. A larger result is refused before memory is taken for it; one that stays in a file may be larger."""
+    result_cache: str | None = None
+    """The folder in which results are kept; ``on`` is the usual one of this system, ``off`` (None here) is none."""
+    result_cache_bytes: int = _CACHE_BYTES
+    """Bytes that the results in it may have together; the one that was used longest ago goes first."""
     connect_timeout: float = 5.0
     """Seconds until a connection must stand."""
     read_timeout: float = 30.0
@@ -80,8 +88,11 @@ class Settings:
     """Seconds between two questions about a job that has just been submitted."""
     poll_interval_max: float = 30.0
     """Seconds between two questions about a job that takes long."""
-    patience: float = 60.0
-    """Seconds for which a waiting job outlasts a platform that cannot be reached."""
+    journal: str | None = None
+    """
+    Where submissions are written down before they are sent: the path of a file, ``"on"`` for the usual one, ``"off"`` for none.
+    None: as ``SFJOBS_JOURNAL`` says when the first job is submitted, else on.
+    """
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """Where each value came from, by name: "argument", "environment variable SFJOBS_URL", "/etc/config.toml [lab]", "default"."""
 
@@ -182,6 +193,14 @@ class Settings:
             merged["api_key"] = Given(key.value.fetch(), key.source)
         return cls._of(merged)
 
+    def with_defaults(self, **defaults: Unpack[SettingsArguments]) -> Self:
+        """The same settings with other defaults, which hold where nothing was said."""
+        settings = copy.copy(self)
+        for name, value in defaults.items():
+            if self.sources[name] == "default":
+                object.__setattr__(settings, name, checked(name, Given(value, "default")))
+        return settings
+
     @classmethod
     def for_login(
         cls,
@@ -213,6 +232,7 @@ class Settings:
 
 NAMES = frozenset(SettingsArguments.__annotations__)
 _IDENTITY = frozenset({"url", "api_key", "access_token"})
+_CACHE_VARIABLES = frozenset({"SFJOBS_RESULT_CACHE", "SFJOBS_RESULT_CACHE_BYTES"})
 
 
 def config_path(environ: Mapping[str, str] | None = None) -> str:
@@ -226,6 +246,25 @@ def known_url(profile: str = DEFAULT_PROFILE, environ: Mapping[str, str] | None 
     given = _environment_layer({name: value for name, value in variables.items() if name == "SFJOBS_URL"})
     given = given or file.stored(profile, variables, known=NAMES)
     return str(checked("url", given["url"])) if "url" in given else None
+
+
+def known_cache(profile: str | None = None, environ: Mapping[str, str] | None = None) -> tuple[str | None, int]:
+    """``result_cache``, on where nothing is said, and ``result_cache_bytes``: also where no platform is configured."""
+    variables = _take_variables(environ)
+    layer: Layer = _merged(
+        [
+            _environment_layer({name: value for name, value in variables.items() if name in _CACHE_VARIABLES}),
+            file.stored(
+                profile or _revealed(variables.get("SFJOBS_PROFILE")) or DEFAULT_PROFILE, variables, known=NAMES
+            ),
+            {
+                "result_cache": Given(True, "default"),
+                "result_cache_bytes": Given(_CACHE_BYTES, "default"),
+            },
+        ]
+    )
+    folder, most = (checked(name, layer[name]) for name in ("result_cache", "result_cache_bytes"))
+    return cast("tuple[str | None, int]", (folder, most))
 
 
 def _revealed(text: Secret | None) -> str | None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
+import platformdirs
+
 from ..errors import ConfigurationError
 from .secret import Secret
 
@@ -138,11 +140,41 @@ def _authorities(name: str, given: Given) -> str:
     return str(path)
 
 
+_YES, _NO = {"on", "yes", "true", "1"}, {"off", "no", "false", "0"}
+
+
+def _cache(name: str, given: Given) -> str | None:
+    """A folder, or None for no cache."""
+    word = given.value if isinstance(given.value, bool) else _text(name, given).reveal()
+    if word is False or str(word).lower() in _NO:
+        return None
+    if word is True or str(word).lower() in _YES:
+        return platformdirs.user_cache_dir("sfjobs", appauthor=False)
+    folder = Path(str(word)).expanduser()
+    # A mistyped word would otherwise become a folder wherever one happens to be.
+    if not folder.is_absolute():
+        raise _refused(name, given, f"is {_shown(str(word))}", "Write on, off, or a folder's whole path")
+    return str(folder)
+
+
 def _version(name: str, given: Given) -> str:
     version = _text(name, given).reveal()
     if version not in {"0.4.0", "0.2.0"}:
         raise _refused(name, given, f"is {_shown(version)}", "Write 0.4.0, or 0.2.0 for an old platform")
     return version
+
+
+def _journal(name: str, given: Given) -> str:
+    """A file's path, ``on`` or ``off``."""
+    if isinstance(given.value, bool):
+        return "on" if given.value else "off"
+    text = _text(name, given).reveal()
+    if text.lower() in _NO | _YES:
+        return "on" if text.lower() in _YES else "off"
+    if not set(text) & set("/\\"):
+        # A misspelt word would become a file in whatever folder happens to be the present one.
+        raise _refused(name, given, f"is {_shown(text)}", "Write on, off, or a path such as ./submissions.db")
+    return text
 
 
 def _whole_number(name: str, given: Given) -> int:
@@ -180,11 +212,13 @@ _CHECKS: Mapping[str, Callable[[str, Given], object]] = {
     "api_version": _version,
     "ca_file": _authorities,
     "max_result_bytes": _whole_number,
+    "result_cache": _cache,
+    "result_cache_bytes": _whole_number,
     "connect_timeout": _seconds,
     "read_timeout": _seconds,
     "attempt_timeout": _seconds,
     "retries": _whole_number,
     "poll_interval_min": _seconds,
     "poll_interval_max": _seconds,
-    "patience": _seconds,
+    "journal": _journal,
 }

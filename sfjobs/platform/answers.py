@@ -1,21 +1,18 @@
-"""What the platform says, as ASGI responses: JSON, errors in their one shape, job objects, and files in large pieces."""
+"""What the platform says, as ASGI responses: JSON, errors in their one shape, and job objects."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive
 
 from .records import JobRecord
 
-FILE_CHUNK: Final = 512 << 10
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC; written as Z, for which an aware one has no format
 
 
@@ -85,6 +82,11 @@ def too_large(what: str, limit: int) -> ApiError:
     )
 
 
+def server_error() -> ApiError:
+    """500, which tells nothing of the inside."""
+    return ApiError(500, "server-error", "The platform failed at this request; its log says more.")
+
+
 def job_object(record: JobRecord, position: int | None) -> dict[str, object]:
     """A job as every answer shows it, with all keys always. ``position`` is its place in the queue while it waits."""
     meta = dict(record.meta)
@@ -109,34 +111,6 @@ def iso_time(microseconds: int | None) -> str | None:
     if microseconds is None:
         return None
     return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds") + "Z"
-
-
-class FileAnswer(Response):
-    """
-    ``size`` bytes of a file from ``offset`` on, read ``FILE_CHUNK`` at a time in a worker thread and never held as a whole.
-    Reading stops when the client has gone.
-    """
-
-    def __init__(self, path: Path, *, offset: int, size: int, media_type: str, headers: Mapping[str, str]) -> None:
-        super().__init__(media_type=media_type, headers={**headers, "content-length": str(size)})
-        self._path = path
-        self._offset = offset
-        self._size = size
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with await anyio.open_file(self._path, "rb") as file, anyio.create_task_group() as tasks:
-            tasks.start_soon(until_disconnected, receive, tasks.cancel_scope)
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            left = 0 if scope["method"] == "HEAD" else self._size
-            await file.seek(self._offset)
-            while left:
-                chunk = await file.read(min(FILE_CHUNK, left))
-                if not chunk:
-                    raise OSError(f"{self._path} is shorter than when it was written")
-                left -= len(chunk)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            tasks.cancel_scope.cancel()
 
 
 async def until_disconnected(receive: Receive, scope: anyio.CancelScope) -> None:
@@ -169,6 +143,9 @@ def _request_json(body: bytes) -> object:
         raise ApiError(400, "invalid-request", "The request has no body.")
     try:
         content: object = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(400, "invalid-request", f"The request's body is not JSON: {error}") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ApiError(400, "invalid-request", f"The request's body is not JSON: {error.msg} ({where}).") from error
+    except (ValueError, RecursionError) as error:  # not Unicode, or more digits or brackets than Python reads
+        raise ApiError(400, "invalid-request", "The request's body is not JSON that can be read.") from error
     return content

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
+import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -18,10 +19,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .answers import ApiError
+from .answers import ApiError, server_error
 from .feed import CHANGES_PATH, ChangeFeed
 from .intake import Intake
 from .limits import DEFAULTS, Limits
+from .openapi import OPENAPI_PATH, show_document
 from .routes_account import TOKEN_PATH, AccountRoutes
 from .routes_changes import ChangeRoutes
 from .routes_devices import DeviceRoutes, ShownDevice
@@ -32,6 +34,7 @@ from .submission import Parse, Submissions, SubmissionTarget
 from .tokens import Bearer, Tokens
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+PUBLIC_PATHS: Final = frozenset({TOKEN_PATH, OPENAPI_PATH})
 _log = logging.getLogger(__name__)
 
 
@@ -63,6 +66,7 @@ def create_app(
     app = Starlette(
         routes=[
             _route(TOKEN_PATH, POST=account.token),
+            _route(OPENAPI_PATH, GET=show_document),
             _route("/healthz", GET=account.healthz),
             _route("/devices", GET=device.every),
             _route("/devices/{target}", GET=device.one),
@@ -75,7 +79,7 @@ def create_app(
             _route("/jobs/{id}/result", GET=job.result),
         ],
         middleware=[Middleware(Gate, tokens=tokens, limits=limits)],
-        exception_handlers={HTTPException: _http_error},
+        exception_handlers={HTTPException: _http_error, Exception: _last_error},
     )
     app.router.redirect_slashes = False
     return app
@@ -94,12 +98,18 @@ async def _http_error(request: Request, error: Exception) -> Response:
     """What Starlette itself refuses: an unknown path, an unknown method."""
     assert isinstance(error, HTTPException)
     code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "invalid-request")
-    detail = f"{request.method} {request.url.path}: {error.detail}."
+    # The path of the scope: that of ``request.url`` comes after the Host header, which may be any nonsense.
+    detail = f"{request.method} {request.scope['path']}: {error.detail}."
     return ApiError(error.status_code, code, detail, headers=error.headers).answer()
 
 
+async def _last_error(_request: Request, _error: Exception) -> Response:
+    """For what fails outside of ``Gate``, or in it."""
+    return server_error().answer()
+
+
 class Gate:
-    """Around every request: limits first, then identity on every path but the token's, errors last, in their one shape."""
+    """Around every request: limits first, then identity on every path but the public ones, errors last, in their one shape."""
 
     def __init__(self, app: ASGIApp, tokens: Tokens, limits: Limits) -> None:
         self._app = app
@@ -110,7 +120,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limits, started = self._limits, False
+        started = False
 
         async def watched_send(message: Message) -> None:
             nonlocal started
@@ -118,26 +128,28 @@ class Gate:
             await send(message)
 
         try:
-            if len(scope["query_string"]) > limits.query:
-                raise ApiError(414, "uri-too-long", f"the query is longer than the {limits.query} bytes allowed")
-            if len(scope["headers"]) > limits.headers:
-                raise ApiError(
-                    431, "too-many-headers", f"the request has more than the {limits.headers} headers allowed"
-                )
-            if scope["path"] != TOKEN_PATH:
-                bearer = self._bearer(scope)
-                scope["state"] = {**scope.get("state", {}), "account": bearer.account, "bearer": bearer}
-            await self._app(scope, receive, watched_send)
-        except ApiError as error:
-            await error.answer()(scope, receive, send)
+            await self._let_in(scope, receive, watched_send)
         except ClientDisconnect:
             _log.debug("%s %s: the client went away before its request was complete", scope["method"], scope["path"])
-        except Exception:
+        except anyio.get_cancelled_exc_class():
+            if not started:
+                await _stopping().answer()(scope, receive, send)
+            raise
+        except Exception as error:
             if started:  # too late for another status: breaking the connection is the only way left to say it
                 raise
-            _log.exception("%s %s failed", scope["method"], scope["path"])
-            answer = ApiError(500, "server-error", "The platform failed at this request; its log says more.").answer()
-            await answer(scope, receive, send)
+            await _refusal(error, scope).answer()(scope, receive, send)
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        limits = self._limits
+        if len(scope["query_string"]) > limits.query:
+            raise ApiError(414, "uri-too-long", f"the query is longer than the {limits.query} bytes allowed")
+        if len(scope["headers"]) > limits.headers:
+            raise ApiError(431, "too-many-headers", f"the request has more than the {limits.headers} headers allowed")
+        if scope["path"] not in PUBLIC_PATHS:
+            bearer = self._bearer(scope)
+            scope["state"] = {**scope.get("state", {}), "account": bearer.account, "bearer": bearer}
+        await self._app(scope, receive, send)
 
     def _bearer(self, scope: Scope) -> Bearer:
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
@@ -146,3 +158,15 @@ class Gate:
             detail = "The access token is missing, not valid, or has expired."
             raise ApiError(401, "unauthenticated", detail, headers={"www-authenticate": "Bearer"})
         return bearer
+
+
+def _refusal(error: Exception, scope: Scope) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+    return server_error()
+
+
+def _stopping() -> ApiError:
+    detail = "The platform is stopping; what this request asked for may or may not have been done."
+    return ApiError(503, "stopping", detail, headers={"retry-after": "1"})

@@ -9,10 +9,18 @@ import asyncio
 import socket
 import struct
 import sys
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
+
+from .answers import ApiError, compact_json
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle as H11Cycle
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle as HttpToolsCycle
 
 _LINGER: Final = "hh" if sys.platform == "win32" else "ii"
 
@@ -28,6 +36,7 @@ def http_protocol(longest_head: int) -> type[asyncio.Protocol]:
     The fastest protocol that is installed. ``longest_head`` is of request line and headers together, in bytes; h11 has the same
     limit by another way, uvicorn's ``h11_max_incomplete_event_size``.
     """
+    too_long = ApiError(431, "head-too-large", f"The request's head is longer than the {longest_head} bytes allowed.")
     try:
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
     except ImportError:  # on PyPy, and wherever httptools is not installed
@@ -35,6 +44,9 @@ def http_protocol(longest_head: int) -> type[asyncio.Protocol]:
 
         class AbortableH11(H11Protocol):
             """Lets the application close a connection at once."""
+
+            def send_400_response(self, msg: str) -> None:
+                _refuse(self, ApiError(400, "invalid-request", msg))
 
             def connection_made(self, transport: Any) -> None:  # uvicorn's own signature narrows asyncio's
                 super().connection_made(transport)
@@ -60,9 +72,16 @@ def http_protocol(longest_head: int) -> type[asyncio.Protocol]:
             if self._in_head:
                 self._head += len(data)
                 if self._head > longest_head:
-                    self.send_400_response("The request's head is too long.")
+                    self._refuse(too_long)
                     return
             super().data_received(data)
+
+        def send_400_response(self, msg: str) -> None:
+            self._refuse(too_long if self._fields > longest_head else ApiError(400, "invalid-request", msg))
+
+        def _refuse(self, error: ApiError) -> None:
+            # Where requests wait their turn, ``cycle`` is the last of them, and the first is being answered.
+            _refuse(self, error, is_answering=bool(self.pipeline))
 
         def on_message_begin(self) -> None:
             self._in_head, self._head, self._fields = True, 0, 0
@@ -82,10 +101,36 @@ def http_protocol(longest_head: int) -> type[asyncio.Protocol]:
 
         def _count(self, size: int) -> None:
             self._fields += size
-            if self._fields > longest_head:  # what is raised here is answered with 400 by who called the parser
-                raise ValueError("the request's head is too long")
+            if self._fields > longest_head:  # what is raised here ends in ``send_400_response``
+                raise ValueError(too_long.detail)
 
     return LimitedHttpTools
+
+
+def _refuse(protocol: HttpToolsProtocol | H11Protocol, error: ApiError, *, is_answering: bool = False) -> None:
+    """
+    Answer what is no HTTP, and close. In the middle of another answer that can only be broken off: a reader would take the
+    error for a part of it.
+    """
+    if not is_answering and not _is_answering(protocol.cycle):
+        body = compact_json(error.content())
+        phrase = HTTPStatus(error.status_code).phrase
+        head = (
+            f"HTTP/1.1 {error.status_code} {phrase}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        protocol.transport.write(head.encode() + body)
+    protocol.transport.close()
+
+
+def _is_answering(cycle: HttpToolsCycle | H11Cycle | None) -> bool:
+    return cycle is not None and cycle.response_started and not cycle.response_complete
+
+
+def abort_of(scope: Scope) -> Callable[[], None] | None:
+    """What closes the connection of this request at once; None where the server has no such thing."""
+    abort: Callable[[], None] | None = scope.get("extensions", {}).get(ABORT, {}).get("call")
+    return abort
 
 
 def _abortable(app: ASGIApp, transport: asyncio.Transport) -> ASGIApp:

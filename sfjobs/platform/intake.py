@@ -16,7 +16,7 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 
-from .answers import ApiError, compact_json, invalid, job_object
+from .answers import ApiError, compact_json, invalid, job_object, server_error
 from .records import Claim, JobRecord, NewJob
 from .scheduler import Scheduler
 from .store import Store
@@ -78,7 +78,7 @@ class Intake:
         if self._scheduler.is_draining:
             detail = "The platform is being stopped and takes no more jobs: ask again when it has been started."
             raise ApiError(503, "stopping", detail, headers={"retry-after": str(_PAUSE_WHEN_STOPPING)})
-        checked: list[NewJob | Accepted | ApiError] = [_failed()] * len(orders)
+        checked: list[NewJob | Accepted | ApiError] = [server_error()] * len(orders)
         limiter = anyio.CapacityLimiter(_CHECKED_AT_ONCE)
 
         async def check(number: int, order: Order | ApiError) -> None:
@@ -120,7 +120,7 @@ class Intake:
             return error
         except Exception:  # noqa: BLE001 - logged; one submission's misfortune must not be the whole batch's
             _log.exception("a submission failed")
-            return _failed()
+            return server_error()
 
     def _check_quota(self, account: str) -> None:
         """Before the work of parsing; what counts is the same question inside the transaction that writes the jobs."""
@@ -156,10 +156,6 @@ def checked_key(text: object, field: str) -> str:
     if not isinstance(text, str) or not _KEY.fullmatch(text):
         raise invalid({field: ["Must be 1 to 255 visible ASCII characters."]})
     return text
-
-
-def _failed() -> ApiError:
-    return ApiError(500, "server-error", "The platform failed at this request; its log says more.")
 
 
 def _reused(key: str) -> ApiError:

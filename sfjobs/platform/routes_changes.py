@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import anyio
@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from .answers import ApiError, until_disconnected
-from .connections import ABORT
+from .connections import abort_of
 from .feed import MEDIA_TYPE, ChangeFeed
 from .tokens import Bearer, Tokens
 
@@ -68,7 +68,7 @@ class EventStream(Response):
             with self._feed.stream(self._bearer.account):
                 if scope["method"] == "HEAD" or await self._tell(reader):
                     await reader.end()
-            if reader.stuck and (abort := _abort_of(scope)) is not None:
+            if reader.stuck and (abort := abort_of(scope)) is not None:
                 _log.debug("a reader of job changes is dropped: it does not read")
                 abort()
                 return  # the connection's end ends the task group
@@ -118,8 +118,3 @@ class _Reader:
         with self._feed.sending(PATIENCE) as scope:
             await self._send(dict(message))
         self.stuck = self.stuck or scope.cancelled_caught
-
-
-def _abort_of(scope: Scope) -> Callable[[], None] | None:
-    abort: Callable[[], None] | None = scope.get("extensions", {}).get(ABORT, {}).get("call")
-    return abort

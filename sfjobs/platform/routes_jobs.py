@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
@@ -16,7 +17,6 @@ from starlette.responses import Response
 from ..models import JobStatus
 from .answers import (
     ApiError,
-    FileAnswer,
     JSONAnswer,
     compact_json,
     invalid,
@@ -27,6 +27,7 @@ from .answers import (
 )
 from .bodies import read_body
 from .feed import ChangeFeed
+from .files import Part, file_answer
 from .intake import Accepted, Intake, Order, checked_key
 from .limits import Limits
 from .records import JobRecord
@@ -128,30 +129,30 @@ class JobRoutes:
 
     async def result(self, request: Request) -> Response:
         """
-        One file answers both formats: the ``.npz`` as it is, the ``.npy`` as the range of its bytes that is the array. Clients
+        One file answers both formats: the ``.npz`` as it is, the ``.npy`` as the part of its bytes that is the array. Clients
         since protocol 0.4 get the archive unless they ask for the array.
         """
         record = self._job(request)
         stored = record.result
         if stored is None:
             raise not_found(f"Job {record.id} has no result: it is {record.status.value}.")
-        path = self._results / stored.name
-        headers = {"vary": "accept, accept-version", "cache-control": "private"}
-        if _wants_npy(request):
-            return FileAnswer(
-                path,
-                offset=stored.npy_offset,
-                size=stored.npy_size,
-                media_type="application/x-numpy",
-                headers={**headers, "etag": f'"{stored.npy_digest}"'},
-            )
-        return FileAnswer(
-            path,
+        whole = Part(
+            path=self._results / stored.name,
+            file_size=stored.size,
             offset=0,
             size=stored.size,
+            digest=stored.digest,
             media_type="application/zip",
-            headers={**headers, "etag": f'"{stored.digest}"'},
         )
+        array = replace(
+            whole,
+            offset=stored.npy_offset,
+            size=stored.npy_size,
+            digest=stored.npy_digest,
+            media_type="application/x-numpy",
+        )
+        headers = {"vary": "accept, accept-version", "cache-control": "private"}
+        return file_answer(request, array if _wants_npy(request) else whole, headers)
 
     def _offers(self, change: int | None) -> dict[str, str]:
         """The extensions of the protocol, by an answer that reflects everything up to ``change``."""

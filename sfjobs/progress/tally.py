@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain
 from typing import NamedTuple, Protocol
 
-from ..models import JobSnapshot, JobStatus
+from ..models import JobOutlook, JobSnapshot, JobStatus
 from .pace import HISTORY, Pace
 
 
@@ -25,6 +26,8 @@ class Tracked(Protocol):
     @property
     def has_result(self) -> bool: ...
 
+    def why(self) -> JobOutlook: ...
+
 
 class Phase(IntEnum):
     """How far all of them are together."""
@@ -40,7 +43,8 @@ class Progress:
     """
     Where jobs stand at one moment. ``queued`` have not started, ``running`` have, and neither counts those that are being
     cancelled; of ``unheard`` nothing is known yet but their ids; the results of ``fetching`` are on their way. ``rate`` is in
-    jobs a second and ``left`` in seconds, None while there is too little to tell by; ``elapsed`` is in seconds.
+    jobs a second and ``left`` in seconds, None while there is too little to tell by; ``elapsed`` is in seconds. ``trouble`` is
+    what is being waited out, None when the last question was answered.
     """
 
     total: int
@@ -55,6 +59,7 @@ class Progress:
     rate: float | None = None
     left: float | None = None
     elapsed: float = 0.0
+    trouble: str | None = None
 
     @property
     def ended(self) -> int:
@@ -119,7 +124,13 @@ class Tally:
             rate=self._pace.rate(now) if can_tell else None,
             left=self._pace.left(now, unfinished, running) if can_tell else None,
             elapsed=now - self._began,
+            trouble=self._trouble(),
         )
+
+    def _trouble(self) -> str | None:
+        # They are asked about together, so one of them can speak for the others.
+        one = next(chain(self._unfinished, self._unheard, self._unfetched), None)
+        return None if one is None else one.why().last_error
 
     def _take(self, ended: Sequence[Tracked]) -> None:
         complete = [job for job in ended if job.snapshot.status is JobStatus.COMPLETED]

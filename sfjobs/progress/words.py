@@ -18,16 +18,18 @@ def line(progress: Progress, width: int | None = None, *, separator: str = DOT) 
     """How far the jobs are. What can best be done without goes first where ``width`` characters do not hold all of it."""
     ended = _ended(progress)
     parts = dict(_parts(progress))
+    trouble = parts.pop("trouble", None)
     for name in ("unheard", "queued", "rate", "cancelling", "running", "left"):
         if width is None or len(separator.join([ended, *parts.values()])) <= width:
             break
         parts.pop(name, None)
-    return separator.join([ended, *parts.values()])[:width]
+    # However little of it there is room for: that there is trouble is more than nothing.
+    return separator.join([ended, *parts.values(), *([trouble] if trouble else [])])[:width]
 
 
 def last_line(progress: Progress, width: int | None = None, *, separator: str = DOT) -> str:
     """How far they have come, and in what time: the line that stays."""
-    counts = [_ended(progress), *(words for name, words in _parts(progress) if name not in ("rate", "left"))]
+    counts = [_ended(progress), *(words for name, words in _parts(progress) if name not in ("rate", "left", "trouble"))]
     return f"{separator.join(counts)} after {lasting(progress.elapsed)}"[:width]
 
 
@@ -54,7 +56,10 @@ class Occasions:
     def is_one(self, progress: Progress) -> bool:
         """Whether now is the time; a yes is taken as a line written."""
         is_new_phase = self._phase is None or progress.phase > self._phase
-        counts = (progress.ended, progress.running, progress.queued, progress.cancelling, progress.fetching)
+        is_troubled = progress.trouble is not None
+        counts = (
+            progress.ended, progress.running, progress.queued, progress.cancelling, progress.fetching, is_troubled,
+        )  # fmt: skip
         if not is_new_phase and (progress.elapsed < self._due or counts == self._counts):
             return False
         if progress.elapsed >= self._due:
@@ -91,6 +96,8 @@ def _parts(progress: Progress) -> Iterator[tuple[str, str]]:
         yield "rate", _rate(progress.rate)
     if progress.left is not None:
         yield "left", f"about {lasting(max(round(progress.left), 1.0)).replace('.0 s', ' s')} left"
+    if progress.trouble is not None:
+        yield "trouble", f"waiting out {progress.trouble}"
 
 
 def _rate(per_second: float) -> str:

@@ -1,123 +1,138 @@
 """
-From the chunks of a response body to arrays by name. Which format it is, the first bytes say, not the media type, which
-no protocol version settled. Knows nothing of HTTP. Called by ``results``.
+From the bytes of a response body to a result while they come: into the arrays' own memory, or inflated in a thread beside the
+next ones. Knows nothing of HTTP. Called by ``api`` and whoever else holds a body.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from tempfile import SpooledTemporaryFile
-from typing import IO
+from functools import partial
 
 import anyio.from_thread
 import anyio.to_thread
-import numpy as np
-import numpy.typing as npt
 
 from ..errors import ResultCorruptError, ResultTooLargeError
-from ..npy import MAGIC, MAX_OVERHEAD_BYTES, NpyDecoder
-from .npz import PIECE_BYTES, NpzReader
+from ..npy import MAGIC
+from ..receiving import ByteSource
+from ..tasks import plain_task_group
+from .npz import NamedMemoryFor, any_memory
+from .result import Array, Result
+from .sinks import Mask, Sink, sink_for
 
-SPOOL_MEMORY_BYTES = 8 << 20
-"""Archives up to this size stay in memory, larger ones go through a temporary file."""
+HEAD_BYTES = 1 << 13
+"""Read before the format is known, and of a small body all there is."""
 
 INLINE_BYTES = 1 << 20
-"""Archives up to this size, packed and unpacked, are decoded at once: a thread would cost more than it saves."""
+"""Members that unpack to no more, and bodies that are hashed of no more, are dealt with at once: a thread would cost more."""
 
-# Both are bounded by the archive's few own bytes a member, and by deflate's growth of 5 bytes in 16 KiB at the worst.
-_ARCHIVE_OVERHEAD_BYTES = 4 << 20
-_ARCHIVE_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+PIECE_BYTES = 1 << 20
+"""Two such buffers: one is filled while the other is inflated."""
 
 
-async def decode_arrays(
-    chunks: AsyncIterator[bytes], *, declared_length: int | None, max_bytes: int, job_id: str, url: str
-) -> dict[str, npt.NDArray[np.generic]]:
+async def receive(
+    source: ByteSource,
+    *,
+    max_bytes: int,
+    job_id: str = "",
+    url: str = "",
+    memory: NamedMemoryFor = any_memory,
+    mask: Mask = lambda quoted: quoted,
+) -> Result:
     """
-    The members of a ``.npz`` body by name; the array of a ``.npy`` body as ``arr_0``. See ``results.decode``.
+    The result in a body, ``.npy`` or ``.npz``, whose memory peaks at that of its arrays and a few MiB. Where ``source`` was
+    resumed and has the ``digest`` of the whole, the bytes are held against it. Each array is made in the ``memory`` for its
+    name. What an error quotes goes through ``mask``.
 
-    Memory peaks at the size of the arrays, and a few MiB more for an archive.
+    Raises ``ResultCorruptError`` for anything but a whole and well-formed body of plain arrays, ``ResultTooLargeError`` if
+    they have more than ``max_bytes`` together, and what ``source`` raises.
     """
-    with _naming(job_id, url):
-        start = b""
-        async for chunk in chunks:
-            start += chunk
-            if len(start) >= len(MAGIC):
-                break
-        if start.startswith(MAGIC):
-            return {"arr_0": await _decode_npy(start, chunks, declared_length, max_bytes)}
-        if start.startswith(_ARCHIVE_MAGICS):
-            return await _decode_npz(start, chunks, declared_length, max_bytes)
-        raise ResultCorruptError(_not_an_array(start))
+    with naming(job_id, url, mask):
+        arrays = await _receive_arrays(source, max_bytes, memory, mask)
+    return Result.from_arrays(arrays, job_id=job_id)
 
 
-async def _decode_npy(
-    start: bytes, chunks: AsyncIterator[bytes], declared_length: int | None, max_bytes: int
-) -> npt.NDArray[np.generic]:
-    if declared_length is not None and declared_length > max_bytes + MAX_OVERHEAD_BYTES:
-        raise ResultTooLargeError(f"the body has {declared_length} bytes; the limit of an array is {max_bytes}")
-    decoder = NpyDecoder(max_bytes, declared_length)
-    decoder.feed(start)
-    async for chunk in chunks:
-        decoder.feed(chunk)
-    return decoder.finish()
+async def _receive_arrays(source: ByteSource, max_bytes: int, memory: NamedMemoryFor, mask: Mask) -> dict[str, Array]:
+    head = memoryview(bytearray(HEAD_BYTES))
+    count = await fill(source, head, enough=len(MAGIC))
+    wanted_digest: bytes | None = getattr(source, "digest", None)
+    sink = sink_for(
+        bytes(head[:count]),
+        max_bytes=max_bytes,
+        declared_bytes=source.length,
+        hashes=wanted_digest is not None,
+        memory=memory,
+        mask=mask,
+    )
+    sink.feed(head[:count])
+    received = count + await _receive_rest(source, sink)
+    arrays = sink.finish()
+    if wanted_digest is not None and getattr(source, "is_resumed", False):
+        await _verify(sink, received, wanted_digest)
+    return arrays
 
 
-async def _decode_npz(
-    start: bytes, chunks: AsyncIterator[bytes], declared_length: int | None, max_bytes: int
-) -> dict[str, npt.NDArray[np.generic]]:
-    limit = max_bytes + max_bytes // 1000 + _ARCHIVE_OVERHEAD_BYTES
-    if declared_length is not None and declared_length > limit:
-        raise ResultTooLargeError(f"the body has {declared_length} bytes; the limit of its arrays is {max_bytes}")
-    with SpooledTemporaryFile(max_size=SPOOL_MEMORY_BYTES) as spool:
-        size = await _spool(start, chunks, spool, limit)
-        if declared_length is not None and size != declared_length:
-            raise ResultCorruptError(f"the body has {size} bytes where {declared_length} were declared")
-        if size <= INLINE_BYTES:
-            reader = NpzReader(spool, size=size, max_bytes=max_bytes)
-            if reader.declared_bytes <= INLINE_BYTES:
-                return reader.read()
-        return await anyio.to_thread.run_sync(_read_in_thread, spool, size, max_bytes)
+async def _receive_rest(source: ByteSource, sink: Sink) -> int:
+    received = 0
+    while room := sink.room():
+        if sink.left_to_inflate > INLINE_BYTES:
+            count = await _inflate_beside(source, sink)
+        else:
+            count = await source.read_into(room)
+            sink.wrote(count)
+        if not count:
+            return received
+        received += count
+    if await source.read_into(memoryview(bytearray(1))):
+        raise ResultCorruptError("bytes follow the end of its arrays")
+    return received
 
 
-async def _spool(start: bytes, chunks: AsyncIterator[bytes], spool: IO[bytes], limit: int) -> int:
-    """Write the body to ``spool``: on the loop while that is memory, in a thread and in large pieces once it is a disk."""
-    size = spool.write(start)
-    waiting = bytearray()
-    async for chunk in chunks:
-        size += len(chunk)
-        if size > limit:
-            raise ResultTooLargeError(f"the body has more than {limit} bytes, and so have its arrays")
-        if size <= SPOOL_MEMORY_BYTES:
-            spool.write(chunk)
-            continue
-        waiting += chunk
-        if len(waiting) >= PIECE_BYTES:
-            await anyio.to_thread.run_sync(spool.write, waiting)
-            waiting = bytearray()
-    if waiting:
-        await anyio.to_thread.run_sync(spool.write, waiting)
-    return size
+async def _inflate_beside(source: ByteSource, sink: Sink) -> int:
+    """Inflate in a thread what has come, while more comes, until little is left to inflate or nothing comes any more."""
+    filled, spare = memoryview(bytearray(PIECE_BYTES)), memoryview(bytearray(PIECE_BYTES))
+    received = count = await fill(source, filled)
+    while count:
+        coming = 0
+        async with plain_task_group() as group:
+            group.start_soon(_feed_in_thread, sink, filled[:count])
+            if sink.left_to_inflate > INLINE_BYTES:
+                coming = await fill(source, spare)
+        filled, spare, count = spare, filled, coming
+        received += coming
+    return received
 
 
-def _read_in_thread(spool: IO[bytes], size: int, max_bytes: int) -> dict[str, npt.NDArray[np.generic]]:
+async def _feed_in_thread(sink: Sink, piece: memoryview) -> None:
     # Asked between pieces, so that a cancelled download does not unpack gigabytes for nobody.
     stop_if_cancelled: Callable[[], None] = anyio.from_thread.check_cancelled
-    return NpzReader(spool, size=size, max_bytes=max_bytes).read(stop_if_cancelled)
+    await anyio.to_thread.run_sync(sink.feed, piece, stop_if_cancelled)
 
 
-def _not_an_array(start: bytes) -> str:
-    if not start:
-        return "the body is empty"
-    shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in start[:60])
-    return f"the body is neither .npy nor .npz; it begins with: {shown}"
+async def fill(source: ByteSource, buffer: memoryview, *, enough: int = PIECE_BYTES) -> int:
+    """Read until ``enough`` bytes are there, or the buffer is full, or nothing comes any more."""
+    filled = 0
+    while filled < min(enough, len(buffer)) and (count := await source.read_into(buffer[filled:])):
+        filled += count
+    return filled
+
+
+async def _verify(sink: Sink, received: int, digest: bytes) -> None:
+    if received <= INLINE_BYTES:
+        found = sink.digest()
+    else:
+        stop_if_cancelled: Callable[[], None] = anyio.from_thread.check_cancelled
+        found = await anyio.to_thread.run_sync(partial(sink.digest, stop_if_cancelled))
+    if found != digest:
+        raise ResultCorruptError("after it broke off and was resumed, its SHA-256 is not that of the platform's result")
 
 
 @contextmanager
-def _naming(job_id: str, url: str) -> Iterator[None]:
-    """Say of which job, and from where, the result is that was refused."""
+def naming(job_id: str, url: str, mask: Mask = lambda quoted: quoted) -> Iterator[None]:
+    """Say of which job, and from where, the result is that was refused. The reason may quote names and headers in it."""
     try:
         yield
     except (ResultCorruptError, ResultTooLargeError) as error:
-        message = f"the result of job {job_id} from {url}: {error.message}"
+        reason = mask(error.message.encode(errors="replace")).decode(errors="replace")
+        message = f"the result of job {job_id} from {url}: {reason}"
         raise type(error)(message, job_id=job_id, url=url) from error.__cause__

@@ -50,8 +50,9 @@ def draw(result: Result) -> Figure:
         _draw_quadratures(figure.subplots(), result.samples.astype(np.float64))
     else:
         _draw_phase_space(figure, result.samples.astype(np.complex128))
-    job = f" · job {result.job_id}" if result.job_id else ""
-    figure.suptitle(f"{_described(result)}{job}", fontsize=10, color=_GREY)
+    job = f" · job {result.job_id}" if result.job_id.isprintable() and result.job_id else ""
+    # An id is not ours: matplotlib would read a formula between two dollars, and refuse most.
+    figure.suptitle(f"{_described(result)}{job}", fontsize=10, color=_GREY, parse_math=False)
     return figure
 
 

@@ -6,18 +6,24 @@ Called by ``Result.save`` and ``Result.load``.
 from __future__ import annotations
 
 import os
-import secrets
 import zipfile
 from collections.abc import Mapping, Sequence
+from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ResultCorruptError, ResultTooLargeError
-from ..npy import MAGIC, NpyDecoder, NpyHeader
-from .npz import PIECE_BYTES, NpzReader
+from ..npy import MAGIC
+from .checking import Checker
+from .mapping import map_arrays
+from .npz import NamedMemoryFor, any_memory
+from .parts import Part
+from .sinks import QUOTED_BYTES, sink_for
+from .tables import write_table
 
 
 def save(
@@ -26,24 +32,17 @@ def save(
     metadata: Mapping[str, npt.NDArray[np.generic] | np.generic],
 ) -> Path:
     """Write beside ``path``, make it durable, and move it there. Objects are never pickled: they raise ``ValueError``."""
-    if path.suffix not in {".npy", ".npz"}:
-        raise ValueError(f"{path} ends in neither .npy nor .npz")
+    if path.suffix not in {".npy", ".npz", ".csv"}:
+        raise ValueError(f"{path} ends in neither .npy nor .npz nor .csv")
     if path.suffix == ".npy" and (len(outputs) != 1 or metadata):
         raise ValueError(
             f"a .npy file holds one array; {len(outputs)} outputs and {len(metadata)} pieces of metadata need .npz"
         )
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            if path.suffix == ".npy":
-                np.lib.format.write_array(file, outputs[0], allow_pickle=False)
-            else:
-                _write_archive(file, outputs, metadata)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    if path.suffix == ".csv" and len(outputs) != 1:
+        raise ValueError(f"a .csv file holds one array; {len(outputs)} outputs need .npz")
+    with Part(path) as part:
+        part.use(partial(_write, path.suffix, outputs, metadata))
+        part.commit()
     return path
 
 
@@ -54,32 +53,37 @@ def load(path: Path, *, mmap: bool, max_bytes: int) -> dict[str, npt.NDArray[np.
             size = os.fstat(file.fileno()).st_size
             is_npy = file.read(len(MAGIC)) == MAGIC
             file.seek(0)
-            if not is_npy:
-                return NpzReader(file, size=size, max_bytes=max_bytes).read()
-            if mmap:
-                return {"arr_0": _mapped(file, size)}
-            decoder = NpyDecoder(max_bytes, size)
-            while piece := file.read(PIECE_BYTES):
-                decoder.feed(piece)
-            return {"arr_0": decoder.finish()}
+            if mmap and not is_npy:
+                _read(file, size, 1 << 62, Checker(max_bytes, size).memory)
+            return map_arrays(file) if mmap else _read(file, size, max_bytes)
     except (ResultCorruptError, ResultTooLargeError) as error:
         raise type(error)(f"{path}: {error.message}") from error.__cause__
 
 
-def _mapped(file: IO[bytes], size: int) -> npt.NDArray[np.generic]:
-    """A read-only view of the file, whose header goes through the decoder's checks; no byte of the array is read."""
-    header = NpyHeader()
-    while header.layout is None and (piece := file.read(4096)):
-        header.feed(memoryview(piece))
-    layout = header.layout
-    if layout is None:
-        raise ResultCorruptError("the header is incomplete")
-    if layout.offset + layout.nbytes != size:
-        raise ResultCorruptError(f"it has {size} bytes, but its header speaks of {layout.offset + layout.nbytes}")
-    order: Literal["F", "C"] = "F" if layout.fortran_order else "C"
-    if not layout.nbytes:  # there is nothing to map
-        return np.empty(layout.shape, layout.dtype, order)
-    return np.memmap(file, layout.dtype, "r", layout.offset, layout.shape, order)
+def _read(
+    file: BufferedReader, size: int, max_bytes: int, memory: NamedMemoryFor = any_memory
+) -> dict[str, npt.NDArray[np.generic]]:
+    sink = sink_for(file.read(QUOTED_BYTES), max_bytes=max_bytes, declared_bytes=size, memory=memory)
+    file.seek(0)
+    while (room := sink.room()) and (count := file.readinto(room)):
+        sink.wrote(count)
+    if not room and file.read(1):
+        raise ResultCorruptError("bytes follow the end of its arrays")
+    return sink.finish()
+
+
+def _write(
+    suffix: str,
+    outputs: Sequence[npt.NDArray[np.generic]],
+    metadata: Mapping[str, npt.NDArray[np.generic] | np.generic],
+    file: IO[bytes],
+) -> None:
+    if suffix == ".npy":
+        np.lib.format.write_array(file, outputs[0], allow_pickle=False)
+    elif suffix == ".csv":
+        write_table(file, outputs[0])
+    else:
+        _write_archive(file, outputs, metadata)
 
 
 def _write_archive(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 _CODE_BITS = 64
 # Wider values are replaced by their ranks first, which leaves 40 bits for the number of the row.
 _MAX_VALUE_BITS = 24
+_NARROWED_COLUMNS = 16
 
 
 class Counts(Mapping[tuple[int, ...], int]):
@@ -90,7 +91,6 @@ def _distinct_rows(
     ranked_at: list[int] = []
     codes = np.zeros(shots, np.uint64)
     used = 0
-    offset = np.uint64(low % 2**64)
     for column in range(modes):
         if used + bits > _CODE_BITS:
             table, ranks = np.unique(codes, return_inverse=True)
@@ -100,12 +100,14 @@ def _distinct_rows(
             ranked_at.append(column)
             codes, used = ranks.astype(np.uint64), (len(table) - 1).bit_length()
         codes <<= np.uint64(bits)
-        codes |= rows[:, column].astype(np.uint64) - offset
+        if not column % _NARROWED_COLUMNS:
+            narrow = _narrowed(rows[:, column : column + _NARROWED_COLUMNS], low, bits)
+        codes |= narrow[:, column % _NARROWED_COLUMNS]
         used += bits
 
     distinct, frequencies = _distinct_codes(codes, used)
     patterns = np.empty((len(distinct), modes), rows.dtype)
-    mask = np.uint64((1 << bits) - 1)
+    mask, offset = np.uint64((1 << bits) - 1), np.uint64(low % 2**64)
     for column in reversed(range(modes)):
         patterns[:, column] = ((distinct & mask) + offset).astype(rows.dtype)
         distinct >>= np.uint64(bits)
@@ -113,6 +115,14 @@ def _distinct_rows(
             ranked_at.pop()
             distinct = tables.pop()[distinct]
     return patterns, frequencies
+
+
+def _narrowed(rows: npt.NDArray[np.integer], low: int, bits: int) -> npt.NDArray[np.unsignedinteger]:
+    """What each value is above ``low``, column after column: they are read one by one, and lie far apart in ``rows``."""
+    kind = np.min_scalar_type((1 << bits) - 1)
+    narrow = np.empty(rows.shape, kind, order="F")
+    np.subtract(rows, rows.dtype.type(low), out=narrow, casting="unsafe")  # where it wraps, it does so both ways
+    return narrow
 
 
 def _distinct_codes(codes: npt.NDArray[np.uint64], bits: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:

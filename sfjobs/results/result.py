@@ -1,13 +1,13 @@
 """
 What a job measured, as numpy arrays, with what one asks of it first: which patterns, how many photons, a picture, a file.
 
-``decode`` makes a ``Result`` from a response body; ``files`` keeps it on disk.
+``receive`` makes a ``Result`` from a response body; ``files`` keeps it on disk.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, TypeAlias, cast
@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ResultError
-from .decoding import decode_arrays
 from .patterns import Counts, count_patterns
 
 if TYPE_CHECKING:
@@ -117,14 +116,21 @@ class Result:
 
         Raises ``ResultError`` if the samples are not photon numbers.
         """
-        return (self._whole_numbers() > 0).view(np.uint8)
+        samples = self._whole_numbers()
+        if samples.dtype.kind == "i" and samples.size and int(samples.min()) < 0:
+            raise self._error(f"has samples from {int(samples.min())} on, which cannot be photon numbers")
+        return (samples > 0).view(np.uint8)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """
-        Write the result to a ``.npy`` file (one output and no metadata) or a ``.npz`` file (everything), and return its
-        path. The file appears whole or not at all. Blocks; in async code run it in a thread.
+        Write the result to a ``.npy`` file (one output and no metadata), a ``.npz`` file (everything) or a ``.csv`` file, and
+        return its path. The file appears whole or not at all. Blocks; in async code run it in a thread.
 
-        Raises ``ValueError`` for another suffix, and for what ``.npy`` cannot hold.
+        A ``.csv`` file is for other programs and is not loaded again. It has a line for each shot and no metadata; its head
+        names the columns ``mode_0``, ``mode_1``..., of time-domain programs ``mode_0_timebin_0``..., and complex outcomes
+        have two columns each, ``mode_0_real`` and ``mode_0_imag``.
+
+        Raises ``ValueError`` for another suffix, and for what such a file cannot hold.
         """
         from .files import save
 
@@ -134,7 +140,8 @@ class Result:
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False, max_bytes: int = 1 << 62) -> Self:
         """
         Read what ``save`` wrote, or any ``.npy`` or ``.npz`` file of plain arrays. Blocks; in async code run it in a thread.
-        With ``mmap`` a ``.npy`` file stays on disk and its array is a read-only view of it.
+        With ``mmap`` the file stays on disk and its outputs are read-only views of it; an archive is read through once before,
+        to check it, and outputs that are deflated in it are unpacked to a temporary file.
 
         Raises ``ResultCorruptError`` or ``ResultTooLargeError``, and ``OSError`` if the file cannot be read.
         """
@@ -194,25 +201,6 @@ class Result:
 
     def _error(self, problem: str) -> ResultError:
         return ResultError(f"the result{f' of job {self.job_id}' if self.job_id else ''} {problem}", job_id=self.job_id)
-
-
-async def decode(
-    chunks: AsyncIterator[bytes],
-    *,
-    declared_length: int | None = None,
-    max_bytes: int,
-    job_id: str = "",
-    url: str = "",
-) -> Result:
-    """
-    The result in a response body, ``.npy`` or ``.npz``, whose length is ``declared_length`` where it was declared. The
-    caller closes ``chunks``.
-
-    Raises ``ResultCorruptError`` for anything but a whole and well-formed body of plain arrays, ``ResultTooLargeError`` if
-    they have more than ``max_bytes`` together.
-    """
-    arrays = await decode_arrays(chunks, declared_length=declared_length, max_bytes=max_bytes, job_id=job_id, url=url)
-    return Result.from_arrays(arrays, job_id=job_id)
 
 
 def _rebuild(

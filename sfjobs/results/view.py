@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 # Looking at a result must not take longer than fetching it; beyond this the drawing is of the first shots.
 _DRAWN_VALUES = 10_000_000
 _MOST_BARS = 100
+# The platform may send thousands of names of thousands of letters.
+_MOST_NAMED = 20
+_LONGEST_NAME = 80
 _WIDTH, _HEIGHT, _BASE = 420, 110, 92
 _BAR = "#4c8dd6"
 
@@ -29,11 +33,23 @@ def result_html(result: Result) -> str:
     """The result as an HTML fragment. Draws nothing for samples that have no natural drawing, and never raises."""
     job = f" of job <code>{escape(result.job_id)}</code>" if result.job_id else ""
     lines = [f"<b>Result</b>{job}"]
-    lines += [f"{escape(_described(output.shape, str(output.dtype)))}" for output in result.outputs]
+    lines += [escape(_described(output.shape, str(output.dtype))) for output in result.outputs[:_MOST_NAMED]]
+    if more := len(result.outputs[_MOST_NAMED:]):
+        lines.append(f"and {more:,} more")
     if result.metadata:
-        lines.append("metadata: " + ", ".join(f"<code>{escape(name)}</code>" for name in result.metadata))
+        lines.append(f"metadata: {_names(result)}")
     drawing = _drawing(result)
     return f'<div style="{FRAME}">{"<br/>".join(lines)}{drawing}</div>'
+
+
+def _names(result: Result) -> str:
+    names = [f"<code>{escape(_short(name))}</code>" for name in islice(result.metadata, _MOST_NAMED)]
+    more = len(result.metadata) - len(names)
+    return ", ".join(names) + (f" and {more:,} more" if more else "")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"
 
 
 def _described(shape: tuple[int, ...], dtype: str) -> str:

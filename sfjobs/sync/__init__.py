@@ -11,8 +11,11 @@ from .connection import Connection as Connection
 from .connection import Job as Job
 from .engine import RemoteEngine as RemoteEngine
 from .events import Events as Events
+from .group import JobGroup as JobGroup
 from .groups import Completions as Completions
 from .groups import as_completed as as_completed
+from .groups import cancel_all as cancel_all
 from .groups import first as first
 from .groups import wait_all as wait_all
+from .results import ResultStream as ResultStream
 from .submission import JobStream as JobStream

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, ParamSpec, Self, TypeVar
 
@@ -12,14 +12,17 @@ from ..connection import Connection as AsyncConnection
 from ..job import Job as AsyncJob
 from ..models import Device, JobOutlook, JobSnapshot, JobStatus, JSONValue
 from ..programs import ProgramLike
+from ..recovery import Recovery
 from ..transport import HTTPTransport
 from .closing import Closing
 from .events import Events
-from .stepping import next_of
+from .results import ResultStream
+from .stepping import each
 from .submission import JobStream, Programs
 
 if TYPE_CHECKING:
     from ..results import Result
+    from ..results.fetching import Into
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,6 +83,10 @@ class Connection(Closing):
         """Submits ``program`` to run on ``target`` and gives back its job."""
         return self._job(self.call(self._async.create_job, target, program, shots=shots, name=name))
 
+    def recover(self, *, give_up: bool = False) -> Recovery:
+        """Settles the submissions of this platform and API key that were sent and have no answer, by whichever process."""
+        return self.call(self._async.recover, give_up=give_up)
+
     def create_jobs(self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100) -> JobStream:
         """Submits many programs and iterates over their jobs, in the order of the programs."""
         stream = self._async.create_jobs(target, (), shots=shots, window=window)
@@ -114,6 +121,10 @@ class Connection(Closing):
     def get_job_result(self, job_id: str) -> Result:
         """The result of a completed job. Raises ResultUnavailableError when it has not completed, NotFoundError."""
         return self.call(self._async.get_job_result, job_id)
+
+    def open_result(self, job_id: str) -> ResultStream:
+        """The result of a completed job as it comes: in chunks, into memory or into a file."""
+        return ResultStream(self, self._async.open_result(job_id))
 
     def get_job_circuit(self, job_id: str) -> str:
         """The program of a job, exactly as it was submitted."""
@@ -248,9 +259,13 @@ class Job:
         """Waits until the job has ended and, when it completed, its result is at hand; returns the final status."""
         return self._connection.call(self._job.wait, timeout, fetch_result=fetch_result)
 
-    def fetch_result(self) -> Result:
+    def fetch_result(self, *, into: Into | None = None, mmap: bool = False) -> Result:
         """The result, fetched now unless it is at hand."""
-        return self._connection.call(self._job.fetch_result)
+        return self._connection.call(self._job.fetch_result, into=into, mmap=mmap)
+
+    def require_result(self) -> None:
+        """Raises ResultUnavailableError, which names the present status, unless the job has completed."""
+        self._job.require_result()
 
     def finish(self) -> Result:
         """Waits for the result and returns it."""
@@ -271,12 +286,6 @@ class Job:
 
     def __repr__(self) -> str:
         return repr(self._job)
-
-
-def each(connection: Connection, items: AsyncIterator[T]) -> Iterator[T]:
-    """Pulls one item at a time over the connection's bridge."""
-    while found := connection.call(next_of, items):
-        yield from found
 
 
 async def in_the_loop(ask: Callable[[], T]) -> T:

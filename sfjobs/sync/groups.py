@@ -1,4 +1,4 @@
-"""Waiting for many jobs as one, blocking. The caller's own jobs come back, not copies."""
+"""Many jobs as one, blocking. The caller's own jobs come back, not copies."""
 
 from __future__ import annotations
 
@@ -35,6 +35,14 @@ def first(jobs: Iterable[Job], k: int = 1, timeout: float | None = None, *, fetc
         raise ValueError(f"cannot wait for the first {k} of {len(jobs)} jobs")
     with Completions(jobs, timeout, fetch_results=fetch_results) as completions:
         return [next(completions) for _ in range(k)]
+
+
+def cancel_all(jobs: Iterable[Job], *, wait: bool = False, timeout: float | None = None) -> list[JobStatus]:
+    """Asks the platform to cancel every job that has not ended; returns the statuses in the order of ``jobs``."""
+    jobs = list(jobs)
+    if not jobs:
+        return []
+    return _one_connection(jobs).call(groups.cancel_all, [job.twin for job in jobs], wait=wait, timeout=timeout)
 
 
 class Completions(Closing):

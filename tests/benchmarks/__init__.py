@@ -1,0 +1,5 @@
+"""Nobody's own journal hears of benchmarks: those that measure one say where it is."""
+
+import os
+
+os.environ.setdefault("SFJOBS_JOURNAL", "off")

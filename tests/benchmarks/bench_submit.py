@@ -6,7 +6,9 @@ them takes part; sfjobs has no such setting. ``BENCH_REPETITIONS`` and ``BENCH_R
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from .arena import QUICK, Broken, Contestant, Course, FastPlatform, Outcome, Table, compete, median
 
@@ -20,8 +22,10 @@ BATCHES_AT_ONCE = (1, 2, 4, 8)
 BATCHES = {"feed": False, "batches": True}
 SINGLE = {"feed": False, "batches": False}
 OURS = [
-    Contestant("sfjobs, batches offered", "submit_sfjobs", {"submits": True}, BATCHES),
-    Contestant("sfjobs, no batches", "submit_sfjobs", {"submits": True}, SINGLE),
+    Contestant("sfjobs, batches offered", "submit_sfjobs", {"submits": True, "journal": True}, BATCHES),
+    Contestant("sfjobs, batches, no journal", "submit_sfjobs", {"submits": True}, BATCHES),
+    Contestant("sfjobs, no batches", "submit_sfjobs", {"submits": True, "journal": True}, SINGLE),
+    Contestant("sfjobs, neither", "submit_sfjobs", {"submits": True}, SINGLE),
 ]
 BY_HAND = [
     ("aiohttp", "aiohttp", 1),
@@ -116,7 +120,11 @@ def _at_once(contestant: Contestant) -> int | None:
 
 
 def _submit(platform: FastPlatform, contestant: Contestant, jobs: int, rtt: float) -> Outcome:
-    outcome = compete(platform, contestant, Course(jobs, rtt / 1000, bound=120.0))
+    with tempfile.TemporaryDirectory() as folder:
+        if contestant.options.get("journal"):
+            options = {**contestant.options, "journal": str(Path(folder) / "submissions.db")}
+            contestant = replace(contestant, options=options)
+        outcome = compete(platform, contestant, Course(jobs, rtt / 1000, bound=120.0))
     if outcome.jobs != jobs or outcome.told.get("submitted") != jobs:
         raise Broken(f"{outcome.jobs} of {jobs} jobs arrived")
     return outcome

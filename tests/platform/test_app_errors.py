@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
-from starlette.types import Message
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sfjobs.platform.routes_account import TOKEN_PATH
 
@@ -56,6 +60,23 @@ async def test_every_error_has_the_four_parts(
     )
 
 
+async def test_a_host_that_is_nonsense_does_no_harm(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/nothing", headers={"host": "["})
+    assert (answer.status_code, answer.json()["detail"]) == (404, "GET /nothing: Not Found.")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"nonsense", b"\xff{}", b"[" * 100_000, b"1" * 10_000, b'{"circuit": "\n"}', b"\x00", b"{'circuit': 1}"],
+)
+async def test_a_body_that_is_no_json_is_refused_in_words_for_its_sender(
+    client: httpx.AsyncClient, body: bytes
+) -> None:
+    answer = await client.post("/jobs", content=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+    assert not {"codec", "recursion", "sys", "Traceback"} & set(answer.json()["detail"].split())
+
+
 async def test_a_405_names_all_methods_of_the_path(client: httpx.AsyncClient) -> None:
     assert set((await client.put("/jobs")).headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
 
@@ -71,6 +92,59 @@ async def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(
     assert (answer.status_code, answer.json()["code"]) == (500, "server-error")
     assert str(tmp_path) not in answer.text
     assert "FileNotFoundError" in caplog.text
+
+
+async def test_a_bug_in_the_gate_is_a_500_too(
+    bench: Bench, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: str) -> None:
+        raise RuntimeError("of the inside")
+
+    monkeypatch.setattr(bench.tokens, "bearer_of", broken)
+    answer = await client.get("/jobs")
+    assert (answer.status_code, answer.json()["code"]) == (500, "server-error")
+    assert "of the inside" not in answer.text
+    assert "of the inside" in caplog.text
+
+
+async def test_a_bug_around_the_gate_is_a_500_too(bench: Bench, client: httpx.AsyncClient) -> None:
+    class Broken:
+        def __init__(self, app: ASGIApp) -> None:
+            pass
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            raise RuntimeError("of the inside")
+
+    assert isinstance(bench.app, Starlette)
+    bench.app.add_middleware(Broken)
+    answer = await client.get("/jobs")
+    assert (answer.status_code, answer.json()["code"]) == (500, "server-error")
+    assert "of the inside" not in answer.text
+
+
+async def test_a_request_that_the_platforms_end_interrupts_is_answered(
+    bench: Bench,
+) -> None:
+    """As uvicorn does it: the request's task is cancelled, and what it still sends then reaches the client."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    authorization = f"Bearer {bench.tokens.issue(bench.account)}".encode()
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/jobs",
+        "query_string": b"",
+        "headers": [(b"authorization", authorization)],
+    }
+    request = asyncio.create_task(bench.app(scope, anyio.sleep_forever, send))
+    await asyncio.sleep(0)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    assert (sent[0]["status"], json.loads(sent[1]["body"])["code"]) == (503, "stopping")
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/jobs"), ("POST", TOKEN_PATH)])

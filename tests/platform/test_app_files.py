@@ -1,9 +1,10 @@
-"""A result leaves in large pieces, is never held as a whole, and is not read for a client that has gone."""
+"""A result leaves in large pieces, is never held as a whole, and is not read for a client that has gone or does not read."""
 
 from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -11,79 +12,184 @@ import anyio.lowlevel
 import pytest
 from starlette.types import Message
 
-from sfjobs.platform.answers import FILE_CHUNK, FileAnswer
+from sfjobs.platform.connections import ABORT
+from sfjobs.platform.files import PATIENCE, PIECE, FileAnswer, Part
 
-pytestmark = pytest.mark.real_time
+Send = Callable[[Message], Awaitable[None]]
+SIZE = 5 * PIECE + 100
 
-SIZE = 5 * FILE_CHUNK
 
+@pytest.fixture(params=["in memory", "on disk"], autouse=True)
+def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def preadv(*_: object) -> int:
+        raise BlockingIOError
 
-async def answer(path: Path, send: Callable[[Message], Awaitable[None]], *, gone: bool = False) -> None:
-    async def receive() -> Message:
-        if not gone:
-            await anyio.sleep_forever()
-        return {"type": "http.disconnect"}
-
-    file = FileAnswer(path, offset=10, size=SIZE, media_type="application/zip", headers={})
-    await file({"type": "http", "method": "GET"}, receive, send)
+    if request.param == "on disk":
+        monkeypatch.setattr("os.preadv", preadv, raising=False)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def part(tmp_path: Path) -> Part:
     file = tmp_path / "result"
     file.write_bytes(b"-" * 10 + b"x" * SIZE + b"-" * 10)
-    return file
+    return Part(path=file, file_size=SIZE + 20, offset=10, size=SIZE, digest="", media_type="application/zip")
 
 
-async def test_only_the_asked_bytes_leave_in_pieces_of_a_quarter_mebibyte_and_more(path: Path) -> None:
-    pieces: list[bytes] = []
-
-    async def send(message: Message) -> None:
-        pieces.append(message.get("body", b""))
-
-    await answer(path, send)
-    assert b"".join(pieces) == b"x" * SIZE
-    assert all(len(piece) >= 256 << 10 for piece in pieces if piece)
+async def answer(part: Part, send: Send, asked: range = range(SIZE)) -> None:
+    await FileAnswer(part, asked, {})({"type": "http", "method": "GET"}, anyio.sleep_forever, send)
 
 
-async def test_no_more_than_a_few_pieces_are_held(path: Path) -> None:
+class Recorder:
+    """A connection that takes what it is given."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    async def __call__(self, message: Message) -> None:
+        self.messages.append(message)
+
+    @property
+    def pieces(self) -> list[bytes]:
+        return [bytes(message["body"]) for message in self.messages if message.get("body")]
+
+
+@pytest.mark.real_time
+async def test_only_the_asked_bytes_leave_in_pieces_of_a_quarter_mebibyte(part: Part) -> None:
+    recorder = Recorder()
+    await answer(part, recorder)
+    assert b"".join(recorder.pieces) == b"x" * SIZE
+    assert [len(piece) for piece in recorder.pieces] == [256 << 10] * 5 + [100]
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("asked", [range(1), range(7, PIECE + 7), range(3, 2 * PIECE), range(SIZE - 1, SIZE)])
+async def test_a_range_counts_from_where_its_part_begins(part: Part, asked: range) -> None:
+    content = bytes(number % 251 for number in range(SIZE + 20))
+    part.path.write_bytes(content)
+    recorder = Recorder()
+    await answer(part, recorder, asked)
+    assert b"".join(recorder.pieces) == content[10:][asked.start : asked.stop]
+
+
+@pytest.mark.real_time
+async def test_no_more_than_two_pieces_are_held(part: Part) -> None:
     async def send(_: Message) -> None:
         return
 
     tracemalloc.start()
     try:
-        await answer(path, send)
+        await answer(part, send)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 3 * FILE_CHUNK
+    assert peak < 2.5 * PIECE
 
 
-async def test_a_client_that_has_gone_ends_the_reading(path: Path) -> None:
-    sent = 0
-
-    async def send(_: Message) -> None:
-        nonlocal sent
-        sent += 1
-        await anyio.lowlevel.checkpoint()
-
-    await answer(path, send, gone=True)
-    assert sent < 1 + SIZE // FILE_CHUNK
-
-
-@pytest.fixture
-def shorter(path: Path) -> Path:
-    path.write_bytes(b"x" * FILE_CHUNK)
-    return path
-
-
-async def test_a_file_that_became_shorter_breaks_the_answer_off(shorter: Path) -> None:
-    messages: list[Message] = []
+@pytest.mark.real_time
+async def test_the_next_piece_is_not_read_before_the_one_before_has_left(part: Part) -> None:
+    """uvicorn takes a piece into its buffer, and lets what comes next wait until that is empty."""
+    full = anyio.Event()
+    buffer = Recorder()
 
     async def send(message: Message) -> None:
-        messages.append(message)
+        if full.is_set():
+            await anyio.sleep_forever()
+        await buffer(message)
+        if message.get("body"):
+            full.set()
 
-    with pytest.raises(ExceptionGroup) as caught:
-        await answer(shorter, send)
-    assert caught.group_contains(OSError)
-    assert messages[-1].get("more_body") is True
+    tracemalloc.start()
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(answer, part, send)
+            await full.wait()
+            for _ in range(20):
+                await anyio.lowlevel.checkpoint()
+            held, _ = tracemalloc.get_traced_memory()
+            tasks.cancel_scope.cancel()
+    finally:
+        tracemalloc.stop()
+    assert held < 1.5 * PIECE
+
+
+@pytest.mark.real_time
+async def test_a_client_that_has_gone_ends_the_reading(part: Part) -> None:
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    recorder = Recorder()
+    await FileAnswer(part, range(SIZE), {})({"type": "http", "method": "GET"}, gone, recorder)
+    assert len(recorder.pieces) < 5
+
+
+@pytest.mark.real_time
+async def test_others_have_a_turn_every_few_pieces(part: Part) -> None:
+    """A server that never makes the sender wait would let a fast reader of a large result stop everybody else."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    with part.path.open("r+b") as file:
+        file.truncate(20 * PIECE)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(other)
+        await answer(replace(part, size=20 * PIECE - 10), Recorder(), range(20 * PIECE - 10))
+        tasks.cancel_scope.cancel()
+    assert turns >= 4
+
+
+@pytest.mark.parametrize("where", ["in memory"], indirect=True)  # a thread takes real time
+async def test_a_reader_that_does_not_read_is_dropped(part: Part) -> None:
+    gone = anyio.Event()
+
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await anyio.sleep_forever()
+
+    scope = {"type": "http", "method": "GET", "extensions": {ABORT: {"call": gone.set}}}
+    began = anyio.current_time()
+    await FileAnswer(part, range(SIZE), {})(scope, receive, send)
+    assert anyio.current_time() - began == pytest.approx(PATIENCE, abs=1)
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("size", [5, SIZE])
+async def test_a_file_that_is_shorter_than_recorded_fails_before_anything_is_sent(part: Part, size: int) -> None:
+    part.path.write_bytes(b"x" * (SIZE + 19))
+    recorder = Recorder()
+    with pytest.raises(OSError, match="shorter"):
+        await answer(replace(part, size=size), recorder, range(size))
+    assert not recorder.messages
+
+
+@pytest.mark.real_time
+async def test_a_file_that_is_missing_fails_before_anything_is_sent(part: Part) -> None:
+    part.path.unlink()
+    recorder = Recorder()
+    with pytest.raises(FileNotFoundError):
+        await answer(part, recorder)
+    assert not recorder.messages
+
+
+@pytest.mark.real_time
+async def test_a_file_that_becomes_shorter_meanwhile_breaks_the_answer_off(part: Part) -> None:
+    recorder = Recorder()
+
+    async def send(message: Message) -> None:
+        await recorder(message)
+        if len(recorder.pieces) == 1:
+            with part.path.open("r+b") as file:
+                file.truncate(PIECE + 500)
+
+    with pytest.raises(OSError, match="shorter"):
+        await answer(part, send)
+    assert len(recorder.pieces) == 1
+    assert recorder.messages[-1]["more_body"] is True

@@ -135,7 +135,7 @@ def test_the_size_of_the_head_is_limited(tmp_path: Path) -> None:
             with socket.create_connection((platform.host, platform.port), timeout=30) as connection:
                 connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx: " + b"x" * length + b"\r\n\r\n")
                 statuses.append(connection.recv(100)[:12])
-    assert statuses == [b"HTTP/1.1 401", b"HTTP/1.1 400"]
+    assert statuses == [b"HTTP/1.1 401", b"HTTP/1.1 431"]
 
 
 # --- accounts --------------------------------------------------------------------------------------------------------

@@ -218,8 +218,8 @@ def test_a_head_without_an_end_is_given_up(tmp_path: Path) -> None:
                 connection.sendall(b"x" * 65536)
             received = connection.recv(65536)
         except ConnectionError:
-            received = b"HTTP/1.1 400"
-    assert received.startswith(b"HTTP/1.1 400")
+            received = b"HTTP/1.1 431"
+    assert received.startswith(b"HTTP/1.1 431")
 
 
 def test_an_unguarded_script_can_serve(tmp_path: Path) -> None:

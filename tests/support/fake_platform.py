@@ -5,11 +5,14 @@ is counted. It shares nothing with the real one but the protocol.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import itertools
 import json
+import re
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
@@ -52,6 +55,7 @@ class FakeJob:
     name: str | None = None
     target: str | None = "simulon_gaussian"
     circuit: str = ""
+    created_at: str = "2026-01-27T15:15:25.801308Z"
 
     def now(self) -> str:
         if self.status not in FINAL and anyio.current_time() >= self.ends_at:
@@ -66,7 +70,7 @@ class FakeJob:
             "status": self.now(),
             "target": self.target,
             "language": "blackbird:1.0",
-            "created_at": "2026-01-27T15:15:25.801308Z",
+            "created_at": self.created_at,
             "started_at": "2026-01-27T15:15:26.000000Z" if done else None,
             "finished_at": "2026-01-27T15:15:27.000000Z" if done else None,
             "running_time": 0.5 if done else None,
@@ -82,8 +86,9 @@ BATCH = "application/jobs+json"
 
 class FakePlatform:
     """
-    ``trouble`` may answer any request first; ``latency`` is in seconds. ``offers_batches`` and ``honours_keys`` are the
-    extensions of the protocol that it has.
+    ``trouble`` may answer any request first; ``latency`` is in seconds. ``offers_batches``, ``honours_keys`` and
+    ``offers_ranges`` are the extensions of the protocol that it has. Each answer with a result breaks off after the next one of
+    ``cuts``, in bytes, and waits for ``drip`` seconds before each of its pieces; ``body_bytes`` of results have been sent.
     """
 
     def __init__(
@@ -104,6 +109,11 @@ class FakePlatform:
         self.times: list[float] = []
         self.trouble: Handler | None = None
         self.result = npz(SAMPLES)
+        self.result_headers: dict[str, str] = {}
+        self.offers_ranges = False
+        self.cuts: list[int] = []
+        self.drip = 0.0
+        self.body_bytes = 0
         self.in_flight = 0
         self.most_in_flight = 0
         self.valid_tokens: set[str] = set()
@@ -192,7 +202,7 @@ class FakePlatform:
         if tail == ["result"]:
             if job.now() != "complete":
                 return refusal(404, "not-found", f"the job is {job.status}")
-            return httpx.Response(200, content=self.result)
+            return self._result(request)
         return httpx.Response(200, json=job.json())
 
     def _token(self, request: httpx.Request) -> httpx.Response:
@@ -239,6 +249,25 @@ class FakePlatform:
             headers["link"] = f'<{URL}/jobs?size={size}&after={after + size}>; rel="next"'
         return httpx.Response(200, json={"data": [job.json() for job in found[after : after + size]]}, headers=headers)
 
+    def _result(self, request: httpx.Request) -> httpx.Response:
+        body, status, headers = self.result, 200, dict(self.result_headers)
+        if self.offers_ranges:
+            digest = hashlib.sha256(body).digest()
+            etag = f'"{digest.hex()[:16]}"'
+            digest_field = f"sha-256=:{base64.b64encode(digest).decode()}:"
+            headers = {"accept-ranges": "bytes", "etag": etag, "repr-digest": digest_field, **headers}
+            if request.headers.get("if-none-match") == headers["etag"]:
+                return httpx.Response(304, headers={"etag": headers["etag"]})
+            wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+            if wanted and request.headers.get("if-range") == headers["etag"]:
+                start = int(wanted[1])
+                status, headers["content-range"] = 206, f"bytes {start}-{len(body) - 1}/{len(body)}"
+                body = body[start:]
+        cut = self.cuts.pop(0) if self.cuts else len(body) + 1
+        return httpx.Response(
+            status, headers={"content-length": str(len(body)), **headers}, stream=_Dripping(self, body, cut)
+        )
+
     def _cancel(self, job: FakeJob) -> httpx.Response:
         if job.now() in FINAL:
             return refusal(409, "invalid-job-operation", f"the job is {job.status}")
@@ -258,6 +287,23 @@ class FakePlatform:
             return httpx.Response(200, json={"target": name, "laser_wavelength_meters": 1.55e-6})
         uptime = {"monday": ["15:00:00+00:00", "19:59:59+00:00"]}
         return httpx.Response(200, json={"target": name, "status": "online", "expected_uptime": uptime})
+
+
+class _Dripping(httpx.AsyncByteStream):
+    """A body in a hundred pieces or so, which breaks off after ``cut`` bytes."""
+
+    def __init__(self, platform: FakePlatform, body: bytes, cut: int) -> None:
+        self._platform, self._body, self._cut = platform, body, cut
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = max(1, len(self._platform.result) // 100)
+        for start in range(0, min(len(self._body), self._cut), size):
+            await anyio.sleep(self._platform.drip)
+            piece = self._body[start : min(start + size, self._cut)]
+            self._platform.body_bytes += len(piece)
+            yield piece
+        if self._cut <= len(self._body):
+            raise httpx.ReadError("connection reset by peer")
 
 
 def is_batch(request: httpx.Request) -> bool:

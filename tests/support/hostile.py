@@ -67,7 +67,7 @@ OPERATIONS = {
     "create_job": Operation(lambda c: c.create_job("X8_01", SUBMISSION), "POST", "/jobs"),
     "get_job": Operation(lambda c: c.get_job(JOB), "GET", f"/jobs/{JOB}"),
     "list_jobs": Operation(lambda c: _drain(c.list_jobs()), "GET", "/jobs"),
-    "wait": Operation(lambda c: Job(JOB, "queued", c).wait(), "GET", "/jobs"),
+    "wait": Operation(lambda c: c.api.jobs(ids=[JOB], attempts=1), "GET", "/jobs"),
     "cancel": Operation(lambda c: c.cancel_job(JOB), "PATCH", f"/jobs/{JOB}"),
     "result": Operation(lambda c: c.get_job_result(JOB), "GET", f"/jobs/{JOB}/result"),
     "circuit": Operation(lambda c: c.get_job_circuit(JOB), "GET", f"/jobs/{JOB}/circuit"),
@@ -222,7 +222,7 @@ FLIPPED = WHOLE.replace(SAMPLES.tobytes(), bytes(len(SAMPLES.tobytes())))
 BOMB = archive(("arr_0.npy", npy(np.zeros(2 * MAX_RESULT, dtype=np.uint8))), compression=zipfile.ZIP_DEFLATED)
 
 BAD_RESULTS: dict[str, tuple[Answer, type[SFJobsError]]] = {
-    "a page of HTML": (body(PAGE, content_type="text/html"), ResultCorruptError),
+    "a page of HTML": (body(PAGE, content_type="text/html"), ProtocolError),
     "nothing": (body(b""), ResultCorruptError),
     "JSON": (told({"result": [[0, 1]]}), ResultCorruptError),
     "a pickle": (body(b"\x80\x04\x95\x1e\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94."), ResultCorruptError),
@@ -246,7 +246,7 @@ BAD_RESULTS: dict[str, tuple[Answer, type[SFJobsError]]] = {
     "a member that is a page": (body(archive(("arr_0.npy", PAGE.encode()))), ResultCorruptError),
     "a bomb": (body(BOMB), ResultTooLargeError),
     "an array without end": (streamed(b"\0" * 2**16, 64, start=_npy_header("(1024,)")), ResultCorruptError),
-    "an archive without end": (streamed(b"\0" * 2**16, 200, start=WHOLE[:40]), ResultTooLargeError),
+    "an archive without end": (streamed(b"\0" * 2**16, 200, start=WHOLE[:40]), ResultCorruptError),
     "gzip that nobody asked for": (streamed(gzip.compress(WHOLE), 1, content_encoding="gzip"), ProtocolError),
     "a connection that breaks": (broken(httpx.ReadError("reset"), WHOLE[:20]), TransportError),
     "a redirect elsewhere": (told(None, 302, location="https://evil.test/x.npz"), ProtocolError),

@@ -67,9 +67,7 @@ class BlockingWorld:
     def __init__(self, platform: FakePlatform) -> None:
         platform.cancelling = self.time(1)
         self.platform = platform
-        settings = platform.settings(
-            poll_interval_min=self.time(1), poll_interval_max=self.time(5), patience=self.time(60), retries=2
-        )
+        settings = platform.settings(poll_interval_min=self.time(1), poll_interval_max=self.time(5), retries=2)
         self.blocking = sfjobs.sync.Connection(settings=settings, transport=httpx.MockTransport(platform.handle))
         self._views: dict[int, tuple[object, View]] = {}
         self.connection: Any = self.view(self.blocking)

@@ -1,4 +1,7 @@
-"""sfjobs submits all jobs by ``create_jobs``, with a window as wide as there are jobs."""
+"""
+sfjobs submits all jobs by ``create_jobs``, with a window as wide as there are jobs. With the option ``journal``, a path, each is
+on disk before it is sent.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from .watch_sfjobs import submitted
 
 async def main() -> None:
     run = Run.from_command_line()
-    async with sfjobs.Connection(run.task.url, api_key=run.task.api_key) as connection:
+    settings = sfjobs.Settings(
+        url=run.task.url, api_key=run.task.api_key, journal=run.task.options.get("journal", "off")
+    )
+    async with sfjobs.Connection(settings=settings) as connection:
         await connection.ping()
         run.begin()
         jobs = [job async for job in submitted(connection, run.task.jobs)]

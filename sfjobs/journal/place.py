@@ -1,0 +1,58 @@
+"""Where the journal is, and what to say when it cannot be there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from ..config import Settings
+from ..errors import JournalError
+
+_OFF = "off"
+_ON = "on"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The file of a journal."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> Place | None:
+        """
+        Where the settings have the journal; None where there is to be none. What they leave open is looked up now, in
+        ``SFJOBS_JOURNAL``, since ``Settings(...)`` reads nothing by itself.
+        """
+        word = settings.journal or os.environ.get("SFJOBS_JOURNAL", "").strip() or _ON
+        if word == _OFF:
+            return None
+        if word != _ON:
+            return cls(Path(word).expanduser().absolute())
+        return cls(Path(platformdirs.user_state_dir("sfjobs", appauthor=False)) / "submissions.db")
+
+    def make(self) -> None:
+        """The folder, for this user alone, and an empty file of the same kind; both stay as they are where they exist."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+
+    def failure(self, error: Exception) -> JournalError:
+        """The error for a journal that cannot be used: what is wrong, and what to do."""
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return JournalError(
+            f"The journal of submissions cannot be written: {self.path}: {reason}. Nothing was sent.\n{_remedy(error)}"
+        )
+
+
+def _remedy(error: Exception) -> str:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+        return "Make room on that disk, or set SFJOBS_JOURNAL to a path on another one, or to off to go without."
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return "Another process holds it for long: look for that one, or set SFJOBS_JOURNAL to a path of your own."
+    return "Set SFJOBS_JOURNAL to a path in a folder that can be written, or to off to go without."
