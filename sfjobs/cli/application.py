@@ -34,6 +34,7 @@ _COMMANDS = {
     "devices": ("devices", "devices", "List the platform's devices."),
     "device": ("devices", "device", "Show a device: status, uptime, specification, certificate."),
     "serve": ("serve", "serve", "Run a platform until Ctrl-C."),
+    "platform": ("platform", "app", "Look after the platform of this machine."),
     "login": ("login", "login", "Ask for an API key, try it and keep it."),
     "ping": ("ping", "ping", "Ask the platform whether it answers and accepts the credentials."),
     "config": ("config", "app", "Look at the settings."),

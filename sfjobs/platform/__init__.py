@@ -4,6 +4,13 @@ The embedded platform: it speaks the Xanadu Cloud protocol over HTTP and really 
     with sfjobs.platform.serving() as platform:
         print(platform.url, platform.api_key)
 
+A job that was accepted (201) is on the disk and survives a kill of the platform or the machine. What waited runs after the next
+start; what ran runs again, and its ``meta`` then says ``attempts`` and ``rerun_reason``. A job ends as failed when it has taken
+three workers with it (``error-code`` ``worker-lost``), or ran in five crashes of the platform (``platform-lost``).
+
+API keys are made, listed and revoked by ``sfjobs platform keys``; whose jobs a key sees is its account's. How much a request, an
+account and a job may take is said by ``Limits``.
+
 The names below are imported when they are first used, since they need the extra ``platform``; ``program`` and ``simulation``
 do not.
 """
@@ -16,14 +23,21 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .limits import Limits as Limits
     from .serving import Platform as Platform
     from .serving import run_server as run_server
     from .serving import serving as serving
     from .settings import PlatformSettings as PlatformSettings
 
-_HOME_OF = {"Platform": "serving", "run_server": "serving", "serving": "serving", "PlatformSettings": "settings"}
+_HOME_OF = {
+    "Limits": "limits",
+    "Platform": "serving",
+    "PlatformSettings": "settings",
+    "run_server": "serving",
+    "serving": "serving",
+}
 
-__all__ = ["Platform", "PlatformSettings", "run_server", "serving"]
+__all__ = ["Limits", "Platform", "PlatformSettings", "run_server", "serving"]
 
 
 class _Package(ModuleType):

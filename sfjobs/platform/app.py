@@ -21,6 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .answers import ApiError, server_error
 from .feed import CHANGES_PATH, ChangeFeed
+from .intake import Intake
+from .limits import DEFAULTS, Limits
 from .openapi import OPENAPI_PATH, show_document
 from .routes_account import TOKEN_PATH, AccountRoutes
 from .routes_changes import ChangeRoutes
@@ -28,11 +30,10 @@ from .routes_devices import DeviceRoutes, ShownDevice
 from .routes_jobs import JobRoutes
 from .scheduler import Scheduler
 from .store import Store
-from .submission import Parse, SubmissionTarget
+from .submission import Parse, Submissions, SubmissionTarget
 from .tokens import Bearer, Tokens
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
-LONGEST_QUERY: Final = 16 << 10
 PUBLIC_PATHS: Final = frozenset({TOKEN_PATH, OPENAPI_PATH})
 _log = logging.getLogger(__name__)
 
@@ -50,16 +51,18 @@ def create_app(
     results: Path,
     parse: Parse,
     feed: ChangeFeed | None = None,
+    limits: Limits = DEFAULTS,
 ) -> Starlette:
     """
     The application around parts that are already open; ``results`` is the folder of result files. Who stops the server gives
     the feed, and closes it then.
     """
     feed = feed or ChangeFeed(store, scheduler)
-    change = ChangeRoutes(feed)
+    change = ChangeRoutes(feed, tokens)
     account = AccountRoutes(tokens)
     device = DeviceRoutes(devices)
-    job = JobRoutes(store=store, scheduler=scheduler, feed=feed, targets=devices, results=results, parse=parse)
+    intake = Intake(store, scheduler, Submissions(devices, parse, limits), quota=limits.quota)
+    job = JobRoutes(store=store, scheduler=scheduler, feed=feed, intake=intake, results=results, limits=limits)
     app = Starlette(
         routes=[
             _route(TOKEN_PATH, POST=account.token),
@@ -75,7 +78,7 @@ def create_app(
             _route("/jobs/{id}/circuit", GET=job.circuit),
             _route("/jobs/{id}/result", GET=job.result),
         ],
-        middleware=[Middleware(Gate, tokens=tokens)],
+        middleware=[Middleware(Gate, tokens=tokens, limits=limits)],
         exception_handlers={HTTPException: _http_error, Exception: _last_error},
     )
     app.router.redirect_slashes = False
@@ -108,9 +111,10 @@ async def _last_error(_request: Request, _error: Exception) -> Response:
 class Gate:
     """Around every request: limits first, then identity on every path but the public ones, errors last, in their one shape."""
 
-    def __init__(self, app: ASGIApp, tokens: Tokens) -> None:
+    def __init__(self, app: ASGIApp, tokens: Tokens, limits: Limits) -> None:
         self._app = app
         self._tokens = tokens
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -137,11 +141,14 @@ class Gate:
             await _refusal(error, scope).answer()(scope, receive, send)
 
     async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if len(scope["query_string"]) > LONGEST_QUERY:
-            raise ApiError(414, "uri-too-long", f"the query is longer than the {LONGEST_QUERY} bytes allowed")
+        limits = self._limits
+        if len(scope["query_string"]) > limits.query:
+            raise ApiError(414, "uri-too-long", f"the query is longer than the {limits.query} bytes allowed")
+        if len(scope["headers"]) > limits.headers:
+            raise ApiError(431, "too-many-headers", f"the request has more than the {limits.headers} headers allowed")
         if scope["path"] not in PUBLIC_PATHS:
             bearer = self._bearer(scope)
-            scope["state"] = {**scope.get("state", {}), "account": bearer.account, "expires": bearer.expires}
+            scope["state"] = {**scope.get("state", {}), "account": bearer.account, "bearer": bearer}
         await self._app(scope, receive, send)
 
     def _bearer(self, scope: Scope) -> Bearer:

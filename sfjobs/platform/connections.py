@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle as HttpToolsCycle
 
-LONGEST_HEAD: Final = 64 << 10
-"""Request line and headers together, in bytes; also what uvicorn allows with h11."""
-
 _LINGER: Final = "hh" if sys.platform == "win32" else "ii"
 
 ABORT: Final = "sfjobs.abort"
@@ -34,8 +31,12 @@ answer that only ends would wait, for ever, until a reader who does not read has
 """
 
 
-def http_protocol() -> type[asyncio.Protocol]:
-    """The fastest protocol that is installed."""
+def http_protocol(longest_head: int) -> type[asyncio.Protocol]:
+    """
+    The fastest protocol that is installed. ``longest_head`` is of request line and headers together, in bytes; h11 has the same
+    limit by another way, uvicorn's ``h11_max_incomplete_event_size``.
+    """
+    too_long = ApiError(431, "head-too-large", f"The request's head is longer than the {longest_head} bytes allowed.")
     try:
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
     except ImportError:  # on PyPy, and wherever httptools is not installed
@@ -54,9 +55,13 @@ def http_protocol() -> type[asyncio.Protocol]:
         return AbortableH11
 
     class LimitedHttpTools(HttpToolsProtocol):
-        """Gives up a connection whose head does not end; without this the parser would collect it for ever."""
+        """
+        Gives up a connection whose head is too long or does not end; without this the parser would collect it for ever. What has
+        come of an unfinished head is counted by pieces, what was in one piece with its end by fields.
+        """
 
         _head = 0
+        _fields = 0
         _in_head = False
 
         def connection_made(self, transport: Any) -> None:  # uvicorn's own signature narrows asyncio's
@@ -66,26 +71,38 @@ def http_protocol() -> type[asyncio.Protocol]:
         def data_received(self, data: bytes) -> None:
             if self._in_head:
                 self._head += len(data)
-                if self._head > LONGEST_HEAD:
-                    detail = f"The request's head is longer than the {LONGEST_HEAD} bytes allowed."
-                    self._refuse(ApiError(431, "head-too-large", detail))
+                if self._head > longest_head:
+                    self._refuse(too_long)
                     return
             super().data_received(data)
 
         def send_400_response(self, msg: str) -> None:
-            self._refuse(ApiError(400, "invalid-request", msg))
+            self._refuse(too_long if self._fields > longest_head else ApiError(400, "invalid-request", msg))
 
         def _refuse(self, error: ApiError) -> None:
             # Where requests wait their turn, ``cycle`` is the last of them, and the first is being answered.
             _refuse(self, error, is_answering=bool(self.pipeline))
 
         def on_message_begin(self) -> None:
-            self._in_head, self._head = True, 0
+            self._in_head, self._head, self._fields = True, 0, 0
             super().on_message_begin()
+
+        def on_url(self, url: bytes) -> None:
+            self._count(len(url))
+            super().on_url(url)
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self._count(len(name) + len(value))
+            super().on_header(name, value)
 
         def on_headers_complete(self) -> None:
             self._in_head = False
             super().on_headers_complete()
+
+        def _count(self, size: int) -> None:
+            self._fields += size
+            if self._fields > longest_head:  # what is raised here ends in ``send_400_response``
+                raise ValueError(too_long.detail)
 
     return LimitedHttpTools
 

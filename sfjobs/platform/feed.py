@@ -70,6 +70,7 @@ class ChangeFeed:
         """Let all streams end, and those that come end at once; to be called in their event loop."""
         self.closing.set()
         for account in self._accounts.values():
+            account.pages.clear()  # a commit may not have been told yet
             account.wake.set()
         for scope in self._sending:
             scope.deadline = min(scope.deadline, anyio.current_time() + PATIENCE_AT_STOP)

@@ -26,6 +26,10 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _CHECKED_AT_ONCE: Final = (
     2  # of one batch: as many as there are threads for it, so that others' submissions come between
 )
+_PAUSE_AT_QUOTA: Final = 5
+"""Seconds that a client is told to wait for jobs to end."""
+_PAUSE_WHEN_STOPPING: Final = 5
+"""Seconds that a client is told to wait for a restart."""
 _log = logging.getLogger(__name__)
 
 
@@ -47,10 +51,14 @@ class Order:
 
 
 class Intake:
-    """Takes submissions. The platform is one process, so it knows by itself which keys are being worked on."""
+    """
+    Takes submissions, as long as the platform is not being stopped and the account has less than ``quota`` unfinished jobs. The
+    platform is one process, so it knows by itself which keys are being worked on.
+    """
 
-    def __init__(self, store: Store, scheduler: Scheduler, submissions: Submissions) -> None:
+    def __init__(self, store: Store, scheduler: Scheduler, submissions: Submissions, *, quota: int) -> None:
         self._store = store
+        self._quota = quota
         self._scheduler = scheduler
         self._submissions = submissions
         self._in_flight: dict[tuple[str, str], str] = {}
@@ -63,7 +71,13 @@ class Intake:
         return outcome
 
     async def take_all(self, account: str, orders: Sequence[Order | ApiError]) -> list[Accepted | ApiError]:
-        """What became of each, in order. Each is judged by itself; those that are good are written in one transaction."""
+        """
+        What became of each, in order. Each is judged by itself; those that are good are written in one transaction. Raises
+        ``ApiError`` for all of them if the platform is being stopped.
+        """
+        if self._scheduler.is_draining:
+            detail = "The platform is being stopped and takes no more jobs: ask again when it has been started."
+            raise ApiError(503, "stopping", detail, headers={"retry-after": str(_PAUSE_WHEN_STOPPING)})
         checked: list[NewJob | Accepted | ApiError] = [server_error()] * len(orders)
         limiter = anyio.CapacityLimiter(_CHECKED_AT_ONCE)
 
@@ -76,23 +90,42 @@ class Intake:
                 for number, order in enumerate(orders):
                     tasks.start_soon(check, number, order)
             jobs = [outcome for outcome in checked if isinstance(outcome, NewJob)]
-            records = iter(await self._scheduler.submit_all(jobs) if jobs else [])
-        return [_accepted(next(records)) if isinstance(outcome, NewJob) else outcome for outcome in checked]
+            records = iter(await self._scheduler.submit_all(jobs, quota=self._quota) if jobs else [])
+        return [self._answer(next(records, None)) if isinstance(outcome, NewJob) else outcome for outcome in checked]
+
+    def _answer(self, record: JobRecord | None) -> Accepted | ApiError:
+        """None stands for a job that the quota left no room for."""
+        if record is None:
+            return self._beyond_quota()
+        return Accepted(record.id, _body(record), record.change)
+
+    def _beyond_quota(self) -> ApiError:
+        detail = (
+            f"The account has {self._quota} unfinished jobs, as many as it may: ask again when some of them have ended."
+        )
+        return ApiError(429, "quota-exceeded", detail, headers={"retry-after": str(_PAUSE_AT_QUOTA)})
 
     async def _check(self, account: str, order: Order, claims: ExitStack) -> NewJob | Accepted | ApiError:
         try:
             if order.key is None:
+                self._check_quota(account)
                 return await self._submissions.job(account, order.fields)
             claim = Claim(key=order.key, fingerprint=await _fingerprint(order.fields), answer=_body)
             if (accepted := self._accepted_before(account, claim)) is not None:
                 return accepted
             claims.enter_context(self._claimed(account, claim))
+            self._check_quota(account)
             return replace(await self._submissions.job(account, order.fields), claim=claim)
         except ApiError as error:
             return error
         except Exception:  # noqa: BLE001 - logged; one submission's misfortune must not be the whole batch's
             _log.exception("a submission failed")
             return server_error()
+
+    def _check_quota(self, account: str) -> None:
+        """Before the work of parsing; what counts is the same question inside the transaction that writes the jobs."""
+        if self._store.unfinished_of(account) >= self._quota:
+            raise self._beyond_quota()
 
     def _accepted_before(self, account: str, claim: Claim) -> Accepted | None:
         kept = self._store.kept_answer(account, claim.key)
@@ -128,10 +161,6 @@ def checked_key(text: object, field: str) -> str:
 def _reused(key: str) -> ApiError:
     detail = f"The idempotency key '{key}' came with another submission before; each needs one of its own."
     return ApiError(422, "idempotency-key-reused", detail)
-
-
-def _accepted(record: JobRecord) -> Accepted:
-    return Accepted(record.id, _body(record), record.change)
 
 
 def _body(record: JobRecord) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ..models import JobStatus, JSONValue
@@ -13,10 +13,19 @@ LANGUAGE: Final = "blackbird:1.0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
-    """An API key, of which only the hash is known, and the account it acts for."""
+    """
+    An API key, of which only the hash is known, and the account it acts for, by id and by name. ``used`` is when it was last
+    exchanged for an access token, to the hour; ``revoked`` when it was revoked, if it was.
+    """
 
-    hash: str
+    id: str
+    hash: str = field(repr=False)
+    name: str
     account: str
+    account_name: str
+    created: int
+    used: int | None
+    revoked: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +83,8 @@ class ResultFile:
 class JobRecord:
     """
     One row of the store. ``sequence`` grows with submission, ``change`` with every change of any job; a running job is
-    ``queued`` with ``started`` set, since the protocol has no word for running.
+    ``queued`` with ``started`` set, since the protocol has no word for running. ``attempt`` counts how often it was started,
+    ``lost`` how many of these attempts took their worker with them.
     """
 
     sequence: int
@@ -91,6 +101,7 @@ class JobRecord:
     finished: int | None
     meta: Mapping[str, JSONValue]
     attempt: int
+    lost: int
     change: int
     result: ResultFile | None
 

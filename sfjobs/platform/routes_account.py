@@ -29,11 +29,11 @@ class AccountRoutes:
             raise _refused("invalid_request", "The form cannot be read.") from error
         if form.get("grant_type") != ["refresh_token"]:
             raise _refused("unsupported_grant_type", "The grant type must be refresh_token.")
-        account = self._tokens.account_of_key(form.get("refresh_token", [""])[0])
-        if account is None:
+        access_token = await self._tokens.exchange(form.get("refresh_token", [""])[0])
+        if access_token is None:
             raise _refused("invalid_grant", "The API key is missing or not valid.")
         answer = {
-            "access_token": self._tokens.issue(account),
+            "access_token": access_token,
             "token_type": "Bearer",
             "expires_in": int(self._tokens.lifetime),
             "refresh_expires_in": 0,

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from .answers import ApiError, until_disconnected
 from .connections import abort_of
 from .feed import MEDIA_TYPE, ChangeFeed
+from .tokens import Bearer, Tokens
 
 HEARTBEAT = 10.0
 """Seconds of silence after which a comment shows that the stream lives."""
@@ -28,8 +29,9 @@ _log = logging.getLogger(__name__)
 
 
 class ChangeRoutes:
-    def __init__(self, feed: ChangeFeed) -> None:
+    def __init__(self, feed: ChangeFeed, tokens: Tokens) -> None:
         self._feed = feed
+        self._tokens = tokens
 
     async def changes(self, request: Request) -> Response:
         """
@@ -41,21 +43,21 @@ class ChangeRoutes:
         if cursor is not None and change is None:
             detail = "The cursor is not known any more: list the jobs again, then ask without a cursor."
             raise ApiError(410, "cursor-expired", detail)
-        return EventStream(self._feed, request.state.account, request.state.expires, change)
+        return EventStream(self._feed, self._tokens, request.state.bearer, change)
 
 
 class EventStream(Response):
     """
-    Ends with the access token (event ``bye``), with the platform, or with its reader: one that has gone, or does not read for
+    Ends with the access token or with the platform (event ``bye``), or with its reader: one that has gone, or does not read for
     ``PATIENCE`` seconds while there is something to tell.
     """
 
-    def __init__(self, feed: ChangeFeed, account: str, expires: float, change: int | None) -> None:
+    def __init__(self, feed: ChangeFeed, tokens: Tokens, bearer: Bearer, change: int | None) -> None:
         super().__init__(headers={"content-type": MEDIA_TYPE, "cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._feed = feed
-        self._account = account
-        self._expires = expires
+        self._tokens = tokens
+        self._bearer = bearer
         self._change = change
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +65,7 @@ class EventStream(Response):
             tasks.start_soon(until_disconnected, receive, tasks.cancel_scope)
             reader = _Reader(send, self._feed)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            with self._feed.stream(self._account):
+            with self._feed.stream(self._bearer.account):
                 if scope["method"] == "HEAD" or await self._tell(reader):
                     await reader.end()
             if reader.stuck and (abort := abort_of(scope)) is not None:
@@ -78,16 +80,18 @@ class EventStream(Response):
         after = feed.newest() if self._change is None else self._change
         hello = b"event: hello\nid: %s\ndata: {}\n\n" % feed.cursor(after).encode()
         heard = await reader.hears(_RETRY + hello if self._change is None else _RETRY)
-        while heard and not feed.closing.is_set():
-            left = self._expires - time.time()
-            if left <= 0:
+        while heard:
+            if not self._tokens.is_good(self._bearer):
                 return await reader.hears(_BYE)
-            wake = feed.wake(self._account)
-            page = feed.page(self._account, after)
+            wake = feed.wake(self._bearer.account)
+            page = feed.page(self._bearer.account, after)
             if page.events:
                 heard = await reader.hears(page.events)
                 after = page.after
                 continue
+            if feed.closing.is_set():
+                return await reader.hears(_BYE)
+            left = self._bearer.expires - time.time()
             with anyio.move_on_after(min(left, HEARTBEAT)) as silence:
                 await wake.wait()
             if silence.cancelled_caught and left > HEARTBEAT:

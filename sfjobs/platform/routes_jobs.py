@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -30,13 +29,11 @@ from .bodies import read_body
 from .feed import ChangeFeed
 from .files import Part, file_answer
 from .intake import Accepted, Intake, Order, checked_key
+from .limits import Limits
 from .records import JobRecord
 from .scheduler import Scheduler
 from .store import Store
-from .submission import LONGEST_CIRCUIT, Parse, Submissions, SubmissionTarget
 
-_LARGEST_SUBMISSION: Final = 2 * LONGEST_CIRCUIT  # in JSON a line break is two characters, a quote as well
-_LARGEST_BATCH: Final = 8 << 20
 _LONGEST_BATCH: Final = 100
 _BATCH: Final = "application/jobs+json"
 _LARGEST_CHANGE: Final = 16 << 10
@@ -52,16 +49,19 @@ class JobRoutes:
         store: Store,
         scheduler: Scheduler,
         feed: ChangeFeed,
-        targets: Mapping[str, SubmissionTarget],
+        intake: Intake,
         results: Path,
-        parse: Parse,
+        limits: Limits,
     ) -> None:
         self._store = store
         self._scheduler = scheduler
         self._feed = feed
-        self._intake = Intake(store, scheduler, Submissions(targets, parse))
+        self._intake = intake
         self._batches = anyio.CapacityLimiter(1)
         self._results = results
+        self._largest_batch = limits.body
+        # In JSON a line break is two characters, a quote as well.
+        self._largest_submission = min(limits.body, 2 * limits.circuit)
 
     async def submit(self, request: Request) -> Response:
         """One job, or a batch if the media type says so; see ``intake`` for ``Idempotency-Key``."""
@@ -69,7 +69,7 @@ class JobRoutes:
             return await self._submit_batch(request)
         key = request.headers.get("idempotency-key")
         echo = {} if key is None else {"idempotency-key": checked_key(key, "Idempotency-Key")}
-        order = Order(request_object(await read_body(request, _LARGEST_SUBMISSION)), key)
+        order = Order(request_object(await read_body(request, self._largest_submission)), key)
         try:
             accepted = await self._intake.take(request.state.account, order)
         except ApiError as error:
@@ -81,7 +81,7 @@ class JobRoutes:
 
     async def _submit_batch(self, request: Request) -> Response:
         """207: what became of each, in order, each by itself."""
-        body = await read_body(request, _LARGEST_BATCH)
+        body = await read_body(request, self._largest_batch)
         items = await anyio.to_thread.run_sync(request_list, body, _LONGEST_BATCH, limiter=self._batches)
         outcomes = await self._intake.take_all(request.state.account, [_order(item) for item in items])
         content = b'{"data":[%s]}' % b",".join(_batch_item(outcome) for outcome in outcomes)

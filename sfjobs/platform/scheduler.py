@@ -20,9 +20,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ..models import JobStatus
-from .execution.base import ExecutionError, Executor, Work, WorkerLost
+from .execution.base import ExecutionError, Executor, Run, Work, WorkerLost
 from .records import JobRecord, NewJob
-from .store import MAX_ATTEMPTS, Store
+from .store import MOST_WORKERS_LOST, Store
 
 T = TypeVar("T")
 _RUNS: Final = ""  # the name of the line of jobs that will run; the other lines have the names of their targets
@@ -51,6 +51,8 @@ class Scheduler:
         self._running: dict[str, anyio.CancelScope] = {}
         self._arrived: list[str] = []
         self._arrival = anyio.Event()
+        self._idle = anyio.Event()
+        self.is_draining = False
         self._tasks: TaskGroup
 
     async def __aenter__(self) -> Self:
@@ -81,10 +83,13 @@ class Scheduler:
         """Take a job; it is durable, and ``open``, when this returns."""
         return (await self.submit_all([job]))[0]
 
-    async def submit_all(self, jobs: Sequence[NewJob]) -> list[JobRecord]:
-        """Take jobs in one transaction: all of them, or none if the store cannot be written."""
+    async def submit_all(self, jobs: Sequence[NewJob], *, quota: int | None = None) -> list[JobRecord]:
+        """
+        Take jobs in one transaction: all of them, or none if the store cannot be written. With ``quota``, only as many, from the
+        first on, as leave their account with so many unfinished jobs.
+        """
         with anyio.CancelScope(shield=True):  # a job that is written down must also be lined up
-            records = await self._store.add_jobs(jobs)
+            records = await self._store.add_jobs(jobs, quota=quota)
         self._arrived.extend(record.id for record in records)
         self._arrival.set()
         return records
@@ -101,6 +106,12 @@ class Scheduler:
         if record.status == JobStatus.CANCEL_PENDING and job_id in self._running:
             self._running[job_id].cancel()
         return record
+
+    async def drain(self) -> None:
+        """Start no job any more and return when none runs. What is cancelled then, by leaving, is put back into the queue."""
+        self.is_draining = True
+        if self._running:
+            await self._idle.wait()
 
     def position(self, record: JobRecord) -> int | None:
         """How many jobs stand before this one in its line, counted from 1; None if it does not wait."""
@@ -139,6 +150,8 @@ class Scheduler:
                 del line[place]
 
     def _fill_slots(self) -> None:
+        if self.is_draining:
+            return
         line = self._lines.setdefault(_RUNS, [])
         while line and len(self._running) < self._executor.slots:
             job_id = self._waiting.pop(line.pop(0))
@@ -154,9 +167,11 @@ class Scheduler:
         again: JobRecord | None = None
         try:
             with scope:
-                record = await _insist(lambda: self._store.start(job_id))
-                if record is not None:
-                    again = await self._attempt(record)
+                # Started only when it can run at once: a crash while its worker starts is not to count against the job.
+                async with self._executor.place() as run:
+                    record = None if self.is_draining else await _insist(lambda: self._store.start(job_id))
+                    if record is not None:
+                        again = await self._attempt(record, run)
             if scope.cancel_called:
                 await _insist(lambda: self._store.finish_cancel(job_id))
         except anyio.get_cancelled_exc_class():
@@ -165,6 +180,8 @@ class Scheduler:
             raise
         finally:
             del self._running[job_id]
+            if self.is_draining and not self._running:
+                self._idle.set()
         if again is not None:
             self._line_up(again.sequence, again.id, again.target)
         self._fill_slots()
@@ -172,14 +189,14 @@ class Scheduler:
     async def _put_back(self, job_id: str) -> None:
         """The platform stops, not the job: it waits for the next start."""
         try:
-            if await self._store.requeue(job_id, counted=False) is None:
+            if await self._store.put_back(job_id) is None:
                 await self._store.finish_cancel(job_id)
         except sqlite3.Error as error:
             _log.error(
                 "job %s will be put back by the next start, since the store cannot be written: %s", job_id, error
             )
 
-    async def _attempt(self, record: JobRecord) -> JobRecord | None:
+    async def _attempt(self, record: JobRecord, run: Run) -> JobRecord | None:
         """Run a job that has been started; returns it if it is to run once more."""
         work = Work(
             job_id=record.id,
@@ -190,13 +207,14 @@ class Scheduler:
             seed=record.seed,
         )
         try:
-            outcome = await self._executor.run(work)
+            outcome = await run(work)
         except WorkerLost as error:
-            if record.attempt < MAX_ATTEMPTS:
+            lost = record.lost + 1
+            if lost < MOST_WORKERS_LOST:
                 _log.warning("job %s runs again after attempt %d: %s", record.id, record.attempt, error)
                 with anyio.CancelScope(shield=True):
-                    return await self._queue_again(record.id)
-            await self._fail(record.id, error.code, f"given up after {record.attempt} attempts: {error.detail}")
+                    return await self._queue_again(record.id, error.detail)
+            await self._fail(record.id, error.code, f"given up after {lost} workers were lost: {error.detail}")
         except ExecutionError as error:
             await self._fail(record.id, error.code, error.detail)
         else:
@@ -205,8 +223,8 @@ class Scheduler:
                 await _insist(lambda: self._store.complete(record.id, record.attempt, outcome.result, outcome.meta))
         return None
 
-    async def _queue_again(self, job_id: str) -> JobRecord | None:
-        again = await _insist(lambda: self._store.requeue(job_id, counted=True))
+    async def _queue_again(self, job_id: str, reason: str) -> JobRecord | None:
+        again = await _insist(lambda: self._store.queue_again(job_id, reason))
         if again is None:  # a cancellation has come between
             await _insist(lambda: self._store.finish_cancel(job_id))
         return again

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 import tempfile
 import threading
@@ -25,14 +24,13 @@ from types import TracebackType
 import anyio
 import anyio.to_thread
 import uvicorn
-from starlette.types import ASGIApp
 
-from ..errors import ConfigurationError
 from .connections import http_protocol
-from .runtime import open_platform
+from .listening import BACKLOG, Certificate, certificate, is_public, listen, url
+from .runtime import Runtime, open_platform
 from .settings import PlatformSettings, default_data_dir
+from .stopping import Stop, asked_by_signals
 
-_BACKLOG = 2048
 _KEEP_ALIVE = (
     75  # seconds; longer than clients keep idle connections, so that they close them and no request meets a close
 )
@@ -41,13 +39,17 @@ _PATIENCE_AT_STOP = 1  # seconds that requests under way are given
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """A platform that listens at ``url`` (which is ``host`` and ``port``) and lets ``api_key`` in."""
+    """
+    A platform that listens at ``url`` (which is ``host`` and ``port``) and lets ``api_key`` in. ``is_public`` is whether other
+    machines can reach it.
+    """
 
     url: str
     host: str
     port: int
     data_dir: Path
     workers: int
+    is_public: bool = False
     api_key: str = field(repr=False)
 
 
@@ -67,8 +69,9 @@ def serving(
     """
     A platform while the ``with`` block runs. Without ``data_dir`` it forgets everything at the end; without ``port`` it takes a
     free one. ``test_targets`` adds the devices ``never`` and ``always_fails``; ``access_token_lifetime`` is in seconds.
-    ``settings`` says more than these and replaces all but host and port. Raises ``ConfigurationError`` if the address or the
-    data directory cannot be used or is in use.
+    ``settings`` says more than these and replaces all but host and port. Jobs that run at the end are stopped then and put back
+    into the queue. Raises ``ConfigurationError`` if the address or the data directory cannot be used or is in use, or if other
+    machines could reach the address and no key was made for them.
     """
     folder = None if data_dir is None else Path(data_dir)
 
@@ -95,7 +98,7 @@ class Serving:
         self._address = (host, port)
         self._resources = contextlib.ExitStack()
         self._ready: Future[Platform] = Future()
-        self._stop: Future[None] = Future()
+        self._stop = Stop()
 
     def __enter__(self) -> Platform:
         try:
@@ -109,11 +112,11 @@ class Serving:
             settings = self._settings
         else:
             settings = self._settings(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sfjobs-"))))
-        listener = stack.enter_context(_listen(*self._address))
+        listener = stack.enter_context(listen(*self._address))
         thread = threading.Thread(target=self._run, args=(settings, listener), name="sfjobs-platform", daemon=True)
         thread.start()
         stack.callback(thread.join)
-        stack.callback(self._stop.set_result, None)
+        stack.callback(self._stop.ask)
         return self._ready.result()
 
     def __exit__(
@@ -136,7 +139,9 @@ class Serving:
     def _run(self, settings: PlatformSettings, listener: socket.socket) -> None:
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(_serve(settings, listener, on_ready=self._ready.set_result, stop=self._stop))
+                runner.run(
+                    _serve(settings, listener, named=self._address[0], on_ready=self._ready.set_result, stop=self._stop)
+                )
         except BaseException as error:
             if self._ready.done():
                 raise
@@ -150,23 +155,40 @@ def run_server(
     data_dir: Path | str | None = None,
     workers: int = 1,
     test_targets: bool = False,
+    settings: PlatformSettings | None = None,
+    grace: float = 10.0,
+    tls_certificate: Path | None = None,
+    tls_key: Path | None = None,
     on_ready: Callable[[ServerInfo], None],
+    on_stopping: Callable[[int], None] | None = None,
 ) -> None:
     """
-    Serve in the foreground until SIGINT or SIGTERM; jobs that run then are put back into the queue. To be called in the main
-    thread, outside any event loop. ``on_ready`` is told where the platform listens once it does. Raises ``ConfigurationError``
-    as ``serving`` does.
+    Serve in the foreground until SIGINT or SIGTERM. Then no job is taken or started any more, and those that run have ``grace``
+    seconds to finish before they are put back into the queue; a second signal ends that at once. To be called in the main
+    thread, outside any event loop. ``settings`` replaces ``data_dir``, ``workers`` and ``test_targets``. With the two PEM files
+    the platform speaks https. ``on_ready`` is told where the platform listens once it does, ``on_stopping`` how many jobs run
+    when it is to stop. Raises ``ConfigurationError`` as ``serving`` does, and if there can be no TLS with these files.
     """
-    settings = PlatformSettings(
+    settings = settings or PlatformSettings(
         data_dir=default_data_dir() if data_dir is None else Path(data_dir), workers=workers, test_targets=test_targets
     )
-    stop: Future[None] = Future()
+    tls = certificate(tls_certificate, tls_key)
+    stop = Stop()
 
     async def main(listener: socket.socket) -> None:
-        with _signals_set(stop):
-            await _serve(settings, listener, on_ready=on_ready, stop=stop)
+        with asked_by_signals(stop):
+            await _serve(
+                settings,
+                listener,
+                named=host,
+                on_ready=on_ready,
+                stop=stop,
+                grace=grace,
+                tls=tls,
+                on_stopping=on_stopping,
+            )
 
-    with _listen(host, port) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with listen(host, port) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main(listener))
 
 
@@ -174,42 +196,74 @@ async def _serve(
     settings: PlatformSettings,
     listener: socket.socket,
     *,
+    named: str,
     on_ready: Callable[[Platform], None],
-    stop: Future[None],
+    stop: Stop,
+    grace: float = 0.0,
+    tls: Certificate | None = None,
+    on_stopping: Callable[[int], None] | None = None,
 ) -> None:
-    async with open_platform(settings) as runtime:
+    public = is_public(listener)
+    async with open_platform(settings, public=public) as runtime:
         host, port = listener.getsockname()[:2]
         platform = Platform(
-            url=_url(host, port),
+            url=url(named, listener, tls=tls is not None),
             host=host,
             port=port,
             data_dir=settings.data_dir,
             workers=settings.workers,
+            is_public=public,
             api_key=runtime.api_key,
         )
-        server = _Server(runtime.app, on_started=lambda: on_ready(platform), on_stopping=runtime.feed.close)
-        stop.add_done_callback(lambda _: server.stop())
+        server = _Server(
+            runtime,
+            settings,
+            tls,
+            grace=grace,
+            on_started=lambda: on_ready(platform),
+            on_stopping=on_stopping or (lambda _: None),
+        )
+        stop.wanted.add_done_callback(lambda _: server.stop())
+        stop.wanted_at_once.add_done_callback(lambda _: server.stop_at_once())
         await server.serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which tells when it listens and when it stops, and leaves the process's signals alone."""
+    """
+    uvicorn, which tells when it listens, goes on answering while jobs finish before it stops, and leaves the process's signals
+    alone.
+    """
 
-    def __init__(self, app: ASGIApp, *, on_started: Callable[[], None], on_stopping: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        settings: PlatformSettings,
+        tls: Certificate | None,
+        *,
+        grace: float,
+        on_started: Callable[[], None],
+        on_stopping: Callable[[int], None],
+    ) -> None:
         config = uvicorn.Config(
-            app,
-            http=http_protocol(),
+            runtime.app,
+            http=http_protocol(settings.limits.head),
+            h11_max_incomplete_event_size=settings.limits.head,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE,
             timeout_graceful_shutdown=_PATIENCE_AT_STOP,
+            ssl_certfile=None if tls is None else tls.chain,
+            ssl_keyfile=None if tls is None else str(tls.key),
         )
         super().__init__(config)
+        self._runtime = runtime
+        self._grace = grace
+        self._draining = anyio.CancelScope()
         self._on_started = on_started
         self._on_stopping = on_stopping
 
@@ -217,12 +271,25 @@ class _Server(uvicorn.Server):
         """From any thread or signal handler."""
         self.should_exit = True
 
+    def stop_at_once(self) -> None:
+        """In the event loop."""
+        self.should_exit = self.force_exit = True
+        self._draining.cancel()
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self._on_started()
 
+    async def main_loop(self) -> None:
+        await super().main_loop()
+        scheduler = self._runtime.scheduler
+        self._on_stopping(len(scheduler.running))
+        self._draining.deadline = anyio.current_time() + self._grace
+        with self._draining:
+            await scheduler.drain()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._on_stopping()
+        self._runtime.feed.close()
         await super().shutdown(sockets=sockets)
 
     @contextlib.contextmanager
@@ -231,42 +298,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-@contextlib.contextmanager
-def _signals_set(stop: Future[None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        if not stop.done():
-            stop.set_result(None)
-
-    def on_plain_signal(*_: object) -> None:
-        loop.call_soon_threadsafe(on_signal)
-
-    before = {number: signal.signal(number, on_plain_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
     except ImportError:  # on Windows, and wherever it is not installed
         return None
     return uvloop.new_event_loop
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address, family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host} port {port}: {error}") from error
-
-
-def _url(host: str, port: int) -> str:
-    """What to type: a wildcard address is reached over the loopback."""
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

@@ -1,6 +1,9 @@
 """
-Jobs, accounts and keys, durable in one SQLite file. Every change of a job's status is one ``UPDATE`` that names the statuses
-it may start from, so a lost race changes nothing and returns None. Who decides about changes is ``scheduler``.
+Jobs, durable in one SQLite file. Every change of a job's status is one ``UPDATE`` that names the statuses it may start from, so
+a lost race changes nothing and returns None. Who decides about changes is ``scheduler``.
+
+A job that has to run again says so in its ``meta``: ``attempts``, how often it was started until now, and ``rerun_reason``, why
+once was not enough. Runs that a clean stop of the platform ended do not count.
 
 Each change of a job takes the next number of one counter, so that "what changed since n, each job at its newest state,
 oldest change first" is one query on an index.
@@ -9,115 +12,43 @@ oldest change first" is one query on an index.
 from __future__ import annotations
 
 import json
-import secrets
 import sqlite3
-import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from ..errors import ConfigurationError
 from ..models import JobStatus, JSONValue
 from . import claims
-from .database import Database, Parameter
-from .records import JobRecord, KeptAnswer, KeyRecord, NewJob, ResultFile
+from .accounts import Accounts, now
+from .database import Parameter
+from .records import JobRecord, KeptAnswer, NewJob, ResultFile
 
-SCHEMA_VERSION: Final = 1
-MAX_ATTEMPTS: Final = 3
+MOST_WORKERS_LOST: Final = 3
+"""Workers that one job may take with it."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS accounts (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS api_keys (
-    hash TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES accounts (id), created INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS jobs (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL,
-    account TEXT NOT NULL REFERENCES accounts (id),
-    name TEXT, target TEXT NOT NULL, language TEXT NOT NULL, shots INTEGER NOT NULL, seed INTEGER NOT NULL,
-    status TEXT NOT NULL, created INTEGER NOT NULL, started INTEGER, finished INTEGER,
-    meta TEXT NOT NULL DEFAULT '{}', attempt INTEGER NOT NULL DEFAULT 0, change INTEGER NOT NULL, result TEXT
-);
-CREATE TABLE IF NOT EXISTS circuits (job TEXT PRIMARY KEY REFERENCES jobs (id), circuit TEXT NOT NULL);
-CREATE UNIQUE INDEX IF NOT EXISTS jobs_id ON jobs (id);
-CREATE INDEX IF NOT EXISTS jobs_newest ON jobs (account, sequence);
-CREATE INDEX IF NOT EXISTS jobs_of_status ON jobs (account, status, sequence);
-CREATE INDEX IF NOT EXISTS jobs_changed ON jobs (account, change);
-CREATE INDEX IF NOT EXISTS jobs_unfinished ON jobs (sequence) WHERE status IN ('open', 'queued', 'cancel_pending');
-INSERT OR IGNORE INTO meta VALUES ('schema', 1), ('changes', 0);
+MOST_CRASHES: Final = 5
+"""
+Crashes of the platform that one job may be running in. More than of workers, since they say less against the job: one that is
+often killed, or loses power, is not to fail what it runs; one that brings down the machine each time has to end.
 """
 
+_PLATFORM_ENDED: Final = "the platform ended without a stop while it ran this job"
 _UNFINISHED: Final = "status IN ('open', 'queued', 'cancel_pending')"
 _CANCELLED: Final = "status = 'cancelled', finished = :now"
 _FAILED: Final = "status = 'failed', finished = :now, meta = :meta"
 
 
-def now() -> int:
-    """Microseconds since 1970, UTC."""
-    return time.time_ns() // 1000
-
-
-class Store:
+class Store(Accounts):
     """What the platform remembers. Reads are inline and show what is committed; writes return when they are durable."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__(path)
         self._on_change: Callable[[str], None] | None = None
         try:
-            self._database = Database(path, _SCHEMA + claims.SCHEMA)
-        except sqlite3.DatabaseError as error:
-            raise ConfigurationError(f"{path} cannot be opened as the platform's database: {error}") from error
-        try:
-            self._recover(path)
+            self._database.write_blocking(_recover_jobs)
         except BaseException:
-            self._database.close()
+            self.close()
             raise
-
-    def _recover(self, path: Path) -> None:
-        version = self._database.read("SELECT value FROM meta WHERE key = 'schema'")[0]["value"]
-        if version != SCHEMA_VERSION:
-            raise ConfigurationError(f"{path} has schema {version}; this sfjobs reads schema {SCHEMA_VERSION}")
-        self._database.write_blocking(_recover_jobs)
-
-    def close(self) -> None:
-        """Finish the pending writes and close the file."""
-        self._database.close()
-
-    # accounts and keys
-
-    def secret(self, name: str) -> str:
-        """A random secret of this store, made at first use; the same after a restart."""
-
-        def operation(db: sqlite3.Connection) -> str:
-            db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (f"secret:{name}", secrets.token_urlsafe(48)))
-            value: str = db.execute("SELECT value FROM meta WHERE key = ?", (f"secret:{name}",)).fetchone()[0]
-            return value
-
-        return self._database.write_blocking(operation)
-
-    def ensure_account(self, name: str) -> str:
-        """The id of the account with this name, which is made if there is none."""
-
-        def operation(db: sqlite3.Connection) -> str:
-            db.execute("INSERT OR IGNORE INTO accounts VALUES (?, ?, ?)", (str(uuid.uuid4()), name, now()))
-            value: str = db.execute("SELECT id FROM accounts WHERE name = ?", (name,)).fetchone()[0]
-            return value
-
-        return self._database.write_blocking(operation)
-
-    def add_key(self, account: str, key_hash: str) -> None:
-        """Let the API key with this hash act for the account."""
-        self._database.write_blocking(
-            lambda db: (
-                db.execute("INSERT OR IGNORE INTO api_keys VALUES (?, ?, ?)", (key_hash, account, now())).rowcount
-            )
-        )
-
-    def key(self, key_hash: str) -> KeyRecord | None:
-        """The API key with this hash."""
-        rows = self._database.read("SELECT hash, account FROM api_keys WHERE hash = ?", (key_hash,))
-        return KeyRecord(hash=rows[0]["hash"], account=rows[0]["account"]) if rows else None
 
     # jobs: reading
 
@@ -189,6 +120,16 @@ class Store:
         rows = self._database.read(query, (account, key))
         return claims.kept_answer(rows[0]) if rows else None
 
+    def unfinished_of(self, account: str) -> int:
+        """How many jobs of the account have not ended."""
+        count: int = self._database.read("SELECT unfinished FROM accounts WHERE id = ?", (account,))[0]["unfinished"]
+        return count
+
+    def result_names(self) -> set[str]:
+        """The files of all results there are."""
+        query = "SELECT json_extract(result, '$.name') AS name FROM jobs WHERE result IS NOT NULL"
+        return {row["name"] for row in self._database.read(query)}
+
     def unfinished(self) -> list[tuple[int, str, str, JobStatus]]:
         """Sequence, id, target and status of every job that has not ended, oldest first."""
         query = f"SELECT sequence, id, target, status FROM jobs WHERE {_UNFINISHED} ORDER BY sequence"  # noqa: S608 - a constant
@@ -217,9 +158,17 @@ class Store:
         """Write down a new job as ``open``."""
         return (await self.add_jobs([job]))[0]
 
-    async def add_jobs(self, jobs: Sequence[NewJob]) -> list[JobRecord]:
-        """Write down new jobs as ``open``, and the answers to those that have an idempotency key: all of it, or nothing."""
-        return await self._write(lambda db: [_add(db, job) for job in jobs])
+    async def add_jobs(self, jobs: Sequence[NewJob], *, quota: int | None = None) -> list[JobRecord]:
+        """
+        Write down new jobs as ``open``, and the answers to those that have an idempotency key: all of it, or nothing. With
+        ``quota``, only as many, from the first on, as leave their account with so many unfinished jobs.
+        """
+
+        def operation(db: sqlite3.Connection) -> list[JobRecord]:
+            added = (_add(db, job, quota) for job in jobs)
+            return [record for record in added if record is not None]
+
+        return await self._write(operation)
 
     async def admit(self, job_ids: Sequence[str]) -> list[JobRecord]:
         """``open`` jobs become ``queued``; those that are no longer open are left out of the answer."""
@@ -253,14 +202,15 @@ class Store:
         """An unfinished job ends without a result; the reason goes into its ``meta``."""
         return await self._change(job_id, _FAILED, _UNFINISHED, now=now(), meta=_reason(code, detail))
 
-    async def requeue(self, job_id: str, *, counted: bool) -> JobRecord | None:
-        """A running job waits again. ``counted`` is whether the attempt counts against it: a clean stop's does not."""
-        return await self._change(
-            job_id,
-            "started = NULL, attempt = attempt - :forgiven",
-            "status = 'queued' AND started IS NOT NULL",
-            forgiven=0 if counted else 1,
-        )
+    async def queue_again(self, job_id: str, reason: str) -> JobRecord | None:
+        """A running job waits again, because its worker was lost."""
+        assignments = "started = NULL, lost = lost + 1, rerun = :reason"
+        return await self._change(job_id, assignments, "status = 'queued' AND started IS NOT NULL", reason=reason)
+
+    async def put_back(self, job_id: str) -> JobRecord | None:
+        """A running job waits again, because the platform is being stopped. The attempt does not count."""
+        assignments = "started = NULL, attempt = attempt - 1"
+        return await self._change(job_id, assignments, "status = 'queued' AND started IS NOT NULL")
 
     async def request_cancel(self, account: str, job_id: str) -> JobRecord | None:
         """
@@ -299,7 +249,10 @@ class Store:
                 self._on_change(account)
 
 
-def _add(db: sqlite3.Connection, job: NewJob) -> JobRecord:
+def _add(db: sqlite3.Connection, job: NewJob, quota: int | None) -> JobRecord | None:
+    counting = "UPDATE accounts SET unfinished = unfinished + 1 WHERE id = ? AND unfinished < ifnull(?, unfinished + 1)"
+    if not db.execute(counting, (job.account, quota)).rowcount:
+        return None
     row = db.execute(
         "INSERT INTO jobs (id, account, name, target, language, shots, seed, status, created, change)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, 'open', ?, ?) RETURNING *",
@@ -318,7 +271,12 @@ def _change(
     """Change a job if ``condition`` holds, else nothing: then another change came first, and None says so."""
     query = f"UPDATE jobs SET {assignments}, change = :change WHERE id = :id AND ({condition}) RETURNING *"  # noqa: S608 - callers pass literals
     row = db.execute(query, {**values, "id": job_id, "change": _next_change(db)}).fetchone()
-    return None if row is None else _record(row)
+    if row is None:
+        return None
+    record = _record(row)
+    if record.status.is_final:  # it was not before: no condition lets a job change that has ended
+        db.execute("UPDATE accounts SET unfinished = unfinished - 1 WHERE id = ?", (record.account,))
+    return record
 
 
 def _next_change(db: sqlite3.Connection) -> int:
@@ -328,17 +286,20 @@ def _next_change(db: sqlite3.Connection) -> int:
 
 def _recover_jobs(db: sqlite3.Connection) -> None:
     """After a crash nobody works on any job any more: what was running waits again, what was being stopped has stopped."""
+    db.execute(
+        f"UPDATE accounts SET unfinished = (SELECT count(*) FROM jobs WHERE account = accounts.id AND {_UNFINISHED})"  # noqa: S608 - a constant
+    )
     running = db.execute(
-        f"SELECT id, attempt, status FROM jobs WHERE {_UNFINISHED} AND (status = 'cancel_pending' OR started IS NOT NULL)"  # noqa: S608 - a constant
+        f"SELECT id, attempt - lost, status FROM jobs WHERE {_UNFINISHED} AND (status = 'cancel_pending' OR started IS NOT NULL)"  # noqa: S608 - a constant
     ).fetchall()
-    for job_id, attempt, status in running:
+    for job_id, crashes, status in running:
         if status == JobStatus.CANCEL_PENDING:
             _change(db, job_id, _CANCELLED, "TRUE", now=now())
-        elif attempt >= MAX_ATTEMPTS:
-            detail = f"the platform stopped {attempt} times while it ran this job; it will not be run again"
-            _change(db, job_id, _FAILED, "TRUE", now=now(), meta=_reason("worker-lost", detail))
+        elif crashes >= MOST_CRASHES:
+            detail = f"given up: {_PLATFORM_ENDED}, and that {crashes} times"
+            _change(db, job_id, _FAILED, "TRUE", now=now(), meta=_reason("platform-lost", detail))
         else:
-            _change(db, job_id, "started = NULL", "TRUE")
+            _change(db, job_id, "started = NULL, rerun = :reason", "TRUE", reason=_PLATFORM_ENDED)
 
 
 def _reason(code: str, detail: str) -> str:
@@ -346,6 +307,7 @@ def _reason(code: str, detail: str) -> str:
 
 
 def _record(row: sqlite3.Row) -> JobRecord:
+    again = {} if row["rerun"] is None else {"attempts": row["attempt"], "rerun_reason": row["rerun"]}
     return JobRecord(
         sequence=row["sequence"],
         id=row["id"],
@@ -359,8 +321,9 @@ def _record(row: sqlite3.Row) -> JobRecord:
         created=row["created"],
         started=row["started"],
         finished=row["finished"],
-        meta=json.loads(row["meta"]),
+        meta={**json.loads(row["meta"]), **again},
         attempt=row["attempt"],
+        lost=row["lost"],
         change=row["change"],
         result=None if row["result"] is None else ResultFile(**json.loads(row["result"])),
     )

@@ -15,13 +15,12 @@ from typing import Any, Final, Protocol, TypeAlias
 import anyio.to_thread
 
 from .answers import ApiError, invalid, too_large
+from .limits import Limits
 from .program import Program, ProgramError
 from .records import LANGUAGE, NewJob
 
-LONGEST_CIRCUIT: Final = 1 << 20
 _LARGE: Final = 64 << 10
 _LONGEST_NAME: Final = 255
-_MOST_SHOTS: Final = 10_000_000
 _FIELDS: Final = frozenset({"name", "target", "circuit", "language"})
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _STATUS_OF_CODE: Final = {"unsupported-circuit": 409}
@@ -57,15 +56,16 @@ class Submissions:
     one interpreter; and one large circuit, which may take seconds, at a time, so that small ones pass it.
     """
 
-    def __init__(self, targets: Mapping[str, SubmissionTarget], parse: Parse) -> None:
+    def __init__(self, targets: Mapping[str, SubmissionTarget], parse: Parse, limits: Limits) -> None:
         self._targets = targets
         self._parse = parse
+        self._limits = limits
         self._small = anyio.CapacityLimiter(2)
         self._large = anyio.CapacityLimiter(1)
 
     async def job(self, account: str, body: Mapping[str, Any]) -> NewJob:
         """The job that the body asks for. Raises ``ApiError``."""
-        submission = _read(body)
+        submission = _read(body, self._limits.circuit)
         limiter = self._small if len(submission.circuit) < _LARGE else self._large
         try:
             return await anyio.to_thread.run_sync(self._check, account, submission, limiter=limiter)
@@ -76,6 +76,10 @@ class Submissions:
         program = self._parse(submission.circuit)
         target = self._target(submission, program)
         target.check(program)
+        if program.num_modes > (most := self._limits.modes):
+            raise invalid(
+                {"circuit": [f"{program.num_modes} modes are more than the {most} that this platform allows."]}
+            )
         return NewJob(
             id=str(uuid.uuid4()),
             account=account,
@@ -83,7 +87,7 @@ class Submissions:
             target=target.target,
             language=submission.language,
             circuit=submission.circuit,
-            shots=_shots(program),
+            shots=_shots(program, self._limits.shots),
             seed=_seed(program),
         )
 
@@ -99,7 +103,7 @@ class Submissions:
         return self._targets[name]
 
 
-def _read(body: Mapping[str, Any]) -> _Submission:
+def _read(body: Mapping[str, Any], longest_circuit: int) -> _Submission:
     errors: dict[str, list[str]] = {name: ["Unknown field."] for name in body if name not in _FIELDS}
     if "circuit" not in body:
         errors["circuit"] = ["Missing data for required field."]
@@ -119,8 +123,8 @@ def _read(body: Mapping[str, Any]) -> _Submission:
     if errors:
         raise invalid(errors)
     circuit = body["circuit"]
-    if len(circuit.encode()) > LONGEST_CIRCUIT:
-        raise too_large("The circuit", LONGEST_CIRCUIT)
+    if len(circuit.encode()) > longest_circuit:
+        raise too_large("The circuit", longest_circuit)
     return _Submission(circuit, body.get("target"), body.get("name"), language)
 
 
@@ -134,14 +138,14 @@ def _name(program: Program) -> str | None:
     return None if program.name in {None, "None"} else program.name
 
 
-def _shots(program: Program) -> int:
+def _shots(program: Program, most: int) -> int:
     shots = program.shots
     if shots is None:
         raise invalid(
             {"circuit": ["The target line must say how many shots, as in: target simulon_gaussian (shots=100)."]}
         )
-    if not 1 <= shots <= _MOST_SHOTS:
-        raise invalid({"circuit": [f"shots must be between 1 and {_MOST_SHOTS}, not {shots}."]})
+    if not 1 <= shots <= most:
+        raise invalid({"circuit": [f"shots must be between 1 and {most}, not {shots}."]})
     return shots
 
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from . import runners
+from .runners import Meeting
 from .stand_ins import Bench, open_bench
+
+
+@pytest.fixture
+def meeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meeting]:
+    folder = tmp_path / "meeting"
+    folder.mkdir()
+    monkeypatch.setenv(runners.VARIABLE, str(folder))
+    with Meeting(folder) as meeting:
+        yield meeting
 
 
 @pytest.fixture

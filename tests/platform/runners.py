@@ -5,10 +5,12 @@ sleeps or polls. ``SFJOBS_TEST_MEETING`` in the environment is the folder of the
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,12 +31,45 @@ def zeros(work: Work) -> Samples:
 
 def meet(work: Work) -> Samples:
     """Tells the test that it runs, and goes on when the test says so."""
-    folder = Path(os.environ[VARIABLE])
-    with (folder / "arrivals").open("w") as arrivals:
-        arrivals.write(f"{work.job_id} {os.getpid()} {work.attempt}\n")
-    with (folder / "releases").open("rb", buffering=0) as releases:
+    announce(work)
+    with (Path(os.environ[VARIABLE]) / "releases").open("rb", buffering=0) as releases:
         releases.read(1)
     return zeros(work)
+
+
+def announce(work: Work) -> None:
+    with (Path(os.environ[VARIABLE]) / "arrivals").open("w") as arrivals:
+        arrivals.write(f"{work.job_id} {os.getpid()} {work.attempt}\n")
+
+
+def pass_by(work: Work) -> Samples:
+    """Tells the test, if it listens, that it runs, and has a result at once."""
+    with suppress(BlockingIOError):
+        pipe = os.open(Path(os.environ[VARIABLE]) / "arrivals", os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            os.write(pipe, f"{work.job_id} {os.getpid()} {work.attempt}\n".encode())
+        finally:
+            os.close(pipe)
+    return zeros(work)
+
+
+def grasp(work: Work) -> Samples:
+    """Tells the test that it runs, and stays in native code that lets no other thread of the process run."""
+    pipe = os.open(Path(os.environ[VARIABLE]) / "arrivals", os.O_WRONLY)
+    line = f"{work.job_id} {os.getpid()} {work.attempt}\n".encode()
+    library = ctypes.PyDLL(
+        None
+    )  # keeps the interpreter's lock while it is called; between the calls nobody may take it
+    sys.setswitchinterval(600)
+    library.write(pipe, line, len(line))
+    library.sleep(600)
+    return zeros(work)
+
+
+def spin(work: Work) -> Samples:
+    """Uses a processor and does not end."""
+    while True:
+        pass
 
 
 def die(work: Work) -> Samples:
@@ -72,6 +107,12 @@ class Meeting:
         job_id, pid, attempt = line.decode().split()
         return job_id, int(pid), int(attempt)
 
+    def forget(self) -> None:
+        """Whoever has arrived until now."""
+        while select.select([self._pipes[0]], [], [], 0)[0]:
+            os.read(self._pipes[0], 65536)
+        self._text = b""
+
     def let_go(self, count: int = 1) -> None:
         """Let this many jobs finish."""
         os.write(self._pipes[1], b"!" * count)
@@ -84,6 +125,18 @@ class Meeting:
     ) -> None:
         for pipe in self._pipes:
             os.close(pipe)
+
+
+def has_ended(pid: int, patience: float = 60.0) -> bool:
+    """Whether a process that is not of this test's making ends; waits for it."""
+    try:
+        end = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([end], [], [], patience)[0])
+    finally:
+        os.close(end)
 
 
 def is_alive(pid: int) -> bool:

@@ -16,15 +16,17 @@ import numpy as np
 from starlette.types import ASGIApp
 
 from sfjobs.models import JSONValue
+from sfjobs.platform.accounts import hash_api_key
 from sfjobs.platform.app import create_app
 from sfjobs.platform.blackbird import parse
 from sfjobs.platform.devices import build_devices
-from sfjobs.platform.execution.base import ExecutionError, Outcome, Work
+from sfjobs.platform.execution.base import ExecutionError, Outcome, Run, Work
 from sfjobs.platform.execution.result_file import write_result
+from sfjobs.platform.limits import DEFAULTS, Limits
 from sfjobs.platform.records import JobRecord, NewJob, ResultFile
 from sfjobs.platform.scheduler import Scheduler
 from sfjobs.platform.store import Store
-from sfjobs.platform.tokens import Tokens, hash_api_key
+from sfjobs.platform.tokens import Tokens
 
 PROGRAM = """name demo
 version 1.0
@@ -85,8 +87,8 @@ class WatchedStore(Store):
 
 class ScriptedExecutor:
     """
-    Every job waits in ``run`` until the test gives it an outcome by ``finish`` or ``fail``; ``started()`` returns the next one
-    that has begun. With ``automatic`` every job completes at once.
+    Every job waits in its place until the test gives it an outcome by ``finish`` or ``fail``; ``started()`` returns the next one
+    that has begun. With ``automatic`` every job completes at once. ``workers`` is set by a test when there is one.
     """
 
     def __init__(self, results: Path, *, slots: int = 1, automatic: bool = False) -> None:
@@ -97,6 +99,7 @@ class ScriptedExecutor:
         self._beginning = anyio.Event()
         self._ends: dict[str, tuple[anyio.Event, list[ExecutionError]]] = {}
         self.stopped: list[str] = []
+        self.workers: anyio.Event | None = None
 
     @property
     def slots(self) -> int:
@@ -123,7 +126,13 @@ class ScriptedExecutor:
         self._ends[job_id][1].append(error)
         self._ends[job_id][0].set()
 
-    async def run(self, work: Work) -> Outcome:
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[Run]:
+        if self.workers is not None:
+            await self.workers.wait()
+        yield self._run
+
+    async def _run(self, work: Work) -> Outcome:
         end, errors = self._ends[work.job_id] = (anyio.Event(), [])
         self._began.append(work)
         self._beginning.set()
@@ -162,7 +171,13 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(
-    folder: Path, *, slots: int = 1, automatic: bool = False, lifetime: float = 300.0, offline: str = ""
+    folder: Path,
+    *,
+    slots: int = 1,
+    automatic: bool = False,
+    lifetime: float = 300.0,
+    offline: str = "",
+    limits: Limits = DEFAULTS,
 ) -> AsyncIterator[Bench]:
     with closing(WatchedStore(folder / "platform.sqlite3")) as store:
         executor = ScriptedExecutor(folder, slots=slots, automatic=automatic)
@@ -175,6 +190,12 @@ async def open_bench(
         tokens = Tokens(store, lifetime=lifetime)
         async with Scheduler(store, executor, devices) as scheduler:
             app = create_app(
-                store=store, scheduler=scheduler, tokens=tokens, devices=devices, results=folder, parse=parse
+                store=store,
+                scheduler=scheduler,
+                tokens=tokens,
+                devices=devices,
+                results=folder,
+                parse=parse,
+                limits=limits,
             )
             yield Bench(store, executor, scheduler, app, account, tokens)

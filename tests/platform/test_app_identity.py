@@ -10,8 +10,8 @@ import httpx
 import jwt
 import pytest
 
+from sfjobs.platform.accounts import hash_api_key, new_api_key
 from sfjobs.platform.store import Store
-from sfjobs.platform.tokens import hash_api_key, new_api_key
 
 from .stand_ins import Bench, open_bench
 

@@ -79,9 +79,9 @@ async def test_a_batch_is_one_transaction(client: httpx.AsyncClient, monkeypatch
     sizes: list[int] = []
     add_jobs = Store.add_jobs
 
-    async def counted(store: Store, jobs: Sequence[NewJob]) -> list[JobRecord]:
+    async def counted(store: Store, jobs: Sequence[NewJob], *, quota: int | None) -> list[JobRecord]:
         sizes.append(len(jobs))
-        return await add_jobs(store, jobs)
+        return await add_jobs(store, jobs, quota=quota)
 
     monkeypatch.setattr(Store, "add_jobs", counted)
     await outcomes(client, [{"circuit": PROGRAM}] * 100)

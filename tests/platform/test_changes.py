@@ -339,11 +339,20 @@ async def test_a_reader_that_does_not_read_is_dropped(
             await stream.gone.wait()
 
 
-async def test_closing_the_feed_ends_streams_that_wait(bench: Bench, feed: ChangeFeed) -> None:
+async def test_closing_the_feed_ends_streams_that_wait_with_a_word(bench: Bench, feed: ChangeFeed) -> None:
     async with streaming(bench) as stream:
         await stream.event()
         feed.close()
-        assert await stream.rest() == ""
+        assert await stream.rest() == "event: bye\ndata: {}\n\n"
+
+
+async def test_what_happened_before_the_feed_closed_is_told(bench: Bench, feed: ChangeFeed) -> None:
+    async with streaming(bench) as stream, bench.client() as client:
+        await stream.event()
+        job_id = (await client.post("/jobs", json={"circuit": PROGRAM})).json()["id"]
+        feed.close()
+        rest = await stream.rest()
+    assert (job_id in rest, rest.endswith("event: bye\ndata: {}\n\n")) == (True, True)
 
 
 async def test_closing_the_feed_ends_streams_that_are_stuck(bench: Bench, feed: ChangeFeed) -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from sfjobs.platform import Platform, serving
-from sfjobs.platform.connections import LONGEST_HEAD
+from sfjobs.platform.limits import Limits
 
 from .test_changes_served import token_of
 
@@ -91,7 +91,7 @@ def test_a_head_that_is_too_long_is_a_431(platform: Platform) -> None:
     with connect(platform, b"GET /healthz HTTP/1.1\r\nhost: x\r\nx: ") as connection:
         # The server reads in order: when this is answered, it has read what came before.
         httpx.get(f"{platform.url}/healthz", trust_env=False)
-        connection.sendall(b"x" * (LONGEST_HEAD + 1))
+        connection.sendall(b"x" * (Limits().head + 1))
         status, content = answer_of(connection)
     assert (status, content["code"]) == (431, "head-too-large")
 

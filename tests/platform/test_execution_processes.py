@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -14,10 +13,10 @@ import anyio.to_thread
 import numpy as np
 import pytest
 
-from sfjobs.platform.execution.base import Work, WorkerLost, WorkFailed
+from sfjobs.platform.execution.base import Outcome, Work, WorkerLost, WorkFailed
 from sfjobs.platform.execution.processes import ProcessExecutor
+from sfjobs.platform.limits import DEFAULTS, Limits
 
-from . import runners
 from .runners import Meeting, is_alive
 from .stand_ins import PROGRAM
 
@@ -28,22 +27,18 @@ def work(number: int = 0) -> Work:
     return Work(job_id=f"job-{number}", attempt=1, target="simulon_gaussian", circuit=PROGRAM, shots=3, seed=number)
 
 
-def executor(folder: Path, runner: str, **options: float) -> ProcessExecutor:
-    return ProcessExecutor(folder, runner=f"tests.platform.runners:{runner}", **options)  # type: ignore[arg-type]  # ints and floats
+def executor(folder: Path, runner: str, *, workers: int = 1, limits: Limits = DEFAULTS) -> ProcessExecutor:
+    return ProcessExecutor(folder, runner=f"tests.platform.runners:{runner}", workers=workers, limits=limits)
 
 
-@pytest.fixture
-def meeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meeting]:
-    folder = tmp_path / "meeting"
-    folder.mkdir()
-    monkeypatch.setenv(runners.VARIABLE, str(folder))
-    with Meeting(folder) as meeting:
-        yield meeting
+async def run(processes: ProcessExecutor, work: Work) -> Outcome:
+    async with processes.place() as run_here:
+        return await run_here(work)
 
 
 async def test_the_result_is_a_file_in_the_folder(tmp_path: Path) -> None:
     async with executor(tmp_path, "zeros") as processes:
-        outcome = await processes.run(work(5))
+        outcome = await run(processes, work(5))
     with np.load(tmp_path / outcome.result.name) as archive:
         np.testing.assert_array_equal(archive["arr_0"], np.zeros((3, 4), np.uint8))
     assert outcome.meta == {"seed": 5}
@@ -51,7 +46,7 @@ async def test_the_result_is_a_file_in_the_folder(tmp_path: Path) -> None:
 
 async def test_the_array_lies_in_the_archive_where_it_is_said_to_lie(tmp_path: Path) -> None:
     async with executor(tmp_path, "zeros") as processes:
-        result = (await processes.run(work())).result
+        result = (await run(processes, work())).result
     content = (tmp_path / result.name).read_bytes()
     (tmp_path / "cut.npy").write_bytes(content[result.npy_offset : result.npy_offset + result.npy_size])
     np.testing.assert_array_equal(np.load(tmp_path / "cut.npy"), np.zeros((3, 4), np.uint8))
@@ -60,8 +55,8 @@ async def test_the_array_lies_in_the_archive_where_it_is_said_to_lie(tmp_path: P
 
 async def test_the_real_runner_simulates_and_repeats_itself_by_seed(tmp_path: Path) -> None:
     async with ProcessExecutor(tmp_path) as processes:
-        first = await processes.run(work(3))
-        second = await processes.run(work(3))
+        first = await run(processes, work(3))
+        second = await run(processes, work(3))
     assert first.result.npy_digest == second.result.npy_digest
 
 
@@ -70,7 +65,7 @@ async def test_one_process_serves_one_job_after_another(tmp_path: Path, meeting:
     async with executor(tmp_path, "meet") as processes:
         for number in range(3):
             meeting.let_go()
-            await processes.run(work(number))
+            await run(processes, work(number))
             pids.add(meeting.arrival()[1])
     assert len(pids) == 1
 
@@ -78,7 +73,7 @@ async def test_one_process_serves_one_job_after_another(tmp_path: Path, meeting:
 async def test_workers_work_at_the_same_time(tmp_path: Path, meeting: Meeting) -> None:
     async with executor(tmp_path, "meet", workers=2) as processes, anyio.create_task_group() as tasks:
         for number in range(2):
-            tasks.start_soon(processes.run, work(number))
+            tasks.start_soon(run, processes, work(number))
         arrivals = [await anyio.to_thread.run_sync(meeting.arrival) for _ in range(2)]
         meeting.let_go(2)
     assert len({pid for _, pid, _ in arrivals}) == 2
@@ -87,20 +82,31 @@ async def test_workers_work_at_the_same_time(tmp_path: Path, meeting: Meeting) -
 async def test_cancelling_ends_the_process_before_run_returns(tmp_path: Path, meeting: Meeting) -> None:
     async with executor(tmp_path, "meet") as processes:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(processes.run, work())
+            tasks.start_soon(run, processes, work())
             _, pid, _ = await anyio.to_thread.run_sync(meeting.arrival)
             tasks.cancel_scope.cancel()
         assert not is_alive(pid)
 
 
+async def test_what_a_killed_worker_has_written_is_removed(tmp_path: Path, meeting: Meeting) -> None:
+    names = ["job-0-1.npz.part", "job-0-1.npz", "job-0-2.npz", "job-1-1.npz"]
+    async with executor(tmp_path, "meet") as processes, anyio.create_task_group() as tasks:
+        tasks.start_soon(run, processes, work())
+        await anyio.to_thread.run_sync(meeting.arrival)
+        for name in names:
+            (tmp_path / name).write_bytes(b"half")
+        tasks.cancel_scope.cancel()
+    assert {name for name in names if (tmp_path / name).exists()} == set(names[2:])
+
+
 async def test_after_a_cancellation_the_next_job_runs(tmp_path: Path, meeting: Meeting) -> None:
     async with executor(tmp_path, "meet") as processes:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(processes.run, work())
+            tasks.start_soon(run, processes, work())
             await anyio.to_thread.run_sync(meeting.arrival)
             tasks.cancel_scope.cancel()
         meeting.let_go()
-        assert (await processes.run(work(1))).meta == {"seed": 1}
+        assert (await run(processes, work(1))).meta == {"seed": 1}
 
 
 async def test_a_killed_worker_is_a_lost_worker(tmp_path: Path, meeting: Meeting) -> None:
@@ -108,7 +114,7 @@ async def test_a_killed_worker_is_a_lost_worker(tmp_path: Path, meeting: Meeting
 
         async def lose() -> None:
             with pytest.raises(WorkerLost, match="status -9 while it ran job job-0"):
-                await processes.run(work())
+                await run(processes, work())
 
         tasks.start_soon(lose)
         _, pid, _ = await anyio.to_thread.run_sync(meeting.arrival)
@@ -120,7 +126,7 @@ async def test_after_a_crash_the_next_job_gets_a_new_worker(tmp_path: Path) -> N
         lost = []
         for number in range(2):
             with pytest.raises(WorkerLost) as caught:
-                await processes.run(work(number))
+                await run(processes, work(number))
             lost.append(caught.value.detail.split()[1])
     assert lost[0] != lost[1]
 
@@ -128,18 +134,18 @@ async def test_after_a_crash_the_next_job_gets_a_new_worker(tmp_path: Path) -> N
 async def test_the_last_words_of_a_lost_worker_are_told(tmp_path: Path) -> None:
     async with executor(tmp_path, "die") as processes:
         with pytest.raises(WorkerLost, match="about to crash"):
-            await processes.run(work())
+            await run(processes, work())
 
 
 async def test_a_worker_that_died_while_idle_costs_no_job(tmp_path: Path) -> None:
     async with executor(tmp_path, "zeros") as processes:
-        await processes.run(work())
+        await run(processes, work())
         (pid,) = processes.worker_pids
         os.kill(pid, signal.SIGKILL)
         with anyio.fail_after(30):
             while True:  # the death is seen when the event loop hears of it; until then a job may meet it
                 try:
-                    outcome = await processes.run(work(1))
+                    outcome = await run(processes, work(1))
                     break
                 except WorkerLost:
                     continue
@@ -149,31 +155,31 @@ async def test_a_worker_that_died_while_idle_costs_no_job(tmp_path: Path) -> Non
 async def test_a_runner_that_raises_fails_without_telling_its_inside(tmp_path: Path) -> None:
     async with executor(tmp_path, "stumble") as processes:
         with pytest.raises(WorkFailed) as caught:
-            await processes.run(work())
+            await run(processes, work())
     assert (caught.value.code, "secret" in caught.value.detail) == ("internal-error", False)
 
 
 async def test_a_program_that_cannot_be_run_fails_with_its_own_code(tmp_path: Path) -> None:
     async with ProcessExecutor(tmp_path) as processes:
         with pytest.raises(WorkFailed) as caught:
-            await processes.run(
-                Work(job_id="x", attempt=1, target="simulon_gaussian", circuit="no program", shots=1, seed=1)
+            await run(
+                processes, Work(job_id="x", attempt=1, target="simulon_gaussian", circuit="no program", shots=1, seed=1)
             )
     assert caught.value.code == "parse-error"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS")
 async def test_memory_is_limited(tmp_path: Path) -> None:
-    async with executor(tmp_path, "hoard", memory_limit=1 << 30) as processes:
+    async with executor(tmp_path, "hoard", limits=Limits(memory=1 << 30)) as processes:
         with pytest.raises(WorkFailed) as caught:
-            await processes.run(work())
+            await run(processes, work())
     assert caught.value.code == "out-of-memory"
 
 
 async def test_time_is_limited(tmp_path: Path, meeting: Meeting) -> None:
-    async with executor(tmp_path, "meet", time_limit=0.05) as processes:
+    async with executor(tmp_path, "meet", limits=Limits(time=0.05)) as processes:
         with pytest.raises(WorkFailed) as caught:
-            await processes.run(work())
+            await run(processes, work())
         _, pid, _ = await anyio.to_thread.run_sync(meeting.arrival)
         assert (caught.value.code, is_alive(pid)) == ("time-limit", False)
 
@@ -181,14 +187,14 @@ async def test_time_is_limited(tmp_path: Path, meeting: Meeting) -> None:
 async def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
     async with executor(tmp_path, "there_is_no_such_runner") as processes:
         with pytest.raises(WorkerLost, match="there_is_no_such_runner"):
-            await processes.run(work())
+            await run(processes, work())
 
 
 async def test_leaving_ends_all_processes(tmp_path: Path) -> None:
     async with executor(tmp_path, "zeros", workers=2) as processes:
         async with anyio.create_task_group() as tasks:
             for number in range(2):
-                tasks.start_soon(processes.run, work(number))
+                tasks.start_soon(run, processes, work(number))
         pids = processes.worker_pids
     assert [is_alive(pid) for pid in pids] == [False, False]
 
@@ -206,7 +212,7 @@ def test_a_worker_ends_when_its_parent_is_gone_even_in_the_middle_of_a_job(tmp_p
         "sfjobs.platform.execution.worker",
         str(tmp_path),
         "tests.platform.runners:meet",
-        "0",
+        "{}",
     ]
     line = b'{"job_id": "x", "attempt": 1, "target": "t", "circuit": "c", "shots": 1, "seed": 1}\n'
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:

@@ -229,3 +229,58 @@ async def test_a_stop_keeps_the_order_of_waiting_jobs(tmp_path: Path) -> None:
             bench.executor.finish(work.job_id)
         await bench.store.ended(ids[-1])
     assert order == ids
+
+
+async def test_draining_returns_when_nothing_runs_and_leaves_the_queue_as_it_is(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        first, *waiting = [await submit(bench, number) for number in range(4)]
+        await bench.executor.started()
+        drained: list[str] = []
+
+        async def drain() -> None:
+            await bench.scheduler.drain()
+            drained.append("now")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(drain)
+            while not bench.scheduler.is_draining:
+                await anyio.lowlevel.checkpoint()
+            assert drained == []
+            bench.executor.finish(first)
+        records = [record for job_id in waiting if (record := bench.store.job(job_id)) is not None]
+        assert [(record.started, bench.scheduler.position(record)) for record in records] == [
+            (None, 1),
+            (None, 2),
+            (None, 3),
+        ]
+
+
+async def test_a_job_that_waits_for_a_worker_has_not_started(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        bench.executor.workers = anyio.Event()
+        job_id = await submit(bench)
+        while not bench.scheduler.running:
+            await anyio.lowlevel.checkpoint()
+        before = bench.store.job(job_id)
+        bench.executor.workers.set()
+        await bench.executor.started()
+        after = bench.store.job(job_id)
+    assert before is not None
+    assert after is not None
+    assert (before.started, before.attempt, after.attempt) == (None, 0, 1)
+
+
+async def test_a_drain_that_comes_while_a_job_waits_for_a_worker_does_not_start_it(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        bench.executor.workers = anyio.Event()
+        job_id = await submit(bench)
+        while not bench.scheduler.running:
+            await anyio.lowlevel.checkpoint()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(bench.scheduler.drain)
+            while not bench.scheduler.is_draining:
+                await anyio.lowlevel.checkpoint()
+            bench.executor.workers.set()
+        job = bench.store.job(job_id)
+    assert job is not None
+    assert (job.status, job.attempt) == (JobStatus.QUEUED, 0)

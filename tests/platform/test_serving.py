@@ -9,7 +9,6 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,11 @@ import pytest
 from sfjobs.errors import ConfigurationError
 from sfjobs.platform import Platform, PlatformSettings, serving
 
-from . import runners
 from .runners import Meeting, is_alive
+from .servers import ServerProcess
 from .stand_ins import PROGRAM
 
 pytestmark = [pytest.mark.real_time, pytest.mark.skipif(sys.platform == "win32", reason="named pipes and signals")]
-
-
-@pytest.fixture
-def meeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meeting]:
-    folder = tmp_path / "meeting"
-    folder.mkdir()
-    monkeypatch.setenv(runners.VARIABLE, str(folder))
-    with Meeting(folder) as meeting:
-        yield meeting
 
 
 def settings(folder: Path, runner: str = "meet", **options: Any) -> PlatformSettings:
@@ -166,6 +156,30 @@ def test_a_second_platform_on_the_same_data_is_refused(tmp_path: Path) -> None:
         pass
 
 
+def test_a_lock_that_outlives_its_killed_holder_for_a_moment_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / "data").mkdir()
+    lock = (tmp_path / "data" / "lock").open("w+")
+    lock.write(f"{ended.pid}\n")
+    lock.flush()
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    waits: list[float] = []
+
+    def let_go(seconds: float) -> None:
+        waits.append(seconds)
+        lock.close()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sfjobs.platform.settings.time.sleep", let_go)
+        with serving(data_dir=tmp_path / "data"):
+            assert (tmp_path / "data" / "lock").read_text() == f"{os.getpid()}\n"
+    assert len(waits) == 1
+
+
 def test_a_taken_port_is_refused() -> None:
     with (
         serving() as platform,
@@ -182,12 +196,17 @@ def test_the_data_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     assert {mode for name, mode in files.items() if name != "results"} == {0o600}
 
 
-def test_unfinished_result_files_are_removed_at_start(tmp_path: Path) -> None:
-    with serving(data_dir=tmp_path / "data"):
-        pass
-    (tmp_path / "data" / "results" / "x-1.npz.part").write_bytes(b"half")
-    with serving(data_dir=tmp_path / "data"):
-        assert list((tmp_path / "data" / "results").iterdir()) == []
+def test_results_that_no_job_has_are_removed_at_start(tmp_path: Path) -> None:
+    results = tmp_path / "data" / "results"
+    with serving(data_dir=tmp_path / "data") as platform, client_of(platform) as client:
+        job_id = submit(client)
+        final(client, job_id)
+    (kept,) = results.iterdir()
+    for name in ("x-1.npz.part", "x-1.npz", f"{job_id}-2.npz"):
+        (results / name).write_bytes(b"half")
+    with serving(data_dir=tmp_path / "data") as platform, client_of(platform) as client:
+        assert list(results.iterdir()) == [kept]
+        assert client.get(f"/jobs/{job_id}/result").status_code == 200
 
 
 def test_a_head_without_an_end_is_given_up(tmp_path: Path) -> None:
@@ -222,53 +241,23 @@ def test_an_unguarded_script_can_serve(tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "complete\n", "")
 
 
-SERVER = """
-import sys
-from pathlib import Path
-from sfjobs.platform import run_server
-run_server(port=0, data_dir=Path(sys.argv[1]), on_ready=lambda info: print(info.url, info.api_key, flush=True))
-print("stopped cleanly", flush=True)
-"""
-
-
-class ServerProcess:
-    """``run_server`` in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", SERVER, str(folder)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        url, key = self.process.stdout.readline().split()
-        host, port = url.removeprefix("http://").split(":")
-        self.platform = Platform(url=url, host=host, port=int(port), data_dir=folder, workers=1, api_key=key)
-
-    def stop(self, number: int) -> tuple[int, str, str]:
-        self.process.send_signal(number)
-        out, error = self.process.communicate(timeout=60)
-        return self.process.returncode, out, error
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_server_cleanly(tmp_path: Path, number: int) -> None:
     server = ServerProcess(tmp_path / "data")
-    with client_of(server.platform) as client:
+    with client_of(server.ready()) as client:
         final(client, submit(client))
-    assert server.stop(number) == (0, "stopped cleanly\n", "")
+    assert server.stop(number) == (0, "stopping 0\nstopped cleanly\n", "")
 
 
 def test_a_killed_server_leaves_every_accepted_job_to_the_next(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "data")
-    with client_of(server.platform) as client:
+    first = server.ready()
+    with client_of(first) as client:
         ids = [submit(client) for _ in range(5)]
     server.stop(signal.SIGKILL)
     with serving(data_dir=tmp_path / "data") as platform, client_of(platform) as client:
         statuses = [final(client, job_id)["status"] for job_id in ids]
-    assert (statuses, platform.api_key) == (["complete"] * 5, server.platform.api_key)
+    assert (statuses, platform.api_key) == (["complete"] * 5, first.api_key)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -19,6 +20,26 @@ from sfjobs.platform.store import Store
 from .stand_ins import new_job
 
 pytestmark = pytest.mark.real_time
+
+VERSION_1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+CREATE TABLE accounts (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL);
+CREATE TABLE api_keys (hash TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES accounts (id), created INTEGER NOT NULL);
+CREATE TABLE jobs (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL,
+    account TEXT NOT NULL REFERENCES accounts (id),
+    name TEXT, target TEXT NOT NULL, language TEXT NOT NULL, shots INTEGER NOT NULL, seed INTEGER NOT NULL,
+    status TEXT NOT NULL, created INTEGER NOT NULL, started INTEGER, finished INTEGER,
+    meta TEXT NOT NULL DEFAULT '{}', attempt INTEGER NOT NULL DEFAULT 0, change INTEGER NOT NULL, result TEXT
+);
+CREATE TABLE circuits (job TEXT PRIMARY KEY REFERENCES jobs (id), circuit TEXT NOT NULL);
+INSERT INTO meta VALUES ('schema', 1), ('changes', 3);
+INSERT INTO accounts VALUES ('a', 'local', 1);
+INSERT INTO api_keys VALUES ('older', 'a', 1), ('newer', 'a', 2);
+INSERT INTO jobs (id, account, target, language, shots, seed, status, created, change)
+    VALUES ('job-1', 'a', 'simulon_gaussian', 'blackbird:1.0', 1, 1, 'queued', 1, 2);
+"""
 
 RESULT = ResultFile(name="x.npz", size=10, digest="aa", npy_offset=2, npy_size=5, npy_digest="bb")
 
@@ -104,7 +125,7 @@ async def test_a_cancelled_job_is_not_completed(store: Store, account: str) -> N
 
 async def test_an_attempt_that_was_given_up_does_not_complete_the_next(store: Store, account: str) -> None:
     job = await running_job(store, account)
-    await store.requeue(job.id, counted=True)
+    await store.queue_again(job.id, "lost")
     await store.start(job.id)
     assert await store.complete(job.id, 1, RESULT, {}) is None
 
@@ -116,7 +137,7 @@ async def test_another_accounts_job_cannot_be_cancelled(store: Store, account: s
 
 async def test_a_clean_stop_does_not_count_as_an_attempt(store: Store, account: str) -> None:
     job = await running_job(store, account)
-    waiting = await store.requeue(job.id, counted=False)
+    waiting = await store.put_back(job.id)
     assert waiting is not None
     assert (waiting.attempt, waiting.started) == (0, None)
 
@@ -221,29 +242,127 @@ def test_a_secret_survives_a_restart(tmp_path: Path) -> None:
     assert secret == again
 
 
-@pytest.mark.parametrize(
-    ("attempts", "cancel", "expected"),
-    [
-        (1, False, (JobStatus.QUEUED, False)),
-        (2, False, (JobStatus.QUEUED, False)),
-        (3, False, (JobStatus.FAILED, True)),
-        (1, True, (JobStatus.CANCELLED, True)),
-    ],
-)
-async def test_jobs_that_ran_when_the_platform_died(
-    tmp_path: Path, attempts: int, cancel: bool, expected: tuple[JobStatus, bool]
-) -> None:
-    before = Store(tmp_path / "db")
-    account = before.ensure_account("someone")
-    job = await running_job(before, account)
-    for _ in range(attempts - 1):
-        await before.requeue(job.id, counted=True)
-        await before.start(job.id)
-    if cancel:
-        await before.request_cancel(account, job.id)
-    before.close()
-    after = Store(tmp_path / "db")
-    found = after.job(job.id)
+async def crashed(folder: Path, job_id: str, account: str, times: int = 1, *, cancel: bool = False) -> JobRecord:
+    """The job after the platform has died, so many times, while it ran."""
+    for _ in range(times):
+        before = Store(folder / "db")
+        await before.start(job_id)
+        if cancel:
+            await before.request_cancel(account, job_id)
+        before.close()
+    after = Store(folder / "db")
+    found = after.job(job_id)
     after.close()
     assert found is not None
-    assert (found.status, found.finished is not None) == expected
+    return found
+
+
+async def queued_job(folder: Path) -> tuple[str, str]:
+    store = Store(folder / "db")
+    account = store.ensure_account("someone")
+    job = await store.add_job(new_job(account))
+    await store.admit([job.id])
+    store.close()
+    return job.id, account
+
+
+@pytest.mark.parametrize(("times", "status"), [(1, JobStatus.QUEUED), (4, JobStatus.QUEUED), (5, JobStatus.FAILED)])
+async def test_a_job_that_ran_when_the_platform_died_waits_again_and_not_for_ever(
+    tmp_path: Path, times: int, status: JobStatus
+) -> None:
+    job = await crashed(tmp_path, *await queued_job(tmp_path), times)
+    assert (job.status, job.meta["attempts"], "ended without a stop" in str(job.meta["rerun_reason"])) == (
+        status,
+        times,
+        True,
+    )
+    assert job.meta.get("error-code") == (None if status == JobStatus.QUEUED else "platform-lost")
+
+
+async def test_a_job_that_was_being_cancelled_when_the_platform_died_is_cancelled(tmp_path: Path) -> None:
+    job = await crashed(tmp_path, *await queued_job(tmp_path), cancel=True)
+    assert (job.status, job.finished is not None, dict(job.meta)) == (JobStatus.CANCELLED, True, {})
+
+
+async def test_a_job_that_waited_when_the_platform_died_is_as_it_was(tmp_path: Path) -> None:
+    job_id, _ = await queued_job(tmp_path)
+    store = Store(tmp_path / "db")
+    job = store.job(job_id)
+    store.close()
+    assert job is not None
+    assert (job.status, job.attempt, dict(job.meta)) == (JobStatus.QUEUED, 0, {})
+
+
+async def test_lost_workers_do_not_count_as_crashes_of_the_platform(tmp_path: Path) -> None:
+    job_id, account = await queued_job(tmp_path)
+    store = Store(tmp_path / "db")
+    for _ in range(2):
+        await store.start(job_id)
+        await store.queue_again(job_id, "its worker was lost")
+    store.close()
+    job = await crashed(tmp_path, job_id, account, 4)
+    assert (job.status, job.attempt, job.lost) == (JobStatus.QUEUED, 6, 2)
+
+
+async def test_a_result_says_that_it_is_not_of_the_first_attempt(store: Store, account: str) -> None:
+    job = await running_job(store, account)
+    await store.queue_again(job.id, "its worker was lost")
+    await store.start(job.id)
+    done = await store.complete(job.id, 2, RESULT, {"sampler": "x"})
+    assert done is not None
+    assert done.meta == {"sampler": "x", "attempts": 2, "rerun_reason": "its worker was lost"}
+
+
+async def test_the_quota_takes_the_first_that_fit(store: Store, account: str) -> None:
+    await store.add_job(new_job(account, 0))
+    added = await store.add_jobs([new_job(account, number) for number in range(1, 5)], quota=3)
+    assert ([job.name for job in added], store.unfinished_of(account)) == (["job 1", "job 2"], 3)
+
+
+async def test_a_quota_is_each_accounts_own(store: Store, account: str) -> None:
+    await store.add_job(new_job(account, 0))
+    another = store.ensure_account("another")
+    assert len(await store.add_jobs([new_job(another, 1)], quota=1)) == 1
+
+
+@pytest.mark.parametrize("end", ["complete", "fail", "cancel", "cancel while it runs"])
+async def test_a_job_that_has_ended_makes_room(store: Store, account: str, end: str) -> None:
+    if end == "cancel":
+        await store.request_cancel(account, (await store.add_job(new_job(account))).id)
+    else:
+        job = await running_job(store, account)
+        if end == "complete":
+            await store.complete(job.id, 1, RESULT, {})
+        elif end == "fail":
+            await store.fail(job.id, "code", "detail")
+        else:
+            await store.request_cancel(account, job.id)
+            assert store.unfinished_of(account) == 1
+            await store.finish_cancel(job.id)
+    assert store.unfinished_of(account) == 0
+
+
+async def test_a_change_that_comes_too_late_makes_no_room(store: Store, account: str) -> None:
+    job = await running_job(store, account)
+    await store.complete(job.id, 1, RESULT, {})
+    await store.fail(job.id, "code", "detail")
+    assert store.unfinished_of(account) == 0
+
+
+async def test_what_an_earlier_version_wrote_is_taken_over(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "db")) as old:
+        old.executescript(VERSION_1)
+    with closing(Store(tmp_path / "db")) as store:
+        keys = {key.name: (key.hash, key.account_name) for key in store.api_keys()}
+        job = store.job("job-1")
+        assert keys == {"local": ("newer", "local"), "local-1": ("older", "local")}
+        assert job is not None
+        assert (job.status, job.lost, store.unfinished_of("a"), store.has_keys_made_on_purpose) == (
+            JobStatus.QUEUED,
+            0,
+            1,
+            False,
+        )
+        await store.add_jobs([new_job("a", 7)], quota=2)
+    with closing(Store(tmp_path / "db")) as again:
+        assert len(again.api_keys()) == 2

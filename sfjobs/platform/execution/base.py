@@ -5,10 +5,11 @@ of jobs: that lives in the store alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeAlias
 
 from ...models import JSONValue
 from ..records import ResultFile
@@ -24,6 +25,11 @@ class Work:
     circuit: str
     shots: int
     seed: int
+
+    @property
+    def result_name(self) -> str:
+        """The file that its result becomes: of this attempt, since another's may still be there."""
+        return f"{self.job_id}-{self.attempt}.npz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +60,21 @@ class WorkerLost(ExecutionError):
         super().__init__("worker-lost", detail)
 
 
+Run: TypeAlias = Callable[[Work], Awaitable[Outcome]]
+
+
 class Executor(Protocol):
-    """A place that runs up to ``slots`` pieces of work at once; an async context manager around all that it owns."""
+    """Runs up to ``slots`` pieces of work at once; an async context manager around all that it owns."""
 
     @property
     def slots(self) -> int:
-        """How many calls of ``run`` may be under way at the same time."""
+        """How many places may be taken at the same time."""
 
-    async def run(self, work: Work) -> Outcome:
+    def place(self) -> AbstractAsyncContextManager[Run]:
         """
-        Run the work to its end. Raises ``WorkFailed`` or ``WorkerLost``. When the calling task is cancelled, the work has
-        stopped, and uses no processor any more, before this raises.
+        One of the slots, taken when it can run something at once: a function that runs one piece of work to its end. It raises
+        ``WorkFailed`` or ``WorkerLost``, also where no worker could be started. When the task that calls it is cancelled, the
+        work has stopped, and uses no processor any more, before it raises.
         """
 
     async def __aenter__(self) -> Self: ...

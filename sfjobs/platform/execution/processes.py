@@ -9,14 +9,18 @@ BLAS threads must be set before numpy is imported) nor access to what the worker
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,10 +29,13 @@ import anyio
 from anyio.abc import Process, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from ..limits import DEFAULTS, Limits
 from ..records import ResultFile
-from .base import Outcome, Work, WorkerLost, WorkFailed
+from .base import Outcome, Run, Work, WorkerLost, WorkFailed
 
+ENDS_WITH_PARENT: Final = "ends-with-parent"
 SIMULATE: Final = "sfjobs.platform.execution.worker:simulate_work"
+_OUT_OF_TIME: Final = -signal.SIGXCPU if sys.platform != "win32" else None
 _LONGEST_ANSWER: Final = 4 << 20
 _ERROR_LINES: Final = 20
 _log = logging.getLogger(__name__)
@@ -36,20 +43,12 @@ _log = logging.getLogger(__name__)
 
 class ProcessExecutor:
     """
-    ``workers`` processes that write results into ``folder``. A job that runs longer than ``time_limit`` seconds, or wants
-    more than ``memory_limit`` bytes of address space, fails. ``runner`` names the function the workers call, as
-    ``module:name``; it takes a ``Work`` and returns ``worker.Samples``.
+    ``workers`` processes that write results into ``folder``. The ``limits`` of a job are kept by its worker, and that of time
+    also from here, by killing the worker. ``runner`` names the function the workers call, as ``module:name``; it takes a ``Work``
+    and returns ``worker.Samples``.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        workers: int = 1,
-        runner: str = SIMULATE,
-        time_limit: float = 3600.0,
-        memory_limit: int = 4 << 30,
-    ) -> None:
+    def __init__(self, folder: Path, *, workers: int = 1, runner: str = SIMULATE, limits: Limits = DEFAULTS) -> None:
         if workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
         command = [
@@ -59,11 +58,12 @@ class ProcessExecutor:
             "sfjobs.platform.execution.worker",
             str(folder),
             runner,
-            str(memory_limit),
+            json.dumps(asdict(limits)),
         ]
+        self._folder = folder
         self._slots = [_Slot(command) for _ in range(workers)]
         self._free = deque(self._slots)
-        self._time_limit = time_limit
+        self._time_limit = limits.time
         self._tasks: TaskGroup
 
     @property
@@ -95,14 +95,28 @@ class ProcessExecutor:
                     if slot.worker is not None:
                         await slot.discard(slot.worker)
 
-    async def run(self, work: Work) -> Outcome:
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[Run]:
         slot = self._free.popleft()
         try:
-            return await self._run_in(slot, work)
+            yield await self._run_of(slot)
         finally:
             self._free.append(slot)
             if slot.worker is None:
                 self._tasks.start_soon(slot.prepare, self._tasks)
+
+    async def _run_of(self, slot: _Slot) -> Run:
+        try:
+            await slot.ready_worker(self._tasks)
+        except WorkerLost as error:
+            lost = error
+        else:
+            return partial(self._run_in, slot)
+
+        async def tell(_: Work) -> Outcome:
+            raise lost
+
+        return tell
 
     async def _run_in(self, slot: _Slot, work: Work) -> Outcome:
         worker = await slot.ready_worker(self._tasks)
@@ -116,6 +130,8 @@ class ProcessExecutor:
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await slot.discard(worker)
+            for left_over in self._folder.glob(f"{work.result_name}*"):
+                left_over.unlink()
             raise
         if answer["event"] == "failed":
             raise WorkFailed(answer["code"], answer["detail"])
@@ -189,7 +205,7 @@ class _Worker:
     async def start(cls, command: Sequence[str]) -> Self:
         try:
             process = await anyio.open_process(
-                command,
+                [*command, ENDS_WITH_PARENT] if _starts_processes_in_this_thread() else command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -221,6 +237,9 @@ class _Worker:
             answer: dict[str, Any] = json.loads(await self._answers.receive_until(b"\n", _LONGEST_ANSWER))
         except (anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             code = await self._process.wait()
+            if code == _OUT_OF_TIME:
+                detail = "the job used more processor time than this platform allows"
+                raise WorkFailed("time-limit", detail) from error
             last_words = " | ".join(self._last_errors)
             raise WorkerLost(
                 f"worker {self.pid} ended with status {code} {when}{': ' * bool(last_words)}{last_words}"
@@ -250,6 +269,17 @@ class _Worker:
         await self._process.wait()
         for stream in (self._input, self._answers, self._errors):
             await stream.aclose()
+
+
+def _starts_processes_in_this_thread() -> bool:
+    """
+    As asyncio does. Trio has a thread do it that ends when it is idle for long, which the system would take for the parent's end.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _environment() -> dict[str, str]:

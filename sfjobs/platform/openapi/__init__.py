@@ -35,6 +35,7 @@ _ERRORS: Final = {
     404: "NotFound",
     410: "CursorExpired",
     413: "PayloadTooLarge",
+    429: "QuotaExceeded",
 }
 
 
@@ -122,6 +123,7 @@ _SUBMIT: Final = _operation(
     "Submit a job, or up to 100",
     400,
     413,
+    429,
     parameters=[
         _parameter(
             "header",

@@ -156,5 +156,8 @@ RESPONSES: Final[dict[str, Any]] = {
     "UriTooLong": _error("`uri-too-long`"),
     "HeadTooLarge": _error("`head-too-large`"),
     "ServerError": _error("`server-error`: a failure of the platform; its log says more"),
+    "QuotaExceeded": _error(
+        "`quota-exceeded`: the account has as many unfinished jobs as it may", Retry_After=_RETRY_AFTER
+    ),
     "Stopping": _error("`stopping`: what was asked for may or may not have been done", Retry_After=_RETRY_AFTER),
 }
