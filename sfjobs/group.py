@@ -314,6 +314,8 @@ class JobGroup:
 
     async def _finish(self, *, progress: bool) -> None:
         await self.submit()
+        if self.progress.in_doubt:  # their answers were lost just now: these jobs are to be waited for as well
+            await self.submit()
         unfinished = [job for job in self.jobs if not job.status.is_final]
         if progress and unfinished:
             async with shown(self.jobs):

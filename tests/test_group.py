@@ -257,6 +257,28 @@ async def test_a_submission_without_an_answer_is_settled_by_its_key(
     assert len(platform.jobs) == 4
 
 
+async def test_whoever_waits_waits_for_the_jobs_whose_answers_were_lost_as_well(
+    platform: FakePlatform, counter: Counter, path: Path
+) -> None:
+    platform.honours_keys = True
+    lost = 0
+
+    async def lose(request: httpx.Request) -> httpx.Response | None:
+        nonlocal lost
+        answer = await counter.handle(request)
+        if request.method == "POST" and request.url.path == "/jobs" and not lost:
+            lost += 1
+            raise httpx.ReadError("the answer was lost")
+        return answer
+
+    platform.trouble = lose
+    async with platform.connection(journal=str(path), poll_interval_min=0.01) as connection:
+        group = await JobGroup.open("sweep", connection)
+        await group.add_all(TARGET, programs(3))
+        assert await group.wait() == sfjobs.GroupProgress(programs=3, complete=3)
+    assert (lost, len(platform.jobs)) == (1, 3)
+
+
 # -- failing, cancelling, running out of patience ------------------------------------------------------------------------
 
 

@@ -373,6 +373,32 @@ def test_what_others_have_put_there_counts(folder: Path) -> None:
     assert ours.usage().size <= 250_000
 
 
+def test_a_full_folder_is_not_read_again_for_every_result(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = 0
+    scandir = os.scandir
+
+    def counted(path: Path) -> object:
+        nonlocal readings
+        readings += 1
+        return scandir(path)
+
+    monkeypatch.setattr("sfjobs.results.cache.os.scandir", counted)
+    cache = ResultCache(folder, 1_000_000)
+    for number in range(200):
+        put(cache, str(number), number.to_bytes(2) * 5_000)
+    assert 10 <= readings <= 15
+    assert cache.usage().size <= 1_000_000
+    assert found(cache, "199") is not None
+
+
+def test_one_result_may_take_all_the_room_there_is(folder: Path) -> None:
+    cache = ResultCache(folder, 100_000)
+    put(cache, "a", b"a" * 99_000)
+    put(cache, "b", b"b" * 99_500)
+    assert found(cache, "a") is None
+    assert found(cache, "b") == b"b" * 99_500
+
+
 def test_what_is_being_read_can_be_evicted(folder: Path) -> None:
     cache = ResultCache(folder, 150_000)
     put(cache, "a", b"a" * 100_000)

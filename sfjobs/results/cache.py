@@ -33,6 +33,8 @@ _ENTRY, _BODY, _PART = ".entry", ".body", ".part"
 _OURS = re.compile(r"[0-9a-f]{64}\.(?:entry|body)|\.sfjobs-[0-9a-f]{16}\.part", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _LARGEST_ENTRY = 1 << 14
+_LEFT = 0.9
+"""Share of all that there may be that is left when something has to go: the folder is not read again for each that comes."""
 _ABANDONED = 24 * 3600.0
 """Seconds after which a part belongs to a process that did not live to remove it."""
 
@@ -123,7 +125,7 @@ class ResultCache:
         if self._size is not None:
             self._size += entry.size
         if self._size is None or self._size > self._most_bytes:
-            self._size = self._evict()
+            self._size = self._evict(entry)
 
     def usage(self) -> Usage:
         """Raises OSError where the folder cannot be read."""
@@ -171,14 +173,18 @@ class ResultCache:
         if os.name == "posix" and (about.st_uid != os.geteuid() or about.st_mode & 0o022):
             raise PermissionError(f"others can write to it: chmod 700 {self._folder}")
 
-    def _evict(self) -> int:
-        """What was used longest ago goes, until the rest is no more than may be."""
-        files = sorted(self._files(), key=lambda found: found[1].st_mtime_ns)
-        size = sum(about.st_size for _, about in files)
-        for path, about in files:
-            is_abandoned = path.suffix == _PART and about.st_mtime < time.time() - _ABANDONED
-            if is_abandoned or (size > self._most_bytes and path.suffix != _PART):
-                size -= about.st_size if _remove(path) else 0
+    def _evict(self, newest: Entry) -> int:
+        """When it is too much, what was used longest ago goes; returns the bytes of what is left, as far as can be told."""
+        files = sorted((about.st_mtime_ns, about.st_size, path.name) for path, about in self._files())
+        size = sum(size for _, size, _ in files)
+        most = self._most_bytes
+        if size > most:
+            most = min(most, max(int(most * _LEFT), newest.size + _LARGEST_ENTRY))
+        abandoned = (time.time() - _ABANDONED) * 1e9
+        for used, its_size, name in files:
+            is_part = name.endswith(_PART)
+            if (is_part and used < abandoned) or (size > most and not is_part):
+                size -= its_size if _remove(self._folder / name) else 0
         return size
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:

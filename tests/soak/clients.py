@@ -1,0 +1,176 @@
+"""
+The clients of one process: ``python -m tests.soak.clients FOLDER NAME``, and on stdin the rest, as ``Orders``. They run on
+asyncio or trio, or in threads. Tells how far they are and how many tasks live, for each line that comes.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+import sfjobs
+from sfjobs import sync
+
+from .blocking import BlockingPlayer
+from .census import descriptors, threads
+from .children import end_with_parent, keep_log, tell
+from .ledger import Ledger
+from .plan import Round, rounds
+from .playing import Player
+
+KEPT = 1
+"""Descriptors that a process keeps until it ends: that of its lease on the journal."""
+
+AWHILE = 20.0
+"""Seconds that what was let go may take to be gone: idle threads end after ten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """``clients`` are index, number of the first program, how many, and account; ``way`` is a backend of anyio, or threads."""
+
+    url: str
+    way: str
+    clients: list[tuple[int, int, int, str]]
+    keys: dict[str, str]
+    seconds: float
+    seed: int
+
+    def settings(self, account: str, folder: Path) -> sfjobs.Settings:
+        return sfjobs.Settings(
+            url=self.url,
+            api_key=self.keys[account],
+            journal=str(folder / "journal.sqlite3"),
+            result_cache=str(folder / "cache") if sum(account.encode()) % 2 else "off",
+            result_cache_bytes=4 << 20,
+            read_timeout=4.0,
+            attempt_timeout=15.0,
+            poll_interval_max=5.0,
+        )
+
+    def rounds(self, client: tuple[int, int, int, str]) -> list[Round]:
+        index, first, count, _ = client
+        return rounds(index, first, count, self.seconds, self.seed)
+
+
+async def _play(orders: Orders, ledger: Ledger, folder: Path) -> None:
+    recovering: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
+    started = anyio.current_time()
+
+    async def play(client: tuple[int, int, int, str]) -> None:
+        index, _, _, account = client
+        async with sfjobs.Connection(settings=orders.settings(account, folder)) as connection:
+            player = Player(connection, f"client-{index}", ledger, recovering[account], folder)
+            for round_ in orders.rounds(client):
+                await anyio.sleep_until(started + round_.at)
+                await player.play(round_)
+
+    async with anyio.create_task_group() as group:
+        for client in orders.clients:
+            group.start_soon(play, client)
+
+
+async def _awaited(orders: Orders, ledger: Ledger, folder: Path) -> None:
+    before = _tasks(orders.way)
+    over = anyio.Event()
+
+    async def answer() -> None:
+        while not over.is_set():
+            with anyio.move_on_after(1):
+                await over.wait()
+            _report(ledger, _tasks(orders.way) - 2)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(answer)
+        await _play(orders, ledger, folder)
+        over.set()
+    await anyio.lowlevel.checkpoint()
+    tell(tasks_left=_tasks(orders.way) - before)
+
+
+def _blocking(orders: Orders, ledger: Ledger, folder: Path) -> None:
+    recovering = {account: threading.Lock() for _, _, _, account in orders.clients}
+    errors: list[BaseException] = []
+    started = time.monotonic()
+
+    def play(client: tuple[int, int, int, str]) -> None:
+        index, _, _, account = client
+        try:
+            with sync.Connection(settings=orders.settings(account, folder)) as connection:
+                player = BlockingPlayer(connection, f"client-{index}", ledger, recovering[account])
+                for round_ in orders.rounds(client):
+                    time.sleep(max(0.0, started + round_.at - time.monotonic()))
+                    player.play(round_)
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    players = [threading.Thread(target=play, args=(client,)) for client in orders.clients]
+    for player in players:
+        player.start()
+    while any(player.is_alive() for player in players):
+        time.sleep(1)
+        _report(ledger, 0)
+    if errors:
+        raise errors[0]
+    tell(tasks_left=0)
+
+
+def _tasks(way: str) -> int:
+    """Of the event loop that this runs in."""
+    if way == "trio":
+        import trio
+
+        return trio.lowlevel.current_statistics().tasks_living
+    import asyncio
+
+    return len(asyncio.all_tasks())
+
+
+def _report(ledger: Ledger, tasks: int) -> None:
+    tell(done=ledger.done, tasks=tasks, troubles=dict(ledger.troubles))
+
+
+def _left_over(before: tuple[int, int]) -> dict[str, int]:
+    """Descriptors and threads that did not go, after a while."""
+    until = time.monotonic() + AWHILE
+    while True:
+        gc.collect()
+        left = {"descriptors": descriptors(os.getpid()) - before[0] - KEPT, "threads": threads(os.getpid()) - before[1]}
+        if not any(count > 0 for count in left.values()) or time.monotonic() > until:
+            return left
+        time.sleep(0.2)
+
+
+def main() -> None:
+    folder, name = Path(sys.argv[1]), sys.argv[2]
+    given: dict[str, Any] = json.loads(sys.stdin.readline())
+    given["clients"] = [tuple(client) for client in given["clients"]]
+    orders = Orders(**given)
+    end_with_parent()
+    keep_log(folder / f"{name}.log")
+    ledger = Ledger(folder / f"{name}.jobs")
+    before = descriptors(os.getpid()), threads(os.getpid())
+    if orders.way == "threads":
+        _blocking(orders, ledger, folder)
+    else:
+        anyio.run(partial(_awaited, orders, ledger, folder), backend=orders.way)
+    _report(ledger, 0)
+    tell(left=_left_over(before))
+    ledger.close()
+
+
+if __name__ == "__main__":
+    main()
