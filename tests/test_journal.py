@@ -20,6 +20,7 @@ import pytest
 
 import sfjobs
 from sfjobs import sync
+from sfjobs.config import known_cache
 from sfjobs.journal import Fate, Intent, Journal, Place, State
 from sfjobs.journal.file import File
 from tests.support.counter import circuit, circuits
@@ -249,6 +250,24 @@ def test_by_default_it_is_where_this_system_keeps_the_state_of_programs(
     assert place is not None
     assert place.path.is_relative_to(tmp_path)
     assert Place.of(platform.settings(journal="on")) == place
+
+
+async def test_where_nobody_knows_the_users_home_it_says_so_and_all_else_works(
+    platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user of a container, without HOME and without a line in /etc/passwd, got a RuntimeError from the first line on."""
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "SFJOBS_JOURNAL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    transport = httpx.MockTransport(platform.handle)
+    async with sfjobs.Connection(URL, api_key=KEY, transport=transport) as connection:
+        with pytest.raises(sfjobs.JournalError, match="where your home is") as caught:
+            await connection.create_job(TARGET, circuit(1))
+        assert "SFJOBS_JOURNAL" in str(caught.value)
+    monkeypatch.setenv("SFJOBS_JOURNAL", "off")
+    async with sfjobs.Connection(URL, api_key=KEY, transport=transport) as connection:
+        await connection.create_job(TARGET, circuit(1))
+    assert known_cache()[0] is None
 
 
 # -- groups, threads, processes ------------------------------------------------------------------------------------------
@@ -548,7 +567,7 @@ _FULL = """
 import resource, sys, anyio, httpx
 sys.path.insert(0, sys.argv[2])
 from sfjobs import JournalError
-from tests.support.fake_platform import FakePlatform
+from tests.support.fake_platform import KEY, URL, FakePlatform
 async def main(path):
     platform = FakePlatform()
     async with platform.connection(journal=path) as connection:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ..config import Settings
+from ..config import Settings, own_folder
 from ..errors import JournalError
 
 _OFF = "off"
@@ -27,14 +27,21 @@ class Place:
     def of(cls, settings: Settings) -> Place | None:
         """
         Where the settings have the journal; None where there is to be none. What they leave open is looked up now, in
-        ``SFJOBS_JOURNAL``, since ``Settings(...)`` reads nothing by itself.
+        ``SFJOBS_JOURNAL``, since ``Settings(...)`` reads nothing by itself. Raises JournalError where nobody knows the user's
+        home.
         """
         word = settings.journal or os.environ.get("SFJOBS_JOURNAL", "").strip() or _ON
         if word == _OFF:
             return None
         if word != _ON:
             return cls(Path(word).expanduser().absolute())
-        return cls(Path(platformdirs.user_state_dir("sfjobs", appauthor=False)) / "submissions.db")
+        folder = own_folder(platformdirs.user_state_dir)
+        if folder is None:
+            raise JournalError(
+                "The journal of submissions has no place: this system does not say where your home is. Nothing was sent.\n"
+                "Set SFJOBS_JOURNAL to a path in a folder that can be written, or to off to go without."
+            )
+        return cls(folder / "submissions.db")
 
     def make(self) -> None:
         """The folder, for this user alone, and an empty file of the same kind; both stay as they are where they exist."""
