@@ -5,13 +5,16 @@ hand; this knows which there are.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import anyio
 
+from .accounts import take_over_group
+from .cancellations import Cancellations
 from .connection import Connection
 from .downloads import Downloads
 from .errors import ConfigurationError, InvalidJobOperationError, SFJobsError, WaitTimeoutError
@@ -22,12 +25,14 @@ from .journal import Addition, GroupMember, Roll, State
 from .models import JobStatus
 from .programs import ProgramLike
 from .progress import shown
-from .recovery import recover
+from .recovery import Recovery, recover
 from .submission import Submission
 from .tasks import plain_task_group
 
 if TYPE_CHECKING:
     from .results import Result
+
+logger = logging.getLogger("sfjobs")
 
 AT_ONCE = 500
 """Programs that are added with one commit, or read for being sent."""
@@ -35,7 +40,8 @@ AT_ONCE = 500
 NOTED_AT_ONCE = 100
 """Jobs that end before the journal hears of them."""
 
-CANCELLED_AT_ONCE = 32
+OTHERS_PAUSE = 1.0
+"""Seconds before there is another look at what somebody else was about to send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +76,7 @@ class JobGroup:
         await group.wait(progress=True)             # sends what is not sent, settles what has no answer, waits for the rest
         results = await group.results()
 
-    A group is one platform's and one API key's. Its rows stay in the journal until somebody removes them.
+    A group is one platform's and one account's. Its rows stay in the journal until somebody removes them.
     """
 
     def __init__(self, name: str, connection: Connection) -> None:
@@ -84,6 +90,7 @@ class JobGroup:
             raise ValueError(f"the name of a group is one line of text, not {name[:100]!r}")
         self._name = name
         self._connection = connection
+        self._journal = journal
         self._roll = Roll(journal, name, connection.record.url, connection.record.account)
         self._members: list[GroupMember] = []
         self._current: dict[int, GroupMember] = {}
@@ -93,9 +100,11 @@ class JobGroup:
     @classmethod
     async def open(cls, name: str, connection: Connection) -> Self:
         """
-        The group of this name as the journal has it, or a new one. Asks the platform nothing.
+        The group of this name as the journal has it, or a new one.
 
-        Raises ConfigurationError where the journal is off, ValueError for a name that is none, JournalError.
+        The platform is only asked where it was begun with another API key: when it shows this key the jobs of that one, this has
+        replaced it, and the group is found as it is. Otherwise, and where the journal is off, raises ConfigurationError;
+        ValueError for a name that is none, JournalError, and what lets the platform not be asked.
         """
         group = cls(name, connection)
         await group._load()
@@ -174,22 +183,16 @@ class JobGroup:
         too; of several at once each sends what no other one does, and does not wait for those. Raises what lets no submission
         succeed, such as AuthenticationError.
         """
-        async with self._turn:
-            try:
-                await self._settle()
-                await send(self._roll, self._connection, window)
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await self._load()
+        await self._submit(window)
         return self.progress
 
     async def wait(self, timeout: float | None = None, *, progress: bool = False) -> GroupProgress:
         """
         Waits until every job of the group has ended, after sending what is not sent; a failed job raises nothing.
 
-        ``timeout`` seconds bound all of it: then WaitTimeoutError, and the jobs go on. With ``progress`` a line on stderr, or in
-        a notebook's cell, says meanwhile how far they are. Raises what ``submit`` does; an error about one job is raised once
-        all others have ended.
+        What another process is about to send is waited for, too, and sent if that one dies. ``timeout`` seconds bound all of it:
+        then WaitTimeoutError, and the jobs go on. With ``progress`` a line on stderr, or in a notebook's cell, says meanwhile
+        how far they are. Raises what ``submit`` does; an error about one job is raised once all others have ended.
         """
         with anyio.move_on_after(timeout) as scope:
             await self._finish(progress=progress)
@@ -247,38 +250,29 @@ class JobGroup:
             await self._roll.give_up()
             await self._settle()
             await self._load()
-        errors: list[SFJobsError] = []
-        unfinished = deque(job for job in self.jobs if not job.status.is_final)
-
-        async def work() -> None:
-            while unfinished:
-                try:
-                    await unfinished.popleft().cancel()
-                except InvalidJobOperationError:
-                    pass  # it has ended
-                except SFJobsError as error:
-                    errors.append(error)
-
-        async with plain_task_group() as group:
-            for _ in range(min(CANCELLED_AT_ONCE, len(unfinished))):
-                group.start_soon(work)
-        self._note(self.jobs)
-        if errors:
-            raise errors[0]
+        cancellations = Cancellations(self.jobs, insists=False)
+        try:
+            await cancellations.send()
+        finally:
+            self._note(self.jobs)
+        for error in cancellations.errors.values():
+            raise error
         return self.progress
 
     async def remove(self) -> None:
         """
         Forgets the group: its rows leave the journal, and its jobs stay on the platform.
 
-        Raises InvalidJobOperationError while there is something to be sent, settled or waited for: ``cancel`` it before.
+        Raises InvalidJobOperationError while there is something to be sent, settled or waited for: ``cancel`` it and ``wait``
+        before.
         """
         await self._load()
         progress = self.progress
         if not progress.is_over or not await self._roll.remove():
             raise InvalidJobOperationError(
                 f"the group {self._name!r} is not over: {progress.added} programs are yet to be sent, {progress.in_doubt} have no"
-                f" answer, {progress.unfinished} jobs are unfinished"
+                f" answer, {progress.unfinished} jobs are unfinished. Cancel it and wait, or ask no more about what has no"
+                " answer: `sfjobs recover --give-up`"
             )
         await self._load()
 
@@ -289,7 +283,11 @@ class JobGroup:
         return f"<JobGroup {self._name!r}: {len(self)} programs at {self._connection.settings.url}>"
 
     async def _load(self) -> None:
-        self._members = await self._roll.load()
+        members = await self._roll.load()
+        record, api = self._connection.record, self._connection.api
+        if not members and await take_over_group(record, self._journal, api, self._name):
+            members = await self._roll.load()
+        self._members = members
         self._current = {member.index: member for member in self._members}  # the last attempt at each comes last
 
     async def _take_in(self, members: Iterable[GroupMember]) -> None:
@@ -308,18 +306,33 @@ class JobGroup:
         order = self._connection.submitter.order(target, text, shots, submission.name)
         return Addition(target, shots, submission.name, order.body)
 
-    async def _settle(self) -> None:
+    async def _submit(self, window: int | None = None) -> int:
+        """How many programs are left that a living process, such as this one, has on its way elsewhere."""
+        async with self._turn:
+            try:
+                recovery = await self._settle()
+                return recovery.under_way + await send(self._roll, self._connection, window)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._load()
+
+    async def _settle(self) -> Recovery:
         connection = self._connection
-        await recover(connection.record, connection.submitter, connection.api, group=self._name)
+        return await recover(connection.record, connection.submitter, connection.api, group=self._name)
 
     async def _finish(self, *, progress: bool) -> None:
-        await self.submit()
-        unfinished = [job for job in self.jobs if not job.status.is_final]
-        if progress and unfinished:
-            async with shown(self.jobs):
+        while True:
+            others = await self._submit()
+            unfinished = [job for job in self.jobs if not job.status.is_final]
+            if progress and unfinished:
+                async with shown(self.jobs):
+                    await self._watch(unfinished)
+            else:
                 await self._watch(unfinished)
-        else:
-            await self._watch(unfinished)
+            if not others:
+                return
+            logger.info("the group %r: somebody else is sending %d programs", self._name, others)
+            await anyio.sleep(OTHERS_PAUSE)
 
     async def _watch(self, jobs: list[Job]) -> None:
         errors: list[SFJobsError] = []

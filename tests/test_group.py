@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -143,6 +144,31 @@ async def test_two_that_submit_the_same_group_at_once_send_each_program_once(
         tasks.start_soon(submit)
         tasks.start_soon(submit)
     assert len(platform.jobs) == len(counter.taken) == 60
+
+
+async def test_waiting_is_also_for_what_another_process_is_about_to_send(
+    platform: FakePlatform,
+    counter: Counter,
+    path: Path,
+    connect: Callable[[], Connection],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second of two processes gave None as the results of what the first had yet to send."""
+    monkeypatch.setattr("sfjobs.group.OTHERS_PAUSE", 0.01)
+    await begun(connect, 6)
+    async with connect() as connection, anyio.create_task_group() as tasks:
+        roll = Roll(Journal.at(Place(path)), "sweep", connection.record.url, connection.record.account)
+        taken, _ = await roll.take()
+        found: list[Any] = []
+
+        async def collect() -> None:
+            found.extend(await (await JobGroup.open("sweep", connection)).results())
+
+        tasks.start_soon(collect)
+        await anyio.sleep(0.1)
+        assert (found, counter.taken) == ([], [])
+        roll.let_go(taken)  # as if it had died
+    assert [result is not None for result in found] == [True] * 6
 
 
 async def test_a_window_bounds_the_unfinished_jobs_of_a_group(
@@ -319,7 +345,7 @@ async def test_what_another_process_is_about_to_send_is_not_given_up(
     async with connect() as connection:
         group = await JobGroup.open("sweep", connection)
         roll = Roll(Journal.at(Place(path)), "sweep", connection.record.url, connection.record.account)
-        taken = await roll.take()
+        taken, _ = await roll.take()
         assert (await group.cancel()).added == 3
         roll.let_go(taken)
         assert (await group.cancel()).given_up == 3
@@ -363,16 +389,71 @@ async def test_a_group_is_removed_once_it_is_over(
 # -- whose it is ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_group_is_one_platforms_and_one_keys(
-    platform: FakePlatform, path: Path, connect: Callable[[], Connection]
-) -> None:
+async def test_a_group_is_one_platforms(platform: FakePlatform, path: Path, connect: Callable[[], Connection]) -> None:
     await begun(connect, 3)
-    for other in ({"api_key": "another-key"}, {"url": "http://elsewhere.test"}):
-        async with platform.connection(journal=str(path), **other) as connection:
-            assert len(await JobGroup.open("sweep", connection)) == 0
+    async with platform.connection(journal=str(path), url="http://elsewhere.test") as connection:
+        assert len(await JobGroup.open("sweep", connection)) == 0
     async with connect() as connection:
         assert len(await JobGroup.open("sweep", connection)) == 3
         assert len(await JobGroup.open("other", connection)) == 0
+
+
+async def test_a_group_is_found_again_with_the_key_that_has_replaced_its_own(
+    platform: FakePlatform, counter: Counter, path: Path, connect: Callable[[], Connection]
+) -> None:
+    """It was begun anew, and all of it submitted a second time."""
+    platform.keys.add("the-next-key")
+    await begun(connect, 5)
+    async with connect() as connection:
+        group = await JobGroup.open("sweep", connection)
+        await group.wait()
+        await group.add(TARGET, circuit(5), name="p5")
+    async with platform.connection(journal=str(path), api_key="the-next-key", poll_interval_min=0.01) as connection:
+        group = await JobGroup.open("sweep", connection)
+        await group.add_all(TARGET, programs(6))
+        assert (await group.wait()).complete == 6
+    assert len(counter.taken) == 6
+    assert len({row["account"] for row in rows(path)}) == 1
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+async def test_a_group_of_another_account_is_not_begun_anew(
+    platform: FakePlatform, counter: Counter, path: Path, connect: Callable[[], Connection], is_sent: bool
+) -> None:
+    await begun(connect, 3)
+    if is_sent:
+        async with connect() as connection:
+            await (await JobGroup.open("sweep", connection)).wait()
+    platform.keys.add("another-key")
+    platform.jobs.clear()  # as they are to another account
+    async with platform.connection(journal=str(path), api_key="another-key") as connection:
+        with pytest.raises(sfjobs.ConfigurationError, match="another API key"):
+            await JobGroup.open("sweep", connection)
+        assert len(await JobGroup.open("a sweep of our own", connection)) == 0
+    assert len(counter.taken) == 3 * is_sent
+
+
+async def test_two_groups_of_one_name_are_not_mixed_when_a_key_is_replaced(
+    platform: FakePlatform, path: Path, connect: Callable[[], Connection]
+) -> None:
+    platform.keys.add("the-next-key")
+
+    async def begin(name: str, count: int, **changes: Any) -> None:
+        async with platform.connection(journal=str(path), **changes) as connection:
+            group = await JobGroup.open(name, connection)
+            await group.add_all(TARGET, programs(count))
+            await group.submit()
+
+    await begin("sweep", 3)
+    execute(path, "UPDATE intents SET group_name = 'hidden'")
+    await begin("sweep", 2, api_key="the-next-key")
+    execute(path, "UPDATE intents SET group_name = 'sweep' WHERE group_name = 'hidden'")
+    await begin("other", 1)
+    async with platform.connection(journal=str(path), api_key="the-next-key") as connection:
+        assert len(await JobGroup.open("other", connection)) == 1
+        assert len(await JobGroup.open("sweep", connection)) == 2
+    async with connect() as connection:
+        assert len(await JobGroup.open("sweep", connection)) == 3
 
 
 async def test_without_a_journal_there_are_no_groups(platform: FakePlatform) -> None:

@@ -21,6 +21,7 @@ ROOMS: list[set[str]] = [
     {"engine", "groups", "group", "group_sending", "progress"},
     {
         "connection",
+        "accounts",
         "recovery",
         "job",
         "submission",

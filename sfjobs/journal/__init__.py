@@ -7,6 +7,7 @@ from .entries import Entry as Entry
 from .entries import Fate as Fate
 from .entries import GroupMember as GroupMember
 from .entries import Intent as Intent
+from .entries import OtherAccount as OtherAccount
 from .entries import State as State
 from .journal import Journal as Journal
 from .place import Place as Place

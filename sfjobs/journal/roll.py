@@ -115,11 +115,11 @@ class Roll:
 
         return await self._journal.writer.run(write)
 
-    async def take(self) -> list[str]:
-        """The keys of what is added and yet to be sent, by whoever asked first."""
+    async def take(self) -> tuple[list[str], int]:
+        """The keys of what is added and yet to be sent, by whoever asked first; and how many more somebody else is to send."""
         taken: list[str] = []
 
-        def write(connection: sqlite3.Connection, lease: Lease) -> list[str]:
+        def write(connection: sqlite3.Connection, lease: Lease) -> tuple[list[str], int]:
             found = connection.execute(_UNSENT, self._whose).fetchall()
             lives = {owner: owner is not None and lease.is_held(owner) for owner in {owner for _, _, owner in found}}
             on_their_way = self._journal.on_their_way
@@ -131,7 +131,7 @@ class Roll:
             connection.executemany(_TAKE, [(lease.number, number) for number, _ in free])
             taken[:] = [key for _, key in free]
             on_their_way.update(taken)
-            return taken
+            return taken, len(found) - len(free)
 
         try:
             return await self._journal.writer.run(write)
@@ -174,7 +174,7 @@ class Roll:
 
     async def give_up(self) -> None:
         """What is added and yet to be sent by nobody never will be."""
-        taken, now = await self.take(), time.time()
+        (taken, _), now = await self.take(), time.time()
 
         def write(connection: sqlite3.Connection, _: Lease) -> None:
             connection.executemany(_GIVE_UP, [(now, key) for key in taken])

@@ -28,7 +28,7 @@ class JobGroup:
 
     @classmethod
     def open(cls, name: str, connection: Connection) -> Self:
-        """The group of this name as the journal has it, or a new one. Asks the platform nothing."""
+        """The group of this name as the journal has it, or a new one."""
         group = cls(name, connection)
         group._group = connection.call(AsyncJobGroup.open, name, connection.twin)
         return group
