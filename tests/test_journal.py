@@ -411,20 +411,21 @@ def test_once_the_process_ends_nothing_is_begun_and_nothing_waited_for_in_vain(p
 
 _FORK = """
 import os, sys, anyio
-from pathlib import Path
+from sfjobs import Settings
 from sfjobs.journal import *
-place = Place(Path(sys.argv[1]))
+record = Record(Settings(url="http://platform.test:8080", api_key="k", journal=sys.argv[1]))
 async def write(key):
-    await Journal.at(place).open([Intent(key=key, url="u", account="", target="t", body=b"x")])
-parents = Journal.at(place)
+    await record.open([Intent(key=key, url="u", account="", target="t", body=b"x")])
+parents = record.journal
 anyio.run(write, "before")
 child = os.fork()
 if not child:
-    assert Journal.at(place) is not parents
+    assert record.journal is not parents
     anyio.run(write, "child")
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 anyio.run(write, "after")
+assert record.journal is parents
 """
 
 

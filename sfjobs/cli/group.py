@@ -10,6 +10,7 @@ import typer
 
 from .documents import write_json
 from .failures import CommandError, ExitCode, printable
+from .recover import required_journal
 from .scope import Scope, answers
 
 if TYPE_CHECKING:
@@ -37,8 +38,7 @@ def list_groups(
     async def ask(connection: Connection) -> Sequence[GroupSummary]:
         from ..journal import summaries
 
-        record = connection.record
-        return [] if record.journal is None else await summaries(record.journal, record.url, record.account)
+        return await summaries(required_journal(connection), connection.record.url, connection.record.account)
 
     groups = Scope.of(context).ask(ask)
     if as_json:
