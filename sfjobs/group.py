@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import anyio
@@ -18,10 +17,11 @@ from .cancellations import Cancellations
 from .connection import Connection
 from .downloads import Downloads
 from .errors import ConfigurationError, InvalidJobOperationError, SFJobsError, WaitTimeoutError
+from .group_progress import GroupProgress, standing
 from .group_sending import send
 from .groups import Completions
 from .job import Job
-from .journal import Addition, GroupMember, Roll, State
+from .journal import Addition, GroupMember, Roll
 from .models import JobStatus
 from .programs import ProgramLike
 from .progress import shown
@@ -44,37 +44,16 @@ OTHERS_PAUSE = 1.0
 """Seconds before there is another look at what somebody else was about to send."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupProgress:
-    """
-    How far the programs of a group are, each counted once, at its latest attempt. ``in_doubt``: sent, and there is no answer;
-    ``unfinished``: the platform has the job, and it was not seen to end; ``given_up``: never to be sent.
-    """
-
-    programs: int = 0
-    added: int = 0
-    in_doubt: int = 0
-    refused: int = 0
-    given_up: int = 0
-    unfinished: int = 0
-    complete: int = 0
-    failed: int = 0
-    cancelled: int = 0
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is nothing to be sent, settled or waited for."""
-        return not (self.added or self.in_doubt or self.unfinished)
-
-
 class JobGroup:
     """
     Programs and their jobs under a name, kept in the journal: what is begun here can be gone on with in another process.
 
         group = await sfjobs.JobGroup.open("sweep-7", connection)
-        await group.add_all("X8_01", programs)      # those that are there already, by their names, stay as they are
-        await group.wait(progress=True)             # sends what is not sent, settles what has no answer, waits for the rest
+        await group.add_all("X8_01", [sfjobs.Submission(program, name=name) for name, program in sweep.items()])
+        await group.wait(progress=True)  # sends what is not sent, settles what has no answer, waits for the rest
         results = await group.results()
+
+    Those that are there already, by their names, stay as they are: the same lines go on with it, whenever they are run again.
 
     A group is one platform's and one account's. Its rows stay in the journal until somebody removes them.
     """
@@ -94,6 +73,7 @@ class JobGroup:
         self._roll = Roll(journal, name, connection.record.url, connection.record.account)
         self._members: list[GroupMember] = []
         self._current: dict[int, GroupMember] = {}
+        self._before: set[str] = set()  # digests of what was there without a name when this was opened
         self._jobs: dict[str, Job] = {}
         self._turn = anyio.Lock()
 
@@ -108,6 +88,7 @@ class JobGroup:
         """
         group = cls(name, connection)
         await group._load()
+        group._before = {member.digest for member in group._members if member.name is None}
         return group
 
     @property
@@ -131,7 +112,7 @@ class JobGroup:
     @property
     def progress(self) -> GroupProgress:
         """How far the programs are, as far as is known here. Asks nobody."""
-        counts = Counter(self._standing(member) for member in self._current.values())
+        counts = Counter(standing(member.state, self._status(member)) for member in self._current.values())
         return GroupProgress(programs=counts.total(), **counts)
 
     def attempts(self, index: int) -> list[GroupMember]:
@@ -148,7 +129,8 @@ class JobGroup:
         Adds a program, which ``submit`` or ``wait`` will send, and returns once it is on disk.
 
         A program whose ``name`` the group has already is not added again, so that a script may be run again as it is; raises
-        ValueError when it is another program. Raises what ``Connection.program_text`` does, and JournalError.
+        ValueError when it is another program, and for one without a name that was there when the group was opened. Raises
+        what ``Connection.program_text`` does, and JournalError.
         """
         [member] = await self.add_all(target, [Submission(program, shots, name)])
         return member
@@ -304,7 +286,13 @@ class JobGroup:
         shots = shots if submission.shots is None else submission.shots
         text = await self._connection.program_text(target, submission.program, shots=shots)
         order = self._connection.submitter.order(target, text, shots, submission.name)
-        return Addition(target, shots, submission.name, order.body)
+        addition = Addition(target, shots, submission.name, order.body)
+        if submission.name is None and addition.digest in self._before:
+            raise ValueError(
+                f"the group {self._name!r} had this program before it was opened here, and without a name nobody can tell whether"
+                " it is to run once more: leave out what the group has, or give each a name, as in Submission(program, name=...)"
+            )
+        return addition
 
     async def _submit(self, window: int | None = None) -> int:
         """How many programs are left that a living process, such as this one, has on its way elsewhere."""
@@ -371,13 +359,6 @@ class JobGroup:
         job = self._jobs.get(member.job_id or "")
         return member.status if job is None else job.status
 
-    def _standing(self, member: GroupMember) -> str:
-        """The field of ``GroupProgress`` that counts it."""
-        if member.state == State.SUBMITTED:
-            status = self._status(member)
-            return status.value if status is not None and status.is_final else "unfinished"
-        return _STANDINGS[member.state]
-
     def _too_late(self, timeout: float | None) -> WaitTimeoutError:
         jobs = self.jobs
         done = tuple(job.id for job in jobs if job.status.is_final)
@@ -386,12 +367,3 @@ class JobGroup:
             done=done,
             pending=tuple(job.id for job in jobs if not job.status.is_final),
         )
-
-
-_STANDINGS = {
-    State.ADDED: "added",
-    State.UNSENT: "added",
-    State.OPEN: "in_doubt",
-    State.REFUSED: "refused",
-    State.GIVEN_UP: "given_up",
-}

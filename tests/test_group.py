@@ -220,6 +220,22 @@ async def test_programs_without_a_name_are_all_different(connect: Callable[[], C
         assert [member.index for member in group.members] == [0, 1, 2]
 
 
+async def test_programs_without_a_name_are_not_added_again_by_a_script_that_is_run_again(
+    path: Path, connect: Callable[[], Connection]
+) -> None:
+    """It doubled the whole sweep, without a word."""
+    for _ in range(2):
+        async with connect() as connection:
+            group = await JobGroup.open("sweep", connection)
+            if len(group):
+                with pytest.raises(ValueError, match="give each a name"):
+                    await group.add_all(TARGET, [circuit(4), circuit(3)])
+                await group.add(TARGET, circuit(5))
+            else:
+                await group.add_all(TARGET, map(circuit, range(4)))
+    assert len(states(path)) == 6
+
+
 async def test_many_programs_are_not_one_text(connect: Callable[[], Connection]) -> None:
     async with connect() as connection:
         with pytest.raises(TypeError, match="see add"):

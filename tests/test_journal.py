@@ -620,6 +620,20 @@ async def test_old_rows_are_let_go_of(path: Path, monkeypatch: pytest.MonkeyPatc
     assert [key for key in left if key.startswith("key-")] == [f"key-{number}" for number in range(30, 40)]
 
 
+async def test_a_process_that_runs_for_long_lets_go_of_old_rows_too(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfjobs.journal.schema.ROWS", 15)
+    monkeypatch.setattr("sfjobs.journal.file.PRUNED_EVERY", 0.0)
+    journal = Journal.at(Place(path))
+    for start in range(0, 60, 20):
+        await journal.open([intent(number) for number in range(start, start + 20)])
+        journal.close([Fate(key=f"key-{number}", state=State.REFUSED) for number in range(start, start + 20)])
+        await journal.flush()
+    await journal.flush()
+    assert len(rows(path)) <= 15
+
+
 def test_a_body_is_json_as_it_was_sent(platform: FakePlatform, path: Path) -> None:
     platform.trouble = of_submissions(lost)
     with (

@@ -24,6 +24,9 @@ logger = logging.getLogger("sfjobs")
 PATIENCE = 30.0
 """Seconds to wait for another process that writes."""
 
+PRUNED_EVERY = 600.0
+"""Seconds. A service that runs for months opens its journal once."""
+
 _DAMAGED = "damaged"
 _BESIDE = ("", "-wal", "-shm")
 
@@ -39,6 +42,7 @@ class File:
         self._place = place
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._pruned_at = float("-inf")
 
     def transact(self, operations: Sequence[Operation]) -> list[Any]:
         """
@@ -63,6 +67,9 @@ class File:
         connection, lease = self._opened()
         connection.execute("BEGIN IMMEDIATE")
         try:
+            if time.monotonic() - self._pruned_at > PRUNED_EVERY:
+                prune(connection, time.time())
+                self._pruned_at = time.monotonic()
             values = [operation(connection, lease) for operation in operations]
             connection.execute("COMMIT")
         except BaseException:
@@ -121,7 +128,6 @@ def _connect(path: Path) -> sqlite3.Connection:
             raise OSError(f"it was written by a later version of sfjobs (format {version})")
         if version < VERSION:
             connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT;")
-        prune(connection, time.time())
     except BaseException:
         connection.close()
         raise

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
-from ..group import GroupProgress
 from ..group import JobGroup as AsyncJobGroup
+from ..group_progress import GroupProgress
 from ..journal import GroupMember
 from ..programs import ProgramLike
 from ..submission import Submission
