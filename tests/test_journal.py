@@ -620,6 +620,25 @@ async def test_old_rows_are_let_go_of(path: Path, monkeypatch: pytest.MonkeyPatc
     assert [key for key in left if key.startswith("key-")] == [f"key-{number}" for number in range(30, 40)]
 
 
+async def test_a_home_that_several_machines_share_has_no_write_ahead_log(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    device = path.parent.stat().st_dev
+    mounts = path.with_name("mountinfo")
+    monkeypatch.setattr("sfjobs.journal.place._MOUNTS", mounts)
+    for kind, tails in (("nfs4", {""}), ("ext4", {"", "-wal", "-shm"})):
+        mounts.write_text(
+            f"22 27 0:999 / /proc rw - proc proc rw\n31 1 {os.major(device)}:{os.minor(device)} / /home rw - {kind} x:/home rw\n"
+        )
+        place = Place(path.with_name(kind))
+        journal = Journal.at(place)
+        await journal.open([intent(1)])
+        found = {file.name.removeprefix(kind) for file in path.parent.glob(f"{kind}*")}
+        assert found == {*tails, "-owners"}
+        assert [row["key"] for row in rows(place.path)] == ["key-1"]
+
+
 async def test_a_process_that_runs_for_long_lets_go_of_old_rows_too(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

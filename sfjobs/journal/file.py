@@ -28,7 +28,7 @@ PRUNED_EVERY = 600.0
 """Seconds. A service that runs for months opens its journal once."""
 
 _DAMAGED = "damaged"
-_BESIDE = ("", "-wal", "-shm")
+_BESIDE = ("", "-wal", "-shm", "-journal")
 
 Operation: TypeAlias = Callable[[sqlite3.Connection, Lease], Any]
 
@@ -88,7 +88,7 @@ class File:
             # Several at once would get in each other's way while the first of them makes the tables.
             with _lease(self._place.path).alone():
                 self._identity = _identity(self._place.path)
-                self._connection = _connect(self._place.path)
+                self._connection = _connect(self._place)
         return self._connection, _lease(self._place.path)
 
     def _set_aside(self, error: sqlite3.Error) -> None:
@@ -118,10 +118,11 @@ def set_aside(place: Place) -> list[str]:
     return sorted(str(path) for path in found if not path.name.endswith(_BESIDE[1:]))
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=PATIENCE)
+def _connect(place: Place) -> sqlite3.Connection:
+    connection = sqlite3.connect(place.path, isolation_level=None, check_same_thread=False, timeout=PATIENCE)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        # A write-ahead log needs memory that all its users share: two machines would damage the file (sqlite.org/wal.html).
+        connection.execute(f"PRAGMA journal_mode = {'DELETE' if place.is_on_a_network else 'WAL'}")
         connection.execute("PRAGMA synchronous = FULL")
         [version] = connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
