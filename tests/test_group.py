@@ -36,14 +36,15 @@ def platform(request: pytest.FixtureRequest) -> FakePlatform:
 
 @pytest.fixture
 def counter(platform: FakePlatform) -> Counter:
-    counter = Counter(platform, lasts=lambda: 0.02)
+    counter = Counter(platform, latency=0.002, lasts=lambda: 0.02)
     platform.trouble = counter.handle
     return counter
 
 
 @pytest.fixture
-def connect(platform: FakePlatform, path: Path) -> Callable[[], Connection]:
+def connect(platform: FakePlatform, path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Connection]:
     """As another process would: all that is known is in the journal."""
+    monkeypatch.setattr("sfjobs.group.OTHERS_PAUSE", 0.01)
     return lambda: platform.connection(journal=str(path), retries=1, poll_interval_min=0.01)
 
 
@@ -121,7 +122,7 @@ async def test_submitting_that_is_cancelled_anywhere_and_gone_on_with_loses_and_
     for _ in range(12):
         async with connect() as connection:
             group = await JobGroup.open("sweep", connection)
-            with anyio.move_on_after(draw.uniform(0.001, 0.15)):
+            with anyio.move_on_after(draw.uniform(0.001, 0.05)):
                 await group.submit()
             if not group.progress.added:
                 break
@@ -151,10 +152,8 @@ async def test_waiting_is_also_for_what_another_process_is_about_to_send(
     counter: Counter,
     path: Path,
     connect: Callable[[], Connection],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The second of two processes gave None as the results of what the first had yet to send."""
-    monkeypatch.setattr("sfjobs.group.OTHERS_PAUSE", 0.01)
     await begun(connect, 6)
     async with connect() as connection, anyio.create_task_group() as tasks:
         roll = Roll(Journal.at(Place(path)), "sweep", connection.record.url, connection.record.account)
@@ -374,7 +373,7 @@ async def test_patience_ends_and_the_jobs_go_on(counter: Counter, connect: Calla
         group = await JobGroup.open("sweep", connection)
         await group.submit()
         with pytest.raises(sfjobs.WaitTimeoutError, match="of 6 programs of the group 'sweep'") as caught:
-            await group.wait(timeout=1.0)
+            await group.wait(timeout=0.3)
         assert len(caught.value.pending) + len(caught.value.done) == 6
         assert caught.value.pending
     async with connect() as connection:
