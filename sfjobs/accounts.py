@@ -37,8 +37,8 @@ async def take_over_group(record: Record, journal: Journal, api: PlatformAPI, na
             return True
     if others:
         raise ConfigurationError(
-            f"The group {name!r} was begun with another API key of {record.url}, and the platform shows no job of that one to"
-            " this.\nUse that key, or another name for the group."
+            f"The group {name!r} was begun with another API key of {record.url}, and the platform does not show that"
+            " one's jobs to this one.\nUse that key, or another name for the group."
         )
     return False
 

@@ -149,6 +149,19 @@ def test_groups_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert [told[word] for word in ("name", "programs", "added", "in_doubt", "submitted")] == ["sweep", 3, 1, 0, 2]
 
 
+def test_groups_of_another_key_are_named(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begin("sweep", 1)
+    execute(journal, "UPDATE intents SET account = 'another'")
+    assert run(["group", "list"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "No groups yet.\n"
+    assert "another API key: sweep" in told.err
+    assert run(["group", "show", "sweep"]) == 0  # the key has replaced the other one
+    assert run(["group", "list", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["groups"][0]["name"], told["of_other_accounts"]) == ("sweep", [])
+
+
 def test_a_group_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     begin("sweep", 2)
     assert run(["group", "show", "sweep"]) == 0

@@ -16,4 +16,5 @@ from .record import fate_after as fate_after
 from .roll import Addition as Addition
 from .roll import GroupSummary as GroupSummary
 from .roll import Roll as Roll
+from .roll import names_of_others as names_of_others
 from .roll import summaries as summaries

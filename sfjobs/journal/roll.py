@@ -46,6 +46,9 @@ SELECT group_name, count(DISTINCT position), sum(state = 'added'), sum(state = '
     min(opened_at), max(coalesce(closed_at, opened_at))
 FROM intents WHERE group_name IS NOT NULL AND url = ? AND account = ? GROUP BY group_name ORDER BY max(opened_at) DESC
 """
+_NAMES_OF_OTHERS = """
+SELECT DISTINCT group_name FROM intents WHERE group_name IS NOT NULL AND url = ? AND account != ? ORDER BY group_name
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +226,15 @@ async def summaries(journal: Journal, url: str, account: str) -> list[GroupSumma
                 _SUMMARIES, (url, account)
             )
         ]
+
+    return await journal.writer.run(read)
+
+
+async def names_of_others(journal: Journal, url: str, account: str) -> list[str]:
+    """The names of the groups that other accounts of this platform have, or keys that were replaced."""
+
+    def read(connection: sqlite3.Connection, _: Lease) -> list[str]:
+        return [name for (name,) in connection.execute(_NAMES_OF_OTHERS, (url, account))]
 
     return await journal.writer.run(read)
 
