@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -590,6 +591,27 @@ def test_a_full_disk_stops_the_submission_before_it_is_sent(path: Path) -> None:
     assert "SFJOBS_JOURNAL" in words
     written = [row for row in rows(path) if row["state"] != "unsent"]
     assert len(written) == int(count)
+
+
+async def test_a_disk_that_is_full_by_the_time_of_the_answer_costs_no_job_and_the_log_does_not_deny_it(
+    platform: FakePlatform, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It said that nothing was sent."""
+
+    def is_full(file: File, operations: Any) -> list[Any]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def answer(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path == "/jobs":
+            monkeypatch.setattr(File, "transact", is_full)
+        return None
+
+    platform.trouble = answer
+    async with platform.connection(journal=str(path)) as connection:
+        await connection.create_job(TARGET, circuit(1))
+    assert "No space left" in caplog.text
+    assert "sfjobs recover" in caplog.text
+    assert "Nothing was sent" not in caplog.text
 
 
 async def test_a_file_of_a_later_version_is_left_alone(platform: FakePlatform, path: Path) -> None:

@@ -75,11 +75,11 @@ class Place:
             return False
         return file_system(f"{os.major(device)}:{os.minor(device)}", mounts) in _NETWORKS
 
-    def failure(self, error: Exception) -> JournalError:
-        """The error for a journal that cannot be used: what is wrong, and what to do."""
+    def failure(self, error: Exception, consequence: str = "Nothing was sent.") -> JournalError:
+        """The error for a journal that cannot be used: what is wrong, what comes of it, and what to do."""
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return JournalError(
-            f"The journal of submissions cannot be written: {self.path}: {reason}. Nothing was sent.\n{_remedy(error)}"
+            f"The journal of submissions cannot be written: {self.path}: {reason}. {consequence}\n{_remedy(error)}"
         )
 
 
