@@ -28,6 +28,8 @@ from .progress import shown
 from .recovery import Recovery, recover
 from .submission import Submission
 from .tasks import plain_task_group
+from .tickets import in_words
+from .weather import outlast
 
 if TYPE_CHECKING:
     from .results import Result
@@ -75,6 +77,7 @@ class JobGroup:
         self._current: dict[int, GroupMember] = {}
         self._before: set[str] = set()  # digests of what was there without a name when this was opened
         self._jobs: dict[str, Job] = {}
+        self._trouble: str | None = None
         self._turn = anyio.Lock()
 
     @classmethod
@@ -174,7 +177,8 @@ class JobGroup:
 
         What another process is about to send is waited for, too, and sent if that one dies. ``timeout`` seconds bound all of it:
         then WaitTimeoutError, and the jobs go on. With ``progress`` a line on stderr, or in a notebook's cell, says meanwhile
-        how far they are. Raises what ``submit`` does; an error about one job is raised once all others have ended.
+        how far they are. A platform that is away is waited out, as ``Job.wait`` does. Raises what else ``submit`` does; an error
+        about one job is raised once all others have ended.
         """
         with anyio.move_on_after(timeout) as scope:
             await self._finish(progress=progress)
@@ -310,7 +314,8 @@ class JobGroup:
 
     async def _finish(self, *, progress: bool) -> None:
         while True:
-            others = await self._submit()
+            others = await outlast(self._submit, self._note_trouble, self._connection.poller.cadence)
+            self._trouble = None
             unfinished = [job for job in self.jobs if not job.status.is_final]
             if progress and unfinished:
                 async with shown(self.jobs):
@@ -321,6 +326,9 @@ class JobGroup:
                 return
             logger.info("the group %r: somebody else is sending %d programs", self._name, others)
             await anyio.sleep(OTHERS_PAUSE)
+
+    def _note_trouble(self, error: SFJobsError) -> None:
+        self._trouble = in_words(error)
 
     async def _watch(self, jobs: list[Job]) -> None:
         errors: list[SFJobsError] = []
@@ -360,10 +368,14 @@ class JobGroup:
         return member.status if job is None else job.status
 
     def _too_late(self, timeout: float | None) -> WaitTimeoutError:
-        jobs = self.jobs
+        jobs, trouble = (
+            self.jobs,
+            "" if self._trouble is None else f". The last try to send some failed: {self._trouble}",
+        )
         done = tuple(job.id for job in jobs if job.status.is_final)
         return WaitTimeoutError(
-            f"after {timeout:g} s {len(done)} of {len(self)} programs of the group {self._name!r} have ended; the others go on",
+            f"after {timeout:g} s {len(done)} of {len(self)} programs of the group {self._name!r} have ended; the jobs of"
+            f" others go on{trouble}",
             done=done,
             pending=tuple(job.id for job in jobs if not job.status.is_final),
         )

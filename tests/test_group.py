@@ -273,6 +273,24 @@ async def test_what_lets_no_submission_succeed_is_raised_and_loses_nothing(
     assert len(platform.jobs) == 20
 
 
+async def test_waiting_outlasts_a_platform_that_is_away_and_says_so_when_patience_ends(
+    platform: FakePlatform, counter: Counter, connect: Callable[[], Connection]
+) -> None:
+    """A restart of the platform in the middle of a sweep ended the waiting for all of it."""
+    await begun(connect, 20)
+    counter.refuse = lambda _: refusal(503, "unavailable", "not now")
+    async with connect() as connection:
+        group = await JobGroup.open("sweep", connection)
+        with pytest.raises(sfjobs.WaitTimeoutError, match="not now"):
+            await group.wait(timeout=0.2)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(group.wait)
+            await anyio.sleep(0.1)
+            counter.refuse = lambda _: None
+        assert group.progress.complete == 20
+    assert len(platform.jobs) == 20
+
+
 async def test_a_submission_without_an_answer_is_settled_by_its_key(
     platform: FakePlatform, counter: Counter, path: Path, connect: Callable[[], Connection]
 ) -> None:
