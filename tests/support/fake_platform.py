@@ -117,6 +117,7 @@ class FakePlatform:
         self.in_flight = 0
         self.most_in_flight = 0
         self.valid_tokens: set[str] = set()
+        self.keys = {KEY}
         self.submit_status = 201
         self.cancel_status = 204
         self.cancelling = 1.0
@@ -207,7 +208,7 @@ class FakePlatform:
 
     def _token(self, request: httpx.Request) -> httpx.Response:
         form = parse_qs(request.content.decode())
-        if form.get("refresh_token") != [KEY]:
+        if form.get("refresh_token") not in [[key] for key in self.keys]:
             return httpx.Response(400, json={"error": "invalid_grant"})
         token = f"token-{next(self._numbers)}-that-must-never-be-seen"
         self.valid_tokens.add(token)
