@@ -13,7 +13,7 @@ from sfjobs.retry import BUDGET, Retry, RetryBudget
 from tests.support.fake_platform import FakePlatform, refusal
 
 # trio's word for a generator that is dropped half-way: httpx nests several and closes none of them.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object .*Stream")
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object (.*Stream|_Dripping)")
 
 PAGE = httpx.Response(200, text="<html>", headers={"content-type": "text/html"})
 PROGRAM = "MeasureFock() | [0, 1]"
