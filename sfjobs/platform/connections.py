@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle as HttpToolsCycle
 
 PATIENCE = 30.0
-"""Seconds in which a connection must have brought the whole head of a request; between two requests uvicorn has a clock of its own."""
+"""Seconds in which a connection must have brought the head of a request; between two of them uvicorn has its own clock."""
 
 _LINGER: Final = "hh" if sys.platform == "win32" else "ii"
 
@@ -144,8 +144,7 @@ class _Patience:
 
     def look(self) -> None:
         """To be called when something has come. The clock is not set back by that."""
-        cycle = self._protocol.cycle
-        if cycle is not None and not cycle.response_complete:
+        if _is_under_way(self._protocol.cycle):
             self.end()
         elif self._clock is None:
             self._clock = self._protocol.loop.call_later(PATIENCE, self._lose)
@@ -179,6 +178,10 @@ def _refuse(protocol: HttpToolsProtocol | H11Protocol, error: ApiError, *, is_an
 
 def _is_answering(cycle: HttpToolsCycle | H11Cycle | None) -> bool:
     return cycle is not None and cycle.response_started and not cycle.response_complete
+
+
+def _is_under_way(cycle: HttpToolsCycle | H11Cycle | None) -> bool:
+    return cycle is not None and not cycle.response_complete
 
 
 def abort_of(scope: Scope) -> Callable[[], None] | None:

@@ -160,6 +160,13 @@ async def test_a_key_that_comes_twice_in_a_batch_makes_one_job(client: httpx.Asy
     assert [answer["status"] for answer in answers] == [201, 409]
 
 
+async def test_of_two_jobs_with_one_key_the_first_is_taken_however_long_it_is(client: httpx.AsyncClient) -> None:
+    """The one whose fields were hashed first used to win."""
+    long = PROGRAM + " " * 500_000
+    items = [{"circuit": text, "idempotency_key": f"key-{number}"} for number in range(5) for text in (long, PROGRAM)]
+    assert [answer["status"] for answer in await outcomes(client, items)] == [201, 422] * 5
+
+
 @pytest.mark.parametrize("key", [7, "", "two words"])
 async def test_an_items_key_that_is_none_is_refused(client: httpx.AsyncClient, key: object) -> None:
     [outcome] = await outcomes(client, [{"circuit": PROGRAM, "idempotency_key": key}])

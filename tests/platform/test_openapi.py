@@ -61,7 +61,10 @@ STATUSES = {
     for path, method in OPERATIONS
 }
 OF_THE_SERVER = {408, 429, 431, 500, 503}
-"""What is said of a request that does not come, of a full account, of one that nobody could read, of a failure, and of the end: none is asked for here."""
+"""
+What is said of a request that does not come or that nobody could read, of a full account, of a failure, and of the end: none is
+asked for here.
+"""
 
 
 @dataclass(frozen=True)
