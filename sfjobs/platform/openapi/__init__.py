@@ -28,7 +28,7 @@ _COMMON: Final = {
     "414": ref("responses", "UriTooLong"),
     "431": ref("responses", "HeadTooLarge"),
     "500": ref("responses", "ServerError"),
-    "503": ref("responses", "Stopping"),
+    "503": ref("responses", "Unavailable"),
 }
 _ERRORS: Final = {
     400: "InvalidRequest",

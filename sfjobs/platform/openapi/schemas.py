@@ -160,5 +160,8 @@ RESPONSES: Final[dict[str, Any]] = {
     "QuotaExceeded": _error(
         "`quota-exceeded`: the account has as many unfinished jobs as it may", Retry_After=_RETRY_AFTER
     ),
-    "Stopping": _error("`stopping`: what was asked for may or may not have been done", Retry_After=_RETRY_AFTER),
+    "Unavailable": _error(
+        "`stopping`: what was asked for may or may not have been done; `store-unavailable`: it has not been done",
+        Retry_After=_RETRY_AFTER,
+    ),
 }
