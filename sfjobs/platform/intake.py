@@ -111,10 +111,12 @@ class Intake:
         return ApiError(429, "quota-exceeded", detail, headers={"retry-after": str(_PAUSE_AT_QUOTA)})
 
     def _claim(
-        self, account: str, order: Order | ApiError, fingerprint: str | None, claims: ExitStack
+        self, account: str, order: Order | ApiError, fingerprint: str | ApiError | None, claims: ExitStack
     ) -> _Claimed | Accepted | ApiError:
         if isinstance(order, ApiError):
             return order
+        if isinstance(fingerprint, ApiError):
+            return fingerprint
         if order.key is None or fingerprint is None:
             return _Claimed(order.fields, None)
         claim = Claim(key=order.key, fingerprint=fingerprint, answer=_body)
@@ -199,7 +201,7 @@ def _body(record: JobRecord) -> bytes:
     return compact_json(job_object(record, None))
 
 
-async def _fingerprints(orders: Sequence[Order | ApiError]) -> list[str | None]:
+async def _fingerprints(orders: Sequence[Order | ApiError]) -> list[str | ApiError | None]:
     """
     Of each submission with a key what is the same for the same fields in any order, whether they came alone or in a batch.
     """
@@ -208,7 +210,10 @@ async def _fingerprints(orders: Sequence[Order | ApiError]) -> list[str | None]:
     return await anyio.to_thread.run_sync(lambda: [_fingerprint(order) for order in orders])
 
 
-def _fingerprint(order: Order | ApiError) -> str | None:
+def _fingerprint(order: Order | ApiError) -> str | ApiError | None:
     if isinstance(order, ApiError) or order.key is None:
         return None
-    return hashlib.sha256(compact_json(dict(sorted(order.fields.items())))).hexdigest()
+    try:
+        return hashlib.sha256(compact_json(dict(sorted(order.fields.items())))).hexdigest()
+    except RecursionError:  # as deep as can just be read, and not be written again
+        return invalid({"_schema": ["Nested too deeply."]})

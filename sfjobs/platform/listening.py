@@ -48,7 +48,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address, family=family, backlog=BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for what can be no name, since a part of it is too long
         raise ConfigurationError(f"cannot listen on {host} port {port}: {error}") from error
 
 

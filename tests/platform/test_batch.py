@@ -167,6 +167,18 @@ async def test_of_two_jobs_with_one_key_the_first_is_taken_however_long_it_is(cl
     assert [answer["status"] for answer in await outcomes(client, items)] == [201, 422] * 5
 
 
+async def test_no_depth_of_one_item_takes_the_others_with_it(client: httpx.AsyncClient) -> None:
+    """There was one that could be read and not be hashed."""
+    good = json.dumps({"circuit": PROGRAM})
+    for depth in range(900, 1000):
+        deep = f'{{"idempotency_key": "deep", "circuit": {"[" * depth}{"]" * depth}}}'
+        answer = await client.post("/jobs", content=f"[{deep}, {good}]", headers=BATCH)
+        if answer.status_code == 207:
+            assert [item["status"] for item in answer.json()["data"]] == [400, 201], depth
+        else:
+            assert answer.status_code == 400, depth
+
+
 @pytest.mark.parametrize("key", [7, "", "two words"])
 async def test_an_items_key_that_is_none_is_refused(client: httpx.AsyncClient, key: object) -> None:
     [outcome] = await outcomes(client, [{"circuit": PROGRAM, "idempotency_key": key}])

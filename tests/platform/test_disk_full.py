@@ -30,6 +30,10 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+def contents(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
 async def full(*_: Any, **__: Any) -> Any:
     raise sqlite3.OperationalError("database or disk is full")
 
@@ -101,7 +105,7 @@ def test_a_result_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypa
     monkeypatch.setattr(result_file.os, "fsync", failing)
     with pytest.raises(OSError, match="No space"):
         write_result(tmp_path, "result.npz", np.zeros(8))
-    assert list(tmp_path.iterdir()) == []
+    assert contents(tmp_path) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE")
@@ -109,7 +113,7 @@ async def test_a_job_whose_result_cannot_be_written_says_so_and_the_next_one_run
     async with executor(tmp_path, "overflow") as processes:
         with pytest.raises(WorkFailed, match="could not store the result, 1048576 bytes: File too large") as caught:
             await run(processes, work())
-        assert (caught.value.code, list(tmp_path.iterdir())) == ("result-not-stored", [])
+        assert (caught.value.code, contents(tmp_path)) == ("result-not-stored", [])
         pids = processes.worker_pids
         with pytest.raises(WorkFailed):
             await run(processes, work(1))
