@@ -172,13 +172,16 @@ def test_a_stop_says_what_it_waits_for(capsys, monkeypatch):
     job_id = capsys.readouterr().out.strip()
     while True:
         run(["show", job_id, "--json"])
-        if json.loads(capsys.readouterr().out)["started_at"]:
+        job = json.loads(capsys.readouterr().out)
+        if job["started_at"]:
             break
+    assert job["status"] == "queued"
     assert "Stopping: 1 job may go on for 0.01 s" in stopped(process)
 
 
-# twelve modes of squeezed light counted a million times: minutes of work
-LONG = "name long\nversion 1.0\ntarget simulon_gaussian (shots=1000000)\n\n" + "".join(
+# Twelve modes of squeezed light, which take minutes: three quarters of the work that a simulation may be. With more than that
+# the job would fail as soon as it is started.
+LONG = "name long\nversion 1.0\ntarget simulon_gaussian (shots=100)\n\n" + "".join(
     [f"Sgate(1.2) | {mode}\n" for mode in range(12)]
     + [f"BSgate(0.7, 0.3) | [{mode}, {mode + 1}]\n" for mode in range(11)]
     + ["MeasureFock() | [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]\n"]

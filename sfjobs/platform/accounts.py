@@ -46,7 +46,7 @@ class Accounts:
     def __init__(self, path: Path) -> None:
         try:
             self._database = Database(path, schema.TABLES)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             raise ConfigurationError(f"{path} cannot be opened as the platform's database: {error}") from error
         try:
             self._database.write_blocking(lambda db: schema.upgrade(db, path))

@@ -6,6 +6,7 @@ which path leads where. The paths' own work is in ``routes_account``, ``routes_d
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
@@ -34,6 +35,8 @@ from .submission import Parse, Submissions, SubmissionTarget
 from .tokens import Bearer, Tokens
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+_PAUSE_WITHOUT_STORE: Final = 10
+"""Seconds that a client is told to wait for room on a disk."""
 PUBLIC_PATHS: Final = frozenset({TOKEN_PATH, OPENAPI_PATH})
 _log = logging.getLogger(__name__)
 
@@ -163,8 +166,18 @@ class Gate:
 def _refusal(error: Exception, scope: Scope) -> ApiError:
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, sqlite3.OperationalError):  # a full disk, or one that fails: it may be mended
+        _log.error("%s %s: the store cannot be used: %s", scope["method"], scope["path"], error)
+        return _unavailable()
     _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
     return server_error()
+
+
+def _unavailable() -> ApiError:
+    detail = (
+        "The platform cannot use its disk now, and has done nothing: ask again later, and tell whoever looks after it."
+    )
+    return ApiError(503, "store-unavailable", detail, headers={"retry-after": str(_PAUSE_WITHOUT_STORE)})
 
 
 def _stopping() -> ApiError:

@@ -50,6 +50,14 @@ class Order:
     key: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """A submission that may be checked: nobody else has its idempotency key, if it has one."""
+
+    fields: Mapping[str, Any]
+    claim: Claim | None
+
+
 class Intake:
     """
     Takes submissions, as long as the platform is not being stopped and the account has less than ``quota`` unfinished jobs. The
@@ -78,17 +86,14 @@ class Intake:
         if self._scheduler.is_draining:
             detail = "The platform is being stopped and takes no more jobs: ask again when it has been started."
             raise ApiError(503, "stopping", detail, headers={"retry-after": str(_PAUSE_WHEN_STOPPING)})
-        checked: list[NewJob | Accepted | ApiError] = [server_error()] * len(orders)
-        limiter = anyio.CapacityLimiter(_CHECKED_AT_ONCE)
-
-        async def check(number: int, order: Order | ApiError) -> None:
-            async with limiter:
-                checked[number] = order if isinstance(order, ApiError) else await self._check(account, order, claims)
-
         with ExitStack() as claims:
-            async with anyio.create_task_group() as tasks:
-                for number, order in enumerate(orders):
-                    tasks.start_soon(check, number, order)
+            fingerprints = await _fingerprints(orders)
+            # In order, and before threads are at work: of two with the same key it is always the first that is taken.
+            claimed = [
+                self._claim(account, order, fingerprint, claims)
+                for order, fingerprint in zip(orders, fingerprints, strict=True)
+            ]
+            checked = await self._check_all(account, claimed)
             jobs = [outcome for outcome in checked if isinstance(outcome, NewJob)]
             records = iter(await self._scheduler.submit_all(jobs, quota=self._quota) if jobs else [])
         return [self._answer(next(records, None)) if isinstance(outcome, NewJob) else outcome for outcome in checked]
@@ -105,17 +110,46 @@ class Intake:
         )
         return ApiError(429, "quota-exceeded", detail, headers={"retry-after": str(_PAUSE_AT_QUOTA)})
 
-    async def _check(self, account: str, order: Order, claims: ExitStack) -> NewJob | Accepted | ApiError:
+    def _claim(
+        self, account: str, order: Order | ApiError, fingerprint: str | ApiError | None, claims: ExitStack
+    ) -> _Claimed | Accepted | ApiError:
+        if isinstance(order, ApiError):
+            return order
+        if isinstance(fingerprint, ApiError):
+            return fingerprint
+        if order.key is None or fingerprint is None:
+            return _Claimed(order.fields, None)
+        claim = Claim(key=order.key, fingerprint=fingerprint, answer=_body)
         try:
-            if order.key is None:
-                self._check_quota(account)
-                return await self._submissions.job(account, order.fields)
-            claim = Claim(key=order.key, fingerprint=await _fingerprint(order.fields), answer=_body)
             if (accepted := self._accepted_before(account, claim)) is not None:
                 return accepted
             claims.enter_context(self._claimed(account, claim))
+        except ApiError as error:
+            return error
+        return _Claimed(order.fields, claim)
+
+    async def _check_all(
+        self, account: str, claimed: Sequence[_Claimed | Accepted | ApiError]
+    ) -> list[NewJob | Accepted | ApiError]:
+        outcomes: list[NewJob | Accepted | ApiError] = [
+            server_error() if isinstance(order, _Claimed) else order for order in claimed
+        ]
+        limiter = anyio.CapacityLimiter(_CHECKED_AT_ONCE)
+
+        async def check(number: int, order: _Claimed) -> None:
+            async with limiter:
+                outcomes[number] = await self._check(account, order)
+
+        async with anyio.create_task_group() as tasks:
+            for number, order in enumerate(claimed):
+                if isinstance(order, _Claimed):
+                    tasks.start_soon(check, number, order)
+        return outcomes
+
+    async def _check(self, account: str, order: _Claimed) -> NewJob | ApiError:
+        try:
             self._check_quota(account)
-            return replace(await self._submissions.job(account, order.fields), claim=claim)
+            return replace(await self._submissions.job(account, order.fields), claim=order.claim)
         except ApiError as error:
             return error
         except Exception:  # noqa: BLE001 - logged; one submission's misfortune must not be the whole batch's
@@ -167,10 +201,19 @@ def _body(record: JobRecord) -> bytes:
     return compact_json(job_object(record, None))
 
 
-async def _fingerprint(fields: Mapping[str, Any]) -> str:
-    """The same for the same fields in any order, whether they came alone or in a batch."""
-    return await anyio.to_thread.run_sync(_hash, fields)
+async def _fingerprints(orders: Sequence[Order | ApiError]) -> list[str | ApiError | None]:
+    """
+    Of each submission with a key what is the same for the same fields in any order, whether they came alone or in a batch.
+    """
+    if all(isinstance(order, ApiError) or order.key is None for order in orders):
+        return [None] * len(orders)
+    return await anyio.to_thread.run_sync(lambda: [_fingerprint(order) for order in orders])
 
 
-def _hash(fields: Mapping[str, Any]) -> str:
-    return hashlib.sha256(compact_json(dict(sorted(fields.items())))).hexdigest()
+def _fingerprint(order: Order | ApiError) -> str | ApiError | None:
+    if isinstance(order, ApiError) or order.key is None:
+        return None
+    try:
+        return hashlib.sha256(compact_json(dict(sorted(order.fields.items())))).hexdigest()
+    except RecursionError:  # as deep as can just be read, and not be written again
+        return invalid({"_schema": ["Nested too deeply."]})

@@ -11,6 +11,9 @@ from typing import Final
 
 from ..errors import ConfigurationError
 
+_MOST: Final = 1 << 62
+"""Beyond what databases and system calls take."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -26,7 +29,7 @@ class Limits:
     macOS does not enforce it). A job beyond them fails, and its ``meta`` has the ``error-code`` ``shot-limit``, ``mode-limit``,
     ``time-limit`` or ``out-of-memory``.
 
-    Raises ``ConfigurationError`` for a limit that would let nothing pass.
+    Raises ``ConfigurationError`` for a limit that would let nothing pass, or that no system can hold.
     """
 
     head: int = 64 << 10
@@ -43,8 +46,10 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not value > 0 and not (field.name == "memory" and value == 0):
-                raise ConfigurationError(f"the limit '{field.name}' must be more than 0, not {value}")
+            if not 0 < value < _MOST and not (field.name == "memory" and value == 0):
+                raise ConfigurationError(
+                    f"the limit '{field.name}' must be more than 0 and less than {_MOST}, not {value}"
+                )
 
 
 DEFAULTS: Final = Limits()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import ssl
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -48,8 +50,18 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address, family=family, backlog=BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for what can be no name, since a part of it is too long
         raise ConfigurationError(f"cannot listen on {host} port {port}: {error}") from error
+
+
+def allow_many_connections() -> None:
+    """Let this process have as many open files as it may: each connection is one, and the usual 1024 are a thousand streams."""
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(OSError, ValueError):  # macOS says "no limit" and means another
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def is_public(listener: socket.socket) -> bool:

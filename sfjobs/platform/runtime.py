@@ -82,21 +82,24 @@ def _sweep(results: Path, store: Store) -> None:
     """Remove what a crash has left: results that no job has, since the platform ended before it could say so."""
     kept = store.result_names()
     for path in results.iterdir():
-        if path.name not in kept:
+        if path.name not in kept and path.is_file():  # a folder is somebody else's, as ``lost+found`` of a disk is
             path.unlink()
 
 
 def _api_key(path: Path, store: Store) -> str:
     """
     The key in the file, made at first start; the store has only its hash, the file is readable by this user only. Without the
-    file there is a new key, and the one that was in it is revoked.
+    file there is a new key, and the one that was in it is revoked. Raises ``ConfigurationError`` if the file cannot be used.
     """
     account = store.ensure_account(LOCAL)
-    api_key = path.read_text().strip() if path.exists() else ""
-    if not api_key:
-        store.revoke_key(LOCAL)
-        api_key = new_api_key()
-        _write_durably(path, f"{api_key}\n")
+    try:
+        api_key = path.read_text().strip() if path.exists() else ""
+        if not api_key:
+            store.revoke_key(LOCAL)
+            api_key = new_api_key()
+            _write_durably(path, f"{api_key}\n")
+    except (OSError, UnicodeError) as error:
+        raise ConfigurationError(f"the file {path}, which has the API key, cannot be used: {error}") from error
     store.add_key(account, hash_api_key(api_key))
     if store.key(hash_api_key(api_key)) is None:
         _log.warning("the API key in %s has been revoked: delete the file to get another", path)

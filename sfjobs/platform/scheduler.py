@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from ..models import JobStatus
@@ -53,6 +54,7 @@ class Scheduler:
         self._arrival = anyio.Event()
         self._idle = anyio.Event()
         self.is_draining = False
+        self._leaving = anyio.Event()
         self._tasks: TaskGroup
 
     async def __aenter__(self) -> Self:
@@ -71,6 +73,7 @@ class Scheduler:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
+        self._leaving.set()
         self._tasks.cancel_scope.cancel()
         return await self._tasks.__aexit__(exc_type, exc, traceback)
 
@@ -124,7 +127,7 @@ class Scheduler:
             await self._arrival.wait()
             self._arrival = anyio.Event()
             arrived, self._arrived = self._arrived, []
-            for record in await _insist(partial(self._store.admit, arrived)):
+            for record in await self._insist(partial(self._store.admit, arrived)):
                 self._line_up(record.sequence, record.id, record.target)
             self._fill_slots()
 
@@ -150,7 +153,7 @@ class Scheduler:
                 del line[place]
 
     def _fill_slots(self) -> None:
-        if self.is_draining:
+        if self.is_draining or self._leaving.is_set():
             return
         line = self._lines.setdefault(_RUNS, [])
         while line and len(self._running) < self._executor.slots:
@@ -159,9 +162,9 @@ class Scheduler:
             self._tasks.start_soon(self._run, job_id, scope)
 
     async def _fail_at_once(self, job_id: str) -> None:
-        if await _insist(lambda: self._store.start(job_id)) is not None:
+        if await self._insist(lambda: self._store.start(job_id)) is not None:
             detail = "this target fails every job, as its name says"
-            await _insist(lambda: self._store.fail(job_id, "always-fails", detail))
+            await self._insist(lambda: self._store.fail(job_id, "always-fails", detail))
 
     async def _run(self, job_id: str, scope: anyio.CancelScope) -> None:
         again: JobRecord | None = None
@@ -169,11 +172,13 @@ class Scheduler:
             with scope:
                 # Started only when it can run at once: a crash while its worker starts is not to count against the job.
                 async with self._executor.place() as run:
-                    record = None if self.is_draining else await _insist(lambda: self._store.start(job_id))
+                    record = None if self.is_draining else await self._insist(lambda: self._store.start(job_id))
                     if record is not None:
                         again = await self._attempt(record, run)
             if scope.cancel_called:
-                await _insist(lambda: self._store.finish_cancel(job_id))
+                await self._insist(lambda: self._store.finish_cancel(job_id))
+        except _NotWritten as error:
+            _log.error("the next start finds job %s as it was, since the store cannot be written: %s", job_id, error)
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
                 await self._put_back(job_id)
@@ -220,25 +225,37 @@ class Scheduler:
         else:
             # From here on the job is complete: a cancellation that comes now is too late and must not lose the result.
             with anyio.CancelScope(shield=True):
-                await _insist(lambda: self._store.complete(record.id, record.attempt, outcome.result, outcome.meta))
+                await self._insist(
+                    lambda: self._store.complete(record.id, record.attempt, outcome.result, outcome.meta)
+                )
         return None
 
     async def _queue_again(self, job_id: str, reason: str) -> JobRecord | None:
-        again = await _insist(lambda: self._store.queue_again(job_id, reason))
+        again = await self._insist(lambda: self._store.queue_again(job_id, reason))
         if again is None:  # a cancellation has come between
-            await _insist(lambda: self._store.finish_cancel(job_id))
+            await self._insist(lambda: self._store.finish_cancel(job_id))
         return again
 
     async def _fail(self, job_id: str, code: str, detail: str) -> None:
         with anyio.CancelScope(shield=True):
-            await _insist(lambda: self._store.fail(job_id, code, detail))
+            await self._insist(lambda: self._store.fail(job_id, code, detail))
+
+    async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
+        """
+        A change that cannot be written now, on a full disk for one, is tried until it can: the alternative is to lose it. Only
+        the platform's end is not held up: what ran then runs again. Raises ``_NotWritten``.
+        """
+        while True:
+            try:
+                return await write()
+            except sqlite3.Error as error:
+                if self._leaving.is_set():
+                    await anyio.lowlevel.checkpoint()  # the end of whoever may be cancelled
+                    raise _NotWritten(str(error)) from error
+                _log.error("the store cannot be written, trying again: %s", error)
+            with anyio.move_on_after(_PAUSE_AFTER_STORE_ERROR):
+                await self._leaving.wait()
 
 
-async def _insist(write: Callable[[], Awaitable[T]]) -> T:
-    """A change that cannot be written now, on a full disk for one, is tried until it can: the alternative is to lose it."""
-    while True:
-        try:
-            return await write()
-        except sqlite3.Error as error:
-            _log.error("the store cannot be written, trying again: %s", error)
-            await anyio.sleep(_PAUSE_AFTER_STORE_ERROR)
+class _NotWritten(Exception):
+    """The platform ends before a change of a job could be written."""

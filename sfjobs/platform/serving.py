@@ -26,7 +26,7 @@ import anyio.to_thread
 import uvicorn
 
 from .connections import http_protocol
-from .listening import BACKLOG, Certificate, certificate, is_public, listen, url
+from .listening import BACKLOG, Certificate, allow_many_connections, certificate, is_public, listen, url
 from .runtime import Runtime, open_platform
 from .settings import PlatformSettings, default_data_dir
 from .stopping import Stop, asked_by_signals
@@ -188,6 +188,7 @@ def run_server(
                 on_stopping=on_stopping,
             )
 
+    allow_many_connections()
     with listen(host, port) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main(listener))
 

@@ -87,6 +87,14 @@ def hoard(work: Work) -> Samples:
     return Samples(np.ones((1 << 34,), dtype=np.uint8), {})
 
 
+def overflow(work: Work) -> Samples:
+    """A result that is larger than its file may be."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+    return Samples(np.zeros((1 << 20,), dtype=np.uint8), {})
+
+
 class Meeting:
     """The test's end of the two pipes."""
 

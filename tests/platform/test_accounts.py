@@ -228,6 +228,19 @@ def test_an_empty_file_is_no_key(tmp_path: Path) -> None:
         assert len(platform.api_key) == 43
 
 
+@pytest.mark.parametrize("name", ["api_key", "platform.sqlite3"])
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(ConfigurationError, match=name), serving(data_dir=tmp_path):
+        pass
+
+
+def test_a_key_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "api_key").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match="api_key"), serving(data_dir=tmp_path):
+        pass
+
+
 def test_making_keys_needs_no_server_library(tmp_path: Path) -> None:
     script = (
         "import sys\n"

@@ -160,6 +160,25 @@ async def test_a_key_that_comes_twice_in_a_batch_makes_one_job(client: httpx.Asy
     assert [answer["status"] for answer in answers] == [201, 409]
 
 
+async def test_of_two_jobs_with_one_key_the_first_is_taken_however_long_it_is(client: httpx.AsyncClient) -> None:
+    """The one whose fields were hashed first used to win."""
+    long = PROGRAM + " " * 500_000
+    items = [{"circuit": text, "idempotency_key": f"key-{number}"} for number in range(5) for text in (long, PROGRAM)]
+    assert [answer["status"] for answer in await outcomes(client, items)] == [201, 422] * 5
+
+
+async def test_no_depth_of_one_item_takes_the_others_with_it(client: httpx.AsyncClient) -> None:
+    """There was one that could be read and not be hashed."""
+    good = json.dumps({"circuit": PROGRAM})
+    for depth in range(900, 1000):
+        deep = f'{{"idempotency_key": "deep", "circuit": {"[" * depth}{"]" * depth}}}'
+        answer = await client.post("/jobs", content=f"[{deep}, {good}]", headers=BATCH)
+        if answer.status_code == 207:
+            assert [item["status"] for item in answer.json()["data"]] == [400, 201], depth
+        else:
+            assert answer.status_code == 400, depth
+
+
 @pytest.mark.parametrize("key", [7, "", "two words"])
 async def test_an_items_key_that_is_none_is_refused(client: httpx.AsyncClient, key: object) -> None:
     [outcome] = await outcomes(client, [{"circuit": PROGRAM, "idempotency_key": key}])

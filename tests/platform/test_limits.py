@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -277,6 +278,15 @@ def test_a_job_beyond_its_time_fails_and_the_next_one_runs(tmp_path: Path) -> No
 def test_a_limit_that_lets_nothing_pass_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
         Limits(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("time", math.inf), ("time", math.nan), ("memory", 10**20), ("quota", 10**20)]
+)
+def test_a_limit_that_no_system_holds_is_refused(name: str, value: float) -> None:
+    """Workers died of it, and submissions of a quota that the database cannot compare."""
+    with pytest.raises(ConfigurationError, match=name):
+        Limits(**{name: value})
 
 
 def test_memory_may_be_unlimited() -> None:

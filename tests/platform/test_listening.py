@@ -38,6 +38,12 @@ def test_the_same_holds_for_ipv6(host: str, expected: bool) -> None:
         assert is_public(listener) is expected
 
 
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "x" * 300, ""])
+def test_what_is_no_address_of_this_machine_is_refused(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot listen"):
+        listen(host, 0)
+
+
 @pytest.mark.parametrize(("mapped", "expected"), [("::ffff:127.0.0.1", False), ("::ffff:10.0.0.1", True)])
 def test_an_ipv4_address_in_ipv6_is_what_it_stands_for(mapped: str, expected: bool) -> None:
     class Listener:

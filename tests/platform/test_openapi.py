@@ -60,8 +60,11 @@ STATUSES = {
     (path, method): {int(status) for status in DOCUMENT["paths"][path][method]["responses"]}
     for path, method in OPERATIONS
 }
-OF_THE_SERVER = {429, 431, 500, 503}
-"""What is said of a full account, of a request that nobody could read, of a failure, and of the end: none is asked for here."""
+OF_THE_SERVER = {408, 429, 431, 500, 503}
+"""
+What is said of a request that does not come or that nobody could read, of a full account, of a failure, and of the end: none is
+asked for here.
+"""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,12 @@ async def submit(bench: Bench, number: int = 0, *, target: str = "simulon_gaussi
     return (await bench.scheduler.submit(new_job(bench.account, number, target=target))).id
 
 
+def place_of(bench: Bench, job_id: str) -> int | None:
+    record = bench.store.job(job_id)
+    assert record is not None
+    return bench.scheduler.position(record)
+
+
 async def test_a_job_runs_and_completes(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         job_id = await submit(bench)
@@ -235,6 +241,8 @@ async def test_draining_returns_when_nothing_runs_and_leaves_the_queue_as_it_is(
     async with open_bench(tmp_path) as bench:
         first, *waiting = [await submit(bench, number) for number in range(4)]
         await bench.executor.started()
+        while not all(place_of(bench, job_id) for job_id in waiting):
+            await anyio.lowlevel.checkpoint()
         drained: list[str] = []
 
         async def drain() -> None:

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -204,9 +205,29 @@ def test_results_that_no_job_has_are_removed_at_start(tmp_path: Path) -> None:
     (kept,) = results.iterdir()
     for name in ("x-1.npz.part", "x-1.npz", f"{job_id}-2.npz"):
         (results / name).write_bytes(b"half")
+    (results / "lost+found").mkdir()
     with serving(data_dir=tmp_path / "data") as platform, client_of(platform) as client:
-        assert list(results.iterdir()) == [kept]
+        assert {path.name for path in results.iterdir()} == {kept.name, "lost+found"}
         assert client.get(f"/jobs/{job_id}/result").status_code == 200
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_NOFILE")
+def test_a_server_takes_more_connections_than_it_was_given_files_at_first(tmp_path: Path) -> None:
+    import resource
+
+    few, many = 64, 128
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
+    try:
+        server = ServerProcess(tmp_path / "data")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    platform = server.ready()
+    with ExitStack() as stack:
+        for _ in range(many):
+            stack.enter_context(socket.create_connection((platform.host, platform.port), timeout=30))
+        assert httpx.get(f"{platform.url}/healthz", trust_env=False).status_code == 401
+    assert server.stop(signal.SIGTERM)[0] == 0
 
 
 def test_a_head_without_an_end_is_given_up(tmp_path: Path) -> None:

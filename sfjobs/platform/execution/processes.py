@@ -130,12 +130,18 @@ class ProcessExecutor:
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await slot.discard(worker)
-            for left_over in self._folder.glob(f"{work.result_name}*"):
-                left_over.unlink()
+            self._remove_what_is_left_of(work)
             raise
         if answer["event"] == "failed":
             raise WorkFailed(answer["code"], answer["detail"])
         return Outcome(result=ResultFile(**answer["result"]), meta=answer["meta"])
+
+    def _remove_what_is_left_of(self, work: Work) -> None:
+        try:
+            for left_over in self._folder.glob(f"{work.result_name}*"):
+                left_over.unlink()
+        except OSError as error:  # the next start sweeps
+            _log.warning("what is left of attempt %d at job %s stays: %s", work.attempt, work.job_id, error)
 
 
 class _Slot:

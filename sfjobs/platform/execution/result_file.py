@@ -25,18 +25,22 @@ _BLOCK: Final = 1 << 20
 def write_result(folder: Path, name: str, samples: npt.NDArray[Any]) -> ResultFile:
     """
     Write ``samples`` to ``folder / name`` so that after a crash the file is there as a whole or not at all. Raises
-    ``ValueError`` for arrays of Python objects, which could only be stored as pickles.
+    ``ValueError`` for arrays of Python objects, which could only be stored as pickles, and ``OSError``, leaving nothing behind.
     """
     if samples.dtype.hasobject:
         raise ValueError(f"a result of dtype {samples.dtype} cannot be stored without pickle")
     path = folder / name
     unfinished = path.with_name(path.name + ".part")
-    with unfinished.open("wb") as file:
-        np.savez(file, np.ascontiguousarray(samples))
-        file.flush()
-        os.fsync(file.fileno())
-    described = _describe(unfinished, name)
-    unfinished.replace(path)
+    try:
+        with unfinished.open("wb") as file:
+            np.savez(file, np.ascontiguousarray(samples))
+            file.flush()
+            os.fsync(file.fileno())
+        described = _describe(unfinished, name)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)  # on a full disk it is what fills it
+        raise
     _sync_folder(folder)
     return described
 

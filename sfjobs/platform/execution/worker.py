@@ -34,6 +34,7 @@ import numpy.typing as npt
 from ...models import JSONValue
 from ..limits import DEFAULTS, Limits
 from ..program import ProgramError
+from ..records import ResultFile
 from .base import Work
 from .result_file import write_result
 
@@ -148,7 +149,7 @@ def _load(runner_name: str, limits: Limits) -> Runner:
 def _answer(run: Runner, folder: Path, work: Work) -> bytes:
     try:
         samples = run(work)
-        result = write_result(folder, work.result_name, np.asarray(samples.array))
+        result = _store(folder, work, np.asarray(samples.array))
         described = {name: getattr(result, name) for name in result.__slots__}
         return _encode({"event": "done", "result": described, "meta": dict(samples.meta)})
     except ProgramError as error:
@@ -158,6 +159,15 @@ def _answer(run: Runner, folder: Path, work: Work) -> bytes:
     except Exception as error:  # noqa: BLE001 - told to the job's owner, and in full to the platform's log
         traceback.print_exc()
         return _failed("internal-error", f"the simulation failed with {type(error).__name__}")
+
+
+def _store(folder: Path, work: Work, samples: npt.NDArray[Any]) -> ResultFile:
+    try:
+        return write_result(folder, work.result_name, samples)
+    except OSError as error:
+        traceback.print_exc()
+        detail = f"the platform could not store the result, {samples.nbytes} bytes: {error.strerror or 'input or output failed'}"
+        raise ProgramError("result-not-stored", detail) from error
 
 
 def _failed(code: str, detail: str) -> bytes:

@@ -24,10 +24,11 @@ a fresh one. Another account's jobs do not exist. Every `GET` may also be a `HEA
 
 _JOB: Final = ref("schemas", "Job")
 _COMMON: Final = {
+    "408": ref("responses", "RequestTimeout"),
     "414": ref("responses", "UriTooLong"),
     "431": ref("responses", "HeadTooLarge"),
     "500": ref("responses", "ServerError"),
-    "503": ref("responses", "Stopping"),
+    "503": ref("responses", "Unavailable"),
 }
 _ERRORS: Final = {
     400: "InvalidRequest",

@@ -152,6 +152,7 @@ RESPONSES: Final[dict[str, Any]] = {
     "Unauthenticated": _error("`unauthenticated`", WWW_Authenticate={"const": "Bearer"}),
     "NotFound": _error("`not-found`: it does not exist, or is another account's"),
     "CursorExpired": _error("`cursor-expired`: list the jobs again, then ask without a cursor"),
+    "RequestTimeout": _error("`request-timeout`: its head or body did not come in time"),
     "PayloadTooLarge": _error("`payload-too-large`"),
     "UriTooLong": _error("`uri-too-long`"),
     "HeadTooLarge": _error("`head-too-large`"),
@@ -159,5 +160,8 @@ RESPONSES: Final[dict[str, Any]] = {
     "QuotaExceeded": _error(
         "`quota-exceeded`: the account has as many unfinished jobs as it may", Retry_After=_RETRY_AFTER
     ),
-    "Stopping": _error("`stopping`: what was asked for may or may not have been done", Retry_After=_RETRY_AFTER),
+    "Unavailable": _error(
+        "`stopping`: what was asked for may or may not have been done; `store-unavailable`: it has not been done",
+        Retry_After=_RETRY_AFTER,
+    ),
 }

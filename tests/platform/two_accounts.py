@@ -1,0 +1,87 @@
+"""A platform with two accounts, each with jobs, and how it is asked what no client would ask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from .stand_ins import PROGRAM, Bench, open_bench
+
+NOBODYS = "ffffffff-ffff-4fff-bfff-ffffffffffff"
+WAITS = PROGRAM.replace("simulon_gaussian", "never")
+
+
+@dataclass(frozen=True)
+class World:
+    """Two accounts, each with a job that is complete and one that waits. Whoever asks is the bench's account."""
+
+    bench: Bench
+    own: Sequence[str]
+    foreign: Sequence[str]
+    cursor: str
+
+    @property
+    def routes(self) -> list[tuple[str, str]]:
+        assert isinstance(self.bench.app, Starlette)
+        return [
+            (route.path, method)
+            for route in self.bench.app.routes
+            if isinstance(route, Route)
+            for method in sorted(route.methods or ())
+        ]
+
+
+@asynccontextmanager
+async def open_world(folder: Path) -> AsyncIterator[World]:
+    async with open_bench(folder, automatic=True) as bench:
+        cursor = re.search(r"since=([^>]+)>", (await ask(bench, "GET", "/jobs")).headers["link"])
+        assert cursor is not None
+        jobs = [
+            [
+                (await ask(bench, "POST", "/jobs", account=account, json={"circuit": circuit})).json()["id"]
+                for circuit in (PROGRAM, WAITS)
+            ]
+            for account in (bench.account, bench.store.ensure_account("another"))
+        ]
+        for complete, _ in jobs:
+            await bench.store.ended(complete)
+        yield World(bench, *jobs, cursor=cursor[1])
+
+
+async def ask(bench: Bench, method: str, target: str, *, account: str | None = None, **details: Any) -> httpx.Response:
+    """``target``, path and query, is sent as it is, which no client does, and read as uvicorn reads it."""
+    path, _, query = target.encode("latin-1").partition(b"?")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        written = {"path": unquote(path.decode("latin-1")), "raw_path": path, "query_string": query}
+        await bench.app({**scope, **written}, receive, send)
+
+    if method == "PATCH":
+        details = {"json": {"status": "cancelled"}, **details}
+    headers = httpx.Headers({"authorization": f"Bearer {bench.tokens.issue(account or bench.account)}"})
+    headers.update(details.pop("headers", None))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False)) as client:
+        return await client.request(method, "http://platform/", headers=headers, **details)
+
+
+def assert_is_refused(answer: httpx.Response) -> None:
+    assert answer.status_code in {400, 404}, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    if answer.request.method != "HEAD":
+        assert answer.json().keys() == {"status_code", "code", "detail", "meta"}
+    assert_is_not_injected(answer)
+
+
+def assert_is_not_injected(answer: httpx.Response) -> None:
+    assert "x-injected" not in answer.headers
+    assert not any(character in value for value in answer.headers.values() for character in "\r\n\0")
