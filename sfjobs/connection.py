@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -216,7 +216,7 @@ class Connection(Closing):
         ids: Iterable[str] | None = None,
         status: JobStatus | str | None = None,
         limit: int | None = None,
-    ) -> AsyncGenerator[Job, None]:
+    ) -> AsyncIterator[Job]:
         """
         Jobs, newest first, asked for page by page as they are consumed.
 

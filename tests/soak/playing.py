@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -169,11 +168,9 @@ class Player:
         return await self._insist("list", lambda: self._found(program))
 
     async def _found(self, program: Program) -> sfjobs.Job | None:
-        async with aclosing(self._connection.list_jobs(limit=1000)) as jobs:
-            async for job in jobs:
-                if job.name == program.name:
-                    return job
-        return None
+        found = [job async for job in self._connection.list_jobs(limit=500) if job.name == program.name]
+        assert len(found) <= 1, f"several jobs of program {program.number}: {found}"
+        return found[0] if found else None
 
     async def _close(self, program: Program, job: sfjobs.Job, *, cancelled: bool = False) -> None:
         """Looks at what has come of a job that has ended, and writes it down."""
