@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from .errors import TransportError as TransportError
     from .errors import WaitTimeoutError as WaitTimeoutError
     from .events import JobEvent as JobEvent
-    from .group import GroupProgress as GroupProgress
     from .group import JobGroup as JobGroup
+    from .group_progress import GroupProgress as GroupProgress
     from .groups import as_completed as as_completed
     from .groups import cancel_all as cancel_all
     from .groups import first as first
@@ -102,7 +102,8 @@ _HOMES = {
         "WaitTimeoutError",
     ),
     "events": ("JobEvent",),
-    "group": ("GroupProgress", "JobGroup"),
+    "group": ("JobGroup",),
+    "group_progress": ("GroupProgress",),
     "groups": ("as_completed", "cancel_all", "first", "wait_all"),
     "job": ("Job",),
     "journal": ("GroupMember",),

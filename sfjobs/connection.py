@@ -148,8 +148,9 @@ class Connection(Closing):
         They stand in the journal, since a connection broke or a process ended. A platform that honours idempotency keys is sent
         each once more with its key, which gives its job, or makes it now; on another one the job is looked for by name, target
         and program, and what is not found stays unknown and is never sent again by itself. With ``give_up`` those are not asked
-        about any more. Leaves alone what a living process has on its way. Raises what lets nobody be asked, such as
-        TransportError, and JournalError.
+        about any more. Leaves alone what a living process has on its way. What was submitted with a key that this one has
+        replaced is settled as well: the platform shows that one's latest job to this one. Raises what lets nobody be asked, such
+        as TransportError, and JournalError.
         """
         return await recover(self._record, self._submitter, self._api, give_up=give_up)
 

@@ -5,29 +5,36 @@ hand; this knows which there are.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import logging
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import anyio
 
+from .accounts import take_over_group
+from .cancellations import Cancellations
 from .connection import Connection
 from .downloads import Downloads
 from .errors import ConfigurationError, InvalidJobOperationError, SFJobsError, WaitTimeoutError
+from .group_progress import GroupProgress, standing
 from .group_sending import send
 from .groups import Completions
 from .job import Job
-from .journal import Addition, GroupMember, Roll, State
+from .journal import Addition, GroupMember, Roll
 from .models import JobStatus
 from .programs import ProgramLike
 from .progress import shown
-from .recovery import recover
+from .recovery import Recovery, recover
 from .submission import Submission
 from .tasks import plain_task_group
+from .tickets import in_words
+from .weather import outlast
 
 if TYPE_CHECKING:
     from .results import Result
+
+logger = logging.getLogger("sfjobs")
 
 AT_ONCE = 500
 """Programs that are added with one commit, or read for being sent."""
@@ -35,30 +42,8 @@ AT_ONCE = 500
 NOTED_AT_ONCE = 100
 """Jobs that end before the journal hears of them."""
 
-CANCELLED_AT_ONCE = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupProgress:
-    """
-    How far the programs of a group are, each counted once, at its latest attempt. ``in_doubt``: sent, and there is no answer;
-    ``unfinished``: the platform has the job, and it was not seen to end; ``given_up``: never to be sent.
-    """
-
-    programs: int = 0
-    added: int = 0
-    in_doubt: int = 0
-    refused: int = 0
-    given_up: int = 0
-    unfinished: int = 0
-    complete: int = 0
-    failed: int = 0
-    cancelled: int = 0
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is nothing to be sent, settled or waited for."""
-        return not (self.added or self.in_doubt or self.unfinished)
+OTHERS_PAUSE = 1.0
+"""Seconds before there is another look at what somebody else was about to send."""
 
 
 class JobGroup:
@@ -66,11 +51,13 @@ class JobGroup:
     Programs and their jobs under a name, kept in the journal: what is begun here can be gone on with in another process.
 
         group = await sfjobs.JobGroup.open("sweep-7", connection)
-        await group.add_all("X8_01", programs)      # those that are there already, by their names, stay as they are
-        await group.wait(progress=True)             # sends what is not sent, settles what has no answer, waits for the rest
+        await group.add_all("X8_01", [sfjobs.Submission(program, name=name) for name, program in sweep.items()])
+        await group.wait(progress=True)  # sends what is not sent, settles what has no answer, waits for the rest
         results = await group.results()
 
-    A group is one platform's and one API key's. Its rows stay in the journal until somebody removes them.
+    Those that are there already, by their names, stay as they are: the same lines go on with it, whenever they are run again.
+
+    A group is one platform's and one account's. Its rows stay in the journal until somebody removes them.
     """
 
     def __init__(self, name: str, connection: Connection) -> None:
@@ -84,21 +71,27 @@ class JobGroup:
             raise ValueError(f"the name of a group is one line of text, not {name[:100]!r}")
         self._name = name
         self._connection = connection
+        self._journal = journal
         self._roll = Roll(journal, name, connection.record.url, connection.record.account)
         self._members: list[GroupMember] = []
         self._current: dict[int, GroupMember] = {}
+        self._before: set[str] = set()  # digests of what was there without a name when this was opened
         self._jobs: dict[str, Job] = {}
+        self._trouble: str | None = None
         self._turn = anyio.Lock()
 
     @classmethod
     async def open(cls, name: str, connection: Connection) -> Self:
         """
-        The group of this name as the journal has it, or a new one. Asks the platform nothing.
+        The group of this name as the journal has it, or a new one.
 
-        Raises ConfigurationError where the journal is off, ValueError for a name that is none, JournalError.
+        The platform is only asked where it was begun with another API key: when it shows this key the jobs of that one, this has
+        replaced it, and the group is found as it is. Otherwise, and where the journal is off, raises ConfigurationError;
+        ValueError for a name that is none, JournalError, and what lets the platform not be asked.
         """
         group = cls(name, connection)
         await group._load()
+        group._before = {member.digest for member in group._members if member.name is None}
         return group
 
     @property
@@ -122,7 +115,7 @@ class JobGroup:
     @property
     def progress(self) -> GroupProgress:
         """How far the programs are, as far as is known here. Asks nobody."""
-        counts = Counter(self._standing(member) for member in self._current.values())
+        counts = Counter(standing(member.state, self._status(member)) for member in self._current.values())
         return GroupProgress(programs=counts.total(), **counts)
 
     def attempts(self, index: int) -> list[GroupMember]:
@@ -139,7 +132,8 @@ class JobGroup:
         Adds a program, which ``submit`` or ``wait`` will send, and returns once it is on disk.
 
         A program whose ``name`` the group has already is not added again, so that a script may be run again as it is; raises
-        ValueError when it is another program. Raises what ``Connection.program_text`` does, and JournalError.
+        ValueError when it is another program, and for one without a name that was there when the group was opened. Raises
+        what ``Connection.program_text`` does, and JournalError.
         """
         [member] = await self.add_all(target, [Submission(program, shots, name)])
         return member
@@ -174,22 +168,17 @@ class JobGroup:
         too; of several at once each sends what no other one does, and does not wait for those. Raises what lets no submission
         succeed, such as AuthenticationError.
         """
-        async with self._turn:
-            try:
-                await self._settle()
-                await send(self._roll, self._connection, window)
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await self._load()
+        await self._submit(window)
         return self.progress
 
     async def wait(self, timeout: float | None = None, *, progress: bool = False) -> GroupProgress:
         """
         Waits until every job of the group has ended, after sending what is not sent; a failed job raises nothing.
 
-        ``timeout`` seconds bound all of it: then WaitTimeoutError, and the jobs go on. With ``progress`` a line on stderr, or in
-        a notebook's cell, says meanwhile how far they are. Raises what ``submit`` does; an error about one job is raised once
-        all others have ended.
+        What another process is about to send is waited for, too, and sent if that one dies. ``timeout`` seconds bound all of it:
+        then WaitTimeoutError, and the jobs go on. With ``progress`` a line on stderr, or in a notebook's cell, says meanwhile
+        how far they are. A platform that is away is waited out, as ``Job.wait`` does. Raises what else ``submit`` does; an error
+        about one job is raised once all others have ended.
         """
         with anyio.move_on_after(timeout) as scope:
             await self._finish(progress=progress)
@@ -247,38 +236,29 @@ class JobGroup:
             await self._roll.give_up()
             await self._settle()
             await self._load()
-        errors: list[SFJobsError] = []
-        unfinished = deque(job for job in self.jobs if not job.status.is_final)
-
-        async def work() -> None:
-            while unfinished:
-                try:
-                    await unfinished.popleft().cancel()
-                except InvalidJobOperationError:
-                    pass  # it has ended
-                except SFJobsError as error:
-                    errors.append(error)
-
-        async with plain_task_group() as group:
-            for _ in range(min(CANCELLED_AT_ONCE, len(unfinished))):
-                group.start_soon(work)
-        self._note(self.jobs)
-        if errors:
-            raise errors[0]
+        cancellations = Cancellations(self.jobs, insists=False)
+        try:
+            await cancellations.send()
+        finally:
+            self._note(self.jobs)
+        for error in cancellations.errors.values():
+            raise error
         return self.progress
 
     async def remove(self) -> None:
         """
         Forgets the group: its rows leave the journal, and its jobs stay on the platform.
 
-        Raises InvalidJobOperationError while there is something to be sent, settled or waited for: ``cancel`` it before.
+        Raises InvalidJobOperationError while there is something to be sent, settled or waited for: ``cancel`` it and ``wait``
+        before.
         """
         await self._load()
         progress = self.progress
         if not progress.is_over or not await self._roll.remove():
             raise InvalidJobOperationError(
                 f"the group {self._name!r} is not over: {progress.added} programs are yet to be sent, {progress.in_doubt} have no"
-                f" answer, {progress.unfinished} jobs are unfinished"
+                f" answer, {progress.unfinished} jobs are unfinished. Cancel it and wait, or ask no more about what has no"
+                " answer: `sfjobs recover --give-up`"
             )
         await self._load()
 
@@ -289,7 +269,11 @@ class JobGroup:
         return f"<JobGroup {self._name!r}: {len(self)} programs at {self._connection.settings.url}>"
 
     async def _load(self) -> None:
-        self._members = await self._roll.load()
+        members = await self._roll.load()
+        record, api = self._connection.record, self._connection.api
+        if not members and await take_over_group(record, self._journal, api, self._name):
+            members = await self._roll.load()
+        self._members = members
         self._current = {member.index: member for member in self._members}  # the last attempt at each comes last
 
     async def _take_in(self, members: Iterable[GroupMember]) -> None:
@@ -306,22 +290,47 @@ class JobGroup:
         shots = shots if submission.shots is None else submission.shots
         text = await self._connection.program_text(target, submission.program, shots=shots)
         order = self._connection.submitter.order(target, text, shots, submission.name)
-        return Addition(target, shots, submission.name, order.body)
+        addition = Addition(target, shots, submission.name, order.body)
+        if submission.name is None and addition.digest in self._before:
+            raise ValueError(
+                f"the group {self._name!r} had this program before it was opened here, and without a name nobody can tell whether"
+                " it is to run once more: leave out what the group has, or give each a name, as in Submission(program, name=...)"
+            )
+        return addition
 
-    async def _settle(self) -> None:
+    async def _submit(self, window: int | None = None) -> int:
+        """How many programs are left that a living process, such as this one, has on its way elsewhere."""
+        async with self._turn:
+            try:
+                recovery = await self._settle()
+                return recovery.under_way + await send(self._roll, self._connection, window)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._load()
+
+    async def _settle(self) -> Recovery:
         connection = self._connection
-        await recover(connection.record, connection.submitter, connection.api, group=self._name)
+        return await recover(connection.record, connection.submitter, connection.api, group=self._name)
 
     async def _finish(self, *, progress: bool) -> None:
-        await self.submit()
-        if self.progress.in_doubt:  # their answers were lost just now: these jobs are to be waited for as well
-            await self.submit()
-        unfinished = [job for job in self.jobs if not job.status.is_final]
-        if progress and unfinished:
-            async with shown(self.jobs):
+        while True:
+            others = await outlast(self._submit, self._note_trouble, self._connection.poller.cadence)
+            if self.progress.in_doubt:  # their answers were lost just now: these jobs are to be waited for as well
+                others = await outlast(self._submit, self._note_trouble, self._connection.poller.cadence)
+            self._trouble = None
+            unfinished = [job for job in self.jobs if not job.status.is_final]
+            if progress and unfinished:
+                async with shown(self.jobs):
+                    await self._watch(unfinished)
+            else:
                 await self._watch(unfinished)
-        else:
-            await self._watch(unfinished)
+            if not others:
+                return
+            logger.info("the group %r: somebody else is sending %d programs", self._name, others)
+            await anyio.sleep(OTHERS_PAUSE)
+
+    def _note_trouble(self, error: SFJobsError) -> None:
+        self._trouble = in_words(error)
 
     async def _watch(self, jobs: list[Job]) -> None:
         errors: list[SFJobsError] = []
@@ -360,27 +369,15 @@ class JobGroup:
         job = self._jobs.get(member.job_id or "")
         return member.status if job is None else job.status
 
-    def _standing(self, member: GroupMember) -> str:
-        """The field of ``GroupProgress`` that counts it."""
-        if member.state == State.SUBMITTED:
-            status = self._status(member)
-            return status.value if status is not None and status.is_final else "unfinished"
-        return _STANDINGS[member.state]
-
     def _too_late(self, timeout: float | None) -> WaitTimeoutError:
-        jobs = self.jobs
+        jobs, trouble = (
+            self.jobs,
+            "" if self._trouble is None else f". The last try to send some failed: {self._trouble}",
+        )
         done = tuple(job.id for job in jobs if job.status.is_final)
         return WaitTimeoutError(
-            f"after {timeout:g} s {len(done)} of {len(self)} programs of the group {self._name!r} have ended; the others go on",
+            f"after {timeout:g} s {len(done)} of {len(self)} programs of the group {self._name!r} have ended; the jobs of"
+            f" others go on{trouble}",
             done=done,
             pending=tuple(job.id for job in jobs if not job.status.is_final),
         )
-
-
-_STANDINGS = {
-    State.ADDED: "added",
-    State.UNSENT: "added",
-    State.OPEN: "in_doubt",
-    State.REFUSED: "refused",
-    State.GIVEN_UP: "given_up",
-}

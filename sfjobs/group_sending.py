@@ -14,18 +14,19 @@ READ_AT_ONCE = 500
 """Programs that are read for being sent: they are not all held in memory."""
 
 
-async def send(roll: Roll, connection: Connection, window: int | None) -> None:
+async def send(roll: Roll, connection: Connection, window: int | None) -> int:
     """
-    Sends what is added and what nobody else is about to send; what became of each is in the journal. Leaves the rest to others
-    when it is cancelled, or raises what lets no submission succeed.
+    Sends what is added and what nobody else is about to send, and says how many somebody else is; what became of each is in the
+    journal. Leaves the rest to others when it is cancelled, or raises what lets no submission succeed.
     """
     sending = _Sending(roll, connection)
-    taken = await roll.take()
+    taken, left_to_others = await roll.take()
     try:
         if taken:
             await sending.send(taken, window)
     finally:
         roll.let_go([key for key in taken if key not in sending.orders or not sending.orders[key].is_recorded])
+    return left_to_others
 
 
 class _Sending:

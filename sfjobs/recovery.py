@@ -21,6 +21,7 @@ from typing import Literal, TypeAlias
 
 import anyio
 
+from .accounts import take_over
 from .api import LARGEST_PAGE, PlatformAPI
 from .errors import (
     AuthenticationError,
@@ -71,7 +72,7 @@ class Recovered:
 class Recovery:
     """
     What ``Connection.recover`` has found out. ``under_way`` is how many more submissions a living process has on its way,
-    ``of_other_accounts`` how many belong to other API keys of this platform: neither are touched. ``set_aside`` are files
+    ``of_other_accounts`` how many belong to API keys of other accounts: neither are touched. ``set_aside`` are files
     of the journal that were found damaged; what they held open, nobody knows any more.
     """
 
@@ -109,6 +110,9 @@ async def recover(
     journal = record.journal
     if journal is None:
         return Recovery()
+    if group is None:  # whoever opens one has done so
+        for other in await journal.other_accounts(record.url, record.account):
+            await take_over(record, journal, api, other)
     entries, under_way, of_others = await journal.claim(record.url, record.account, group)
     fates = {entry.key: Fate(key=entry.key, state=State.OPEN, reason=entry.reason) for entry in entries}
     try:

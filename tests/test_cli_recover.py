@@ -100,6 +100,27 @@ def test_a_journal_that_cannot_be_written_exits_with_1(journal: Path, capsys: py
     assert "SFJOBS_JOURNAL" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("line", ["recover", "group list", "group show sweep"])
+def test_a_journal_that_is_off_is_not_said_to_be_empty(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SFJOBS_JOURNAL", "off")
+    assert run(line.split()) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "is off" in told.err
+
+
+def test_the_settings_tell_where_the_journal_is(
+    journal: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["config", "show", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["journal"]["value"] == str(journal)
+    monkeypatch.delenv("SFJOBS_JOURNAL")
+    assert run(["config", "show"]) == 0
+    assert "submissions.db" in capsys.readouterr().out.replace("\n", "").replace(" ", "")
+
+
 # -- groups --------------------------------------------------------------------------------------------------------------
 
 
@@ -126,6 +147,19 @@ def test_groups_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["group", "list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["groups"][1]
     assert [told[word] for word in ("name", "programs", "added", "in_doubt", "submitted")] == ["sweep", 3, 1, 0, 2]
+
+
+def test_groups_of_another_key_are_named(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begin("sweep", 1)
+    execute(journal, "UPDATE intents SET account = 'another'")
+    assert run(["group", "list"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "No groups yet.\n"
+    assert "another API key: sweep" in told.err
+    assert run(["group", "show", "sweep"]) == 0  # the key has replaced the other one
+    assert run(["group", "list", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["groups"][0]["name"], told["of_other_accounts"]) == ("sweep", [])
 
 
 def test_a_group_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -35,14 +36,15 @@ def platform(request: pytest.FixtureRequest) -> FakePlatform:
 
 @pytest.fixture
 def counter(platform: FakePlatform) -> Counter:
-    counter = Counter(platform, lasts=lambda: 0.02)
+    counter = Counter(platform, latency=0.002, lasts=lambda: 0.02)
     platform.trouble = counter.handle
     return counter
 
 
 @pytest.fixture
-def connect(platform: FakePlatform, path: Path) -> Callable[[], Connection]:
+def connect(platform: FakePlatform, path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Connection]:
     """As another process would: all that is known is in the journal."""
+    monkeypatch.setattr("sfjobs.group.OTHERS_PAUSE", 0.01)
     return lambda: platform.connection(journal=str(path), retries=1, poll_interval_min=0.01)
 
 
@@ -120,7 +122,7 @@ async def test_submitting_that_is_cancelled_anywhere_and_gone_on_with_loses_and_
     for _ in range(12):
         async with connect() as connection:
             group = await JobGroup.open("sweep", connection)
-            with anyio.move_on_after(draw.uniform(0.001, 0.15)):
+            with anyio.move_on_after(draw.uniform(0.001, 0.05)):
                 await group.submit()
             if not group.progress.added:
                 break
@@ -143,6 +145,29 @@ async def test_two_that_submit_the_same_group_at_once_send_each_program_once(
         tasks.start_soon(submit)
         tasks.start_soon(submit)
     assert len(platform.jobs) == len(counter.taken) == 60
+
+
+async def test_waiting_is_also_for_what_another_process_is_about_to_send(
+    platform: FakePlatform,
+    counter: Counter,
+    path: Path,
+    connect: Callable[[], Connection],
+) -> None:
+    """The second of two processes gave None as the results of what the first had yet to send."""
+    await begun(connect, 6)
+    async with connect() as connection, anyio.create_task_group() as tasks:
+        roll = Roll(Journal.at(Place(path)), "sweep", connection.record.url, connection.record.account)
+        taken, _ = await roll.take()
+        found: list[Any] = []
+
+        async def collect() -> None:
+            found.extend(await (await JobGroup.open("sweep", connection)).results())
+
+        tasks.start_soon(collect)
+        await anyio.sleep(0.1)
+        assert (found, counter.taken) == ([], [])
+        roll.let_go(taken)  # as if it had died
+    assert [result is not None for result in found] == [True] * 6
 
 
 async def test_a_window_bounds_the_unfinished_jobs_of_a_group(
@@ -194,6 +219,22 @@ async def test_programs_without_a_name_are_all_different(connect: Callable[[], C
         assert [member.index for member in group.members] == [0, 1, 2]
 
 
+async def test_programs_without_a_name_are_not_added_again_by_a_script_that_is_run_again(
+    path: Path, connect: Callable[[], Connection]
+) -> None:
+    """It doubled the whole sweep, without a word."""
+    for _ in range(2):
+        async with connect() as connection:
+            group = await JobGroup.open("sweep", connection)
+            if len(group):
+                with pytest.raises(ValueError, match="give each a name"):
+                    await group.add_all(TARGET, [circuit(4), circuit(3)])
+                await group.add(TARGET, circuit(5))
+            else:
+                await group.add_all(TARGET, map(circuit, range(4)))
+    assert len(states(path)) == 6
+
+
 async def test_many_programs_are_not_one_text(connect: Callable[[], Connection]) -> None:
     async with connect() as connection:
         with pytest.raises(TypeError, match="see add"):
@@ -229,6 +270,24 @@ async def test_what_lets_no_submission_succeed_is_raised_and_loses_nothing(
     counter.refuse = lambda _: None
     async with connect() as connection:
         assert (await (await JobGroup.open("sweep", connection)).wait()).complete == 20
+    assert len(platform.jobs) == 20
+
+
+async def test_waiting_outlasts_a_platform_that_is_away_and_says_so_when_patience_ends(
+    platform: FakePlatform, counter: Counter, connect: Callable[[], Connection]
+) -> None:
+    """A restart of the platform in the middle of a sweep ended the waiting for all of it."""
+    await begun(connect, 20)
+    counter.refuse = lambda _: refusal(503, "unavailable", "not now")
+    async with connect() as connection:
+        group = await JobGroup.open("sweep", connection)
+        with pytest.raises(sfjobs.WaitTimeoutError, match="not now"):
+            await group.wait(timeout=0.2)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(group.wait)
+            await anyio.sleep(0.1)
+            counter.refuse = lambda _: None
+        assert group.progress.complete == 20
     assert len(platform.jobs) == 20
 
 
@@ -341,7 +400,7 @@ async def test_what_another_process_is_about_to_send_is_not_given_up(
     async with connect() as connection:
         group = await JobGroup.open("sweep", connection)
         roll = Roll(Journal.at(Place(path)), "sweep", connection.record.url, connection.record.account)
-        taken = await roll.take()
+        taken, _ = await roll.take()
         assert (await group.cancel()).added == 3
         roll.let_go(taken)
         assert (await group.cancel()).given_up == 3
@@ -354,7 +413,7 @@ async def test_patience_ends_and_the_jobs_go_on(counter: Counter, connect: Calla
         group = await JobGroup.open("sweep", connection)
         await group.submit()
         with pytest.raises(sfjobs.WaitTimeoutError, match="of 6 programs of the group 'sweep'") as caught:
-            await group.wait(timeout=1.0)
+            await group.wait(timeout=0.3)
         assert len(caught.value.pending) + len(caught.value.done) == 6
         assert caught.value.pending
     async with connect() as connection:
@@ -385,16 +444,71 @@ async def test_a_group_is_removed_once_it_is_over(
 # -- whose it is ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_group_is_one_platforms_and_one_keys(
-    platform: FakePlatform, path: Path, connect: Callable[[], Connection]
-) -> None:
+async def test_a_group_is_one_platforms(platform: FakePlatform, path: Path, connect: Callable[[], Connection]) -> None:
     await begun(connect, 3)
-    for other in ({"api_key": "another-key"}, {"url": "http://elsewhere.test"}):
-        async with platform.connection(journal=str(path), **other) as connection:
-            assert len(await JobGroup.open("sweep", connection)) == 0
+    async with platform.connection(journal=str(path), url="http://elsewhere.test") as connection:
+        assert len(await JobGroup.open("sweep", connection)) == 0
     async with connect() as connection:
         assert len(await JobGroup.open("sweep", connection)) == 3
         assert len(await JobGroup.open("other", connection)) == 0
+
+
+async def test_a_group_is_found_again_with_the_key_that_has_replaced_its_own(
+    platform: FakePlatform, counter: Counter, path: Path, connect: Callable[[], Connection]
+) -> None:
+    """It was begun anew, and all of it submitted a second time."""
+    platform.keys.add("the-next-key")
+    await begun(connect, 5)
+    async with connect() as connection:
+        group = await JobGroup.open("sweep", connection)
+        await group.wait()
+        await group.add(TARGET, circuit(5), name="p5")
+    async with platform.connection(journal=str(path), api_key="the-next-key", poll_interval_min=0.01) as connection:
+        group = await JobGroup.open("sweep", connection)
+        await group.add_all(TARGET, programs(6))
+        assert (await group.wait()).complete == 6
+    assert len(counter.taken) == 6
+    assert len({row["account"] for row in rows(path)}) == 1
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+async def test_a_group_of_another_account_is_not_begun_anew(
+    platform: FakePlatform, counter: Counter, path: Path, connect: Callable[[], Connection], is_sent: bool
+) -> None:
+    await begun(connect, 3)
+    if is_sent:
+        async with connect() as connection:
+            await (await JobGroup.open("sweep", connection)).wait()
+    platform.keys.add("another-key")
+    platform.jobs.clear()  # as they are to another account
+    async with platform.connection(journal=str(path), api_key="another-key") as connection:
+        with pytest.raises(sfjobs.ConfigurationError, match="another API key"):
+            await JobGroup.open("sweep", connection)
+        assert len(await JobGroup.open("a sweep of our own", connection)) == 0
+    assert len(counter.taken) == 3 * is_sent
+
+
+async def test_two_groups_of_one_name_are_not_mixed_when_a_key_is_replaced(
+    platform: FakePlatform, path: Path, connect: Callable[[], Connection]
+) -> None:
+    platform.keys.add("the-next-key")
+
+    async def begin(name: str, count: int, **changes: Any) -> None:
+        async with platform.connection(journal=str(path), **changes) as connection:
+            group = await JobGroup.open(name, connection)
+            await group.add_all(TARGET, programs(count))
+            await group.submit()
+
+    await begin("sweep", 3)
+    execute(path, "UPDATE intents SET group_name = 'hidden'")
+    await begin("sweep", 2, api_key="the-next-key")
+    execute(path, "UPDATE intents SET group_name = 'sweep' WHERE group_name = 'hidden'")
+    await begin("other", 1)
+    async with platform.connection(journal=str(path), api_key="the-next-key") as connection:
+        assert len(await JobGroup.open("other", connection)) == 1
+        assert len(await JobGroup.open("sweep", connection)) == 2
+    async with connect() as connection:
+        assert len(await JobGroup.open("sweep", connection)) == 3
 
 
 async def test_without_a_journal_there_are_no_groups(platform: FakePlatform) -> None:

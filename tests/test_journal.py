@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ import pytest
 
 import sfjobs
 from sfjobs import sync
+from sfjobs.config import known_cache
 from sfjobs.journal import Fate, Intent, Journal, Place, State
 from sfjobs.journal.file import File
 from tests.support.counter import circuit, circuits
@@ -251,6 +253,24 @@ def test_by_default_it_is_where_this_system_keeps_the_state_of_programs(
     assert Place.of(platform.settings(journal="on")) == place
 
 
+async def test_where_nobody_knows_the_users_home_it_says_so_and_all_else_works(
+    platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user of a container, without HOME and without a line in /etc/passwd, got a RuntimeError from the first line on."""
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "SFJOBS_JOURNAL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    transport = httpx.MockTransport(platform.handle)
+    async with sfjobs.Connection(URL, api_key=KEY, transport=transport) as connection:
+        with pytest.raises(sfjobs.JournalError, match="where your home is") as caught:
+            await connection.create_job(TARGET, circuit(1))
+        assert "SFJOBS_JOURNAL" in str(caught.value)
+    monkeypatch.setenv("SFJOBS_JOURNAL", "off")
+    async with sfjobs.Connection(URL, api_key=KEY, transport=transport) as connection:
+        await connection.create_job(TARGET, circuit(1))
+    assert known_cache()[0] is None
+
+
 # -- groups, threads, processes ------------------------------------------------------------------------------------------
 
 
@@ -392,20 +412,21 @@ def test_once_the_process_ends_nothing_is_begun_and_nothing_waited_for_in_vain(p
 
 _FORK = """
 import os, sys, anyio
-from pathlib import Path
+from sfjobs import Settings
 from sfjobs.journal import *
-place = Place(Path(sys.argv[1]))
+record = Record(Settings(url="http://platform.test:8080", api_key="k", journal=sys.argv[1]))
 async def write(key):
-    await Journal.at(place).open([Intent(key=key, url="u", account="", target="t", body=b"x")])
-parents = Journal.at(place)
+    await record.open([Intent(key=key, url="u", account="", target="t", body=b"x")])
+parents = record.journal
 anyio.run(write, "before")
 child = os.fork()
 if not child:
-    assert Journal.at(place) is not parents
+    assert record.journal is not parents
     anyio.run(write, "child")
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 anyio.run(write, "after")
+assert record.journal is parents
 """
 
 
@@ -548,7 +569,7 @@ _FULL = """
 import resource, sys, anyio, httpx
 sys.path.insert(0, sys.argv[2])
 from sfjobs import JournalError
-from tests.support.fake_platform import FakePlatform
+from tests.support.fake_platform import KEY, URL, FakePlatform
 async def main(path):
     platform = FakePlatform()
     async with platform.connection(journal=path) as connection:
@@ -570,6 +591,27 @@ def test_a_full_disk_stops_the_submission_before_it_is_sent(path: Path) -> None:
     assert "SFJOBS_JOURNAL" in words
     written = [row for row in rows(path) if row["state"] != "unsent"]
     assert len(written) == int(count)
+
+
+async def test_a_disk_that_is_full_by_the_time_of_the_answer_costs_no_job_and_the_log_does_not_deny_it(
+    platform: FakePlatform, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It said that nothing was sent."""
+
+    def is_full(file: File, operations: Any) -> list[Any]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def answer(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path == "/jobs":
+            monkeypatch.setattr(File, "transact", is_full)
+        return None
+
+    platform.trouble = answer
+    async with platform.connection(journal=str(path)) as connection:
+        await connection.create_job(TARGET, circuit(1))
+    assert "No space left" in caplog.text
+    assert "sfjobs recover" in caplog.text
+    assert "Nothing was sent" not in caplog.text
 
 
 async def test_a_file_of_a_later_version_is_left_alone(platform: FakePlatform, path: Path) -> None:
@@ -598,6 +640,39 @@ async def test_old_rows_are_let_go_of(path: Path, monkeypatch: pytest.MonkeyPatc
     left = [row["key"] for row in rows(path.with_name("moved"))]
     assert sum(key.startswith("another") for key in left) == 15
     assert [key for key in left if key.startswith("key-")] == [f"key-{number}" for number in range(30, 40)]
+
+
+async def test_a_home_that_several_machines_share_has_no_write_ahead_log(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    device = path.parent.stat().st_dev
+    mounts = path.with_name("mountinfo")
+    monkeypatch.setattr("sfjobs.journal.place._MOUNTS", mounts)
+    for kind, tails in (("nfs4", {""}), ("ext4", {"", "-wal", "-shm"})):
+        mounts.write_text(
+            f"22 27 0:999 / /proc rw - proc proc rw\n31 1 {os.major(device)}:{os.minor(device)} / /home rw - {kind} x:/home rw\n"
+        )
+        place = Place(path.with_name(kind))
+        journal = Journal.at(place)
+        await journal.open([intent(1)])
+        found = {file.name.removeprefix(kind) for file in path.parent.glob(f"{kind}*")}
+        assert found == {*tails, "-owners"}
+        assert [row["key"] for row in rows(place.path)] == ["key-1"]
+
+
+async def test_a_process_that_runs_for_long_lets_go_of_old_rows_too(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfjobs.journal.schema.ROWS", 15)
+    monkeypatch.setattr("sfjobs.journal.file.PRUNED_EVERY", 0.0)
+    journal = Journal.at(Place(path))
+    for start in range(0, 60, 20):
+        await journal.open([intent(number) for number in range(start, start + 20)])
+        journal.close([Fate(key=f"key-{number}", state=State.REFUSED) for number in range(start, start + 20)])
+        await journal.flush()
+    await journal.flush()
+    assert len(rows(path)) <= 15
 
 
 def test_a_body_is_json_as_it_was_sent(platform: FakePlatform, path: Path) -> None:

@@ -18,9 +18,10 @@ LONGEST_FILE = 400
 ROOMS: list[set[str]] = [
     {"cli", "__main__"},
     {"sync", "_bridge", "_desk"},
-    {"engine", "groups", "group", "group_sending", "progress"},
+    {"engine", "groups", "group", "group_progress", "group_sending", "progress"},
     {
         "connection",
+        "accounts",
         "recovery",
         "job",
         "submission",

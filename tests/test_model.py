@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.model import Program, Stage, shrunk, written
 
-PROGRAMS = int(os.environ.get("MODEL_PROGRAMS", "2000"))
+PROGRAMS = int(os.environ.get("MODEL_PROGRAMS", "500"))
 """On each backend. `nox -s soak` plays more of them."""
 
 PART = 100

@@ -17,7 +17,7 @@ from sfjobs.results.stream import CHUNK_BYTES
 from tests.support.fake_platform import FakePlatform, npy, npz
 
 # trio's word for a generator that is dropped half-way: httpx nests several and closes none of them.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object (ByteStream|_Dripping)")
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object ByteStream")
 
 JOB = "c1b2-job"
 SAMPLES = np.random.default_rng(3).integers(0, 256, (50_000, 60), np.uint8)

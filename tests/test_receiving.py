@@ -25,7 +25,7 @@ from sfjobs.transport import Transport
 from tests.support.fake_platform import FakePlatform, npy, refusal
 
 # trio's word for a generator that is dropped half-way: httpx nests several and closes none of them.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object (ByteStream|_Dripping)")
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object ByteStream")
 
 SAMPLES = np.random.default_rng(5).integers(0, 256, (100, 97), np.uint8)
 BODY = npy(SAMPLES)

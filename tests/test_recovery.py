@@ -290,6 +290,20 @@ async def test_what_another_api_key_submitted_is_left_alone(
     assert states(path) == ["open"]
 
 
+async def test_what_a_key_submitted_that_was_replaced_since_is_settled_with_the_new_one(
+    platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection]
+) -> None:
+    async with connect() as connection:
+        await connection.create_job("simulon_gaussian", circuit(0))
+    faults.lose = lambda: True
+    await lose_one(connect)
+    faults.lose = lambda: False
+    platform.keys.add("the-next-key")
+    recovery = await recovered(lambda: platform.connection(journal=str(path), api_key="the-next-key"))
+    assert (len(recovery.submitted), recovery.of_other_accounts) == (1, 0)
+    assert states(path) == ["submitted", "submitted"]
+
+
 async def test_what_went_to_another_platform_is_left_alone(
     platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection]
 ) -> None:

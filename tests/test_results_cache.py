@@ -26,7 +26,7 @@ from tests.support.fake_platform import FakePlatform, npz
 pytestmark = [
     pytest.mark.real_time,
     # trio's word for a generator that is dropped half-way: httpx nests several and closes none of them.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object (ByteStream|_Dripping)"),
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object ByteStream"),
 ]
 
 JOB = "c1b2-job"

@@ -12,6 +12,7 @@ from .failures import ExitCode, printable
 from .scope import Scope, answers
 
 if TYPE_CHECKING:
+    from ..config import Settings
     from ..models import JSONValue
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look at the settings.")
@@ -39,6 +40,7 @@ def show(
         if field.name != "sources":
             value = getattr(settings, field.name)
             values[field.name] = str(value) if isinstance(value, Secret) else value
+    values["journal"] = _journal(settings)
     if as_json:
         described: dict[str, JSONValue] = {
             name: {"value": value, "source": settings.sources[name]} for name, value in values.items()
@@ -47,6 +49,18 @@ def show(
         return ExitCode.OK
     _show(values, settings.sources, config_path())
     return ExitCode.OK
+
+
+def _journal(settings: Settings) -> str | None:
+    """The file that it is in; None where it has no place."""
+    from ..errors import JournalError
+    from ..journal import Place
+
+    try:
+        place = Place.of(settings)
+    except JournalError:
+        return None
+    return "off" if place is None else str(place.path)
 
 
 def _show(values: dict[str, JSONValue], sources: Mapping[str, str], path: str) -> None:

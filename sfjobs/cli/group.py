@@ -1,4 +1,4 @@
-"""``sfjobs group``: the groups of jobs in the journal. Asks the platform nothing."""
+"""``sfjobs group``: the groups of jobs in the journal. Asks the platform nothing that the journal can say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import typer
 
 from .documents import write_json
 from .failures import CommandError, ExitCode, printable
-from .scope import Scope, answers
+from .recover import required_journal
+from .scope import Scope, answers, remarks
 
 if TYPE_CHECKING:
     from ..connection import Connection
@@ -34,19 +35,25 @@ def list_groups(
 ) -> int:
     """List the groups in the journal, newest first, and how far their submissions are."""
 
-    async def ask(connection: Connection) -> Sequence[GroupSummary]:
-        from ..journal import summaries
+    async def ask(connection: Connection) -> tuple[Sequence[GroupSummary], Sequence[str]]:
+        from ..journal import names_of_others, summaries
 
-        record = connection.record
-        return [] if record.journal is None else await summaries(record.journal, record.url, record.account)
+        whose = required_journal(connection), connection.record.url, connection.record.account
+        return await summaries(*whose), await names_of_others(*whose)
 
-    groups = Scope.of(context).ask(ask)
+    groups, of_others = Scope.of(context).ask(ask)
     if as_json:
-        write_json({"groups": [_described(group) for group in groups]})
-    elif groups:
+        write_json({"groups": [_described(group) for group in groups], "of_other_accounts": list(of_others)})
+        return ExitCode.OK
+    if groups:
         _show_groups(groups)
     else:
         answers().print("No groups yet.")
+    if of_others:
+        names = ", ".join(map(printable, of_others))
+        remarks().print(
+            f"Begun with another API key: {names}. If this one has replaced that, open them.", soft_wrap=True
+        )
     return ExitCode.OK
 
 

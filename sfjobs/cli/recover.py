@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .documents import write_json
-from .failures import ExitCode, printable
+from .failures import CommandError, ExitCode, printable
 from .scope import Scope, remarks
 
 if TYPE_CHECKING:
     from ..connection import Connection
+    from ..journal import Journal
     from ..models import JSONValue
     from ..recovery import Recovered, Recovery
 
@@ -32,6 +33,7 @@ def recover(
     """
 
     async def ask(connection: Connection) -> Recovery:
+        required_journal(connection)
         return await connection.recover(give_up=give_up)
 
     recovery = Scope.of(context).ask(ask)
@@ -41,6 +43,14 @@ def recover(
         sys.stdout.write("".join(f"{_line(found)}\n" for found in recovery.outcomes))
         _remark(recovery)
     return ExitCode.PLATFORM if recovery.unknown else ExitCode.OK
+
+
+def required_journal(connection: Connection) -> Journal:
+    """Raises CommandError where there is none, which knows of nothing."""
+    journal = connection.record.journal
+    if journal is None:
+        raise CommandError("The journal of submissions is off.", "Set SFJOBS_JOURNAL to on, or to the path of a file.")
+    return journal
 
 
 def _line(found: Recovered) -> str:

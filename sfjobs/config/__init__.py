@@ -1,6 +1,7 @@
 """What sfjobs needs to know before it can talk to a platform: ``Settings``, and ``Secret`` for what must not be seen."""
 
 from .editing import store_profile as store_profile
+from .folders import own_folder as own_folder
 from .keys import KeyringEntry as KeyringEntry
 from .keys import check_keyring as check_keyring
 from .secret import Secret as Secret

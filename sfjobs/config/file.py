@@ -23,6 +23,7 @@ from typing import NoReturn
 
 import platformdirs
 
+from .folders import NOWHERE, own_folder
 from .keys import KeyringEntry
 from .secret import Secret
 from .values import Given, Layer, checked, conceal, problem, suggestion
@@ -41,7 +42,7 @@ def path(variables: Mapping[str, Secret]) -> Path:
     named = variables.get("SFJOBS_CONFIG")
     if named is not None:
         return Path(named.reveal()).expanduser()
-    return Path(platformdirs.user_config_dir("sfjobs", appauthor=False)) / "config.toml"
+    return (own_folder(platformdirs.user_config_dir) or NOWHERE) / "config.toml"
 
 
 def load(profile: str | None, variables: Mapping[str, Secret], *, known: Iterable[str]) -> Layer:

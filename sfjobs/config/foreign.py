@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .file import parse_toml, read
+from .folders import home_folder
 from .secret import Secret
 from .values import Given, Layer, problem
 
@@ -31,7 +32,7 @@ def load(variables: Mapping[str, Secret]) -> Layer:
 
 def user_config_folder(program: str, variables: Mapping[str, Secret], system: str = sys.platform) -> Path:
     """Where the package appdirs, which both programs use, puts the settings of a program by the author "Xanadu"."""
-    home = Path(variables["HOME"].reveal()) if "HOME" in variables and system != "win32" else Path("~").expanduser()
+    home = Path(variables["HOME"].reveal()) if "HOME" in variables and system != "win32" else home_folder()
     if system == "win32":
         local = variables.get("LOCALAPPDATA")
         return (Path(local.reveal()) if local else home / "AppData" / "Local") / "Xanadu" / program

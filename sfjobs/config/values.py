@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from ..errors import ConfigurationError
+from .folders import own_folder
 from .secret import Secret
 
 
@@ -149,7 +150,8 @@ def _cache(name: str, given: Given) -> str | None:
     if word is False or str(word).lower() in _NO:
         return None
     if word is True or str(word).lower() in _YES:
-        return platformdirs.user_cache_dir("sfjobs", appauthor=False)
+        own = own_folder(platformdirs.user_cache_dir)
+        return None if own is None else str(own)
     folder = Path(str(word)).expanduser()
     # A mistyped word would otherwise become a folder wherever one happens to be.
     if not folder.is_absolute():

@@ -77,6 +77,14 @@ class Entry:
     body: bytes | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class OtherAccount:
+    """Somebody else's rows, or those of a key that was replaced. ``job_id`` is the latest job there, None when none is known."""
+
+    account: str
+    job_id: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupMember:
     """

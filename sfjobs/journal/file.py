@@ -24,8 +24,11 @@ logger = logging.getLogger("sfjobs")
 PATIENCE = 30.0
 """Seconds to wait for another process that writes."""
 
+PRUNED_EVERY = 600.0
+"""Seconds. A service that runs for months opens its journal once."""
+
 _DAMAGED = "damaged"
-_BESIDE = ("", "-wal", "-shm")
+_BESIDE = ("", "-wal", "-shm", "-journal")
 
 Operation: TypeAlias = Callable[[sqlite3.Connection, Lease], Any]
 
@@ -39,6 +42,7 @@ class File:
         self._place = place
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._pruned_at = float("-inf")
 
     def transact(self, operations: Sequence[Operation]) -> list[Any]:
         """
@@ -63,6 +67,9 @@ class File:
         connection, lease = self._opened()
         connection.execute("BEGIN IMMEDIATE")
         try:
+            if time.monotonic() - self._pruned_at > PRUNED_EVERY:
+                prune(connection, time.time())
+                self._pruned_at = time.monotonic()
             values = [operation(connection, lease) for operation in operations]
             connection.execute("COMMIT")
         except BaseException:
@@ -81,7 +88,7 @@ class File:
             # Several at once would get in each other's way while the first of them makes the tables.
             with _lease(self._place.path).alone():
                 self._identity = _identity(self._place.path)
-                self._connection = _connect(self._place.path)
+                self._connection = _connect(self._place)
         return self._connection, _lease(self._place.path)
 
     def _set_aside(self, error: sqlite3.Error) -> None:
@@ -111,17 +118,17 @@ def set_aside(place: Place) -> list[str]:
     return sorted(str(path) for path in found if not path.name.endswith(_BESIDE[1:]))
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=PATIENCE)
+def _connect(place: Place) -> sqlite3.Connection:
+    connection = sqlite3.connect(place.path, isolation_level=None, check_same_thread=False, timeout=PATIENCE)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        # A write-ahead log needs memory that all its users share: two machines would damage the file (sqlite.org/wal.html).
+        connection.execute(f"PRAGMA journal_mode = {'DELETE' if place.is_on_a_network else 'WAL'}")
         connection.execute("PRAGMA synchronous = FULL")
         [version] = connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise OSError(f"it was written by a later version of sfjobs (format {version})")
         if version < VERSION:
             connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT;")
-        prune(connection, time.time())
     except BaseException:
         connection.close()
         raise

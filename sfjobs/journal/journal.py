@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
-from .entries import Entry, Fate, Intent, State
+from .entries import Entry, Fate, Intent, OtherAccount, State
 from .file import set_aside
 from .leases import Lease
 from .place import Place
@@ -41,6 +41,17 @@ SELECT number, owner, key FROM intents
 WHERE state = 'open' AND url = ? AND account = ? AND (? IS NULL OR group_name = ?)
 """
 _COUNT_OF_OTHERS = "SELECT count(*) FROM intents WHERE state = 'open' AND url = ? AND account != ?"
+_WITH_A_JOB = """
+SELECT account, (SELECT job_id FROM intents AS known
+    WHERE known.url = intents.url AND known.account = intents.account AND job_id IS NOT NULL ORDER BY number DESC LIMIT 1)
+FROM intents WHERE url = ? AND account != ?
+"""
+_OTHERS_WITH_SOMETHING_OPEN = f"{_WITH_A_JOB} AND state = 'open' GROUP BY account ORDER BY max(number) DESC"
+_OTHERS_WITH_THE_GROUP = f"{_WITH_A_JOB} AND group_name = ? GROUP BY account ORDER BY max(number) DESC"
+_TAKE_OVER = """
+UPDATE intents SET account = :account WHERE url = :url AND account = :former AND (group_name IS NULL OR group_name NOT IN
+    (SELECT group_name FROM intents WHERE group_name IS NOT NULL AND url = :url AND account = :account))
+"""
 _TAKE = "UPDATE intents SET owner = ? WHERE number = ?"
 _LET_GO = "UPDATE intents SET owner = NULL WHERE key = ? AND state = 'open'"
 
@@ -144,6 +155,23 @@ class Journal:
             return {job_id for (job_id,) in connection.execute(query, wanted)}
 
         return await self.writer.run(read)
+
+    async def other_accounts(self, url: str, account: str, group: str | None = None) -> list[OtherAccount]:
+        """The other accounts of this platform that have a group of this name, or without one anything open; the latest first."""
+
+        def read(connection: sqlite3.Connection, _: Lease) -> list[OtherAccount]:
+            if group is None:
+                found = connection.execute(_OTHERS_WITH_SOMETHING_OPEN, (url, account))
+            else:
+                found = connection.execute(_OTHERS_WITH_THE_GROUP, (url, account, group))
+            return [OtherAccount(*row) for row in found]
+
+        return await self.writer.run(read)
+
+    async def take_over(self, url: str, account: str, former: str) -> None:
+        """What was ``former``'s is this account's, but for groups whose names both have."""
+        names = {"url": url, "account": account, "former": former}
+        await self.writer.run(lambda connection, _: connection.execute(_TAKE_OVER, names))
 
     def note_keys(self, url: str) -> None:
         """The platform has just shown that it honours idempotency keys."""

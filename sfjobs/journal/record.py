@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from hashlib import blake2b
@@ -24,15 +25,16 @@ class Record:
         self.account = _account(settings)
         self._settings = settings
         self._journal: Journal | None = None
-        self._has_looked = False
+        self._looked_in: int | None = None
 
     @property
     def journal(self) -> Journal | None:
         """None where the settings want none."""
-        if not self._has_looked:
+        # A forked child has none of its parent's threads.
+        if self._looked_in != os.getpid():
             place = Place.of(self._settings)
             self._journal = None if place is None else Journal.at(place)
-            self._has_looked = True
+            self._looked_in = os.getpid()
         return self._journal
 
     async def open(self, intents: Sequence[Intent]) -> None:

@@ -46,6 +46,9 @@ SELECT group_name, count(DISTINCT position), sum(state = 'added'), sum(state = '
     min(opened_at), max(coalesce(closed_at, opened_at))
 FROM intents WHERE group_name IS NOT NULL AND url = ? AND account = ? GROUP BY group_name ORDER BY max(opened_at) DESC
 """
+_NAMES_OF_OTHERS = """
+SELECT DISTINCT group_name FROM intents WHERE group_name IS NOT NULL AND url = ? AND account != ? ORDER BY group_name
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +118,11 @@ class Roll:
 
         return await self._journal.writer.run(write)
 
-    async def take(self) -> list[str]:
-        """The keys of what is added and yet to be sent, by whoever asked first."""
+    async def take(self) -> tuple[list[str], int]:
+        """The keys of what is added and yet to be sent, by whoever asked first; and how many more somebody else is to send."""
         taken: list[str] = []
 
-        def write(connection: sqlite3.Connection, lease: Lease) -> list[str]:
+        def write(connection: sqlite3.Connection, lease: Lease) -> tuple[list[str], int]:
             found = connection.execute(_UNSENT, self._whose).fetchall()
             lives = {owner: owner is not None and lease.is_held(owner) for owner in {owner for _, _, owner in found}}
             on_their_way = self._journal.on_their_way
@@ -131,7 +134,7 @@ class Roll:
             connection.executemany(_TAKE, [(lease.number, number) for number, _ in free])
             taken[:] = [key for _, key in free]
             on_their_way.update(taken)
-            return taken
+            return taken, len(found) - len(free)
 
         try:
             return await self._journal.writer.run(write)
@@ -174,7 +177,7 @@ class Roll:
 
     async def give_up(self) -> None:
         """What is added and yet to be sent by nobody never will be."""
-        taken, now = await self.take(), time.time()
+        (taken, _), now = await self.take(), time.time()
 
         def write(connection: sqlite3.Connection, _: Lease) -> None:
             connection.executemany(_GIVE_UP, [(now, key) for key in taken])
@@ -223,6 +226,15 @@ async def summaries(journal: Journal, url: str, account: str) -> list[GroupSumma
                 _SUMMARIES, (url, account)
             )
         ]
+
+    return await journal.writer.run(read)
+
+
+async def names_of_others(journal: Journal, url: str, account: str) -> list[str]:
+    """The names of the groups that other accounts of this platform have, or keys that were replaced."""
+
+    def read(connection: sqlite3.Connection, _: Lease) -> list[str]:
+        return [name for (name,) in connection.execute(_NAMES_OF_OTHERS, (url, account))]
 
     return await journal.writer.run(read)
 

@@ -164,7 +164,8 @@ def _commit(file: File, place: Place, group: list[Write]) -> None:
                 _commit(file, place, [write])
         else:
             known = isinstance(error, sqlite3.Error | OSError)
-            running[0].error = place.failure(error) if known else error
+            consequence = "Nothing was sent." if running[0].is_urgent else "`sfjobs recover` finds it out again."
+            running[0].error = place.failure(error, consequence) if known else error
         return
     for write, value in zip(running, values, strict=True):
         write.value = value

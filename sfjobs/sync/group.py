@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
-from ..group import GroupProgress
 from ..group import JobGroup as AsyncJobGroup
+from ..group_progress import GroupProgress
 from ..journal import GroupMember
 from ..programs import ProgramLike
 from ..submission import Submission
@@ -28,7 +28,7 @@ class JobGroup:
 
     @classmethod
     def open(cls, name: str, connection: Connection) -> Self:
-        """The group of this name as the journal has it, or a new one. Asks the platform nothing."""
+        """The group of this name as the journal has it, or a new one."""
         group = cls(name, connection)
         group._group = connection.call(AsyncJobGroup.open, name, connection.twin)
         return group

@@ -31,6 +31,7 @@ class Counter:
     """The platform's side of the counter: what happens to a submission, and what there was of them."""
 
     platform: FakePlatform
+    latency: float = 0.05
     lasts: Callable[[], float] = lambda: SECONDS
     refuse: Callable[[str], httpx.Response | None] = lambda circuit: None
     taken: list[str] = field(default_factory=list)
@@ -50,7 +51,7 @@ class Counter:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
-            await anyio.sleep(0.05)
+            await anyio.sleep(self.latency)
         finally:
             self.under_way -= 1
         if is_batch(request):
@@ -60,7 +61,7 @@ class Counter:
             key = {"idempotency_key": request.headers["idempotency-key"]}
             answer = self._outcome({**json.loads(request.content), **key})
         # Whoever is cancelled here has a job that it does not know of.
-        await anyio.sleep(0.05)
+        await anyio.sleep(self.latency)
         return answer
 
     def _outcome(self, fields: dict[str, Any]) -> httpx.Response:

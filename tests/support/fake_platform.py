@@ -117,6 +117,7 @@ class FakePlatform:
         self.in_flight = 0
         self.most_in_flight = 0
         self.valid_tokens: set[str] = set()
+        self.keys = {KEY}
         self.submit_status = 201
         self.cancel_status = 204
         self.cancelling = 1.0
@@ -207,7 +208,7 @@ class FakePlatform:
 
     def _token(self, request: httpx.Request) -> httpx.Response:
         form = parse_qs(request.content.decode())
-        if form.get("refresh_token") != [KEY]:
+        if form.get("refresh_token") not in [[key] for key in self.keys]:
             return httpx.Response(400, json={"error": "invalid_grant"})
         token = f"token-{next(self._numbers)}-that-must-never-be-seen"
         self.valid_tokens.add(token)
@@ -290,20 +291,29 @@ class FakePlatform:
 
 
 class _Dripping(httpx.AsyncByteStream):
-    """A body in a hundred pieces or so, which breaks off after ``cut`` bytes."""
+    """
+    A body in a hundred pieces or so, which breaks off after ``cut`` bytes. No generator: httpx drops those that are not read to
+    their end, at which trio warns.
+    """
 
     def __init__(self, platform: FakePlatform, body: bytes, cut: int) -> None:
         self._platform, self._body, self._cut = platform, body, cut
+        self._size = max(1, len(platform.result) // 100)
+        self._start = 0
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = max(1, len(self._platform.result) // 100)
-        for start in range(0, min(len(self._body), self._cut), size):
-            await anyio.sleep(self._platform.drip)
-            piece = self._body[start : min(start + size, self._cut)]
-            self._platform.body_bytes += len(piece)
-            yield piece
-        if self._cut <= len(self._body):
-            raise httpx.ReadError("connection reset by peer")
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._start >= min(len(self._body), self._cut):
+            if self._cut <= len(self._body):
+                raise httpx.ReadError("connection reset by peer")
+            raise StopAsyncIteration
+        await anyio.sleep(self._platform.drip)
+        piece = self._body[self._start : min(self._start + self._size, self._cut)]
+        self._platform.body_bytes += len(piece)
+        self._start += self._size
+        return piece
 
 
 def is_batch(request: httpx.Request) -> bool:
