@@ -10,14 +10,20 @@ from collections import OrderedDict
 from .models import Cursor, JobSnapshot
 
 MOST = 1000
-"""Jobs that are remembered, of which each takes half a kilobyte."""
+"""Jobs that are remembered, of which each takes a kilobyte."""
+
+MOMENT = 30.0
+"""
+Seconds for which a job is remembered, unless there are more. A connection that lives for long would gather jobs otherwise, those
+that others have submitted among them, until it has that many.
+"""
 
 
 class LatelyTold:
     """The newest snapshot of each job that was told of since ``floor``."""
 
     def __init__(self) -> None:
-        self._snapshots: OrderedDict[str, JobSnapshot] = OrderedDict()
+        self._snapshots: OrderedDict[str, tuple[float, JobSnapshot]] = OrderedDict()
         self._floor: Cursor | None = None
 
     def begin(self, floor: Cursor) -> None:
@@ -25,12 +31,12 @@ class LatelyTold:
         self._snapshots.clear()
         self._floor = floor
 
-    def note(self, snapshot: JobSnapshot) -> None:
+    def note(self, snapshot: JobSnapshot, now: float) -> None:
         """The feed tells this."""
         self._snapshots.pop(snapshot.id, None)
-        self._snapshots[snapshot.id] = snapshot
-        if len(self._snapshots) > MOST:
-            self._floor = self._snapshots.popitem(last=False)[1].cursor
+        self._snapshots[snapshot.id] = (now, snapshot)
+        while len(self._snapshots) > MOST or self._told_first() < now - MOMENT:
+            self._floor = self._snapshots.popitem(last=False)[1][1].cursor
 
     def reaches(self, cursor: Cursor) -> bool:
         """Whether all that was told after ``cursor`` is remembered."""
@@ -38,4 +44,9 @@ class LatelyTold:
 
     def of(self, job_id: str) -> JobSnapshot | None:
         """What was told last of this job."""
-        return self._snapshots.get(job_id)
+        _, snapshot = self._snapshots.get(job_id, (0.0, None))
+        return snapshot
+
+    def _told_first(self) -> float:
+        """When the one was told that was told longest ago. There is always one, the newest."""
+        return next(iter(self._snapshots.values()))[0]

@@ -136,7 +136,7 @@ class Listener:
         now = self._read_at = anyio.current_time()
         self._weather.clear_up(now)
         for snapshot in report.snapshots.values():
-            self._lately.note(snapshot)
+            self._lately.note(snapshot, now)
             self._watched.hear(snapshot, now)
         if report.cursor is not None:
             self._watched.heard_up_to(report.cursor)

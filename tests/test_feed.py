@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Sequence
 
@@ -11,7 +12,8 @@ import pytest
 import sfjobs
 from sfjobs import Connection, Job, JobStatus
 from sfjobs.feed import FIRST_REST, HOLD, OPENING, SILENCE
-from sfjobs.lately import MOST
+from sfjobs.lately import MOMENT, MOST
+from sfjobs.models import JobSnapshot
 from sfjobs.watchlist import GATHER, VERIFY
 from tests.support.feeding_platform import FeedingPlatform, Script, Trouble
 
@@ -110,6 +112,18 @@ async def test_what_is_too_old_to_be_remembered_is_asked_about() -> None:
         assert await jobs[first].wait(fetch_result=False) == JobStatus.COMPLETED
         assert len(platform.polls) == 1
         group.cancel_scope.cancel()
+
+
+async def test_what_others_were_told_of_long_ago_is_not_gathered() -> None:
+    """A connection that hears of an account's jobs all day grew by each, up to a thousand."""
+    platform = platform_with([float(second) for second in range(1, 301)])
+    async with platform.connection() as connection:
+        jobs = await handles(platform, connection)
+        gc.collect()
+        before = sum(isinstance(found, JobSnapshot) for found in gc.get_objects())
+        assert await jobs[-1].wait(fetch_result=False) == JobStatus.COMPLETED
+        gc.collect()
+        assert sum(isinstance(found, JobSnapshot) for found in gc.get_objects()) - before < 2 * MOMENT
 
 
 async def test_waiting_again_and_again_costs_no_questions() -> None:

@@ -88,7 +88,7 @@ def growth(process: str, samples: Sequence[Sample], warm_up: float, end: float) 
 
 
 def _median(samples: Iterable[Sample], measure: Measure) -> float:
-    return median(getattr(one, measure) for one in samples)
+    return float(median(getattr(one, measure) for one in samples))
 
 
 def _status(pid: int, field: str) -> int:

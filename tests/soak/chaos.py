@@ -9,6 +9,7 @@ stdin.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import sys
 from collections import Counter
@@ -228,6 +229,7 @@ async def _spoiled(
 
 
 async def main() -> None:
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of writing into what was just reset
     port, seed, rate = sys.argv[1:]
     chaos = Chaos(int(port), int(seed), float(rate))
     server = await asyncio.start_server(chaos.serve, "127.0.0.1", 0, limit=LONGEST_HEAD, backlog=512)

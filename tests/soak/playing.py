@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import numpy as np
+import numpy.typing as npt
 
 import sfjobs
 from sfjobs.errors import InvalidJobOperationError, RequestFailedError, ResultCorruptError
@@ -31,17 +32,9 @@ class NotOver(Exception):
     """Somebody has waited for a group, and has to do so again."""
 
 
-class Turn(Protocol):
-    """An async lock around recoveries of one account: of two at once, neither knows what the other one finds."""
-
-    async def __aenter__(self) -> None: ...
-
-    async def __aexit__(self, *_: object) -> None: ...
-
-
 class Player:
     def __init__(
-        self, connection: sfjobs.Connection, name: str, ledger: Ledger, recovering: Turn, folder: Path
+        self, connection: sfjobs.Connection, name: str, ledger: Ledger, recovering: anyio.Lock, folder: Path
     ) -> None:
         self._connection = connection
         self._name = name
@@ -64,7 +57,7 @@ class Player:
     async def _singly(self, programs: Sequence[Program]) -> None:
         for program in programs:
             job = await self._submit(program)
-            await self._insist("wait", lambda job=job: job.wait(fetch_result=False))
+            await self._insist("wait", partial(job.wait, fetch_result=False))
             await self._close(program, job)
 
     async def _many(self, programs: Sequence[Program]) -> None:
@@ -118,7 +111,7 @@ class Player:
             await self._insist("cancel_all", lambda: sfjobs.cancel_all(jobs, wait=True))
         else:
             for job in jobs:
-                await self._insist("cancel", lambda job=job: _cancel(job))
+                await self._insist("cancel", partial(_cancel, job))
         for program, job in zip(programs, jobs, strict=True):
             await self._close(program, job, cancelled=True)
 
@@ -175,11 +168,9 @@ class Player:
         return await self._insist("list", lambda: self._found(program))
 
     async def _found(self, program: Program) -> sfjobs.Job | None:
-        async with aclosing(self._connection.list_jobs(limit=1000)) as jobs:
-            async for job in jobs:
-                if job.name == program.name:
-                    return job
-        return None
+        found = [job async for job in self._connection.list_jobs(limit=500) if job.name == program.name]
+        assert len(found) <= 1, f"several jobs of program {program.number}: {found}"
+        return found[0] if found else None
 
     async def _close(self, program: Program, job: sfjobs.Job, *, cancelled: bool = False) -> None:
         """Looks at what has come of a job that has ended, and writes it down."""
@@ -189,7 +180,7 @@ class Player:
             right = program.has_measured(await self._insist("fetch_result", lambda: self._samples(program, job)))
         self._ledger.write(Line(program.number, job.id, job.status.value, cancelled, right))
 
-    async def _samples(self, program: Program, job: sfjobs.Job) -> np.ndarray:
+    async def _samples(self, program: Program, job: sfjobs.Job) -> npt.NDArray[Any]:
         match self._draw.choice(["memory", "memory", "mmap", "array", "file", "stream"]):
             case "mmap":
                 result = await job.fetch_result(mmap=True)

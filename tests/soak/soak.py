@@ -95,7 +95,8 @@ def soak(course: Course, folder: Path) -> list[str]:
             child.tell(asdict(orders))
         problems, records, end = _watch(course, server, line, clients)
         print(_told(line, clients), flush=True)
-        grown = records.growth(course.warm_up, end)
+        # After that some have ended and others make up for lost time.
+        grown = records.growth(course.warm_up, min(end, course.seconds))
         print(*grown, sep="\n", flush=True)
         problems += verdict.of_growth([one for one in grown if one.process != "line"], course.growth)
         for child in clients:
