@@ -22,9 +22,9 @@ def group(name: str) -> list[str]:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything that must hold, on asyncio and trio, with the embedded platform and its simulators."""
+    """Everything that must hold, on asyncio and trio, with the embedded platform and its simulators: a file to each process."""
     session.install("-e", ".[all]", *group("test"))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *(session.posargs or ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")))
 
 
 @nox.session
