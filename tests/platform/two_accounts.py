@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import anyio
 import httpx
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
+
+from sfjobs.models import JobStatus
 
 from .stand_ins import PROGRAM, Bench, open_bench
 
@@ -53,8 +56,10 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
             ]
             for account in (bench.account, bench.store.ensure_account("another"))
         ]
-        for complete, _ in jobs:
+        for complete, waiting in jobs:
             await bench.store.ended(complete)
+            while (record := bench.store.job(waiting)) is None or record.status != JobStatus.QUEUED:
+                await anyio.sleep(0.005)
         yield World(bench, *jobs, cursor=cursor[1])
 
 
