@@ -58,7 +58,7 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
         ]
         for complete, waiting in jobs:
             await bench.store.ended(complete)
-            while (record := bench.store.job(waiting)) is None or record.status != JobStatus.QUEUED:
+            while (record := bench.store.job(waiting)) is None or record.status != JobStatus.QUEUED:  # noqa: ASYNC110
                 await anyio.sleep(0.005)
         yield World(bench, *jobs, cursor=cursor[1])
 
