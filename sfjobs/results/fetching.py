@@ -21,7 +21,7 @@ from ..receiving import ByteSource, Download, Downloading
 from ..wire import job_path
 from .cache import ResultCache, name_of
 from .decoding import naming, receive
-from .keeping import KeptSource, RecordedSource
+from .keeping import KeptSource, RecordedSource, find
 from .mapping import map_arrays
 from .placing import Target
 from .result import Array, Result
@@ -112,7 +112,7 @@ class Fetching:
         if self._cache is None:
             return await self._transport.receive(request, lambda answer, download: use(download, answer.url))
         name = name_of(self._settings.url, self._settings.api_version, job_id, request.headers.get("Accept", ""))
-        kept = await anyio.to_thread.run_sync(self._cache.find, name)
+        kept = await find(self._cache, name)
         if kept is None:
             return await self._transport.receive(request, partial(self._record, self._cache, name, use))
         with kept.file:
