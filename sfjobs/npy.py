@@ -3,7 +3,7 @@ From the bytes of a ``.npy`` body to one array, whose own memory they are put in
 
 The header comes from outside, so it is read by a parser of our own instead of numpy's: numpy's accepts headers of 4 GiB, runs a
 Python 2 fallback and warns, and turning its warnings into errors would change the warning filters of every thread.
-Called by ``results.sinks`` (a whole body) and ``results.members`` (each member of an archive).
+Called by ``results.sinks`` (a whole body) and ``results.zip_members`` (each member of an archive).
 """
 
 from __future__ import annotations

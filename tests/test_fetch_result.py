@@ -21,7 +21,7 @@ import pytest
 from sfjobs import Job, NotFoundError, ResultCorruptError, ResultTooLargeError, ResultUnavailableError, TransportError
 from sfjobs.results import Array, Result
 from sfjobs.results.parts import Part
-from sfjobs.results.saving import PIECE_BYTES, save, spool
+from sfjobs.results.spooling import PIECE_BYTES, save, spool
 from tests.support.byte_source import ChunkedSource, pieces
 from tests.support.fake_platform import FakePlatform, npy, npz, refusal
 from tests.support.small_disk import no_file_larger_than

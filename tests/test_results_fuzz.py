@@ -71,9 +71,9 @@ LISTED_FOR_NPZ = {
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that small bodies cross every edge that large ones do."""
     monkeypatch.setattr("sfjobs.results.npz.SCRATCH_BYTES", 48)
-    monkeypatch.setattr("sfjobs.results.members.STORED_PIECE_BYTES", 61)
-    monkeypatch.setattr("sfjobs.results.members.INFLATED_PIECE_BYTES", 97)
-    monkeypatch.setattr("sfjobs.results.members._DEFLATED_PIECE_BYTES", 31)
+    monkeypatch.setattr("sfjobs.results.zip_members.STORED_PIECE_BYTES", 61)
+    monkeypatch.setattr("sfjobs.results.zip_members.INFLATED_PIECE_BYTES", 97)
+    monkeypatch.setattr("sfjobs.results.zip_members._DEFLATED_PIECE_BYTES", 31)
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from ..errors import ResultCorruptError, ResultTooLargeError
 from ..npy import MAGIC
-from .checking import Checker
 from .mapping import map_arrays
+from .memories import Checker
 from .npz import NamedMemoryFor, any_memory
 from .parts import Part
 from .sinks import QUOTED_BYTES, sink_for

@@ -1,7 +1,7 @@
 """
 The SHA-256 of a body, in steps between which one may stop. Of one that is decoded it is wanted seldom, and costs three times
 what a CRC-32 does, so what lies in arrays is only hashed when somebody asks. Called by ``npz``, and for files by ``cache`` and
-``saving``.
+``spooling``.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from ..errors import ResultCorruptError, ResultTooLargeError
 from ..npy import MAX_OVERHEAD_BYTES, Memory, NpyDecoder, NpyLayout, new_memory
-from .directory import MAX_DIRECTORY_BYTES, Directory
 from .fingerprint import Fingerprint
-from .members import DeflatedMember, StoredMember
+from .zip_directory import MAX_DIRECTORY_BYTES, Directory
+from .zip_members import DeflatedMember, StoredMember
 from .zip_records import (
     LOCAL,
     SIGNATURE_BYTES,

@@ -1,6 +1,6 @@
 """
 Files that appear whole or not at all: written under a name that nobody can guess, made durable, and moved to where they
-belong. Blocking; made to be used from worker threads. Called by ``files``, ``saving`` and ``cache``.
+belong. Blocking; made to be used from worker threads. Called by ``files``, ``spooling`` and ``cache``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from ..errors import ResultCorruptError, ResultError
 from ..receiving import Download, Downloading
 from .decoding import naming, receive
 from .result import Array, Result
-from .saving import check_suffix, save
+from .spooling import check_suffix, save
 
 CHUNK_BYTES = 1 << 20
 

@@ -1,6 +1,7 @@
 """
 What stands between and behind the members of a zip archive, from bytes to numbers: pure functions, which believe nothing that
-bytes at hand can contradict. The format is PKWARE's APPNOTE 6.3.10, sections 4.3 and 4.5.3. Called by ``npz`` and ``directory``.
+bytes at hand can contradict. The format is PKWARE's APPNOTE 6.3.10, sections 4.3 and 4.5.3. Called by ``npz`` and
+``zip_directory``.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ from ..errors import ResultCorruptError
 from ..npy import MAGIC
 from ..receiving import ByteSource
 from ..tasks import plain_task_group
-from .checking import Checker
 from .decoding import fill, naming
 from .fingerprint import file_digest
+from .memories import Checker
 from .parts import Part, of_file
 from .sinks import QUOTED_BYTES, Sink, sink_for
 
