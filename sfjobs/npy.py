@@ -3,7 +3,7 @@ From the bytes of a ``.npy`` body to one array, whose own memory they are put in
 
 The header comes from outside, so it is read by a parser of our own instead of numpy's: numpy's accepts headers of 4 GiB, runs a
 Python 2 fallback and warns, and turning its warnings into errors would change the warning filters of every thread.
-Called by ``results.sinks`` (a whole body) and ``results.members`` (each member of an archive).
+Called by ``results.sinks`` (a whole body) and ``results.zip_members`` (each member of an archive).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NoReturn, Protocol, TypeAlias
 
 import numpy as np
@@ -277,8 +278,7 @@ class NpyDecoder:
 
 def _read_header(header: bytes, version: int, *, offset: int) -> NpyLayout:
     try:
-        text = header.decode("utf-8" if version == 3 else "latin-1")
-        fields = ast.literal_eval(text) if _HEADER.fullmatch(text) else None
+        fields = _read_fields(header, version)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise ResultCorruptError(f"its header cannot be read: {type(error).__name__}") from error
     if not isinstance(fields, dict) or fields.keys() != {"descr", "fortran_order", "shape"}:
@@ -290,6 +290,13 @@ def _read_header(header: bytes, version: int, *, offset: int) -> NpyLayout:
     if not isinstance(fortran_order, bool):
         _refuse(f"its fortran_order {_shown(fortran_order)} is neither True nor False")
     return NpyLayout(_read_type(fields["descr"]), shape, fortran_order, offset)
+
+
+@lru_cache(maxsize=32)
+def _read_fields(header: bytes, version: int) -> object:
+    """Kept, since most results of many jobs begin alike, and reading it takes as long as all else of a small array."""
+    text = header.decode("utf-8" if version == 3 else "latin-1")
+    return ast.literal_eval(text) if _HEADER.fullmatch(text) else None
 
 
 def _read_type(description: object) -> np.dtype[np.generic]:

@@ -78,7 +78,6 @@ class Download:
         self.is_resumed = False
         """Whether it comes from more than one answer, so that ``digest`` is worth a look."""
         self._length = _content_length(head)
-        self._offers_ranges = "bytes" in head.get("accept-ranges", "").lower().replace(",", " ").split()
         self._part: Part | None = part
         self._tries = part.tries  # in a row that have led nowhere, the present one included
         self._go_on = go_on
@@ -201,7 +200,8 @@ class Download:
         return failure
 
     def _may_go_on(self) -> bool:
-        return self._offers_ranges and self.etag is not None and self._taken != self._length
+        units = self.answer.headers.get("accept-ranges", "").lower().replace(",", " ").split()
+        return "bytes" in units and self.etag is not None and self._taken != self._length
 
     def _misfit(self, answer: Answer) -> str:
         """Why this is not the rest of the same body; nothing if it is, which shows how long that is altogether."""

@@ -121,9 +121,13 @@ def test_without_the_extra_two_lines_say_how_to_get_it(missing):
     assert "pip install 'sfjobs[cli]'" in done.stderr
 
 
-def test_without_a_command_the_help_is_shown(capsys):
-    assert run([]) == 1
-    assert "serve" in capsys.readouterr().out
+@pytest.mark.parametrize("group", [[], ["cache"], ["config"], ["group"], ["platform"], ["platform", "keys"]])
+def test_without_a_command_the_help_is_shown(capsys, group):
+    run([*group, "--help"])
+    shown = capsys.readouterr().out
+    assert "Commands:" in shown
+    assert run(group) == 1
+    assert capsys.readouterr() == (shown, "")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import stat
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -20,9 +21,10 @@ import pytest
 from sfjobs import Job, NotFoundError, ResultCorruptError, ResultTooLargeError, ResultUnavailableError, TransportError
 from sfjobs.results import Array, Result
 from sfjobs.results.parts import Part
-from sfjobs.results.saving import PIECE_BYTES, save, spool
+from sfjobs.results.spooling import PIECE_BYTES, save, spool
 from tests.support.byte_source import ChunkedSource, pieces
 from tests.support.fake_platform import FakePlatform, npy, npz, refusal
+from tests.support.small_disk import no_file_larger_than
 
 pytestmark = [
     pytest.mark.real_time,
@@ -395,21 +397,21 @@ def test_a_task_that_asyncio_cancels_leaves_nothing(tmp_path: Path) -> None:
     assert files_in(tmp_path) == {}
 
 
-@pytest.fixture
-def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(self: Part, data: memoryview) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Part, "write", write)
-
-
-@pytest.mark.usefixtures("full_disk")
-async def test_a_full_disk_says_so_and_nothing_stays(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="sets a limit of POSIX")
+async def test_a_disk_that_takes_no_more_says_for_which_file_and_nothing_stays(tmp_path: Path) -> None:
     (tmp_path / "r.npz").write_bytes(b"old")
-    with pytest.raises(OSError, match="No space left") as caught:
+    with no_file_larger_than(100_000), pytest.raises(OSError, match="File too large") as caught:
         await fetched(npz(SAMPLES), tmp_path / "r.npz")
-    assert caught.value.errno == errno.ENOSPC
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(tmp_path / "r.npz"))
     assert files_in(tmp_path) == {"r.npz": b"old"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sets a limit of POSIX")
+@pytest.mark.parametrize("body", [npz(SAMPLES), deflated(np.zeros_like(SAMPLES))], ids=["sent", "unpacked"])
+async def test_a_map_that_the_disk_does_not_take_names_the_folder_of_temporary_files(body: bytes) -> None:
+    with no_file_larger_than(100_000), pytest.raises(OSError, match="File too large") as caught:
+        await fetched(body, mmap=True)
+    assert caught.value.filename == tempfile.gettempdir()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere a folder cannot be synchronised")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -141,6 +142,15 @@ async def test_what_was_resumed_and_is_not_the_platforms_result_is_corrupt(use: 
     ):
         with pytest.raises(ResultCorruptError, match=JOB):
             await USES[use](stream)
+
+
+async def test_chunks_that_are_not_the_platforms_result_are_corrupt() -> None:
+    """Without a length, a body that broke off has just ended; and nobody decodes these bytes."""
+    digest = base64.b64encode(hashlib.sha256(SMALL).digest()).decode()
+    platform = platform_with(SMALL[:-1000], **{"repr-digest": f"sha-256=:{digest}:"})
+    async with platform.connection() as connection, connection.open_result(JOB) as stream:
+        with pytest.raises(ResultCorruptError, match=f"{JOB}.*SHA-256"):
+            await chunks_of(stream)
 
 
 async def test_what_cannot_be_gone_on_with_is_an_error_of_transport() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import hashlib
 import json
 import logging
@@ -11,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import httpx
 import numpy as np
@@ -345,6 +348,50 @@ def found(cache: ResultCache, name: str) -> bytes | None:
 
 def bodies(count: int) -> Iterator[bytes]:
     return (bytes([number]) * 100_000 for number in range(count))
+
+
+def test_a_search_can_be_given_up_half_way(folder: Path) -> None:
+    cache = ResultCache(folder, 1 << 30)
+    put(cache, "n", b"x" * (3 << 20))
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.find(name_of("n"), stop)
+    assert found(cache, "n") is not None
+
+
+@pytest.mark.parametrize("when", ["half-way", "at the end"])
+def test_a_task_that_asyncio_cancels_in_a_search_waits_for_no_hash_and_leaves_no_file_open(
+    when: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An open file that is dropped is a ResourceWarning, and an error here."""
+    began, may_end, hashed = threading.Event(), threading.Event(), caching.file_digest
+
+    def slow(file: IO[bytes], checkpoint: Callable[[], object]) -> bytes:
+        began.set()
+        if when == "at the end":
+            assert may_end.wait(10)
+            return hashed(file, lambda: None)
+        for _ in range(1000):
+            checkpoint()
+            time.sleep(0.01)
+        raise AssertionError("nobody said stop")
+
+    async def main(platform: FakePlatform) -> None:
+        task = asyncio.create_task(fetched(platform, folder))
+        await asyncio.to_thread(began.wait, 10)
+        task.cancel()
+        await asyncio.sleep(0)
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(fetched(platform_with(BODY), folder))
+    monkeypatch.setattr(caching, "file_digest", slow)
+    asyncio.run(main(platform_with(BODY)))
+    gc.collect()
 
 
 def test_what_was_used_longest_ago_goes_first(folder: Path) -> None:

@@ -10,6 +10,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import anyio
@@ -169,9 +170,16 @@ async def test_a_damaged_large_archive_is_corrupt(saver: str) -> None:
     assert caught.value.__cause__ is None or isinstance(caught.value.__cause__, zlib.error)
 
 
+@cache
+def deflated_in_several_pieces() -> bytes:
+    data = npz("deflated", np.random.default_rng(0).integers(0, 9, 6 * INLINE_BYTES, np.uint8))
+    assert len(data) > 2 * INLINE_BYTES + HEAD_BYTES
+    return data
+
+
 @pytest.mark.real_time
 async def test_a_source_that_breaks_while_a_thread_inflates_says_so_itself() -> None:
-    data = npz("deflated", np.random.default_rng(0).integers(0, 9, 16 * INLINE_BYTES, np.uint8))
+    data = deflated_in_several_pieces()
 
     def breaking() -> Iterator[bytes]:
         yield data[: 2 * INLINE_BYTES]
@@ -183,7 +191,7 @@ async def test_a_source_that_breaks_while_a_thread_inflates_says_so_itself() -> 
 
 @pytest.mark.real_time
 async def test_a_thread_inflates_beside_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = npz("deflated", np.random.default_rng(0).integers(0, 9, 16 * INLINE_BYTES, np.uint8))
+    data = deflated_in_several_pieces()
     check_cancelled, read = anyio.from_thread.check_cancelled, threading.Event()
     read_beside = False
 

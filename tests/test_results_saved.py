@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from sfjobs.errors import ConfigurationError, ResultCorruptError, ResultError, ResultTooLargeError
 from sfjobs.results import Array, Result
+from tests.support.small_disk import no_file_larger_than
 from tests.test_npy import ARRAYS, assert_same
 
 SOURCE = np.random.default_rng(2)
@@ -170,6 +172,16 @@ def test_a_picture_of_a_job_with_a_hostile_id_is_drawn(job_id: str, tmp_path: Pa
 def test_a_picture_is_written(name: str, tmp_path: Path) -> None:
     Result([DRAWABLE[name]]).plot(tmp_path / "result.png")
     assert (tmp_path / "result.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sets a limit of POSIX")
+def test_a_picture_that_the_disk_does_not_take_leaves_the_old_one(tmp_path: Path) -> None:
+    picture = tmp_path / "result.png"
+    picture.write_bytes(b"old")
+    with no_file_larger_than(1000), pytest.raises(OSError, match="File too large") as caught:
+        Result([SAMPLES]).plot(picture)
+    assert caught.value.filename == str(picture)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("result.png", b"old")]
 
 
 @pytest.mark.parametrize("name", UNDRAWABLE)

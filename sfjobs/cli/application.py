@@ -101,6 +101,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = application(arguments)(args=list(arguments), prog_name="sfjobs", standalone_mode=False)
     except _CommandLineError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # of a group: its message is the help
+            typer.echo(str(error))
+            return ExitCode.USAGE
         failure = _usage_failure(error)
     except typer.Abort:
         return ExitCode.INTERRUPTED

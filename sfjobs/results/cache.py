@@ -18,13 +18,14 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import Self
 
+from .fingerprint import file_digest
 from .parts import Part
 
 logger = logging.getLogger("sfjobs")
@@ -90,13 +91,16 @@ class ResultCache:
             None  # as far as this process has seen; the folder is only read when it may be too much
         )
 
-    def find(self, name: str) -> Kept | None:
-        """The body, for the caller to close. What is damaged, is removed."""
+    def find(self, name: str, checkpoint: Callable[[], object] = lambda: None) -> Kept | None:
+        """
+        The body, for the caller to close. What is damaged, is removed. ``checkpoint`` is called while it is read, and may raise
+        to stop.
+        """
         path = self._folder / (name + _ENTRY)
         try:
             self._check_folder()
             entry = Entry.read(path)
-            return self._open(entry, path)
+            return self._open(entry, path, checkpoint)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -145,14 +149,12 @@ class ResultCache:
             _reported.add(self._folder)
             logger.warning("results are not kept in %s: %s", self._folder, error.strerror or error)
 
-    def _open(self, entry: Entry, path: Path) -> Kept | None:
+    def _open(self, entry: Entry, path: Path, checkpoint: Callable[[], object]) -> Kept | None:
         body = self._folder / (entry.digest + _BODY)
         file = body.open("rb")
         try:
-            if (
-                os.fstat(file.fileno()).st_size == entry.size
-                and hashlib.file_digest(file, "sha256").hexdigest() == entry.digest
-            ):
+            size = os.fstat(file.fileno()).st_size
+            if size == entry.size and file_digest(file, checkpoint).hex() == entry.digest:
                 file.seek(0)
                 for used in (body, path):
                     with suppress(OSError):

@@ -1,6 +1,6 @@
 """
 From the bytes of a response body to a result while they come: into the arrays' own memory, or inflated in a thread beside the
-next ones. Knows nothing of HTTP. Called by ``api`` and whoever else holds a body.
+next ones. Knows nothing of HTTP. Called by ``fetching`` and ``stream``.
 """
 
 from __future__ import annotations

@@ -20,12 +20,13 @@ from ..exchange import Answer, NotModified, Request
 from ..receiving import ByteSource, Download, Downloading
 from ..wire import job_path
 from .cache import ResultCache, name_of
+from .cache_sources import KeptSource, RecordedSource, find
 from .decoding import naming, receive
-from .keeping import KeptSource, RecordedSource
 from .mapping import map_arrays
-from .placing import Target
+from .memories import CallersArray
+from .npz import NamedMemoryFor, any_memory
 from .result import Array, Result
-from .saving import check_suffix, save, spool
+from .spooling import check_suffix, save, spool
 
 if TYPE_CHECKING:
     from ..transport import Transport
@@ -65,12 +66,15 @@ class Fetching:
         return self._transport.download(self._request(job_id))
 
     async def _into_array(self, job_id: str, array: Array) -> Result:
-        target = Target(array, job_id)
+        callers = CallersArray(array, job_id)
         try:
-            result = await self._bring(job_id, partial(self._receive, job_id, target=target))
-            return result if result.samples is array else await anyio.to_thread.run_sync(target.copy, result)
+            result = await self._bring(job_id, partial(self._receive, job_id, memory=callers.memory))
+            if result.samples is array:
+                return result
+            await anyio.to_thread.run_sync(callers.copy, result.samples)
+            return Result([array, *result.outputs[1:]], result.metadata, job_id=job_id)
         except Exception as error:
-            if target.was_begun:
+            if callers.was_begun:
                 error.add_note(
                     "The given array had been begun: what it holds now is neither its old values nor a result."
                 )
@@ -84,11 +88,9 @@ class Fetching:
         result.job_id = job_id
         return result
 
-    async def _receive(self, job_id: str, source: ByteSource, url: str, target: Target | None = None) -> Result:
+    async def _receive(self, job_id: str, source: ByteSource, url: str, memory: NamedMemoryFor = any_memory) -> Result:
         limit = self._settings.max_result_bytes
-        if target is None:
-            return await receive(source, max_bytes=limit, job_id=job_id, url=url)
-        return await receive(source, max_bytes=limit, job_id=job_id, url=url, memory=target.memory)
+        return await receive(source, max_bytes=limit, job_id=job_id, url=url, memory=memory)
 
     async def _save(self, job_id: str, path: Path, mmap: bool, source: ByteSource, url: str) -> None:
         limit = self._settings.max_result_bytes
@@ -112,7 +114,7 @@ class Fetching:
         if self._cache is None:
             return await self._transport.receive(request, lambda answer, download: use(download, answer.url))
         name = name_of(self._settings.url, self._settings.api_version, job_id, request.headers.get("Accept", ""))
-        kept = await anyio.to_thread.run_sync(self._cache.find, name)
+        kept = await find(self._cache, name)
         if kept is None:
             return await self._transport.receive(request, partial(self._record, self._cache, name, use))
         with kept.file:

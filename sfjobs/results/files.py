@@ -1,6 +1,6 @@
 """
 Results on disk: written whole or not at all, read with the same distrust as a response body. Blocking throughout.
-Called by ``Result.save`` and ``Result.load``.
+Called by ``Result.save``, ``Result.load`` and ``Result.plot``.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ResultCorruptError, ResultTooLargeError
 from ..npy import MAGIC
-from .checking import Checker
 from .mapping import map_arrays
+from .memories import Checker
 from .npz import NamedMemoryFor, any_memory
 from .parts import Part
 from .sinks import QUOTED_BYTES, sink_for
 from .tables import write_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def save(
@@ -44,6 +47,13 @@ def save(
         part.use(partial(_write, path.suffix, outputs, metadata))
         part.commit()
     return path
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """As ``save`` does; the suffix says which format. Raises ``ValueError`` for one that matplotlib does not know."""
+    with Part(path) as part:
+        part.use(lambda file: figure.savefig(file, format=path.suffix.removeprefix(".") or None))
+        part.commit()
 
 
 def load(path: Path, *, mmap: bool, max_bytes: int) -> dict[str, npt.NDArray[np.generic]]:

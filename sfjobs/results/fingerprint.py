@@ -1,17 +1,22 @@
 """
-The SHA-256 of a body that is not kept as it came. It is wanted of few bodies, and costs three times what a CRC-32 does, so what
-lies in arrays is only hashed when somebody asks. Called by ``npz``.
+The SHA-256 of a body, in steps between which one may stop. Of one that is decoded it is wanted seldom, and costs three times
+what a CRC-32 does, so what lies in arrays is only hashed when somebody asks. Called by ``npz``, and for files by ``cache`` and
+``spooling``.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import IO
 
 from ..npy import HASHED_BYTES
 
 COPIED_BYTES = 1 << 20
 """Bytes that pass are copied up to here, rather than hash an array before them that nobody may ask about."""
+
+
+_READ_BYTES = 1 << 20
 
 
 class Fingerprint:
@@ -49,3 +54,13 @@ class Fingerprint:
                 checkpoint()
         self._waiting.clear()
         self._copied = 0
+
+
+def file_digest(file: IO[bytes], checkpoint: Callable[[], object]) -> bytes:
+    """The SHA-256 of all of a file; ``checkpoint`` is called every few milliseconds and may raise to stop."""
+    file.seek(0)
+    sha = hashlib.sha256()
+    while piece := file.read(_READ_BYTES):
+        sha.update(piece)
+        checkpoint()
+    return sha.digest()

@@ -10,7 +10,8 @@ import re
 import shutil
 import struct
 import zipfile
-from tempfile import TemporaryFile
+from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
 from typing import IO, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from ..errors import ResultCorruptError
 from ..npy import MAGIC, NpyDecoder, NpyHeader
+from .parts import of_file
 
 _OUTPUT = re.compile(r"arr_\d+\.npy", re.ASCII)
 _LOCAL_HEADER = struct.Struct("<26x2H")
@@ -67,5 +69,7 @@ def _map_member(file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipIn
         return map_array(file, member.header_offset + _LOCAL_HEADER.size + sum(lengths), member.file_size)
     # A temporary file has no name, or is deleted by the system: it goes with its last user, however that ends.
     with archive.open(member) as packed, TemporaryFile() as unpacked:
-        shutil.copyfileobj(packed, unpacked, _COPIED_BYTES)
+        with of_file(Path(gettempdir())):
+            shutil.copyfileobj(packed, unpacked, _COPIED_BYTES)
+            unpacked.flush()
         return map_array(unpacked, 0, member.file_size)

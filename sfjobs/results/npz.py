@@ -19,10 +19,20 @@ import numpy.typing as npt
 
 from ..errors import ResultCorruptError, ResultTooLargeError
 from ..npy import MAX_OVERHEAD_BYTES, Memory, NpyDecoder, NpyLayout, new_memory
-from .directory import MAX_DIRECTORY_BYTES, Directory
 from .fingerprint import Fingerprint
-from .members import DeflatedMember, StoredMember
-from .zip_records import LOCAL, STORED, Entry, LocalHeader, descriptor_length, naming_member, read_local, record_length
+from .zip_directory import MAX_DIRECTORY_BYTES, Directory
+from .zip_members import DeflatedMember, StoredMember
+from .zip_records import (
+    LOCAL,
+    SIGNATURE_BYTES,
+    STORED,
+    Entry,
+    LocalHeader,
+    descriptor_length,
+    naming_member,
+    read_local,
+    record_length,
+)
 
 MAX_MEMBERS = 10_000
 SCRATCH_BYTES = 1 << 14
@@ -73,6 +83,7 @@ class NpzDecoder:
         self._fingerprint = Fingerprint() if hashes else None
         self._position = 0
         self._record = bytearray()
+        self._wanted = SIGNATURE_BYTES  # of it, as far as one can tell by now
         self._header: LocalHeader | None = None  # of the member that is being read
         self._offset = 0
         self._member: StoredMember | DeflatedMember | None = None
@@ -142,7 +153,7 @@ class NpzDecoder:
             return self._member.take(view, checkpoint)
         if self._directory is not None and self._directory.is_over:
             raise ResultCorruptError(f"bytes follow the end of the archive ({len(view)} or more)")
-        lacking = self._record_length() - len(self._record)
+        lacking = self._wanted - len(self._record)
         self._record += view[:lacking]
         return view[lacking:]
 
@@ -151,8 +162,10 @@ class NpzDecoder:
         self._position += count
         if self._position > self._most:
             raise ResultTooLargeError(f"the body has more than {self._most} bytes, and so have its arrays")
-        if self._member is None and self._record_length() == len(self._record):
-            self._end_record()
+        if self._member is None and len(self._record) == self._wanted:
+            self._wanted = self._record_length()
+            if len(self._record) == self._wanted:
+                self._end_record()
         if self._member is not None and self._member.is_whole:
             self._end_member(self._member)
 
@@ -165,6 +178,7 @@ class NpzDecoder:
     def _end_record(self) -> None:
         record = bytes(self._record)
         self._record.clear()
+        self._wanted = SIGNATURE_BYTES
         offset = self._position - len(record)
         if self._described is not None:
             self._accept(self._described)

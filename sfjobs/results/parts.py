@@ -1,6 +1,6 @@
 """
 Files that appear whole or not at all: written under a name that nobody can guess, made durable, and moved to where they
-belong. Blocking; made to be used from worker threads. Called by ``files``, ``saving`` and ``cache``.
+belong. Blocking; made to be used from worker threads. Called by ``files``, ``spooling`` and ``cache``.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar
@@ -25,7 +25,7 @@ class Part:
     discards what was not committed.
 
     The calls may come from different threads, and ``discard`` at any moment: whoever is cancelled does not wait for a thread
-    that still opens or writes the file, and that thread must not leave it behind.
+    that still opens or writes the file, and that thread must not leave it behind. An OSError names ``path``.
     """
 
     def __init__(self, path: Path, *, mode: int = 0o666, durable: bool = True) -> None:
@@ -39,14 +39,14 @@ class Part:
 
     def open(self) -> None:
         """Makes the file."""
-        with self._lock:
+        with self._lock, of_file(self._target):
             if not self._is_over:
                 descriptor = os.open(self._path, _NEW, self._mode)
                 self._file = os.fdopen(descriptor, "wb")
 
     def use(self, work: Callable[[IO[bytes]], T]) -> T | None:
         """What ``work`` does with the file; None where it has been discarded."""
-        with self._lock:
+        with self._lock, of_file(self._target):
             return None if self._file is None else work(self._file)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -54,7 +54,7 @@ class Part:
 
     def read_back(self, read: Callable[[IO[bytes]], T]) -> T | None:
         """What ``read`` makes of all that was written; None where it has been discarded."""
-        with self._lock:
+        with self._lock, of_file(self._target):
             if self._file is None:
                 return None
             self._file.flush()
@@ -63,7 +63,7 @@ class Part:
 
     def commit(self) -> None:
         """The file takes the place of whatever was at ``path``, and survives a loss of power if it is to be ``durable``."""
-        with self._lock:
+        with self._lock, of_file(self._target):
             if self._file is None:
                 return
             self._file.flush()
@@ -92,6 +92,17 @@ class Part:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.discard()
+
+
+@contextmanager
+def of_file(path: Path) -> Iterator[None]:
+    """An error of the disk says which file was wanted: of a write the system names none, and of a part one that nobody knows."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _sync_folder(folder: Path) -> None:

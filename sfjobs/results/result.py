@@ -152,15 +152,19 @@ class Result:
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """
         A figure of the photon-number distribution and the most frequent patterns, or a histogram of homodyne and heterodyne
-        outcomes; saved to ``path`` if one is given. Needs the extra ``plot``. Leaves pyplot and its windows alone.
+        outcomes; saved to ``path`` if one is given, whose suffix is that of a picture: ``.png``, ``.svg``, ``.pdf``. The file
+        appears whole or not at all. Needs the extra ``plot``. Leaves pyplot and its windows alone.
 
-        Raises ``ConfigurationError`` without matplotlib, ``ResultError`` if there is nothing to draw.
+        Raises ``ConfigurationError`` without matplotlib, ``ResultError`` if there is nothing to draw, ``ValueError`` for another
+        suffix.
         """
         from .figures import draw
 
         figure = draw(self)
         if path is not None:
-            figure.savefig(path)
+            from .files import save_picture
+
+            save_picture(figure, Path(path))
         return figure
 
     def __repr__(self) -> str:

@@ -1,6 +1,7 @@
 """
 What stands between and behind the members of a zip archive, from bytes to numbers: pure functions, which believe nothing that
-bytes at hand can contradict. The format is PKWARE's APPNOTE 6.3.10, sections 4.3 and 4.5.3. Called by ``npz`` and ``directory``.
+bytes at hand can contradict. The format is PKWARE's APPNOTE 6.3.10, sections 4.3 and 4.5.3. Called by ``npz`` and
+``zip_directory``.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ END = b"PK\x05\x06"
 ARCHIVE_STARTS = (LOCAL, END, END64)
 """How an archive begins: with a member, or with its end if there is none."""
 
+SIGNATURE_BYTES = 4
+"""With so many bytes every record begins, and a data descriptor has no fewer."""
+
 STORED, DEFLATED = 0, 8
 
-_SIGNATURE_BYTES = 4
 _DESCRIPTOR = b"PK\x07\x08"
 _HAS_DESCRIPTOR = 0x8
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
@@ -76,9 +79,9 @@ class Ending:
 
 def record_length(record: bytes | bytearray) -> int:
     """How long the record is that begins like this, as far as one can tell by now."""
-    if len(record) < _SIGNATURE_BYTES:
-        return _SIGNATURE_BYTES
-    signature = bytes(record[:_SIGNATURE_BYTES])
+    if len(record) < SIGNATURE_BYTES:
+        return SIGNATURE_BYTES
+    signature = bytes(record[:SIGNATURE_BYTES])
     layout = _LAYOUTS.get(signature)
     if layout is None:
         raise ResultCorruptError(
@@ -155,7 +158,7 @@ def descriptor_length(record: bytes | bytearray, *, crc: int, compressed: int, s
     How long the data descriptor is that begins like this, behind a member whose numbers are known by now: it may have a
     signature and sizes of 4 or 8 bytes, and says neither. No array has 0 bytes, so the two sizes cannot be mistaken.
     """
-    start = _SIGNATURE_BYTES if record.startswith(_DESCRIPTOR) else 0
+    start = SIGNATURE_BYTES if record.startswith(_DESCRIPTOR) else 0
     sizes = start + 4
     if len(record) < sizes:
         return sizes

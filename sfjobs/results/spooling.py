@@ -5,11 +5,10 @@ thread, so that no disk holds up the event loop. Called by ``fetching`` and ``st
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import IO
 
 import anyio
@@ -20,16 +19,16 @@ from ..errors import ResultCorruptError
 from ..npy import MAGIC
 from ..receiving import ByteSource
 from ..tasks import plain_task_group
-from .checking import Checker
 from .decoding import fill, naming
-from .parts import Part
+from .fingerprint import file_digest
+from .memories import Checker
+from .parts import Part, of_file
 from .sinks import QUOTED_BYTES, Sink, sink_for
 
 PIECE_BYTES = 2 << 20
 """Two such buffers: one is filled while the other is written."""
 
 SUFFIXES = (".npy", ".npz")
-_HASHED_BYTES = 1 << 20
 _UNLIMITED = 1 << 62
 
 
@@ -60,11 +59,19 @@ async def save(source: ByteSource, path: Path, *, max_bytes: int, job_id: str, u
 
 
 async def spool(source: ByteSource, *, max_bytes: int, job_id: str, url: str) -> IO[bytes]:
-    """The body in a temporary file without a name, which is gone when nobody has it open or mapped any more."""
+    """
+    The body in a temporary file without a name, which is gone when nobody has it open or mapped any more. Raises what ``save``
+    does; an OSError names the folder of temporary files.
+    """
     file = await anyio.to_thread.run_sync(TemporaryFile)
+
+    def write(piece: memoryview) -> None:
+        with of_file(Path(gettempdir())):
+            file.write(piece)
+
     try:
         with naming(job_id, url):
-            body = _Body(file.write, max_bytes, source.length)
+            body = _Body(write, max_bytes, source.length)
             await _pour(source, body)
             check = partial(_check_digest, _digest_to_check(source), file)
             await anyio.to_thread.run_sync(_conclude, body, check, file.flush)
@@ -130,12 +137,5 @@ def _digest_to_check(source: ByteSource) -> bytes | None:
 
 
 def _check_digest(wanted: bytes | None, file: IO[bytes]) -> None:
-    if wanted is None:
-        return
-    file.seek(0)
-    sha = hashlib.sha256()
-    while piece := file.read(_HASHED_BYTES):
-        sha.update(piece)
-        anyio.from_thread.check_cancelled()
-    if sha.digest() != wanted:
+    if wanted is not None and file_digest(file, anyio.from_thread.check_cancelled) != wanted:
         raise ResultCorruptError("after it broke off and was resumed, its SHA-256 is not that of the platform's result")
