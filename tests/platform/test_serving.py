@@ -216,7 +216,7 @@ def test_a_server_takes_more_connections_than_it_was_given_files_at_first(tmp_pa
     import resource
 
     few = (
-        max(map(int, os.listdir("/dev/fd"))) + 50
+        max(int(file.name) for file in Path("/dev/fd").iterdir()) + 50
     )  # this process, which starts the server, has the limit for a moment, too
     many = few + 64
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
