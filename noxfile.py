@@ -64,7 +64,7 @@ def soak(session: nox.Session) -> None:
     tests has time for. Arguments are those of ``python -m tests.soak``: `nox -s soak -- --minutes 3 --jobs 6000`.
     """
     session.install("-e", ".[all]", *group("test"))
-    session.run("pytest", "tests/test_model.py", env={"MODEL_PROGRAMS": "5000"})
+    session.run("pytest", "tests/scenarios/test_model.py", env={"MODEL_PROGRAMS": "5000"})
     session.run("python", "-m", "tests.soak", *session.posargs)
 
 

@@ -1,11 +1,37 @@
 """
-sfjobs: the async-first SDK for jobs on photonic quantum computers.
+The async-first SDK for jobs on photonic quantum computers.
 
     async with sfjobs.Connection() as connection:
         job = await connection.create_job("simulon_gaussian", program, shots=1000)
         result = await job
 
-The names below are imported when they are first used: ``import sfjobs`` alone loads neither httpx nor numpy.
+Map of the package. A folder is a layer and imports only from layers below it. Names without an underscore are public.
+
+    cli/           the command ``sfjobs``
+    sync/          the same names for blocking callers
+    _client/       Connection, RemoteEngine, JobGroup
+    _submission/   from a program to a job: one, many, and after a crash
+    _jobs/         the Job handle; waiting for, cancelling and following jobs
+    results/       Result, ResultStream; download and decoding of arrays
+    _tracking/     how waiters learn of statuses: polling and the change feed
+    _journal/      write-ahead log of submissions (SQLite)
+    _http/         requests, retries, rate limit, tokens, HTTP/1.1
+    config/        Settings: arguments, environment, files
+    _progress/     the live line of a wait
+    _protocol/     JSON of the wire, server-sent events; no I/O
+    errors.py  models.py
+    _util/         helpers that know nothing of sfjobs
+    platform/      the embedded platform, ``sfjobs serve``; shares only errors, models and the version with the client
+
+Where to look first:
+
+    a 429 slows requests down               _http/rate_limiter.py
+    a broken download goes on               _http/download.py
+    a group is found again                  _client/job_group.py
+    a job's limits are enforced             platform/execution/process_executor.py
+    the exit code of a timed-out wait       cli/errors.py
+
+``import sfjobs`` loads neither httpx nor numpy: each name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -13,12 +39,28 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from . import sync as sync
+    from ._client.connection import Connection as Connection
+    from ._client.engine import RemoteEngine as RemoteEngine
+    from ._client.job_group import JobGroup as JobGroup
+    from ._client.job_group_progress import GroupProgress as GroupProgress
+    from ._jobs.events import JobEvent as JobEvent
+    from ._jobs.job import Job as Job
+    from ._jobs.waiting import as_completed as as_completed
+    from ._jobs.waiting import cancel_all as cancel_all
+    from ._jobs.waiting import first as first
+    from ._jobs.waiting import wait_all as wait_all
+    from ._journal import GroupMember as GroupMember
+    from ._submission.recovery import Recovered as Recovered
+    from ._submission.recovery import Recovery as Recovery
+    from ._submission.stream import JobStream as JobStream
+    from ._submission.stream import Refusal as Refusal
+    from ._submission.stream import Submission as Submission
     from .config import Secret as Secret
     from .config import Settings as Settings
-    from .connection import Connection as Connection
-    from .engine import RemoteEngine as RemoteEngine
     from .errors import AuthenticationError as AuthenticationError
     from .errors import CancelledJobError as CancelledJobError
     from .errors import ConfigurationError as ConfigurationError
@@ -45,89 +87,53 @@ if TYPE_CHECKING:
     from .errors import SubmissionUnknownError as SubmissionUnknownError
     from .errors import TransportError as TransportError
     from .errors import WaitTimeoutError as WaitTimeoutError
-    from .events import JobEvent as JobEvent
-    from .group import JobGroup as JobGroup
-    from .group_progress import GroupProgress as GroupProgress
-    from .groups import as_completed as as_completed
-    from .groups import cancel_all as cancel_all
-    from .groups import first as first
-    from .groups import wait_all as wait_all
-    from .job import Job as Job
-    from .journal import GroupMember as GroupMember
     from .models import Device as Device
     from .models import DeviceSpecification as DeviceSpecification
     from .models import JobOutlook as JobOutlook
     from .models import JobSnapshot as JobSnapshot
     from .models import JobStatus as JobStatus
-    from .recovery import Recovered as Recovered
-    from .recovery import Recovery as Recovery
     from .results import Result as Result
     from .results import ResultStream as ResultStream
-    from .submission import JobStream as JobStream
-    from .submission import Refusal as Refusal
-    from .submission import Submission as Submission
 
-__version__ = "0.1.0"
-
-_HOMES = {
-    "config": ("Secret", "Settings"),
-    "connection": ("Connection",),
-    "engine": ("RemoteEngine",),
+# The names of the block above by their modules; a test compares both.
+_NAMES = {
+    "_client.connection": "Connection",
+    "_client.engine": "RemoteEngine",
+    "_client.job_group": "JobGroup",
+    "_client.job_group_progress": "GroupProgress",
+    "_jobs.events": "JobEvent",
+    "_jobs.job": "Job",
+    "_jobs.waiting": "as_completed cancel_all first wait_all",
+    "_journal": "GroupMember",
+    "_submission.recovery": "Recovered Recovery",
+    "_submission.stream": "JobStream Refusal Submission",
+    "config": "Secret Settings",
     "errors": (
-        "AuthenticationError",
-        "CancelledJobError",
-        "ConfigurationError",
-        "ConflictError",
-        "ConnectionClosedError",
-        "FailedJobError",
-        "InvalidJobOperationError",
-        "InvalidRequestError",
-        "JobError",
-        "JournalError",
-        "NotFoundError",
-        "PermissionDeniedError",
-        "ProtocolError",
-        "RateLimitedError",
-        "RequestFailedError",
-        "RequestTimeoutError",
-        "ResponseError",
-        "ResultCorruptError",
-        "ResultError",
-        "ResultTooLargeError",
-        "ResultUnavailableError",
-        "SFJobsError",
-        "ServerError",
-        "SubmissionUnknownError",
-        "TransportError",
-        "WaitTimeoutError",
+        "AuthenticationError CancelledJobError ConfigurationError ConflictError ConnectionClosedError "
+        "FailedJobError InvalidJobOperationError InvalidRequestError JobError JournalError NotFoundError "
+        "PermissionDeniedError ProtocolError RateLimitedError RequestFailedError RequestTimeoutError "
+        "ResponseError ResultCorruptError ResultError ResultTooLargeError ResultUnavailableError ServerError "
+        "SFJobsError SubmissionUnknownError TransportError WaitTimeoutError"
     ),
-    "events": ("JobEvent",),
-    "group": ("JobGroup",),
-    "group_progress": ("GroupProgress",),
-    "groups": ("as_completed", "cancel_all", "first", "wait_all"),
-    "job": ("Job",),
-    "journal": ("GroupMember",),
-    "models": ("Device", "DeviceSpecification", "JobOutlook", "JobSnapshot", "JobStatus"),
-    "recovery": ("Recovered", "Recovery"),
-    "results": ("Result", "ResultStream"),
-    "submission": ("JobStream", "Refusal", "Submission"),
+    "models": "Device DeviceSpecification JobOutlook JobSnapshot JobStatus",
+    "results": "Result ResultStream",
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = sorted(["__version__", "sync", *_HOME_OF])  # noqa: PLE0605
+__all__ = sorted(["__version__", "sync", *_MODULE_OF])  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> object:
     if name == "sync":
         return import_module("sfjobs.sync")
     try:
-        home = _HOME_OF[name]
+        module = _MODULE_OF[name]
     except KeyError:
         raise AttributeError(f"module 'sfjobs' has no attribute {name!r}") from None
-    value: object = getattr(import_module(f"sfjobs.{home}"), name)
+    value: object = getattr(import_module(f"sfjobs.{module}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "sync", *_HOME_OF})
+    return sorted({*globals(), *__all__})

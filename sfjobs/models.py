@@ -212,6 +212,6 @@ class Device:
         return self.status == "online"
 
     def _repr_html_(self) -> str:
-        from .html import device_html
+        from ._util.html import device_html
 
         return device_html(self)

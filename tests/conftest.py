@@ -37,4 +37,4 @@ def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 @pytest.fixture
 def no_slow_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that a lane has room for goes out at once, as it does after a connection's first hundred requests."""
-    monkeypatch.setattr("sfjobs.pace.SHY", 64)
+    monkeypatch.setattr("sfjobs._http.rate_limiter.SHY", 64)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from .. import __version__
+from .._version import __version__
 
 _EXTRA = frozenset({"typer", "rich"})
 _INTERRUPTED = 130  # failures.ExitCode.INTERRUPTED, which may not have been imported by then

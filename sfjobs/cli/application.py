@@ -9,10 +9,10 @@ from typing import Annotated, cast
 
 import typer
 
-from .. import __version__
+from .._version import __version__
 from ..errors import SFJobsError
-from .failures import CommandError, ExitCode, Failure, explain
-from .scope import Scope, report
+from .context import CommandContext, report
+from .errors import CommandError, ExitCode, Failure, explain
 
 _COMPLETION = "_SFJOBS_COMPLETE"
 """The environment variable by which a shell asks what could come next."""
@@ -21,24 +21,24 @@ _COMPLETION = "_SFJOBS_COMPLETE"
 _CommandLineError = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 _COMMANDS = {
-    "run": ("run", "run", "Run a Blackbird script and show what was measured."),
-    "submit": ("submit", "submit", "Submit Blackbird scripts and print the ids of the jobs."),
-    "list": ("listing", "list_jobs", "List jobs, newest first."),
-    "show": ("show", "show", "Show one job: status, times, and what the platform says of it."),
-    "wait": ("wait", "wait", "Wait until jobs have ended."),
-    "result": ("result", "result", "Show what a job measured, once it is complete."),
-    "circuit": ("circuit", "circuit", "Print the program of a job, exactly as it was submitted."),
-    "cancel": ("cancel", "cancel", "Cancel jobs; print id and status of each."),
-    "recover": ("recover", "recover", "Find out what became of submissions that have no answer."),
-    "group": ("group", "app", "Look at groups of jobs."),
-    "devices": ("devices", "devices", "List the platform's devices."),
-    "device": ("devices", "device", "Show a device: status, uptime, specification, certificate."),
-    "serve": ("serve", "serve", "Run a platform until Ctrl-C."),
-    "platform": ("platform", "app", "Look after the platform of this machine."),
-    "login": ("login", "login", "Ask for an API key, try it and keep it."),
-    "ping": ("ping", "ping", "Ask the platform whether it answers and accepts the credentials."),
-    "config": ("config", "app", "Look at the settings."),
-    "cache": ("cache", "app", "Look at the results kept from before, or remove them."),
+    "run": ("commands.run", "run", "Run a Blackbird script and show what was measured."),
+    "submit": ("commands.submit", "submit", "Submit Blackbird scripts and print the ids of the jobs."),
+    "list": ("commands.list_", "list_jobs", "List jobs, newest first."),
+    "show": ("commands.show", "show", "Show one job: status, times, and what the platform says of it."),
+    "wait": ("commands.wait", "wait", "Wait until jobs have ended."),
+    "result": ("commands.result", "result", "Show what a job measured, once it is complete."),
+    "circuit": ("commands.circuit", "circuit", "Print the program of a job, exactly as it was submitted."),
+    "cancel": ("commands.cancel", "cancel", "Cancel jobs; print id and status of each."),
+    "recover": ("commands.recover", "recover", "Find out what became of submissions that have no answer."),
+    "group": ("commands.group", "app", "Look at groups of jobs."),
+    "devices": ("commands.devices", "devices", "List the platform's devices."),
+    "device": ("commands.devices", "device", "Show a device: status, uptime, specification, certificate."),
+    "serve": ("commands.serve", "serve", "Run a platform until Ctrl-C."),
+    "platform": ("commands.platform", "app", "Look after the platform of this machine."),
+    "login": ("commands.login", "login", "Ask for an API key, try it and keep it."),
+    "ping": ("commands.ping", "ping", "Ask the platform whether it answers and accepts the credentials."),
+    "config": ("commands.config", "app", "Look at the settings."),
+    "cache": ("commands.cache", "app", "Look at the results kept from before, or remove them."),
 }
 """By name: the file, what in it is the command, and the first sentence of its help."""
 
@@ -86,7 +86,7 @@ def _global_options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> int:
     """Jobs on photonic quantum computers, and a platform of your own that runs them."""
-    context.obj = Scope(profile=profile, url=url)
+    context.obj = CommandContext(profile=profile, url=url)
     if version:
         typer.echo(f"sfjobs {__version__}")
         raise typer.Exit

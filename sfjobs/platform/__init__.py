@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .limits import Limits as Limits
-    from .serving import Platform as Platform
-    from .serving import run_server as run_server
-    from .serving import serving as serving
+    from .server.serving import Platform as Platform
+    from .server.serving import run_server as run_server
+    from .server.serving import serving as serving
     from .settings import PlatformSettings as PlatformSettings
 
 _HOME_OF = {
     "Limits": "limits",
-    "Platform": "serving",
+    "Platform": "server.serving",
     "PlatformSettings": "settings",
-    "run_server": "serving",
-    "serving": "serving",
+    "run_server": "server.serving",
+    "serving": "server.serving",
 }
 
 __all__ = ["Limits", "Platform", "PlatformSettings", "run_server", "serving"]

@@ -14,16 +14,16 @@ from typing import Final
 from starlette.types import ASGIApp
 
 from ..errors import ConfigurationError
-from .accounts import LOCAL, hash_api_key, new_api_key
-from .app import create_app
+from .api.app import create_app
+from .api.tokens import AccessTokens
 from .blackbird import parse
 from .devices import build_devices
-from .execution.processes import ProcessExecutor
-from .feed import ChangeFeed
-from .scheduler import Scheduler
+from .execution.process_executor import ProcessExecutor
+from .jobs.change_feed import ChangePublisher
+from .jobs.scheduler import Scheduler
 from .settings import PlatformSettings, locked_data_dir
-from .store import Store
-from .tokens import Tokens
+from .store.accounts import LOCAL, hash_api_key, new_api_key
+from .store.jobs import Store
 
 _log = logging.getLogger(__name__)
 _NO_KEYS: Final = (
@@ -39,7 +39,7 @@ class Runtime:
     app: ASGIApp
     api_key: str = field(repr=False)
     executor: ProcessExecutor
-    feed: ChangeFeed
+    feed: ChangePublisher
     scheduler: Scheduler
 
 
@@ -64,11 +64,11 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
             limits=settings.limits,
         )
         async with executor, Scheduler(store, executor, devices) as scheduler:
-            feed = ChangeFeed(store, scheduler)
+            feed = ChangePublisher(store, scheduler)
             app = create_app(
                 store=store,
                 scheduler=scheduler,
-                tokens=Tokens(store, lifetime=settings.access_token_lifetime),
+                tokens=AccessTokens(store, lifetime=settings.access_token_lifetime),
                 devices=devices,
                 results=settings.results,
                 parse=parse,

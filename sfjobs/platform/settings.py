@@ -14,7 +14,7 @@ from typing import IO, Final
 import platformdirs
 
 from ..errors import ConfigurationError
-from .execution.processes import SIMULATE
+from .execution.process_executor import SIMULATE
 from .limits import DEFAULTS, Limits
 
 _PATIENCE_WITH_THE_DEAD: Final = 5.0

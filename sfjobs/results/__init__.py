@@ -13,7 +13,7 @@ What a job measured: from a response body to arrays, to counts, to a file and to
     view  figures  picture  for notebooks; drawn by matplotlib
 """
 
-from .decoding import receive as receive
+from .download.stream import ResultStream as ResultStream
+from .download.to_memory import receive as receive
 from .result import Array as Array
 from .result import Result as Result
-from .stream import ResultStream as ResultStream

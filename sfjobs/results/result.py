@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ResultError
-from .patterns import Counts, count_patterns
+from .counts import Counts, count_patterns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -132,7 +132,7 @@ class Result:
 
         Raises ``ValueError`` for another suffix, and for what such a file cannot hold.
         """
-        from .files import save
+        from .storage import save
 
         return save(Path(path), self.outputs, self.metadata)
 
@@ -145,7 +145,7 @@ class Result:
 
         Raises ``ResultCorruptError`` or ``ResultTooLargeError``, and ``OSError`` if the file cannot be read.
         """
-        from .files import load
+        from .storage import load
 
         return cls.from_arrays(load(Path(path), mmap=mmap, max_bytes=max_bytes))
 
@@ -158,11 +158,11 @@ class Result:
         Raises ``ConfigurationError`` without matplotlib, ``ResultError`` if there is nothing to draw, ``ValueError`` for another
         suffix.
         """
-        from .figures import draw
+        from .plotting import draw
 
         figure = draw(self)
         if path is not None:
-            from .files import save_picture
+            from .storage import save_picture
 
             save_picture(figure, Path(path))
         return figure
@@ -174,7 +174,7 @@ class Result:
         return f"<Result{job}: {outputs}{metadata}>"
 
     def _repr_html_(self) -> str:
-        from .view import result_html
+        from .html import result_html
 
         return result_html(self)
 

@@ -6,29 +6,29 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, ParamSpec, Self, TypeVar
 
-from .._bridge import Bridge
+from .._client.connection import Connection as AsyncConnection
+from .._http.transport import HTTPTransport
+from .._jobs.job import Job as AsyncJob
+from .._submission.programs import ProgramLike
+from .._submission.recovery import Recovery
 from ..config import Secret, Settings
-from ..connection import Connection as AsyncConnection
-from ..job import Job as AsyncJob
 from ..models import Device, JobOutlook, JobSnapshot, JobStatus, JSONValue
-from ..programs import ProgramLike
-from ..recovery import Recovery
-from ..transport import HTTPTransport
-from .closing import Closing
+from ._closeable import Closeable
+from ._iteration import each
+from ._portal import Portal
 from .events import Events
 from .results import ResultStream
-from .stepping import each
-from .submission import JobStream, Programs
+from .stream import JobStream, Programs
 
 if TYPE_CHECKING:
     from ..results import Result
-    from ..results.fetching import Into
+    from ..results.download.fetcher import Into
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Connection(Closing):
+class Connection(Closeable):
     """
     A connection to a platform, described by its settings: arguments, then ``SFJOBS_*`` in the environment, then the
     configuration file. May be used from any number of threads, and inside a running event loop such as a notebook's; its
@@ -55,7 +55,7 @@ class Connection(Closing):
             settings=settings,
             transport=transport,
         )
-        self._bridge = Bridge()
+        self._bridge = Portal()
 
     @property
     def settings(self) -> Settings:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..engine import RemoteEngine as AsyncRemoteEngine
+from .._client.engine import RemoteEngine as AsyncRemoteEngine
+from .._submission.programs import ProgramLike
 from ..models import Device
-from ..programs import ProgramLike
-from .closing import Closing
+from ._closeable import Closeable
 from .connection import Connection, Job
 
 if TYPE_CHECKING:
     from ..results import Result
 
 
-class RemoteEngine(Closing):
+class RemoteEngine(Closeable):
     """
     Runs programs on one target, such as ``"simulon_gaussian"`` or ``"X8_01"`` (``"X8"`` and ``"X12"`` are short for the
     latest device of the kind). Without a ``connection`` it opens one by the settings, which ``close`` closes again.

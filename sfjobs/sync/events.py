@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
-from ..events import JobEvent
-from .closing import Closing
-from .stepping import next_of
+from .._jobs.events import JobEvent
+from ._closeable import Closeable
+from ._iteration import next_of
 
 if TYPE_CHECKING:
     from .connection import Connection, Job
 
 
-class Events(Closing):
+class Events(Closeable):
     """Iterates over what happens to jobs until all of them have ended."""
 
     def __init__(self, connection: Connection, jobs: Iterable[Job], timeout: float | None = None) -> None:

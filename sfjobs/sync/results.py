@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from .closing import Closing
-from .stepping import each
+from ._closeable import Closeable
+from ._iteration import each
 
 if TYPE_CHECKING:
     from ..results import Array, Result
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 
-class ResultStream(Closing):
+class ResultStream(Closeable):
     """The result of a job on its way, between ``with`` and the end of its block."""
 
     def __init__(self, connection: Connection, stream: AsyncResultStream) -> None:

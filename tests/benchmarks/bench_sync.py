@@ -62,10 +62,10 @@ def run(calls: int = CALLS) -> list[Row]:
 
 
 async def _token(connection: sfjobs.Connection) -> str:
-    from sfjobs.auth import Tokens
+    from sfjobs._http.auth import TokenSource
 
     tokens = vars(vars(connection)["_transport"])["_tokens"]
-    assert isinstance(tokens, Tokens)
+    assert isinstance(tokens, TokenSource)
     return (await tokens.get()).reveal()
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from . import runners
-from .runners import Meeting
-from .stand_ins import Bench, open_bench
+from tests.platform import runners
+from tests.platform.runners import Meeting
+from tests.platform.stand_ins import Bench, open_bench
 
 
 @pytest.fixture

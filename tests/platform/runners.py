@@ -17,7 +17,7 @@ from typing import Self
 
 import numpy as np
 
-from sfjobs.platform.execution.base import Work
+from sfjobs.platform.execution.executor import Work
 from sfjobs.platform.execution.worker import Samples
 
 VARIABLE = "SFJOBS_TEST_MEETING"

@@ -16,17 +16,17 @@ import numpy as np
 from starlette.types import ASGIApp
 
 from sfjobs.models import JSONValue
-from sfjobs.platform.accounts import hash_api_key
-from sfjobs.platform.app import create_app
+from sfjobs.platform.api.app import create_app
+from sfjobs.platform.api.tokens import AccessTokens
 from sfjobs.platform.blackbird import parse
 from sfjobs.platform.devices import build_devices
-from sfjobs.platform.execution.base import ExecutionError, Outcome, Run, Work
+from sfjobs.platform.execution.executor import ExecutionError, Outcome, Run, Work
 from sfjobs.platform.execution.result_file import write_result
+from sfjobs.platform.jobs.scheduler import Scheduler
 from sfjobs.platform.limits import DEFAULTS, Limits
 from sfjobs.platform.records import JobRecord, NewJob, ResultFile
-from sfjobs.platform.scheduler import Scheduler
-from sfjobs.platform.store import Store
-from sfjobs.platform.tokens import Tokens
+from sfjobs.platform.store.accounts import hash_api_key
+from sfjobs.platform.store.jobs import Store
 
 PROGRAM = """name demo
 version 1.0
@@ -158,7 +158,7 @@ class Bench:
     scheduler: Scheduler
     app: ASGIApp
     account: str
-    tokens: Tokens
+    tokens: AccessTokens
 
     def client(self, account: str | None = None) -> httpx.AsyncClient:
         token = self.tokens.issue(account or self.account)
@@ -187,7 +187,7 @@ async def open_bench(
         }
         account = store.ensure_account("someone")
         store.add_key(account, hash_api_key("key"))
-        tokens = Tokens(store, lifetime=lifetime)
+        tokens = AccessTokens(store, lifetime=lifetime)
         async with Scheduler(store, executor, devices) as scheduler:
             app = create_app(
                 store=store,

@@ -30,13 +30,12 @@ import pytest
 
 from sfjobs.models import JobStatus
 from sfjobs.platform import PlatformSettings, serving
+from sfjobs.platform.api.routes.account import TOKEN_PATH
 from sfjobs.platform.records import JobRecord
-from sfjobs.platform.routes_account import TOKEN_PATH
-from sfjobs.platform.store import MOST_WORKERS_LOST, Store
-
-from .runners import Meeting
-from .stand_ins import PROGRAM
-from .test_serving import client_of, final, submit
+from sfjobs.platform.store.jobs import MOST_WORKERS_LOST, Store
+from tests.platform.runners import Meeting
+from tests.platform.server.test_serving import client_of, final, submit
+from tests.platform.stand_ins import PROGRAM
 
 pytestmark = [pytest.mark.real_time, pytest.mark.skipif(sys.platform == "win32", reason="fork, named pipes, signals")]
 

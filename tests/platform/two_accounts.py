@@ -17,8 +17,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from sfjobs.models import JobStatus
-
-from .stand_ins import PROGRAM, Bench, open_bench
+from tests.platform.stand_ins import PROGRAM, Bench, open_bench
 
 NOBODYS = "ffffffff-ffff-4fff-bfff-ffffffffffff"
 WAITS = PROGRAM.replace("simulon_gaussian", "never")

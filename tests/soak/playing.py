@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 import sfjobs
+from sfjobs._submission.stream import JobStream
 from sfjobs.errors import InvalidJobOperationError, RequestFailedError, ResultCorruptError
-from sfjobs.submission import JobStream
 
 from .ledger import Ledger, Line
 from .plan import Round

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sfjobs.platform.execution.base import Work
+from sfjobs.platform.execution.executor import Work
 from sfjobs.platform.execution.worker import Samples
 from sfjobs.platform.program import ProgramError
 

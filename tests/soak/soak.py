@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sfjobs import sync
-from sfjobs.platform.accounts import accounts_of
+from sfjobs.platform.store.accounts import accounts_of
 
 from . import verdict
 from .census import Growth, Sample, children, descriptors, growth, sample

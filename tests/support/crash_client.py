@@ -16,7 +16,7 @@ import anyio
 
 import sfjobs
 import sfjobs.sync  # loads all there is
-from sfjobs.retry import Retry
+from sfjobs._http.retry import Retry
 from tests.benchmarks.fast.board import KEY, TARGET
 from tests.support.journals import rows
 

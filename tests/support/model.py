@@ -19,8 +19,8 @@ import httpx
 from anyio.abc import TaskGroup
 
 import sfjobs
-from sfjobs.tasks import plain_task_group
-from sfjobs.transport import CONNECTIONS
+from sfjobs._http.transport import CONNECTIONS
+from sfjobs._util.aio import plain_task_group
 from tests.support.fake_platform import FINAL, FakeJob, FakePlatform, refusal
 from tests.support.feeding_platform import FeedingPlatform, StagedJob
 

@@ -35,7 +35,7 @@ from ...models import JSONValue
 from ..limits import DEFAULTS, Limits
 from ..program import ProgramError
 from ..records import ResultFile
-from .base import Work
+from .executor import Work
 from .result_file import write_result
 
 _PR_SET_PDEATHSIG: Final = 1

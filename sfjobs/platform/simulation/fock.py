@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..program import Array
+from .amplitude_table import AmplitudeTable
 from .clicks import MAX_CLICK_MODES, sample_clicks
 from .hafnian import HafnianSampler
 from .limits import MAX_WORK, beyond_limit
 from .photons import mean_photons
 from .state import GaussianState
-from .table import AmplitudeTable
-from .twin import TwinBeams
+from .twin_beams import TwinBeams
 
 _UNCORRELATED = 1e-13
 _POISSON_LIMIT = 1e8

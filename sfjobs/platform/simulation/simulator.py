@@ -14,7 +14,7 @@ from .fock import Draw, Light, gaussian_samples, sample_counts
 from .limits import MAX_OUTPUT_BYTES, MAX_SHOTS, MAX_UNROLLED_MODES, MAX_WORK, beyond_limit, unsupported
 from .quadratures import Quadratures
 from .state import GaussianState
-from .tdm import unrolled
+from .time_domain import unrolled
 
 JSON: TypeAlias = str | int | float | bool | None
 

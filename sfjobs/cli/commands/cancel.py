@@ -1,0 +1,64 @@
+"""``sfjobs cancel``: ends jobs."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import job_ids as ids
+from ..context import CommandContext, report
+from ..errors import ExitCode, explain, printable
+from ..output.json import about_job, write_json
+
+if TYPE_CHECKING:
+    from ..._client.connection import Connection
+    from ..._jobs.job import Job
+    from ...errors import SFJobsError
+
+
+def cancel(
+    context: typer.Context,
+    job_ids: ids.IdsArgument,
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the final word on each.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+) -> int:
+    """
+    Cancel jobs; print id and status of each.
+
+    A job may be faster and end `complete` all the same; --wait tells.
+    """
+    words = ids.given(job_ids)
+    jobs: list[Job] = []
+    failures: list[SFJobsError] = []
+
+    async def work(connection: Connection) -> None:
+        from ..._jobs.job import Job
+        from ..._jobs.waiting import wait_all
+        from ...errors import SFJobsError
+
+        for job_id in await ids.resolve(connection, words):
+            job = Job(job_id, "open", connection)
+            try:
+                await job.cancel()
+            except SFJobsError as error:
+                failures.append(error)
+            else:
+                jobs.append(job)
+        if wait:
+            await wait_all(jobs, fetch_results=False)
+
+    try:
+        CommandContext.of(context).ask(work)
+    finally:
+        if as_json and (jobs or failures):
+            write_json({"jobs": [about_job(job) for job in jobs]})
+        elif not as_json:
+            sys.stdout.write("".join(f"{printable(job.id)} {printable(job.status.value)}\n" for job in jobs))
+    for failure in failures[1:]:
+        report(explain(failure))
+    if failures:
+        raise failures[0]
+    return ExitCode.OK

@@ -1,0 +1,36 @@
+"""``sfjobs circuit``: the program of a job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import job_ids as ids
+from ..context import CommandContext
+from ..errors import ExitCode
+from ..output.json import write_json, write_text
+
+if TYPE_CHECKING:
+    from ..._client.connection import Connection
+
+
+def circuit(
+    context: typer.Context,
+    job_id: ids.IdArgument,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> int:
+    """Print the program of a job, exactly as it was submitted."""
+    [word] = ids.given([job_id])
+
+    async def ask(connection: Connection) -> tuple[str, str]:
+        [whole] = await ids.resolve(connection, [word])
+        return whole, await connection.get_job_circuit(whole)
+
+    whole, text = CommandContext.of(context).ask(ask)
+    if as_json:
+        write_json({"id": whole, "circuit": text})
+    else:
+        write_text(text)
+    return ExitCode.OK

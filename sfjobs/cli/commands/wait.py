@@ -1,0 +1,49 @@
+"""``sfjobs wait``: until jobs have ended, and what to run when they do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .. import job_ids as ids
+from ..context import CommandContext
+from ..errors import ExitCode
+
+
+def wait(
+    context: typer.Context,
+    job_ids: ids.IdsArgument,
+    *,
+    first: Annotated[bool, typer.Option("--any", help="Wait for the first of them only.")] = False,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0, help="How long to wait; the jobs go on afterwards.")
+    ] = None,
+    then: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CMD",
+            help="Run this in a shell for each job as it ends, with SFJOBS_JOB_ID and SFJOBS_JOB_STATUS"
+            " in its environment.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+) -> int:
+    """
+    Wait until jobs have ended.
+
+    Prints id and status of each as it ends. Ctrl-C and --timeout leave the jobs running.
+    """
+    words = ids.given(job_ids)
+    scope = CommandContext.of(context)
+    from ..waiting.session import WaitSession
+
+    vigil = WaitSession(words, first=first, timeout=timeout, then=then, as_json=as_json)
+    try:
+        scope.ask(vigil.keep)
+    except KeyboardInterrupt:
+        return vigil.interrupted(scope)
+    finally:
+        vigil.conclude()
+    vigil.raise_for_jobs()
+    return ExitCode.OK

@@ -1,0 +1,153 @@
+"""
+What there is to say about a result, as plain numbers: ``pictures`` shows it to people, ``as_json`` to programs. numpy is
+imported with the result that comes in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from ...errors import ResultError
+from ...models import JSONValue
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from ...results import Result
+
+MOST_PATTERNS = 20
+"""Patterns kept in a summary; the samples themselves go to a file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotonSummary:
+    """
+    Photon numbers. ``patterns`` are the most frequent of ``num_patterns`` with their counts; ``distribution`` is the observed
+    probability of n photons in a shot, at index n; ``mean_per_mode`` is averaged over the timebins of a time-domain program.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    num_patterns: int
+    patterns: tuple[tuple[tuple[int, ...], int], ...]
+    distribution: tuple[float, ...]
+    mean: float
+    mean_per_mode: tuple[float, ...]
+
+    @property
+    def shots(self) -> int:
+        return self.shape[0]
+
+    def as_json(self) -> Mapping[str, JSONValue]:
+        return {
+            "kind": "photon-numbers",
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "mean_photon_number": self.mean,
+            "mean_photon_number_per_mode": list(self.mean_per_mode),
+            "photon_number_distribution": list(self.distribution),
+            "num_patterns": self.num_patterns,
+            "most_frequent": [
+                {"pattern": list(pattern), "count": count, "probability": count / self.shots}
+                for pattern, count in self.patterns
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuadratureSummary:
+    """Homodyne (float) or heterodyne (complex) outcomes: mean and standard deviation of each mode over shots and timebins."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    means: tuple[complex, ...]
+    deviations: tuple[float, ...]
+
+    @property
+    def shots(self) -> int:
+        return self.shape[0]
+
+    @property
+    def is_complex(self) -> bool:
+        return self.dtype.startswith("complex")
+
+    def as_json(self) -> Mapping[str, JSONValue]:
+        return {
+            "kind": "heterodyne" if self.is_complex else "homodyne",
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "modes": [
+                {
+                    "mean": [_number(mean.real), _number(mean.imag)] if self.is_complex else _number(mean.real),
+                    "standard_deviation": _number(deviation),
+                }
+                for mean, deviation in zip(self.means, self.deviations, strict=True)
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArraySummary:
+    """Arrays that are neither, or none at all."""
+
+    reason: str
+
+    @property
+    def shots(self) -> None:
+        return None
+
+    def as_json(self) -> Mapping[str, JSONValue]:
+        return {"kind": "other", "detail": self.reason}
+
+
+Summary: TypeAlias = PhotonSummary | QuadratureSummary | ArraySummary
+
+
+def summarize(result: Result) -> Summary:
+    """The summary of ``result``; never raises for what a platform may have sent."""
+    try:
+        samples = result.samples
+        if samples.dtype.kind in "biu":
+            return _photons(result)
+        if samples.dtype.kind in "fc" and samples.size and samples.ndim:
+            return _quadratures(samples)
+    except ResultError as error:
+        return ArraySummary(reason=str(error))
+    return ArraySummary(reason=f"samples of type {samples.dtype} and shape {samples.shape}")
+
+
+def _photons(result: Result) -> PhotonSummary:
+    distribution = result.photon_number_distribution()
+    means = result.mean_photon_number()
+    counts = result.counts()
+    return PhotonSummary(
+        shape=result.samples.shape if result.samples.ndim > 1 else (result.shots, 1),
+        dtype=str(result.samples.dtype),
+        num_patterns=len(counts),
+        patterns=tuple(counts.most_common(MOST_PATTERNS)),
+        distribution=tuple(distribution.tolist()),
+        mean=float(means.sum()),
+        mean_per_mode=tuple(means.reshape(len(means), -1).mean(axis=1).tolist()),
+    )
+
+
+def _quadratures(samples: npt.NDArray[np.generic]) -> QuadratureSummary:
+    modes = samples.reshape(len(samples), 1) if samples.ndim == 1 else samples
+    # Shots and timebins together, in double precision: the outcomes of one mode in one row.
+    rows = modes.swapaxes(0, 1).reshape(modes.shape[1], -1)
+    wide = rows.astype("complex128" if rows.dtype.kind == "c" else "float64")
+    return QuadratureSummary(
+        shape=modes.shape,
+        dtype=str(samples.dtype),
+        means=tuple(complex(mean) for mean in wide.mean(axis=1).tolist()),
+        deviations=tuple(wide.std(axis=1).tolist()),
+    )
+
+
+def _number(value: float) -> float | None:
+    """JSON has neither infinities nor NaN."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,141 @@
+"""Tables and lists of facts for people, within the width of the terminal; 80 columns where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ...models import JobStatus
+from ..context import can_draw
+from ..errors import printable
+
+if TYPE_CHECKING:
+    from ..._jobs.job import Job
+
+SHORTEST = 8
+"""Characters of an id shown in a table; more where jobs of the table agree in these."""
+
+_STYLES = {
+    "complete": "green",
+    "failed": "red",
+    "cancelled": "dim",
+    "running": "blue",
+}
+
+
+def table(first: str, *others: str, justify: Literal["left", "right"] = "left") -> Table:
+    grid = Table(box=box.SIMPLE_HEAD, safe_box=True, show_edge=False, pad_edge=False)
+    grid.add_column(first, no_wrap=True)
+    for column in others:
+        grid.add_column(column, justify=justify, no_wrap=True)
+    return grid
+
+
+def indented(console: Console, *renderables: Table | Text) -> None:
+    """Prints them a little to the right of headlines."""
+    for renderable in renderables:
+        write(console, Padding(renderable, (0, 0, 0, 2), expand=False))
+
+
+def write(console: Console, renderable: RenderableType) -> None:
+    """Prints it; into files and pipes without the spaces that rich fills lines up with."""
+    if console.is_terminal:
+        console.print(renderable)
+        return
+    with console.capture() as captured:
+        console.print(renderable)
+    console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def facts(console: Console, pairs: Mapping[str, str | Text | None]) -> None:
+    """A line for each pair that has a value, the values in a column of their own, long ones folded."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, style="bold")
+    grid.add_column(overflow="fold")
+    for label, value in pairs.items():
+        if value is not None:
+            grid.add_row(label, value if isinstance(value, Text) else Text(printable(value)))
+    write(console, grid)
+
+
+def job_table(console: Console, jobs: Sequence[Job]) -> Table:
+    """The jobs in their order: short ids, times of this machine's time zone."""
+    grid = table("id", "status", "target", "created")
+    grid.add_column("running", justify="right", no_wrap=True)
+    # The crop, because some outputs cannot hold the dots of an ellipsis.
+    grid.add_column("name", no_wrap=True, overflow="ellipsis" if can_draw(console) else "crop")
+    for job, job_id in zip(jobs, short_ids([job.id for job in jobs]), strict=True):
+        running = "" if job.running_time is None else duration(job.running_time)
+        target = printable(job.target or "")
+        grid.add_row(
+            Text(job_id),
+            standing_text(job),
+            Text(target),
+            _short_moment(job.created_at),
+            running,
+            Text(printable(job.name or "")),
+        )
+    return grid
+
+
+def no_jobs(status: str | None) -> str:
+    """What stands in the place of an empty table."""
+    return f"No job is {status}." if status else "No jobs yet."
+
+
+def short_ids(ids: Sequence[str]) -> list[str]:
+    """As many characters of each as tell it from all others, ``SHORTEST`` at least."""
+    length = SHORTEST
+    while length < max(map(len, ids), default=0) and len({job_id[:length] for job_id in ids}) < len(set(ids)):
+        length += 1
+    return [printable(job_id[:length]) for job_id in ids]
+
+
+def standing(job: Job) -> str:
+    """The status in a word for people: the protocol has none for a job that runs."""
+    match job.status:
+        case JobStatus.OPEN | JobStatus.QUEUED:
+            return "queued" if job.started_at is None else "running"
+        case JobStatus.CANCEL_PENDING:
+            return "cancelling"
+        case other:
+            return printable(other.value)
+
+
+def standing_text(job: Job) -> Text:
+    word = standing(job)
+    return Text(word, style=_STYLES.get(word, ""))
+
+
+def moment(value: datetime | None) -> str:
+    """To the second, in the time zone of this machine."""
+    return "" if value is None else value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _short_moment(value: datetime | None) -> str:
+    if value is None:
+        return ""
+    local = value.astimezone()
+    is_of_this_year = local.year == datetime.now(UTC).astimezone().year
+    return local.strftime("%m-%d %H:%M" if is_of_this_year else "%Y-%m-%d")
+
+
+def duration(seconds: float) -> str:
+    """Three digits and a unit."""
+    if seconds < 60:
+        return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 job``, ``2,000 jobs``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

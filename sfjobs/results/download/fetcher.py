@@ -1,0 +1,149 @@
+"""
+How the result of a job is had: into memory, into an array of the caller's, into a file or as a memory map, over the wire or, when
+the platform says that nothing has changed, from the cache. Called by ``api``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+import anyio.to_thread
+import numpy as np
+
+from ..._http.download import ByteSource, Download, Downloading
+from ..._http.messages import NotModified, Request, Response
+from ..._protocol.wire import job_path
+from ...config import Settings
+from ...errors import ResultTooLargeError
+from ..formats.buffers import UserArrayBuffer
+from ..formats.memory_map import map_arrays
+from ..formats.npz import NamedBufferFor, any_memory
+from ..result import Array, Result
+from .cache import ResultCache, name_of
+from .cached_body import KeptSource, RecordedSource, find
+from .to_file import check_suffix, save, spool
+from .to_memory import naming, receive
+
+if TYPE_CHECKING:
+    from ..._http.transport import Transport
+
+T = TypeVar("T")
+
+Use: TypeAlias = Callable[[ByteSource, str], Awaitable[T]]
+"""What is to be done with a body that comes from this url; done again, with another body, where one broke off."""
+
+Into: TypeAlias = Array | str | os.PathLike[str]
+"""Where samples may go: an array, or a file."""
+
+_NPY, _NPZ = "application/x-numpy", "application/zip"
+
+
+class ResultFetcher:
+    """The results of one platform."""
+
+    def __init__(self, settings: Settings, transport: Transport) -> None:
+        self._settings = settings
+        self._transport = transport
+        folder = settings.result_cache
+        self._cache = None if folder is None else ResultCache(Path(folder), settings.result_cache_bytes)
+
+    async def fetch(self, job_id: str, *, into: Into | None = None, mmap: bool = False) -> Result:
+        """As ``Job.fetch_result``, which describes it."""
+        if into is None:
+            return await self._bring(job_id, partial(self._map if mmap else self._receive, job_id))
+        if not isinstance(into, np.ndarray):
+            return await self._into_file(job_id, Path(into), mmap)
+        if mmap:
+            raise ValueError("an array cannot be mapped: give into= the path of a file, or leave it out")
+        return await self._into_array(job_id, into)
+
+    def open(self, job_id: str) -> Downloading:
+        """``async with`` the body itself, from the platform."""
+        return self._transport.download(self._request(job_id))
+
+    async def _into_array(self, job_id: str, array: Array) -> Result:
+        callers = UserArrayBuffer(array, job_id)
+        try:
+            result = await self._bring(job_id, partial(self._receive, job_id, memory=callers.memory))
+            if result.samples is array:
+                return result
+            await anyio.to_thread.run_sync(callers.copy, result.samples)
+            return Result([array, *result.outputs[1:]], result.metadata, job_id=job_id)
+        except Exception as error:
+            if callers.was_begun:
+                error.add_note(
+                    "The given array had been begun: what it holds now is neither its old values nor a result."
+                )
+            raise
+
+    async def _into_file(self, job_id: str, path: Path, mmap: bool) -> Result:
+        check_suffix(path)
+        await self._bring(job_id, partial(self._save, job_id, path, mmap), _NPY if path.suffix == ".npy" else _NPZ)
+        load = partial(Result.load, path, mmap=mmap, max_bytes=self._settings.max_result_bytes)
+        result = await anyio.to_thread.run_sync(load)
+        result.job_id = job_id
+        return result
+
+    async def _receive(self, job_id: str, source: ByteSource, url: str, memory: NamedBufferFor = any_memory) -> Result:
+        limit = self._settings.max_result_bytes
+        return await receive(source, max_bytes=limit, job_id=job_id, url=url, memory=memory)
+
+    async def _save(self, job_id: str, path: Path, mmap: bool, source: ByteSource, url: str) -> None:
+        limit = self._settings.max_result_bytes
+        if not mmap and source.length is not None and source.length > limit:
+            with naming(job_id, url):
+                raise ResultTooLargeError(f"its file has {source.length} bytes, more than the limit of {limit}")
+        await save(source, path, max_bytes=limit, job_id=job_id, url=url)
+
+    async def _map(self, job_id: str, source: ByteSource, url: str) -> Result:
+        if isinstance(source, KeptSource):
+            arrays = await anyio.to_thread.run_sync(map_arrays, source.file)
+        else:
+            file = await spool(source, max_bytes=self._settings.max_result_bytes, job_id=job_id, url=url)
+            with file:
+                arrays = await anyio.to_thread.run_sync(map_arrays, file)
+        return Result.from_arrays(arrays, job_id=job_id)
+
+    async def _bring(self, job_id: str, use: Use[T], media_type: str | None = None) -> T:
+        """What ``use`` makes of the body, wherever that is. Only the platform says whether it may come from the cache."""
+        request = self._request(job_id, media_type)
+        if self._cache is None:
+            return await self._transport.receive(request, lambda answer, download: use(download, answer.url))
+        name = name_of(self._settings.url, self._settings.api_version, job_id, request.headers.get("Accept", ""))
+        kept = await find(self._cache, name)
+        if kept is None:
+            return await self._transport.receive(request, partial(self._record, self._cache, name, use))
+        with kept.file:
+            request = self._request(job_id, media_type, etag=kept.entry.etag)
+            try:
+                return await self._transport.receive(request, partial(self._record, self._cache, name, use))
+            except NotModified:
+                pass
+            return await use(KeptSource(kept), f"the cache of {self._settings.url}")
+
+    async def _record(self, cache: ResultCache, name: str, use: Use[T], answer: Response, download: Download) -> T:
+        """A body that the platform vouches for is written down while it is used."""
+        recording = None
+        if download.etag is not None and download.digest is not None:
+            recording = cache.record(name, download.etag, download.digest, download.length)
+        if recording is None:
+            return await use(download, answer.url)
+        source = RecordedSource(download, recording)
+        try:
+            outcome = await use(source, answer.url)
+            await source.complete()
+        finally:
+            await source.aclose()
+        return outcome
+
+    def _request(self, job_id: str, media_type: str | None = None, *, etag: str | None = None) -> Request:
+        if media_type is None and self._settings.api_version == "0.2.0":
+            media_type = _NPY
+        headers = {} if media_type is None else {"Accept": media_type}
+        if etag is not None:
+            headers["If-None-Match"] = etag
+        return Request(method="GET", path=job_path(job_id, "/result"), headers=headers, expect=frozenset({200}))

@@ -1,0 +1,75 @@
+"""
+The arrays of a file as read-only views of it, of which nothing is in memory before it is looked at. Blocking; of an archive that
+has been checked. Called by ``files`` and ``fetching``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import struct
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
+from typing import IO, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..._util.atomic_file import of_file
+from ...errors import ResultCorruptError
+from .npy import MAGIC, NpyDecoder, NpyHeader
+
+_OUTPUT = re.compile(r"arr_\d+\.npy", re.ASCII)
+_LOCAL_HEADER = struct.Struct("<26x2H")
+_COPIED_BYTES = 1 << 20
+
+
+def map_arrays(file: IO[bytes]) -> dict[str, npt.NDArray[np.generic]]:
+    """
+    The arrays by name; that of a ``.npy`` file is ``arr_0``. Outputs are mapped, deflated ones from a temporary file, which
+    lives as long as they do; what is beside them is read.
+    """
+    file.seek(0)
+    size = os.fstat(file.fileno()).st_size
+    if file.read(len(MAGIC)) == MAGIC:
+        return {"arr_0": map_array(file, 0, size)}
+    with zipfile.ZipFile(file) as archive:
+        return {
+            member.filename.removesuffix(".npy"): _map_member(file, archive, member) for member in archive.infolist()
+        }
+
+
+def map_array(file: IO[bytes], start: int, size: int) -> npt.NDArray[np.generic]:
+    """The ``.npy`` file that begins at ``start`` and has ``size`` bytes, whose header goes through the decoder's checks."""
+    file.seek(start)
+    header = NpyHeader()
+    while header.layout is None and (piece := file.read(min(4096, start + size - file.tell()))):
+        header.feed(memoryview(piece))
+    layout = header.layout
+    if layout is None:
+        raise ResultCorruptError("the header is incomplete")
+    if layout.offset + layout.nbytes != size:
+        raise ResultCorruptError(f"it has {size} bytes, but its header speaks of {layout.offset + layout.nbytes}")
+    order: Literal["F", "C"] = "F" if layout.fortran_order else "C"
+    if not layout.nbytes:  # there is nothing to map
+        return np.empty(layout.shape, layout.dtype, order)
+    return np.memmap(file, layout.dtype, "r", start + layout.offset, layout.shape, order)
+
+
+def _map_member(file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[np.generic]:
+    if not _OUTPUT.fullmatch(member.filename):
+        decoder = NpyDecoder(member.file_size, member.file_size)
+        decoder.feed(archive.read(member))
+        return decoder.finish()
+    if member.compress_type == zipfile.ZIP_STORED:
+        file.seek(member.header_offset)
+        lengths = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+        return map_array(file, member.header_offset + _LOCAL_HEADER.size + sum(lengths), member.file_size)
+    # A temporary file has no name, or is deleted by the system: it goes with its last user, however that ends.
+    with archive.open(member) as packed, TemporaryFile() as unpacked:
+        with of_file(Path(gettempdir())):
+            shutil.copyfileobj(packed, unpacked, _COPIED_BYTES)
+            unpacked.flush()
+        return map_array(unpacked, 0, member.file_size)

@@ -1,0 +1,349 @@
+"""The commands against a platform that really runs the programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from sfjobs import Connection, Result
+from sfjobs.cli.application import run
+from sfjobs.platform.server.serving import Platform, serving
+from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.real_time
+
+PROGRAM = """name demo
+version 1.0
+target simulon_gaussian (shots=20)
+
+S2gate(0.8, 0.0) | [0, 1]
+MeasureFock() | [0, 1]
+"""
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Platform]:
+    with serving(test_targets=True) as platform:
+        yield platform
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path, monkeypatch):
+    """No settings but those that a test makes, in a folder of its own."""
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo.xbb").write_text(PROGRAM)
+    return tmp_path
+
+
+@pytest.fixture
+def configured(platform, monkeypatch):
+    monkeypatch.setenv("SFJOBS_URL", platform.url)
+    monkeypatch.setenv("SFJOBS_API_KEY", platform.api_key)
+    return platform
+
+
+def command(*arguments: str, **options) -> subprocess.Popen[str]:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "sfjobs", *arguments],
+        env=environ,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+def status_of(platform: Platform, job_id: str) -> str:
+    async def ask() -> str:
+        async with Connection(platform.url, api_key=platform.api_key) as connection:
+            return (await connection.get_job(job_id)).status.value
+
+    return anyio.run(ask)
+
+
+# --- ping ------------------------------------------------------------------------------------------------------------
+
+
+def test_ping_says_who_answers_and_where_the_key_came_from(configured, capsys):
+    assert run(["ping"]) == 0
+    out = capsys.readouterr().out
+    assert configured.url in out
+    assert "environment variable SFJOBS_API_KEY" in out
+
+
+def test_a_wrong_key_exits_with_4_and_is_not_shown(configured, capsys, monkeypatch):
+    monkeypatch.setenv("SFJOBS_API_KEY", "hunter2")
+    assert run(["ping"]) == 4
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 2
+    assert "hunter2" not in err
+
+
+def test_a_platform_that_is_not_there_exits_with_5(capsys, monkeypatch):
+    monkeypatch.setenv("SFJOBS_RETRIES", "1")
+    monkeypatch.setenv("SFJOBS_API_KEY", "key")
+    assert run(["--url", "http://127.0.0.1:9", "ping"]) == 5
+    assert "sfjobs serve" in capsys.readouterr().err
+
+
+# --- run -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_shows_what_was_measured(configured, capsys):
+    assert run(["run", "demo.xbb"]) == 0
+    out = capsys.readouterr().out
+    assert "20 shots of 2 modes from simulon_gaussian" in out
+    assert "|00⟩" in out
+    assert "Photons in a shot" in out
+
+
+def test_what_is_said_on_the_way_goes_to_stderr_in_plain_lines(configured, capsys):
+    run(["run", "demo.xbb"])
+    err = capsys.readouterr().err
+    assert "Submitting to simulon_gaussian" in err
+    assert ": complete after" in err
+    assert "\x1b" not in err
+
+
+def test_the_options_beat_the_script(configured, capsys):
+    assert run(["run", "demo.xbb", "--shots", "7", "--name", "other", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["shots"], answer["name"]) == (7, "other")
+
+
+def test_json_is_one_object_on_stdout_and_nothing_else(configured, capsys):
+    assert run(["run", "demo.xbb", "--json"]) == 0
+    out = capsys.readouterr().out
+    answer = json.loads(out)
+    assert out.count("\n") == 1
+    assert (answer["status"], answer["target"], answer["shots"]) == ("complete", "simulon_gaussian", 20)
+    assert answer["result"]["kind"] == "photon-numbers"
+    assert status_of(configured, answer["id"]) == "complete"
+
+
+@pytest.mark.parametrize("suffix", ["npz", "npy"])
+def test_the_samples_are_written_to_a_file(configured, alone, suffix):
+    assert run(["run", "demo.xbb", "--output", f"out.{suffix}"]) == 0
+    assert Result.load(alone / f"out.{suffix}").samples.shape == (20, 2)
+
+
+def test_the_picture_is_drawn(configured, alone):
+    assert run(["run", "demo.xbb", "--plot", "out.png"]) == 0
+    assert (alone / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_file_that_cannot_be_written_is_named(configured, alone, capsys):
+    (alone / "out.npz").mkdir()
+    assert run(["run", "demo.xbb", "--output", "out.npz"]) == 1
+    assert "cannot be written to out.npz" in capsys.readouterr().err
+
+
+def test_the_program_may_come_from_standard_input(configured):
+    done = subprocess.run(
+        [sys.executable, "-m", "sfjobs", "run", "-", "--json"],
+        input=PROGRAM,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(done.stdout)["shots"] == 20
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        (PROGRAM.replace("[0, 1]\n", "[0, 1\n", 1), "line 5"),
+        (PROGRAM.replace("simulon_gaussian", "X99"), "There is no target 'X99'"),
+        (PROGRAM.replace("S2gate", "Kgate"), "Kgate"),
+    ],
+)
+def test_a_program_that_the_platform_refuses_exits_with_1_and_says_why(configured, alone, capsys, program, words):
+    (alone / "bad.xbb").write_text(program)
+    assert run(["run", "bad.xbb"]) == 1
+    err = capsys.readouterr().err
+    assert words in err
+
+
+def test_a_failed_job_exits_with_2_and_gives_the_reason(configured, capsys):
+    assert run(["run", "demo.xbb", "--target", "always_fails", "--json"]) == 2
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["status"] == "failed"
+    assert "always-fails" in captured.err
+
+
+def test_a_timeout_exits_with_3_and_leaves_the_job_alone(configured, capsys):
+    assert run(["run", "demo.xbb", "--target", "never", "--timeout", "0.2", "--json"]) == 3
+    answer = json.loads(capsys.readouterr().out)
+    assert status_of(configured, answer["id"]) == "queued"
+
+
+def test_without_any_setting_a_platform_is_started_for_the_run(capsys):
+    assert run(["run", "demo.xbb", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[0] == "No platform is configured: starting one on this machine for this run."
+    assert json.loads(captured.out)["status"] == "complete"
+
+
+def test_a_key_without_a_url_starts_nothing(capsys, monkeypatch):
+    monkeypatch.setenv("SFJOBS_API_KEY", "key")
+    assert run(["run", "demo.xbb"]) == 1
+    assert "url is missing" in capsys.readouterr().err
+
+
+# --- Ctrl-C ----------------------------------------------------------------------------------------------------------
+
+
+def interrupt_at(process: subprocess.Popen[str], *moments: str) -> list[str]:
+    """Sends SIGINT when stderr says each of ``moments``; the lines of stderr to the end."""
+    assert process.stderr is not None
+    lines, left = [], list(moments)
+    for line in process.stderr:
+        lines.append(line)
+        if left and left[0] in line:
+            left.pop(0)
+            process.send_signal(signal.SIGINT)
+    return lines
+
+
+def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(configured):
+    with command("run", "demo.xbb", "--target", "never", "--json") as process:
+        lines = interrupt_at(process, ": queued")
+        assert process.stdout is not None
+        answer = json.loads(process.stdout.read())
+    assert process.returncode == 130
+    assert any(f"Job {answer['id']} goes on" in line for line in lines)
+    assert any(f"sfjobs wait {answer['id']}" in line for line in lines)
+    assert any(f"sfjobs result {answer['id']}" in line for line in lines)
+    assert status_of(configured, answer["id"]) == "queued"
+
+
+def test_a_second_ctrl_c_cancels_the_job(configured):
+    with command("run", "demo.xbb", "--target", "never", "--json") as process:
+        lines = interrupt_at(process, ": queued", "Come back")
+        assert process.stdout is not None
+        answer = json.loads(process.stdout.read())
+    assert process.returncode == 130
+    assert lines[-1] == "Cancelling: the job is cancelled.\n"
+    assert status_of(configured, answer["id"]) == "cancelled"
+
+
+@pytest.fixture
+def interrupted_alone(alone, monkeypatch):
+    """A run with a platform of its own, and somebody who keeps pressing Ctrl-C: its lines, and where its temporary files were."""
+    (alone / "long.xbb").write_text(PROGRAM.replace("shots=20", "shots=3000000"))
+    (alone / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(alone / "temporary"))
+    with command("run", "long.xbb") as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if ": queued" in line or "To keep jobs alive" in line:
+                process.send_signal(signal.SIGINT)
+            if "To keep jobs alive" in line:
+                break
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.01)
+        lines += process.stderr
+    assert process.returncode == 130
+    return lines, alone / "temporary"
+
+
+def test_ctrl_c_says_that_the_job_ends_with_a_platform_that_the_run_started(interrupted_alone):
+    lines, _ = interrupted_alone
+    assert lines[-2].endswith("ends with its platform.\n")
+    assert lines[-1].startswith("  To keep jobs alive, start `sfjobs serve`")
+
+
+def test_ctrl_c_leaves_nothing_of_a_platform_that_the_run_started(interrupted_alone):
+    _, folder = interrupted_alone
+    assert not list(folder.iterdir())
+
+
+# --- serve -----------------------------------------------------------------------------------------------------------
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+
+def test_serve_says_in_one_json_line_where_it_is_once_it_answers(alone, capsys, monkeypatch):
+    process = command("serve", "--json", "--data-dir", "data")
+    assert process.stdout is not None
+    place = json.loads(process.stdout.readline())
+    try:
+        assert Path(place["api_key_file"]).read_text().strip()
+        monkeypatch.setenv("SFJOBS_URL", place["url"])
+        monkeypatch.setenv("SFJOBS_API_KEY_FILE", place["api_key_file"])
+        assert run(["ping"]) == 0
+    finally:
+        stop(process)
+    assert process.returncode == 0
+
+
+def test_serve_tells_people_how_to_point_each_client_at_it():
+    process = command("serve", "--data-dir", "data")
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "Ctrl-C" in line:
+            break
+    stop(process)
+    text = "".join(lines)
+    for name in (
+        "SFJOBS_URL",
+        "SFJOBS_API_KEY_FILE",
+        "XANADU_CLOUD_HOST",
+        "XANADU_CLOUD_REFRESH_TOKEN",
+        "SF_API_HOSTNAME",
+    ):
+        assert f"export {name}=" in text
+
+
+def test_the_printed_lines_point_sfjobs_at_it(alone):
+    process = command("serve", "--data-dir", "a folder")
+    assert process.stdout is not None
+    exports = []
+    for line in process.stdout:
+        if line.startswith("  export SFJOBS_"):
+            exports.append(line.strip())
+        if "Ctrl-C" in line:
+            break
+    try:
+        script = "\n".join([*exports, f"exec '{sys.executable}' -m sfjobs ping"])
+        done = subprocess.run(
+            ["/bin/sh", "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60, check=False
+        )
+        assert done.returncode == 0
+    finally:
+        stop(process)
+
+
+def test_a_port_in_use_is_two_lines_and_exit_code_1(platform, capsys):
+    assert run(["serve", "--port", str(platform.port), "--data-dir", "data"]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_serve_without_the_extra_says_how_to_get_it(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sfjobs.platform.server.serving", None)
+    assert run(["serve"]) == 1
+    assert "pip install 'sfjobs[platform]'" in capsys.readouterr().err

@@ -1,0 +1,86 @@
+"""Every failure has an exit code a script can rely on, and words that cannot steer a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from sfjobs import errors
+from sfjobs.cli.errors import CommandError, ExitCode, explain, printable
+
+
+def subclasses(kind: type) -> set[type]:
+    return {kind, *(found for child in kind.__subclasses__() for found in subclasses(child))}
+
+
+EXIT_CODES = {
+    errors.ConfigurationError: 1,
+    errors.JournalError: 1,
+    errors.FailedJobError: 2,
+    errors.CancelledJobError: 2,
+    errors.WaitTimeoutError: 3,
+    errors.InvalidJobOperationError: 1,
+    errors.AuthenticationError: 4,
+    errors.PermissionDeniedError: 4,
+    errors.InvalidRequestError: 1,
+    errors.ConflictError: 1,
+    errors.NotFoundError: 1,
+    errors.RateLimitedError: 5,
+    errors.ServerError: 5,
+    errors.TransportError: 5,
+    errors.RequestTimeoutError: 5,
+    errors.ProtocolError: 5,
+    errors.SubmissionUnknownError: 5,
+    errors.ResultUnavailableError: 5,
+    errors.ResultCorruptError: 5,
+    errors.ResultTooLargeError: 5,
+}
+
+
+@pytest.mark.parametrize(("kind", "code"), EXIT_CODES.items(), ids=lambda value: getattr(value, "__name__", str(value)))
+def test_the_exit_code_tells_the_kind_of_failure(kind, code):
+    assert explain(kind("what happened")).code == code
+
+
+@pytest.mark.parametrize("kind", sorted(subclasses(errors.SFJobsError), key=lambda kind: kind.__name__))
+def test_every_error_of_the_sdk_has_a_remedy(kind):
+    assert explain(kind("what happened")).remedy
+
+
+def test_a_message_of_two_lines_is_its_own_remedy():
+    failure = explain(errors.ConfigurationError("what happened\nwhat to do"))
+    assert (failure.what, failure.remedy) == ("what happened", "what to do")
+
+
+def test_a_refusal_is_told_in_the_words_of_the_platform():
+    error = errors.InvalidRequestError(
+        "POST http://host/jobs: 400",
+        status_code=400,
+        code="validation-error",
+        detail="Not valid.",
+        meta={"target": ["There is no target 'X9'."]},
+    )
+    assert "Not valid. (target: There is no target 'X9'.)" in explain(error).what
+
+
+def test_what_the_platform_says_of_a_field_is_told_once():
+    said = {"id": {"0": ["Not a valid UUID."], "3": ["Too long."]}, "target": ["There is no target 'X9'."]}
+    detail = "id: Not a valid UUID.; id: Too long.; target: There is no target 'X9'."
+    error = errors.InvalidRequestError("400", status_code=400, code="validation-error", detail=detail, meta=said)
+    assert explain(error).what == f"The platform refused this (400 validation-error): {detail}"
+
+
+def test_a_failure_of_the_command_itself_keeps_its_words():
+    assert explain(CommandError("a", "b", ExitCode.TIMEOUT)) == CommandError("a", "b", ExitCode.TIMEOUT).failure
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain |0⟩", "plain |0⟩"),
+        ("two\n  lines", "two lines"),
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("right-to-left \u202e", "right-to-left \\x202e"),
+    ],
+)
+def test_words_of_a_platform_cannot_steer_the_terminal(text, shown):
+    assert printable(text) == shown

@@ -1,0 +1,199 @@
+"""``sfjobs recover`` and ``sfjobs group`` against a platform of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from sfjobs import Connection, JobGroup, Submission
+from sfjobs.cli.application import run
+from sfjobs.platform.server.serving import Platform, serving
+from tests.support.journals import execute, states
+
+pytestmark = pytest.mark.real_time
+
+PROGRAM = """name demo
+version 1.0
+target simulon_gaussian (shots=20)
+
+S2gate(0.8, 0.0) | [0, 1]
+MeasureFock() | [0, 1]
+"""
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Platform]:
+    with serving(test_targets=True) as platform:
+        yield platform
+
+
+@pytest.fixture(autouse=True)
+def journal(platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "submissions.db"
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    monkeypatch.setenv("SFJOBS_URL", platform.url)
+    monkeypatch.setenv("SFJOBS_API_KEY", platform.api_key)
+    monkeypatch.setenv("SFJOBS_JOURNAL", str(path))
+    return path
+
+
+def submit(name: str) -> str:
+    async def work() -> str:
+        async with Connection() as connection:
+            return (await connection.create_job("simulon_gaussian", PROGRAM, name=name)).id
+
+    return anyio.run(work)
+
+
+def forget(journal: Path) -> None:
+    """As a process leaves its submissions that was killed before it heard of the answers."""
+    body = json.dumps({"name": None, "target": "simulon_gaussian", "circuit": PROGRAM, "language": "blackbird:1.0"})
+    execute(journal, "UPDATE intents SET state = 'open', owner = 12345, job_id = NULL, body = ?", body.encode())
+    execute(journal, "DELETE FROM platforms")
+
+
+def test_what_has_no_answer_is_found(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job_id = submit("demo0")
+    forget(journal)
+    assert run(["recover"]) == 0
+    assert capsys.readouterr().out == f"submitted  {job_id}  simulon_gaussian  demo0\n"
+    assert states(journal) == ["submitted"]
+
+
+def test_json_is_one_object(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job_id = submit("demo1")
+    forget(journal)
+    assert run(["recover", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    [found] = told.pop("outcomes")
+    assert (found["outcome"], found["job_id"], found["name"]) == ("submitted", job_id, "demo1")
+    assert told == {"under_way": 0, "of_other_accounts": 0, "set_aside": []}
+
+
+def test_what_nobody_knows_exits_with_5_until_it_is_given_up(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    submit("demo2")
+    forget(journal)
+    execute(journal, "UPDATE intents SET name = 'nobodys'")
+    assert run(["recover"]) == 5
+    out, err = capsys.readouterr()
+    assert out.startswith("unknown  -  simulon_gaussian  nobodys  the platform lists no such job")
+    assert "--give-up" in err
+    assert run(["recover", "--give-up"]) == 0
+    assert run(["recover"]) == 0
+    assert "No submission is without an answer." in capsys.readouterr().err
+
+
+def test_a_journal_that_was_damaged_is_named(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal.write_bytes(b"no database" * 1000)
+    assert run(["recover"]) == 0
+    assert "A damaged journal was set aside: " in capsys.readouterr().err
+
+
+def test_a_journal_that_cannot_be_written_exits_with_1(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal.mkdir()
+    assert run(["recover"]) == 1
+    assert "SFJOBS_JOURNAL" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["recover", "group list", "group show sweep"])
+def test_a_journal_that_is_off_is_not_said_to_be_empty(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SFJOBS_JOURNAL", "off")
+    assert run(line.split()) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "is off" in told.err
+
+
+def test_the_settings_tell_where_the_journal_is(
+    journal: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["config", "show", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["journal"]["value"] == str(journal)
+    monkeypatch.delenv("SFJOBS_JOURNAL")
+    assert run(["config", "show"]) == 0
+    assert "submissions.db" in capsys.readouterr().out.replace("\n", "").replace(" ", "")
+
+
+# -- groups --------------------------------------------------------------------------------------------------------------
+
+
+def begin(name: str, count: int) -> None:
+    async def work() -> None:
+        async with Connection() as connection:
+            group = await JobGroup.open(name, connection)
+            programs = [Submission(PROGRAM, name=f"demo{number}") for number in range(count)]
+            await group.add_all("simulon_gaussian", programs)
+            await group.wait()
+            await group.add("simulon_gaussian", PROGRAM, name="late")
+
+    anyio.run(work)
+
+
+def test_groups_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["group", "list"]) == 0
+    assert capsys.readouterr().out == "No groups yet.\n"
+    begin("sweep", 2)
+    begin("other", 1)
+    assert run(["group", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == ["other", "sweep"]
+    assert run(["group", "list", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["groups"][1]
+    assert [told[word] for word in ("name", "programs", "added", "in_doubt", "submitted")] == ["sweep", 3, 1, 0, 2]
+
+
+def test_groups_of_another_key_are_named(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begin("sweep", 1)
+    execute(journal, "UPDATE intents SET account = 'another'")
+    assert run(["group", "list"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "No groups yet.\n"
+    assert "another API key: sweep" in told.err
+    assert run(["group", "show", "sweep"]) == 0  # the key has replaced the other one
+    assert run(["group", "list", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["groups"][0]["name"], told["of_other_accounts"]) == ("sweep", [])
+
+
+def test_a_group_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    begin("sweep", 2)
+    assert run(["group", "show", "sweep"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("sweep: 3 programs, 1 added, 2 complete\n")
+    assert [line.split()[:2] for line in out.splitlines()[3:]] == [
+        ["demo0", "complete"],
+        ["demo1", "complete"],
+        ["late", "added"],
+    ]
+    assert run(["group", "show", "sweep", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["progress"]["complete"], told["progress"]["added"]) == (2, 1)
+    ids = [member["job_id"] for member in told["members"]]
+    assert run(["group", "show", "sweep", "--ids"]) == 0
+    assert capsys.readouterr().out.split() == ids[:2]
+
+
+def test_a_group_is_removed_when_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+    begin("sweep", 1)
+    assert run(["group", "remove", "sweep"]) == 1
+    assert "1 programs are yet to be sent" in capsys.readouterr().err
+
+    async def finish() -> None:
+        async with Connection() as connection:
+            await (await JobGroup.open("sweep", connection)).wait()
+
+    anyio.run(finish)
+    assert run(["group", "remove", "sweep"]) == 0
+    assert run(["group", "show", "sweep"]) == 1
+
+
+def test_a_group_that_is_not_there_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["group", "show", "nobodys"]) == 1
+    assert "sfjobs group list" in capsys.readouterr().err

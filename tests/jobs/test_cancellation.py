@@ -1,0 +1,231 @@
+"""Cancellations that mean it: races that are over, answers that are lost, many at once, bad weather. In virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+import httpx
+import pytest
+
+import sfjobs
+from sfjobs import Job
+from sfjobs._jobs.cancellation import AT_ONCE
+from tests.support.fake_platform import FakePlatform, Handler, refusal
+
+
+def striking(times: int, failure: Callable[[httpx.Request], httpx.Response], method: str = "PATCH") -> Handler:
+    """The first ``times`` requests of this method meet ``failure``."""
+    left = [failure] * times
+
+    async def trouble(request: httpx.Request) -> httpx.Response | None:
+        return left.pop()(request) if request.method == method and left else None
+
+    return trouble
+
+
+def lost(platform: FakePlatform) -> Callable[[httpx.Request], httpx.Response]:
+    """The platform does as it is told, and its answer gets lost."""
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        platform._answer(request)
+        raise httpx.ReadError("reset")
+
+    return fail
+
+
+def gone(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("refused")
+
+
+def handle(platform: FakePlatform, connection: sfjobs.Connection, **fields: object) -> Job:
+    return Job(platform.add(**fields).id, "queued", connection)
+
+
+async def test_a_job_that_was_faster_is_what_it_is_in_the_end() -> None:
+    platform = FakePlatform()
+    async with platform.connection() as connection:
+        job = handle(platform, connection, ends_at=anyio.current_time())
+        assert await job.cancel(wait=True) == "complete"
+
+
+async def test_a_job_that_ends_while_it_is_being_cancelled_is_what_it_is_in_the_end() -> None:
+    platform = FakePlatform()
+    platform.cancelling = 60
+    async with platform.connection() as connection, anyio.create_task_group() as group:
+        job = handle(platform, connection)
+
+        async def be_faster() -> None:
+            await anyio.sleep(30)
+            platform.jobs[job.id].status = "complete"
+
+        group.start_soon(be_faster)
+        assert await job.cancel(wait=True) == "complete"
+
+
+@pytest.mark.parametrize("wait", [True, False])
+async def test_a_job_that_is_known_to_have_ended_cannot_be_cancelled(wait: bool) -> None:
+    platform = FakePlatform()
+    async with platform.connection() as connection:
+        job = Job(platform.add(status="complete").id, "complete", connection)
+        with pytest.raises(sfjobs.InvalidJobOperationError, match="complete"):
+            await job.cancel(wait=wait)
+    assert not platform.requests
+
+
+async def test_without_waiting_a_job_that_turns_out_to_have_ended_says_so() -> None:
+    platform = FakePlatform()
+    async with platform.connection() as connection:
+        job = handle(platform, connection, status="failed")
+        with pytest.raises(sfjobs.InvalidJobOperationError, match="failed") as caught:
+            await job.cancel()
+    assert isinstance(caught.value.__cause__, sfjobs.ConflictError)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+@pytest.mark.parametrize("cancelling", [0.0, 60.0])
+async def test_a_cancellation_whose_answer_was_lost_is_one(wait: bool, cancelling: float) -> None:
+    platform = FakePlatform()
+    platform.cancelling = cancelling
+    platform.trouble = striking(2, lost(platform))
+    async with platform.connection() as connection:
+        status = await handle(platform, connection).cancel(wait=wait)
+    assert status == ("cancelled" if wait or not cancelling else "cancel_pending")
+    assert platform.count("PATCH", f"/jobs/{next(iter(platform.jobs))}") == 3
+
+
+async def test_a_cancellation_that_was_taken_is_no_failure_because_the_line_breaks_after_it() -> None:
+    platform = FakePlatform()
+    platform.cancelling = 1000
+    async with platform.connection() as connection:
+        await connection.ping()
+        platform.trouble = striking(99, gone, "GET")
+        assert await handle(platform, connection).cancel() == "cancel_pending"
+
+
+async def test_a_page_is_not_taken_for_a_cancellation() -> None:
+    platform = FakePlatform()
+    page = httpx.Response(200, text="<html>", headers={"content-type": "text/html; charset=utf-8"})
+    platform.trouble = striking(99, lambda request: page)
+    async with platform.connection() as connection:
+        job = handle(platform, connection)
+        with pytest.raises(sfjobs.ProtocolError, match="a page"):
+            await job.cancel()
+        assert job.status == "queued"
+
+
+async def test_waiting_for_the_final_word_outlasts_an_hour_without_platform() -> None:
+    platform = FakePlatform()
+    back_at = anyio.current_time() + 3600
+
+    async def trouble(request: httpx.Request) -> httpx.Response | None:
+        return gone(request) if anyio.current_time() < back_at else None
+
+    platform.trouble = trouble
+    async with platform.connection() as connection:
+        assert await handle(platform, connection).cancel(wait=True) == "cancelled"
+    assert anyio.current_time() < back_at + 35
+
+
+async def test_the_timeout_of_a_cancellation_bounds_all_of_it_and_says_why() -> None:
+    platform = FakePlatform()
+    platform.trouble = striking(10**6, gone)
+    async with platform.connection() as connection:
+        started = anyio.current_time()
+        with pytest.raises(sfjobs.WaitTimeoutError, match="could not be reached"):
+            await handle(platform, connection).cancel(wait=True, timeout=45)
+        assert anyio.current_time() - started == pytest.approx(45, abs=0.01)
+
+
+# -- many ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_many_are_cancelled_a_few_at_a_time_and_each_by_one_request() -> None:
+    platform = FakePlatform(latency=0.5)
+    async with platform.connection() as connection:
+        await connection.ping()
+        jobs = [handle(platform, connection) for _ in range(200)]
+        asked = len(platform.requests)
+        assert await sfjobs.cancel_all(jobs) == ["cancel_pending"] * 200
+        assert len(platform.requests) - asked == 200
+    assert platform.most_in_flight <= AT_ONCE
+
+
+async def test_waiting_for_many_asks_about_them_together() -> None:
+    platform = FakePlatform()
+    async with platform.connection() as connection:
+        jobs = [handle(platform, connection) for _ in range(200)]
+        assert await sfjobs.cancel_all(jobs, wait=True) == ["cancelled"] * 200
+    assert len(platform.requests) < 200 + 20
+
+
+async def test_those_that_were_faster_keep_their_end() -> None:
+    platform = FakePlatform()
+    async with platform.connection() as connection:
+        known = Job(platform.add(status="complete").id, "complete", connection)
+        jobs = [known, handle(platform, connection, status="failed"), handle(platform, connection)]
+        assert await sfjobs.cancel_all(jobs) == ["complete", "failed", "cancel_pending"]
+        assert platform.count("PATCH", f"/jobs/{known.id}") == 0
+
+
+async def test_an_error_about_one_job_is_raised_when_all_others_are_cancelled() -> None:
+    platform = FakePlatform()
+    async with platform.connection() as connection:
+        jobs = [Job("0-unknown", "queued", connection), *(handle(platform, connection) for _ in range(50))]
+        with pytest.raises(sfjobs.NotFoundError, match="0-unknown"):
+            await sfjobs.cancel_all(jobs, wait=True)
+    assert {job.now() for job in platform.jobs.values()} == {"cancelled"}
+
+
+async def test_what_each_would_meet_ends_all_of_it() -> None:
+    platform = FakePlatform()
+    async with platform.connection(retries=1) as connection:
+        await connection.ping()
+        platform.trouble = striking(10**6, gone)
+        with pytest.raises(sfjobs.TransportError):
+            await sfjobs.cancel_all([handle(platform, connection) for _ in range(500)])
+    assert len(platform.requests) < 2 * AT_ONCE + 5
+
+
+async def test_two_handles_of_a_job_are_cancelled_once_and_both_know() -> None:
+    platform = FakePlatform()
+    async with platform.connection() as connection:
+        job = handle(platform, connection)
+        other = Job(job.id, "queued", connection)
+        assert await sfjobs.cancel_all([job, other]) == ["cancel_pending"] * 2
+    assert platform.count("PATCH", f"/jobs/{job.id}") == 1
+
+
+async def test_the_timeout_tells_which_have_ended() -> None:
+    platform = FakePlatform()
+    platform.cancelling = 1000
+    async with platform.connection() as connection:
+        jobs = [handle(platform, connection, status="complete"), handle(platform, connection)]
+        with pytest.raises(sfjobs.WaitTimeoutError) as caught:
+            await sfjobs.cancel_all(jobs, wait=True, timeout=5)
+    assert (caught.value.done, caught.value.pending) == ((jobs[0].id,), (jobs[1].id,))
+
+
+async def test_cancelling_nothing_asks_nothing() -> None:
+    assert await sfjobs.cancel_all([]) == []
+
+
+async def test_a_refused_key_ends_a_cancellation_at_once_in_any_case() -> None:
+    platform = FakePlatform()
+    platform.trouble = striking(10**6, lambda request: refusal(401, "unauthenticated", "who are you?"))
+    async with platform.connection() as connection:
+        with pytest.raises(sfjobs.AuthenticationError):
+            await sfjobs.cancel_all([handle(platform, connection) for _ in range(5)], wait=True)
+        with pytest.raises(sfjobs.AuthenticationError):
+            await handle(platform, connection).cancel(wait=True)
+
+
+@pytest.mark.real_time
+def test_the_blocking_twin_cancels_many() -> None:
+    platform = FakePlatform()
+    platform.cancelling = 0.0
+    transport = httpx.MockTransport(platform.handle)
+    with sfjobs.sync.Connection(settings=platform.settings(), transport=transport) as connection:
+        jobs = [sfjobs.sync.Job(platform.add().id, "queued", connection) for _ in range(20)]
+        assert sfjobs.sync.cancel_all(jobs, wait=True) == ["cancelled"] * 20
+        assert sfjobs.sync.cancel_all([]) == []

@@ -1,0 +1,691 @@
+"""The journal of submissions: what is in it when, and what happens to it. Real files, the platform in memory."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+import sfjobs
+from sfjobs import sync
+from sfjobs._journal import Intent, Journal, JournalLocation, State, SubmissionOutcome
+from sfjobs._journal.database import JournalDatabase
+from sfjobs.config import known_cache
+from tests.support.counter import circuit, circuits
+from tests.support.fake_platform import KEY, URL, FakePlatform, refusal
+from tests.support.journals import execute, rows, states
+from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.real_time
+
+TARGET = "simulon_gaussian"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "submissions.db"
+
+
+@pytest.fixture
+def platform() -> FakePlatform:
+    return FakePlatform()
+
+
+def intent(number: int) -> Intent:
+    return Intent(key=f"key-{number}", url=URL, account="", target=TARGET, body=circuit(number).encode())
+
+
+# -- what is written when ------------------------------------------------------------------------------------------------
+
+
+async def test_a_submission_is_on_disk_before_it_is_sent(platform: FakePlatform, path: Path) -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def look(request: httpx.Request) -> None:
+        if request.url.path == "/jobs":
+            [row] = rows(path)
+            assert (row["state"], row["key"]) == ("open", request.headers["idempotency-key"])
+            assert row["body"] == request.content
+            seen.append(row)
+
+    platform.trouble = look
+    async with platform.connection(journal=str(path)) as connection:
+        await connection.create_job(TARGET, circuit(1), shots=7, name="mine")
+    [row] = seen
+    assert (row["url"], row["target"], row["shots"], row["name"]) == (URL, TARGET, 7, "mine")
+
+
+async def test_the_answer_closes_it_with_the_id(platform: FakePlatform, path: Path) -> None:
+    async with platform.connection(journal=str(path)) as connection:
+        job = await connection.create_job(TARGET, circuit(1))
+    [row] = rows(path)
+    assert (row["state"], row["job_id"], row["owner"], row["body"]) == ("submitted", job.id, None, None)
+
+
+async def test_no_credential_is_in_any_file(platform: FakePlatform, path: Path) -> None:
+    async with platform.connection(journal=str(path), access_token="a-token-that-must-never-be-seen") as connection:
+        await connection.create_job(TARGET, circuit(1))
+        content = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert circuit(1)[:-1].encode() in content
+    assert KEY.encode() not in content
+    assert b"must-never-be-seen" not in content
+
+
+async def test_only_its_user_can_read_it(platform: FakePlatform, path: Path) -> None:
+    before = os.umask(0)
+    try:
+        async with platform.connection(journal=str(path)) as connection:
+            await connection.create_job(TARGET, circuit(1))
+            files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert set(files.values()) == {0o600}
+    assert len(files) == 4  # the database, what SQLite puts beside it, and the file of the locks
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def lost(_: httpx.Request) -> httpx.Response:
+    raise httpx.ReadError("the connection broke")
+
+
+def unreachable(_: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("nobody there")
+
+
+FATES: dict[str, tuple[Callable[[httpx.Request], httpx.Response], str]] = {
+    "a program that does not parse": (lambda _: refusal(400, "parse-error", "no"), "refused"),
+    "a program that does not suit": (lambda _: refusal(409, "unsupported-circuit", "no"), "refused"),
+    "not allowed": (lambda _: refusal(403, "forbidden", "no"), "refused"),
+    "a key that nobody knows": (lambda _: refusal(401, "unauthenticated", "no"), "unsent"),
+    "too many requests": (lambda _: refusal(429, "too-many-requests", "no"), "unsent"),
+    "away for a while": (lambda _: refusal(503, "unavailable", "no"), "unsent"),
+    "nobody there": (unreachable, "unsent"),
+    "a proxy that lost the answer": (lambda _: refusal(502, "bad-gateway", "no"), "open"),
+    "a platform that stumbled": (lambda _: refusal(500, "server-error", "no"), "open"),
+    "a broken connection": (lost, "open"),
+    "a body that is none": (lambda _: httpx.Response(201, text="<html>"), "open"),
+    "an earlier try still at work": (lambda _: refusal(409, "idempotency-key-in-use", "wait"), "open"),
+}
+
+
+@pytest.mark.parametrize(("answer", "state"), FATES.values(), ids=FATES.keys())
+async def test_what_goes_wrong_says_what_became_of_it(
+    platform: FakePlatform, path: Path, answer: Callable[[httpx.Request], httpx.Response], state: str
+) -> None:
+    platform.trouble = of_submissions(answer)
+    async with platform.connection(journal=str(path), retries=1) as connection:
+        with pytest.raises(sfjobs.SFJobsError):
+            await connection.create_job(TARGET, circuit(1))
+    [row] = rows(path)
+    assert (row["state"], row["owner"]) == (state, None)
+    assert row["reason"]
+
+
+def of_submissions(
+    answer: Callable[[httpx.Request], httpx.Response],
+) -> Callable[[httpx.Request], Awaitable[httpx.Response | None]]:
+    async def handle(request: httpx.Request) -> httpx.Response | None:
+        return answer(request) if request.url.path == "/jobs" and request.method == "POST" else None
+
+    return handle
+
+
+async def test_a_keyed_submission_whose_first_answer_was_lost_stays_open_whatever_comes_then(
+    platform: FakePlatform, path: Path
+) -> None:
+    platform.honours_keys = True
+    answers = iter([lost, lambda _: refusal(503, "unavailable", "no")])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return next(answers)(request)
+
+    async with platform.connection(journal=str(path), retries=2) as connection:
+        await connection.create_job(TARGET, circuit(0))
+        platform.trouble = of_submissions(answer)
+        with pytest.raises(sfjobs.ServerError):
+            await connection.create_job(TARGET, circuit(1))
+    assert states(path) == ["submitted", "open"]
+
+
+async def test_a_submission_cancelled_before_it_was_sent_is_known_not_to_be(platform: FakePlatform, path: Path) -> None:
+    asked = anyio.Event()
+
+    async def hold_the_token(request: httpx.Request) -> None:
+        asked.set()
+        await anyio.sleep_forever()
+
+    platform.trouble = hold_the_token
+    async with platform.connection(journal=str(path)) as connection, anyio.create_task_group() as group:
+        group.start_soon(connection.create_job, TARGET, circuit(1))
+        await asked.wait()
+        assert states(path) == ["open"]
+        group.cancel_scope.cancel()
+    assert states(path) == ["unsent"]
+    assert platform.submissions == []
+
+
+async def test_a_submission_cancelled_on_its_way_is_left_open(platform: FakePlatform, path: Path) -> None:
+    sent = anyio.Event()
+
+    async def hold_the_answer(request: httpx.Request) -> None:
+        if request.url.path == "/jobs":
+            sent.set()
+            await anyio.sleep_forever()
+
+    platform.trouble = hold_the_answer
+    async with platform.connection(journal=str(path)) as connection, anyio.create_task_group() as group:
+        group.start_soon(connection.create_job, TARGET, circuit(1))
+        await sent.wait()
+        group.cancel_scope.cancel()
+    [row] = rows(path)
+    assert (row["state"], row["owner"]) == ("open", None)
+
+
+async def test_a_submission_cancelled_while_it_is_written_down_is_not_sent(
+    platform: FakePlatform, path: Path, disk: Disk
+) -> None:
+    disk.release()
+    async with platform.connection(journal=str(path)) as connection:
+        await connection.create_job(TARGET, circuit(0))
+        await connection.recover()  # nothing of that job is left to be written
+        disk.hold()
+        async with anyio.create_task_group() as group:
+            group.start_soon(connection.create_job, TARGET, circuit(1))
+            await disk.is_busy()
+            group.cancel_scope.cancel()
+        disk.release()
+    assert states(path) == ["submitted", "unsent"]
+    assert len(platform.submissions) == 1
+
+
+async def test_many_programs_are_written_down_with_one_commit_a_batch(
+    platform: FakePlatform, path: Path, disk: Disk
+) -> None:
+    platform.offers_batches = platform.honours_keys = True
+    disk.release()
+    async with platform.connection(journal=str(path)) as connection:
+        await connection.create_job(TARGET, circuit(0))
+        disk.groups.clear()
+        jobs = [job async for job in connection.create_jobs(TARGET, circuits(300), window=300)]
+    assert len(jobs) == 300
+    assert states(path) == ["submitted"] * 301
+    assert len(disk.groups) <= 3 + 3 + 1  # each batch is opened and closed once, and all is flushed at the end
+
+
+async def test_nothing_is_written_where_no_journal_is_wanted(platform: FakePlatform, path: Path) -> None:
+    async with platform.connection(journal="off") as connection:
+        await connection.create_job(TARGET, circuit(1))
+        assert await connection.recover() == sfjobs.Recovery()
+    assert not path.parent.exists()
+
+
+async def test_what_the_settings_leave_open_is_looked_up_when_it_is_needed(
+    platform: FakePlatform, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = platform.settings()
+    monkeypatch.setenv("SFJOBS_JOURNAL", str(path))
+    async with sfjobs.Connection(settings=settings, transport=httpx.MockTransport(platform.handle)) as connection:
+        await connection.create_job(TARGET, circuit(1))
+    assert states(path) == ["submitted"]
+
+
+def test_by_default_it_is_where_this_system_keeps_the_state_of_programs(
+    platform: FakePlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SFJOBS_JOURNAL")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    place = JournalLocation.of(platform.settings())
+    assert place is not None
+    assert place.path.is_relative_to(tmp_path)
+    assert JournalLocation.of(platform.settings(journal="on")) == place
+
+
+async def test_where_nobody_knows_the_users_home_it_says_so_and_all_else_works(
+    platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user of a container, without HOME and without a line in /etc/passwd, got a RuntimeError from the first line on."""
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "SFJOBS_JOURNAL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    transport = httpx.MockTransport(platform.handle)
+    async with sfjobs.Connection(URL, api_key=KEY, transport=transport) as connection:
+        with pytest.raises(sfjobs.JournalError, match="where your home is") as caught:
+            await connection.create_job(TARGET, circuit(1))
+        assert "SFJOBS_JOURNAL" in str(caught.value)
+    monkeypatch.setenv("SFJOBS_JOURNAL", "off")
+    async with sfjobs.Connection(URL, api_key=KEY, transport=transport) as connection:
+        await connection.create_job(TARGET, circuit(1))
+    assert known_cache()[0] is None
+
+
+# -- groups, threads, processes ------------------------------------------------------------------------------------------
+
+
+class Disk:
+    """A disk that a test can make slow: what is to be written waits until it is let through."""
+
+    def __init__(self, transact: Callable[[JournalDatabase, Any], list[Any]]) -> None:
+        self._transact = transact
+        self._gate = threading.Event()
+        self._busy = threading.Event()
+        self.groups: list[int] = []
+
+    def transact(self, file: JournalDatabase, operations: Any) -> list[Any]:
+        self._busy.set()
+        self._gate.wait(30)
+        self.groups.append(len(operations))
+        return self._transact(file, operations)
+
+    def hold(self) -> None:
+        self._gate.clear()
+        self._busy.clear()
+
+    def release(self) -> None:
+        self._gate.set()
+
+    async def is_busy(self) -> None:
+        await anyio.to_thread.run_sync(self._busy.wait, 30)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    disk = Disk(JournalDatabase.transact)
+
+    def transact(file: JournalDatabase, operations: Any) -> list[Any]:
+        return disk.transact(file, operations)
+
+    monkeypatch.setattr(JournalDatabase, "transact", transact)
+    return disk
+
+
+async def test_submissions_that_wait_for_the_disk_share_the_next_commit_and_hold_nobody_up(
+    path: Path, disk: Disk
+) -> None:
+    journal = Journal.at(JournalLocation(path))
+    async with anyio.create_task_group() as group:
+        group.start_soon(journal.open, [intent(0)])
+        await disk.is_busy()  # the event loop runs on while the disk is at work
+        for number in range(1, 51):
+            group.start_soon(journal.open, [intent(number)])
+        await anyio.wait_all_tasks_blocked()
+        disk.release()
+    assert disk.groups == [1, 50]
+    assert len(rows(path)) == 51
+
+
+async def test_connections_of_several_threads_share_one_journal(platform: FakePlatform, path: Path) -> None:
+    settings = platform.settings(journal=str(path))
+
+    def submit() -> None:
+        with sync.Connection(settings=settings, transport=httpx.MockTransport(platform.handle)) as connection:
+            for number in range(20):
+                connection.create_job(TARGET, circuit(number))
+
+    threads = [threading.Thread(target=submit) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        await anyio.to_thread.run_sync(thread.join)
+    assert states(path) == ["submitted"] * 80
+
+
+def test_a_journal_is_one_as_long_as_anybody_has_it(path: Path) -> None:
+    assert Journal.at(JournalLocation(path)) is (one := Journal.at(JournalLocation(path)))
+    assert Journal.at(JournalLocation(path.with_name("other.db"))) is not one
+
+
+_WRITE_MANY = """
+import sys, anyio
+from pathlib import Path
+from sfjobs._journal import *
+async def main(name, path):
+    journal = Journal.at(Place(Path(path)))
+    for number in range(100):
+        key = f"{name}-{number}"
+        await journal.open([Intent(key=key, url="u", account="", target="t", body=b"x")])
+        journal.close([Fate(key=key, state=State.SUBMITTED, job_id=key)])
+anyio.run(main, *sys.argv[1:])
+"""
+
+
+def python(script: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    return out
+
+
+def test_several_processes_write_at_once_and_lose_nothing(path: Path) -> None:
+    # What is closed last is written by the end of the process, though nobody waits for it.
+    for process in [python(_WRITE_MANY, str(name), str(path)) for name in range(4)]:
+        finished(process)
+    found = rows(path)
+    assert {row["job_id"] for row in found} == {f"{name}-{number}" for name in range(4) for number in range(100)}
+
+
+_EXIT = """
+import sys, anyio
+from pathlib import Path
+import sfjobs._journal.writer
+from sfjobs import JournalError
+from sfjobs._journal import *
+journal = Journal.at(Place(Path(sys.argv[1])))
+async def write(key):
+    await journal.open([Intent(key=key, url="u", account="", target="t", body=b"x")])
+anyio.run(write, "before")
+sfjobs._journal.writer._finish()  # as the interpreter does at its end
+journal.close([Fate(key="before", state=State.SUBMITTED)])
+try:
+    anyio.run(write, "after")
+except JournalError as error:
+    print(error)
+"""
+
+
+def test_once_the_process_ends_nothing_is_begun_and_nothing_waited_for_in_vain(path: Path) -> None:
+    assert "about to end" in finished(python(_EXIT, str(path)))
+    assert states(path) == ["open"]
+
+
+_FORK = """
+import os, sys, anyio
+from sfjobs import Settings
+from sfjobs._journal import *
+record = Record(Settings(url="http://platform.test:8080", api_key="k", journal=sys.argv[1]))
+async def write(key):
+    await record.open([Intent(key=key, url="u", account="", target="t", body=b"x")])
+parents = record.journal
+anyio.run(write, "before")
+child = os.fork()
+if not child:
+    assert record.journal is not parents
+    anyio.run(write, "child")
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+anyio.run(write, "after")
+assert record.journal is parents
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_writes_by_itself(path: Path) -> None:
+    finished(python(_FORK, str(path)))
+    owners = {row["key"]: row["owner"] for row in rows(path)}
+    assert owners.keys() == {"before", "child", "after"}
+    assert owners["before"] == owners["after"] != owners["child"]
+
+
+_HOLD = """
+import sys, anyio
+from pathlib import Path
+from sfjobs._journal import *
+async def main(path):
+    journal = Journal.at(Place(Path(path)))
+    await journal.open([Intent(key="theirs", url="http://platform.test:8080", account="", target="t", body=b"x")])
+    print("ready", flush=True)
+    sys.stdin.read()
+anyio.run(main, sys.argv[1])
+"""
+
+
+async def test_what_a_living_process_has_on_its_way_is_not_claimed_until_it_dies(path: Path) -> None:
+    journal = Journal.at(JournalLocation(path))
+    with python(_HOLD, str(path)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        assert await journal.claim(URL, "") == ([], 1, 0)
+        process.kill()
+        process.wait()
+    [entry], under_way, _ = await journal.claim(URL, "")
+    assert (entry.key, entry.body, under_way) == ("theirs", b"x", 0)
+    assert await journal.claim(URL, "") == ([], 1, 0)  # it is on its way again, here
+    journal.close([SubmissionOutcome(key="theirs", state=State.OPEN)])
+    assert len((await journal.claim(URL, ""))[0]) == 1
+
+
+async def test_what_this_process_has_on_its_way_is_not_claimed(path: Path) -> None:
+    journal = Journal.at(JournalLocation(path))
+    await journal.open([intent(1), intent(2)])
+    assert await journal.claim(URL, "") == ([], 2, 0)
+    journal.close([SubmissionOutcome(key="key-1", state=State.OPEN, reason="lost")])
+    [entry], under_way, _ = await journal.claim(URL, "")
+    assert (entry.key, under_way) == ("key-1", 1)
+
+
+async def test_what_was_submitted_stays_submitted(path: Path) -> None:
+    journal = Journal.at(JournalLocation(path))
+    await journal.open([intent(1)])
+    journal.close([SubmissionOutcome(key="key-1", state=State.SUBMITTED, job_id="job")])
+    await journal.open([intent(1)])
+    journal.close([SubmissionOutcome(key="key-1", state=State.OPEN, reason="lost")])
+    await journal.flush()
+    [row] = rows(path)
+    assert (row["state"], row["job_id"]) == ("submitted", "job")
+
+
+# -- what can happen to a file -------------------------------------------------------------------------------------------
+
+
+def scribble(path: Path) -> None:
+    path.write_bytes(b"this is no database " * 1000)
+
+
+def overwrite_pages(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[4096:] = os.urandom(len(content) - 4096)
+    path.write_bytes(content)
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+@pytest.mark.parametrize("damage", [scribble, overwrite_pages, cut_off], ids=lambda function: function.__name__)
+async def test_a_damaged_file_is_set_aside_and_reported(
+    platform: FakePlatform, path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    finished(python(_WRITE_MANY, "before", str(path)))
+    damage(path)
+    async with platform.connection(journal=str(path)) as connection:
+        job = await connection.create_job(TARGET, circuit(1))
+        recovery = await connection.recover()
+    assert [row["job_id"] for row in rows(path)] == [job.id]
+    [kept] = recovery.set_aside
+    assert kept.startswith(f"{path}.damaged-2")
+    [line] = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert str(path) in line
+    assert Path(kept).name in line
+
+
+async def test_a_file_that_another_process_has_set_aside_is_written_no_more(path: Path) -> None:
+    journal = Journal.at(JournalLocation(path))
+    await journal.open([intent(1)])
+    for tail in ("", "-wal", "-shm"):
+        path.with_name(path.name + tail).rename(path.with_name(f"{path.name}.damaged-20260101T000000Z{tail}"))
+    finished(python(_WRITE_MANY, "another", str(path)))
+    await journal.open([intent(2)])
+    assert [row["key"] for row in rows(path)] == [*(f"another-{number}" for number in range(100)), "key-2"]
+    assert len(journal.set_aside) == 1
+
+
+async def test_a_file_that_somebody_deleted_is_begun_anew(path: Path) -> None:
+    journal = Journal.at(JournalLocation(path))
+    await journal.open([intent(1)])
+    for file in path.parent.iterdir():
+        if not file.name.endswith("-owners"):
+            file.unlink()
+    await journal.open([intent(2)])
+    assert [row["key"] for row in rows(path)] == ["key-2"]
+
+
+def _put_in_the_way(path: Path, what: str) -> Callable[[], None]:
+    if what.startswith("a file"):
+        path.parent.write_text("")
+        return path.parent.unlink
+    path.mkdir(parents=True)
+    return path.rmdir
+
+
+@pytest.mark.parametrize("what", ["a file in the place of the folder", "a folder in the place of the file"])
+async def test_where_it_cannot_be_nothing_is_sent(platform: FakePlatform, path: Path, what: str) -> None:
+    mend = _put_in_the_way(path, what)
+    async with platform.connection(journal=str(path)) as connection:
+        with pytest.raises(sfjobs.JournalError, match=r"submissions\.db.*\n.*SFJOBS_JOURNAL") as caught:
+            await connection.create_job(TARGET, circuit(1))
+        stream = connection.create_jobs(TARGET, circuits(3))
+        with pytest.raises(sfjobs.JournalError):
+            await anext(stream)
+        assert "Nothing was sent" in str(caught.value)
+        assert platform.submissions == []
+        # Whoever mends it goes on without losing a program.
+        mend()
+        assert len([job async for job in stream]) == 3
+
+
+_FULL = """
+import resource, sys, anyio, httpx
+sys.path.insert(0, sys.argv[2])
+from sfjobs import JournalError
+from tests.support.fake_platform import KEY, URL, FakePlatform
+async def main(path):
+    platform = FakePlatform()
+    async with platform.connection(journal=path) as connection:
+        await connection.create_job("simulon_gaussian", "Vac | 0")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+        try:
+            while len(platform.submissions) < 1000:
+                await connection.create_job("simulon_gaussian", "Vac | 0\\n" * 1000)
+        except JournalError as error:
+            print(len(platform.submissions), error)
+anyio.run(main, sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no limits on the size of files")
+def test_a_full_disk_stops_the_submission_before_it_is_sent(path: Path) -> None:
+    count, _, words = finished(python(_FULL, str(path), str(ROOT))).partition(" ")
+    assert 1 < int(count) < 1000
+    assert "SFJOBS_JOURNAL" in words
+    written = [row for row in rows(path) if row["state"] != "unsent"]
+    assert len(written) == int(count)
+
+
+async def test_a_disk_that_is_full_by_the_time_of_the_answer_costs_no_job_and_the_log_does_not_deny_it(
+    platform: FakePlatform, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It said that nothing was sent."""
+
+    def is_full(file: JournalDatabase, operations: Any) -> list[Any]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def answer(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path == "/jobs":
+            monkeypatch.setattr(JournalDatabase, "transact", is_full)
+        return None
+
+    platform.trouble = answer
+    async with platform.connection(journal=str(path)) as connection:
+        await connection.create_job(TARGET, circuit(1))
+    assert "No space left" in caplog.text
+    assert "sfjobs recover" in caplog.text
+    assert "Nothing was sent" not in caplog.text
+
+
+async def test_a_file_of_a_later_version_is_left_alone(platform: FakePlatform, path: Path) -> None:
+    path.parent.mkdir()
+    execute(path, "PRAGMA user_version = 99")
+    async with platform.connection(journal=str(path)) as connection:
+        with pytest.raises(sfjobs.JournalError, match="later version"):
+            await connection.create_job(TARGET, circuit(1))
+
+
+async def test_old_rows_are_let_go_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal.at(JournalLocation(path))
+    await journal.open([intent(number) for number in range(40)])
+    journal.close([SubmissionOutcome(key=f"key-{number}", state=State.SUBMITTED, job_id="x") for number in range(30)])
+    await journal.flush()
+    day = 86_400
+    execute(path, "UPDATE intents SET closed_at = ? WHERE number <= 10", time.time() - 31 * day)
+    execute(path, "UPDATE intents SET closed_at = ? + number WHERE number BETWEEN 11 AND 30", time.time() - 29 * day)
+    execute(path, "UPDATE intents SET opened_at = 0")
+    monkeypatch.setattr("sfjobs._journal.schema.ROWS", 15)
+    finished(python(_WRITE_MANY, "another", str(path)))  # with its own idea of how many
+    assert [row["number"] for row in rows(path)][:31] == list(range(11, 42))
+    execute(path, "VACUUM INTO ?", str(path.with_name("moved")))
+    moved = Journal.at(JournalLocation(path.with_name("moved")))
+    await moved.flush()
+    left = [row["key"] for row in rows(path.with_name("moved"))]
+    assert sum(key.startswith("another") for key in left) == 15
+    assert [key for key in left if key.startswith("key-")] == [f"key-{number}" for number in range(30, 40)]
+
+
+async def test_a_home_that_several_machines_share_has_no_write_ahead_log(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    device = path.parent.stat().st_dev
+    mounts = path.with_name("mountinfo")
+    monkeypatch.setattr("sfjobs._journal.location._MOUNTS", mounts)
+    for kind, tails in (("nfs4", {""}), ("ext4", {"", "-wal", "-shm"})):
+        mounts.write_text(
+            f"22 27 0:999 / /proc rw - proc proc rw\n31 1 {os.major(device)}:{os.minor(device)} / /home rw - {kind} x:/home rw\n"
+        )
+        place = JournalLocation(path.with_name(kind))
+        journal = Journal.at(place)
+        await journal.open([intent(1)])
+        found = {file.name.removeprefix(kind) for file in path.parent.glob(f"{kind}*")}
+        assert found == {*tails, "-owners"}
+        assert [row["key"] for row in rows(place.path)] == ["key-1"]
+
+
+async def test_a_process_that_runs_for_long_lets_go_of_old_rows_too(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfjobs._journal.schema.ROWS", 15)
+    monkeypatch.setattr("sfjobs._journal.database.PRUNED_EVERY", 0.0)
+    journal = Journal.at(JournalLocation(path))
+    for start in range(0, 60, 20):
+        await journal.open([intent(number) for number in range(start, start + 20)])
+        journal.close(
+            [SubmissionOutcome(key=f"key-{number}", state=State.REFUSED) for number in range(start, start + 20)]
+        )
+        await journal.flush()
+    await journal.flush()
+    assert len(rows(path)) <= 15
+
+
+def test_a_body_is_json_as_it_was_sent(platform: FakePlatform, path: Path) -> None:
+    platform.trouble = of_submissions(lost)
+    with (
+        sync.Connection(
+            settings=platform.settings(journal=str(path)), transport=httpx.MockTransport(platform.handle)
+        ) as connection,
+        pytest.raises(sfjobs.SubmissionUnknownError),
+    ):
+        connection.create_job(TARGET, circuit(1))
+    [row] = rows(path)
+    assert json.loads(row["body"])["target"] == TARGET

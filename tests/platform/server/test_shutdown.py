@@ -1,0 +1,170 @@
+"""How a platform ends: what runs may finish, nothing new begins, everyone is told; and what a killed one leaves to the next."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sfjobs.models import JobStatus
+from sfjobs.platform.records import JobRecord
+from sfjobs.platform.store.jobs import Store
+from tests.platform.runners import Meeting, has_ended, is_alive
+from tests.platform.server.test_serving import client_of, final, submit
+from tests.platform.servers import ServerProcess
+from tests.platform.stand_ins import PROGRAM
+
+pytestmark = [pytest.mark.real_time, pytest.mark.skipif(sys.platform == "win32", reason="named pipes and signals")]
+
+FOR_EVER = 3600.0
+
+
+def left_behind(folder: Path, job_id: str) -> JobRecord:
+    """The job as the stopped platform has left it, before the next start looks at it."""
+    with closing(Store(folder / "platform.sqlite3")) as store:
+        job = store.job(job_id)
+    assert job is not None
+    return job
+
+
+def test_running_jobs_may_finish_and_no_others_begin(tmp_path: Path, meeting: Meeting) -> None:
+    server = ServerProcess(tmp_path, runner="meet", grace=FOR_EVER)
+    with client_of(server.ready()) as client:
+        running, waiting = submit(client), submit(client)
+        meeting.arrival()
+        server.signal(signal.SIGTERM)
+        assert server.line() == "stopping 1"
+        meeting.let_go()
+        assert server.end() == (0, "stopped cleanly\n", "")
+    assert left_behind(tmp_path, running).status == JobStatus.COMPLETED
+    job = left_behind(tmp_path, waiting)
+    assert (job.status, job.attempt) == (JobStatus.QUEUED, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ({}, {"circuit": PROGRAM}),
+        ({"idempotency-key": "a-key"}, {"circuit": PROGRAM}),
+        ({"content-type": "application/jobs+json"}, [{"circuit": PROGRAM}]),
+    ],
+)
+def test_while_jobs_finish_new_ones_are_refused_and_questions_are_answered(
+    tmp_path: Path, meeting: Meeting, kind: dict[str, str], body: object
+) -> None:
+    server = ServerProcess(tmp_path, runner="meet", grace=FOR_EVER)
+    platform = server.ready()
+    with client_of(platform) as client:
+        job_id = submit(client)
+        meeting.arrival()
+        server.signal(signal.SIGTERM)
+        server.line()
+        refused = client.post("/jobs", json=body, headers=kind)
+        seen = client.get(f"/jobs/{job_id}")
+        for _ in range(20):  # over new connections, too
+            assert httpx.get(f"{platform.url}/healthz", trust_env=False).status_code == 401
+        meeting.let_go()
+        server.end()
+    assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "stopping", "5")
+    assert (seen.status_code, seen.json()["status"]) == (200, "queued")
+
+
+def test_a_job_that_does_not_finish_in_time_is_put_back_uncounted(tmp_path: Path, meeting: Meeting) -> None:
+    server = ServerProcess(tmp_path, runner="meet", grace=0.01)
+    with client_of(server.ready()) as client:
+        job_id = submit(client)
+        _, pid, _ = meeting.arrival()
+    assert server.stop(signal.SIGTERM) == (0, "stopping 1\nstopped cleanly\n", "")
+    job = left_behind(tmp_path, job_id)
+    assert (job.status, job.started, job.attempt, dict(job.meta)) == (JobStatus.QUEUED, None, 0, {})
+    assert not is_alive(pid)
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path, meeting: Meeting) -> None:
+    server = ServerProcess(tmp_path, runner="meet", grace=FOR_EVER)
+    with client_of(server.ready()) as client:
+        job_id = submit(client)
+        _, pid, _ = meeting.arrival()
+        server.signal(signal.SIGINT)
+        assert server.line() == "stopping 1"
+        assert server.stop(signal.SIGINT) == (0, "stopped cleanly\n", "")
+    assert (left_behind(tmp_path, job_id).attempt, is_alive(pid)) == (0, False)
+
+
+def test_without_a_running_job_nothing_is_waited_for(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, grace=FOR_EVER)
+    server.ready()
+    assert server.stop(signal.SIGTERM) == (0, "stopping 0\nstopped cleanly\n", "")
+
+
+def test_readers_of_the_feed_hear_of_what_finished_and_then_that_it_ends(tmp_path: Path, meeting: Meeting) -> None:
+    server = ServerProcess(tmp_path, runner="meet", grace=FOR_EVER)
+    with client_of(server.ready()) as client, client.stream("GET", "/jobs/changes") as stream:
+        lines = stream.iter_lines()
+        assert "event: hello" in next(line for line in lines if line.startswith("event"))
+        submit(client)
+        meeting.arrival()
+        server.signal(signal.SIGTERM)
+        server.line()
+        meeting.let_go()
+        rest = list(lines)
+    server.end()
+    assert any('"status":"complete"' in line for line in rest)
+    assert [line for line in rest if line.startswith("event")][-1] == "event: bye"
+
+
+def test_a_third_signal_ends_the_process_like_any_other() -> None:
+    script = (
+        "import asyncio, signal\n"
+        "from sfjobs.platform.stopping import Stop, asked_by_signals\n"
+        "async def main():\n"
+        "    stop = Stop()\n"
+        "    with asked_by_signals(stop):\n"
+        "        for _ in range(3):\n"
+        "            signal.raise_signal(signal.SIGTERM)\n"
+        "            await asyncio.sleep(0)\n"
+        "            print(stop.wanted.done(), stop.wanted_at_once.done(), flush=True)\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "True False\nTrue True\n")
+
+
+def test_a_job_that_ran_when_the_platform_was_killed_runs_again_and_says_so(tmp_path: Path, meeting: Meeting) -> None:
+    server = ServerProcess(tmp_path, runner="meet")
+    with client_of(server.ready()) as client:
+        running, waiting = submit(client), submit(client)
+        meeting.arrival()
+    server.stop(signal.SIGKILL)
+    server = ServerProcess(tmp_path, runner="meet")
+    with client_of(server.ready()) as client:
+        meeting.let_go(2)
+        assert [meeting.arrival()[::2] for _ in range(2)] == [(running, 2), (waiting, 1)]
+        metas = [final(client, job_id)["meta"] for job_id in (running, waiting)]
+    server.stop(signal.SIGTERM)
+    assert (metas[0]["attempts"], "ended without a stop" in metas[0]["rerun_reason"]) == (2, True)
+    assert "attempts" not in metas[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG")
+def test_a_killed_platform_leaves_no_worker_even_in_the_middle_of_native_code(tmp_path: Path, meeting: Meeting) -> None:
+    server = ServerProcess(tmp_path, runner="grasp")
+    with client_of(server.ready()) as client:
+        submit(client)
+        _, pid, _ = meeting.arrival()
+    server.stop(signal.SIGKILL)
+    assert has_ended(pid)
+
+
+def test_a_job_whose_worker_never_starts_fails_and_says_why(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, runner="there_is_no_such_runner")
+    with client_of(server.ready()) as client:
+        job = final(client, submit(client))
+    server.stop(signal.SIGTERM)
+    assert (job["status"], job["meta"]["error-code"], job["meta"]["attempts"]) == ("failed", "worker-lost", 3)
+    assert "there_is_no_such_runner" in job["meta"]["error-detail"]

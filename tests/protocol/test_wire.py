@@ -1,0 +1,382 @@
+"""JSON to models and back: tables of what is legal, what is not, and what no field may smuggle in. Pure functions."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sfjobs._protocol import wire
+from sfjobs._protocol.wire import MalformedResponse
+from sfjobs.models import Device, JobSnapshot, JobStatus
+
+JOB: dict[str, Any] = {
+    "id": "c1b2",
+    "name": "demo",
+    "status": "queued",
+    "target": "X8_01",
+    "language": "blackbird:1.0",
+    "created_at": "2021-01-27T15:15:25.801308Z",
+    "started_at": None,
+    "finished_at": None,
+    "running_time": None,
+    "meta": {},
+}
+DEEP = json.loads("[" * 200 + "]" * 200)
+READERS: dict[str, Callable[[object], object]] = {
+    "job_snapshot": wire.job_snapshot,
+    "job_snapshots": wire.job_snapshots,
+    "circuit": wire.circuit,
+    "devices": wire.devices,
+    "device": wire.device,
+    "specification": lambda answer: wire.specification(answer, target="X8_01"),
+    "certificate": wire.certificate,
+    "access_token": wire.access_token,
+}
+
+
+def test_a_whole_job_is_read() -> None:
+    done = {**JOB, "started_at": "2021-01-27T15:15:26Z", "finished_at": "2021-01-27T15:15:27+00:00", "running_time": 1}
+    assert wire.job_snapshot(done) == JobSnapshot(
+        id="c1b2",
+        status=JobStatus.QUEUED,
+        name="demo",
+        target="X8_01",
+        language="blackbird:1.0",
+        created_at=datetime(2021, 1, 27, 15, 15, 25, 801308, tzinfo=UTC),
+        started_at=datetime(2021, 1, 27, 15, 15, 26, tzinfo=UTC),
+        finished_at=datetime(2021, 1, 27, 15, 15, 27, tzinfo=UTC),
+        running_time=1.0,
+    )
+
+
+def test_an_id_and_a_status_are_enough_as_in_version_0_2_0() -> None:
+    assert wire.job_snapshot({"id": "a", "status": "open"}) == JobSnapshot(id="a", status=JobStatus.OPEN)
+
+
+def test_fields_that_are_not_known_are_passed_over() -> None:
+    assert wire.job_snapshot({**JOB, "result_url": 7, "priority": DEEP}) == wire.job_snapshot(JOB)
+
+
+@pytest.mark.parametrize("word", ["open", "queued", "cancel_pending", "cancelled", "complete", "failed"])
+def test_a_status_of_the_protocol_is_known(word: str) -> None:
+    assert wire.job_snapshot({**JOB, "status": word}).status.is_known
+
+
+@pytest.mark.parametrize("word", ["paused", "COMPLETE", "complete ", "läuft", "x" * 100])
+def test_a_status_that_is_not_known_is_kept_and_is_not_final(word: str) -> None:
+    status = wire.job_snapshot({**JOB, "status": word}).status
+    assert (status.value, status.is_known, status.is_final) == (word, False, False)
+
+
+@pytest.mark.parametrize("remade", [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_a_snapshot_with_an_unknown_status_can_be_copied_and_pickled(remade: Callable[[Any], Any]) -> None:
+    snapshot = wire.job_snapshot({**JOB, "status": "paused", "meta": {"a": [1, None]}})
+    assert remade(snapshot) == snapshot
+
+
+@pytest.mark.parametrize(
+    ("text", "when"),
+    [
+        ("2021-01-27T15:15:25.801308Z", datetime(2021, 1, 27, 15, 15, 25, 801308, tzinfo=UTC)),
+        ("2021-01-27T15:15:25+00:00", datetime(2021, 1, 27, 15, 15, 25, tzinfo=UTC)),
+        ("2021-01-27T15:15:25", datetime(2021, 1, 27, 15, 15, 25, tzinfo=UTC)),
+        ("2021-01-27 15:15:25-05:00", datetime(2021, 1, 27, 15, 15, 25, tzinfo=timezone(timedelta(hours=-5)))),
+    ],
+)
+def test_a_time_is_aware(text: str, when: datetime) -> None:
+    read = wire.job_snapshot({**JOB, "created_at": text}).created_at
+    assert (read, read and read.utcoffset()) == (when, when.utcoffset())
+
+
+BAD_FIELDS: dict[str, list[object]] = {
+    "id": [
+        None,
+        7,
+        True,
+        "",
+        ".",
+        "..",
+        "../x",
+        "a/b",
+        "a?b",
+        "a#b",
+        "a b",
+        "a\n",
+        "%2e%2e",
+        "x" * 10_000,
+        "é",
+        [],
+        {},
+        DEEP,
+    ],
+    "status": [None, 7, 1.5, True, "", "x" * 101, "a\nb", "a\x00", "\ud800", "\u202e", [], {}, ["complete"], DEEP],
+    "name": [7, False, [], {}, DEEP],
+    "target": [7, [], {}],
+    "language": [1.0, [], {}],
+    "created_at": [
+        0,
+        1.6e9,
+        "",
+        "yesterday",
+        "2021-13-01T00:00:00Z",
+        "2021-01-27T25:00:00Z",
+        "9" * 10_000,
+        "\ud800",
+        [],
+        {},
+    ],
+    "started_at": ["now", True, {}],
+    "finished_at": ["x", 7, []],
+    "running_time": [True, "9us", "1.0", [], {}, float("nan"), float("inf"), float("-inf"), 1e12, 10**400, -(10**400)],
+    "meta": [[], "", "oops", 0, False, [["a", 1]], DEEP],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(f, v) for f, values in BAD_FIELDS.items() for v in values], ids=lambda v: ascii(v)[:30]
+)
+def test_a_job_with_a_bad_field_is_refused_and_the_field_is_named(field: str, value: object) -> None:
+    with pytest.raises(MalformedResponse, match=field):
+        wire.job_snapshot({**JOB, field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(f, v) for f, values in BAD_FIELDS.items() for v in values], ids=lambda v: ascii(v)[:30]
+)
+def test_a_refusal_is_a_short_line_that_can_be_printed_anywhere(field: str, value: object) -> None:
+    with pytest.raises(MalformedResponse) as refusal:
+        wire.job_snapshot({**JOB, field: value})
+    assert len(str(refusal.value).encode()) < 300
+    assert str(refusal.value).isprintable()
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("answer", [None, True, 7, 1e400, "text", [], [JOB], DEEP, {}], ids=lambda v: ascii(v)[:20])
+def test_an_answer_of_the_wrong_kind_is_refused(reader: str, answer: object) -> None:
+    if answer == {} and reader in ("specification", "certificate"):
+        assert READERS[reader](answer) is not None  # nothing in them is mandatory
+        return
+    with pytest.raises(MalformedResponse):
+        READERS[reader](answer)
+
+
+@pytest.mark.parametrize("data", [None, {}, "text", 7, [None], ["id"], [[]], [JOB, None], [JOB, {**JOB, "id": "../x"}]])
+def test_a_bad_list_of_jobs_is_refused(data: object) -> None:
+    with pytest.raises(MalformedResponse):
+        wire.job_snapshots({"data": data})
+
+
+def test_a_list_keeps_its_order_and_its_duplicates() -> None:
+    data = [{**JOB, "id": "b"}, {**JOB, "id": "a"}, {**JOB, "id": "b"}]
+    assert [job.id for job in wire.job_snapshots({"data": data})] == ["b", "a", "b"]
+
+
+def test_a_circuit_is_the_exact_text() -> None:
+    assert wire.circuit({"circuit": "name x\r\n\ud83d\t "}) == "name x\r\n\ud83d\t "
+
+
+def test_a_device_is_read() -> None:
+    answer = {
+        "target": "X8_01",
+        "status": "online",
+        "created_at": "2021-01-27T15:15:25Z",
+        "expected_uptime": {"monday": ["15:00:00+00:00", "19:59:59+00:00"], "tuesday": None, "sunday": []},
+    }
+    assert wire.device(answer) == Device(
+        target="X8_01",
+        status="online",
+        created_at=datetime(2021, 1, 27, 15, 15, 25, tzinfo=UTC),
+        expected_uptime={"monday": (time(15, tzinfo=UTC), time(19, 59, 59, tzinfo=UTC))},
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("target", None),
+        ("target", ""),
+        ("target", 8),
+        ("status", 1),
+        ("created_at", "soon"),
+        ("expected_uptime", []),
+        ("expected_uptime", "daily"),
+        ("expected_uptime", {"monday": "15:00:00"}),
+        ("expected_uptime", {"monday": ["15:00:00"]}),
+        ("expected_uptime", {"monday": ["a", "b"]}),
+        ("expected_uptime", {"monday": [1, 2]}),
+        ("expected_uptime", {"monday": 7}),
+        ("expected_uptime", {"monday": {"from": "15:00:00"}}),
+    ],
+)
+def test_a_bad_device_is_refused_and_the_field_is_named(field: str, value: object) -> None:
+    with pytest.raises(MalformedResponse, match=field):
+        wire.device({"target": "X8_01", "status": "online", field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("modes", modes) for modes in (True, "8", [8], 8.5)],
+        *[("compiler", compiler) for compiler in ("Xunitary", [1], {"first": "Xunitary"})],
+        *[("layout", 7), ("target", []), ("gate_parameters", [])],
+    ],
+)
+def test_a_bad_specification_is_refused_and_the_field_is_named(field: str, value: object) -> None:
+    with pytest.raises(MalformedResponse, match=field):
+        wire.specification({field: value}, target="X8_01")
+
+
+@pytest.mark.parametrize("modes", [8, {"concurrent": 44, "spatial": 1, "temporal_max": 331}])
+def test_a_specification_has_modes_as_a_number_or_an_object(modes: object) -> None:
+    assert wire.specification({"modes": modes}, target="X8_01").modes == modes
+
+
+def test_a_specification_without_a_target_is_that_of_the_one_asked_for() -> None:
+    assert wire.specification({}, target="X8_01").target == "X8_01"
+
+
+@pytest.mark.parametrize("lifetime", [300, 0.5])
+def test_a_tokens_life_is_in_seconds(lifetime: float) -> None:
+    assert wire.access_token({"access_token": "abc", "expires_in": lifetime}) == ("abc", float(lifetime))
+
+
+@pytest.mark.parametrize("lifetime", [None, 0, -1, True, "300", float("nan"), float("inf"), 10**400, []])
+def test_a_tokens_life_that_is_not_plausible_counts_as_not_said(lifetime: object) -> None:
+    assert wire.access_token({"access_token": "abc", "expires_in": lifetime}) == ("abc", None)
+
+
+TOKEN = "eyJ-that-must-never-be-seen"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [TOKEN, [TOKEN], {"token": TOKEN}, {"access_token": None}, {"access_token": ""}, {"access_token": [TOKEN]}]
+    + [
+        {"access_token": text}
+        for text in (TOKEN + "\n", TOKEN + "\r\nX-Evil: 1", "a " + TOKEN, TOKEN + "é", "\x00" + TOKEN)
+    ],
+)
+def test_what_is_no_token_is_refused_without_being_shown(answer: object) -> None:
+    with pytest.raises(MalformedResponse) as refusal:
+        wire.access_token(answer)
+    assert TOKEN not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"code": "not-found", "detail": "no job", "meta": {"a": 1}}, ("not-found", "no job", {"a": 1})),
+        (
+            {"code": "validation-error", "meta": {"name": ["too long"], "_schema": ["odd"]}},
+            ("validation-error", "name: too long; odd", {"name": ["too long"], "_schema": ["odd"]}),
+        ),
+        (
+            {"code": "validation-error", "meta": {"id": {"0": ["bad"], "1": ["worse", 7]}}},
+            ("validation-error", "id: bad; id: worse; id: 7", {"id": {"0": ["bad"], "1": ["worse", 7]}}),
+        ),
+        ({"code": "validation-error", "meta": {"a": None}}, ("validation-error", "a: None", {"a": None})),
+        (
+            {"code": "validation-error", "detail": "Not valid.", "meta": {"target": ["There is no such target."]}},
+            ("validation-error", "target: There is no such target.", {"target": ["There is no such target."]}),
+        ),
+        ({"code": "validation-error", "detail": "Not valid.", "meta": {}}, ("validation-error", "Not valid.", {})),
+        (
+            {"code": "validation-error", "detail": "Not valid.", "meta": {"id": []}},
+            ("validation-error", "Not valid.", {"id": []}),
+        ),
+        ({"code": "conflict", "detail": "odd", "meta": {"line": 3}}, ("conflict", "odd", {"line": 3})),
+        ({"code": "validation-error", "meta": []}, ("validation-error", "", {})),
+        ({"code": 404, "detail": ["x"], "meta": "none"}, ("", "", {})),
+        ({"code": "c" * 500, "detail": "d" * 5000}, ("c" * 100, "d" * 2000, {})),
+        ({}, ("", "", {})),
+        (None, ("", "", {})),
+        ([], ("", "", {})),
+        ("error", ("", "", {})),
+        (7, ("", "", {})),
+    ],
+)
+def test_the_words_of_an_error_are_found_where_there_are_any(answer: object, words: tuple[object, ...]) -> None:
+    assert wire.error_words(answer) == words
+
+
+@pytest.mark.parametrize("job_id", BAD_FIELDS["id"])
+def test_no_text_reaches_another_path_as_an_id(job_id: object) -> None:
+    if isinstance(job_id, str):
+        with pytest.raises(ValueError, match="not a job id"):
+            wire.job_path(job_id)
+
+
+@pytest.mark.parametrize("target", ["", "..", "../jobs", "a/b", "a?b", "a b", "a\n", "-a", "x" * 101, "é", "%41"])
+def test_no_text_reaches_another_path_as_a_target(target: str) -> None:
+    with pytest.raises(ValueError, match="not the name of a target"):
+        wire.device_path(target)
+
+
+@pytest.mark.parametrize("job_id", ["1", "c1b2-a", "0" * 200, "job:7", "a.b~c_d"])
+def test_a_plain_id_is_put_into_the_path(job_id: str) -> None:
+    assert wire.job_path(job_id, "/result") == f"/jobs/{job_id}/result"
+
+
+def test_a_submission_has_the_four_fields_of_version_0_4_0() -> None:
+    assert wire.submission(name=None, target="X8_01", circuit="x") == {
+        "name": None,
+        "target": "X8_01",
+        "circuit": "x",
+        "language": "blackbird:1.0",
+    }
+
+
+def test_the_answer_to_a_batch_is_read_item_by_item() -> None:
+    words = {"code": "no", "detail": "not this one", "meta": {"a": 1}}
+    items = [{"status": 201, "job": {"id": "a", "status": "open"}}, {"status": 409, "error": words}, 7]
+    job, refused, malformed = wire.batch({"data": items}, 4)
+    assert job == wire.job_snapshot({"id": "a", "status": "open"})
+    assert refused == wire.Refused(409, ("no", "not this one", {"a": 1}))
+    assert isinstance(malformed, wire.MalformedResponse)
+    assert malformed.__traceback__ is None
+
+
+def test_an_answer_about_more_than_the_batch_is_malformed() -> None:
+    with pytest.raises(wire.MalformedResponse, match="2 submissions, and there were 1"):
+        wire.batch({"data": [{}, {}]}, 1)
+
+
+def test_a_legacy_submission_is_the_circuit_alone() -> None:
+    assert wire.legacy_submission(circuit="x") == {"circuit": "x"}
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10) | st.sampled_from([*JOB, "data"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("reader", [*READERS, "error_words"])
+@settings(max_examples=60, deadline=None)
+@given(answer=ANYTHING)
+def test_whatever_json_says_is_read_or_refused(reader: str, answer: object) -> None:
+    try:
+        READERS.get(reader, wire.error_words)(answer)
+    except MalformedResponse:
+        assert reader != "error_words"
+
+
+@settings(max_examples=60, deadline=None)
+@given(changes=st.dictionaries(st.sampled_from([*JOB]), ANYTHING))
+def test_whatever_a_jobs_fields_say_it_is_read_or_refused(changes: dict[str, Any]) -> None:
+    try:
+        snapshot = wire.job_snapshot({**JOB, **changes})
+    except MalformedResponse:
+        return
+    assert wire.job_path(snapshot.id)

@@ -1,0 +1,221 @@
+"""What a wait does in bad weather, what is said of it, and how much a connection repeats. In virtual time."""
+
+from __future__ import annotations
+
+import anyio
+import httpx
+import pytest
+
+import sfjobs
+from sfjobs._http.retry import BUDGET, Retry, RetryBudget
+from sfjobs._progress.text import line
+from sfjobs.cli.waiting.progress import phase
+from tests.support.fake_platform import FakePlatform, refusal
+
+# trio's word for a generator that is dropped half-way: httpx nests several and closes none of them.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object (.*Stream|_Dripping)")
+
+PAGE = httpx.Response(200, text="<html>", headers={"content-type": "text/html"})
+PROGRAM = "MeasureFock() | [0, 1]"
+
+
+def out_of_reach(
+    platform: FakePlatform, until: float, path: str = "/jobs", answer: httpx.Response | None = None
+) -> None:
+    """Requests to ``path`` and below are refused, or get ``answer``, up to this time of the loop."""
+
+    async def trouble(request: httpx.Request) -> httpx.Response | None:
+        if not request.url.path.startswith(path) or anyio.current_time() >= until:
+            return None
+        if answer is None:
+            raise httpx.ConnectError("connection refused")
+        return httpx.Response(answer.status_code, content=answer.content, headers=answer.headers)
+
+    platform.trouble = trouble
+
+
+# -- waits ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer", [None, PAGE, *(refusal(status, "trouble", "") for status in (408, 425, 429, 500, 502, 503))], ids=str
+)
+@pytest.mark.parametrize("what", ["the job", "its result"])
+async def test_a_wait_outlasts_an_hour_of_it(answer: httpx.Response | None, what: str) -> None:
+    platform = FakePlatform()
+    async with platform.connection() as connection:
+        told = platform.add(status="complete")
+        back_at = anyio.current_time() + 3600
+        out_of_reach(platform, back_at, "/jobs" if what == "the job" else f"/jobs/{told.id}/result", answer)
+        result = await sfjobs.Job(told.id, "queued", connection)
+        assert result.shots == 3
+    # After an hour of 429 a connection sends one request a minute, and this takes two.
+    assert back_at <= anyio.current_time() < back_at + 125
+    assert len(platform.requests) < 800
+
+
+async def test_results_of_many_outlast_it_and_the_steps_of_an_iteration_too() -> None:
+    platform = FakePlatform()
+    async with platform.connection() as connection:
+        told = [platform.add(status="complete") for _ in range(40)]
+        out_of_reach(platform, anyio.current_time() + 3600, answer=refusal(502, "trouble", ""))
+        jobs = [sfjobs.Job(one.id, "queued", connection) for one in told]
+        await sfjobs.wait_all(jobs[:20])
+        out_of_reach(platform, anyio.current_time() + 3600)
+        assert len([job async for job in sfjobs.as_completed(jobs[20:])]) == 20
+    assert all(job.has_result for job in jobs)
+
+
+async def test_a_refused_key_ends_a_wait_at_once() -> None:
+    platform = FakePlatform()
+    out_of_reach(platform, float("inf"), answer=refusal(401, "unauthenticated", "who are you?"))
+    async with platform.connection() as connection:
+        with pytest.raises(sfjobs.AuthenticationError):
+            await sfjobs.Job(platform.add().id, "queued", connection).wait()
+    assert anyio.current_time() < 1
+
+
+async def test_a_result_that_is_none_ends_a_wait() -> None:
+    platform = FakePlatform()
+    platform.result = b"garbage"
+    async with platform.connection() as connection:
+        with pytest.raises(sfjobs.ResultCorruptError):
+            await sfjobs.Job(platform.add(status="complete").id, "queued", connection).wait()
+
+
+# -- what is said --------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_waited_out_is_told_by_why_by_the_timeout_and_by_the_progress_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    platform, shown = FakePlatform(), list[str]()
+
+    class Display:
+        def show(self, progress: sfjobs._progress.Progress) -> None:  # type: ignore[name-defined]
+            shown.append(line(progress))
+
+        def conclude(self, progress: sfjobs._progress.Progress) -> None:  # type: ignore[name-defined]
+            pass
+
+    monkeypatch.setattr("sfjobs._progress.live.fitting_display", Display)
+    out_of_reach(platform, 100)
+    async with platform.connection() as connection, anyio.create_task_group() as group:
+        job = sfjobs.Job(platform.add(ends_at=150).id, "queued", connection)
+        with pytest.raises(sfjobs.WaitTimeoutError, match="connection refused"):
+            await sfjobs.wait_all([job], timeout=30, progress=True)
+        assert "waiting out TransportError: GET" in shown[-1]
+        group.start_soon(job.wait)
+        await anyio.sleep(35)
+        why = job.why()
+        assert why.failing_for == pytest.approx(35, abs=2)
+        assert " s now: TransportError: GET" in str(why)
+        await anyio.sleep(70)
+        assert (job.why().failing_for, job.why().last_error) == (None, None)
+
+
+async def test_the_line_of_a_command_tells_it() -> None:
+    platform = FakePlatform()
+    out_of_reach(platform, 100)
+    async with platform.connection() as connection:
+        job = sfjobs.Job(platform.add(status="complete").id, "queued", connection)
+        with pytest.raises(sfjobs.WaitTimeoutError):
+            await job.wait(timeout=30)
+        assert phase(job).startswith(f"Job {job.id}: queued, waiting out TransportError: GET ")
+        await job.wait()
+        assert phase(job) == f"Job {job.id}: complete"
+
+
+async def test_a_result_that_does_not_come_is_told_by_why() -> None:
+    platform = FakePlatform()
+    async with platform.connection() as connection, anyio.create_task_group() as group:
+        job = sfjobs.Job(platform.add(status="complete").id, "queued", connection)
+        out_of_reach(platform, 100, f"/jobs/{job.id}/result")
+        group.start_soon(job.wait)
+        await anyio.sleep(60)
+        assert "/result: the platform could not be reached" in str(job.why().last_error)
+    assert job.why().last_error is None
+
+
+async def test_why_tells_the_pace_that_the_platform_allows() -> None:
+    platform = FakePlatform()
+    async with platform.connection() as connection, anyio.create_task_group() as group:
+        job = sfjobs.Job(platform.add().id, "queued", connection)
+        group.start_soon(job.wait)
+        await anyio.sleep(1)
+        assert (job.why().resting_for, job.why().rate) == (None, None)
+        out_of_reach(platform, 10, answer=refusal(429, "slow down", "", **{"retry-after": "40"}))
+        await anyio.sleep(2)
+        why = job.why()
+        assert why.resting_for is not None
+        assert 37 < why.resting_for < 40
+        assert why.rate is not None
+        assert "The platform takes no requests for another 3" in str(why)
+        group.cancel_scope.cancel()
+
+
+# -- how much is repeated ------------------------------------------------------------------------------------------------
+
+
+async def attempted(platform: FakePlatform, connection: sfjobs.Connection, calls: int) -> int:
+    """How many of so many submissions at once come through."""
+    done = 0
+
+    async def submit() -> None:
+        nonlocal done
+        try:
+            await connection.create_job("simulon_gaussian", PROGRAM, shots=1)
+            done += 1
+        except sfjobs.ServerError:
+            pass
+
+    async with anyio.create_task_group() as group:
+        for _ in range(calls):
+            group.start_soon(submit)
+    return done
+
+
+@pytest.mark.parametrize("calls", [32, 320, 1000])
+async def test_calls_at_once_outlast_two_seconds(calls: int) -> None:
+    platform = FakePlatform(latency=0.02)
+    async with platform.connection() as connection:
+        out_of_reach(platform, anyio.current_time() + 2, answer=refusal(503, "trouble", ""))
+        assert await attempted(platform, connection, calls) == calls
+    assert len(platform.jobs) == calls
+
+
+async def test_a_platform_that_stays_in_trouble_is_spared() -> None:
+    platform = FakePlatform(latency=0.02)
+    async with platform.connection() as connection:
+        out_of_reach(platform, float("inf"), answer=refusal(503, "trouble", ""))
+        assert await attempted(platform, connection, 1000) == 0
+        assert len(platform.submissions) == 1000 + BUDGET
+
+
+async def test_polls_go_on_where_calls_repeat_nothing_more() -> None:
+    platform = FakePlatform(latency=0.02)
+    async with platform.connection() as connection:
+        out_of_reach(platform, 100, answer=refusal(503, "trouble", ""))
+        await attempted(platform, connection, 500)
+        job = sfjobs.Job(platform.add(status="complete").id, "queued", connection)
+        assert await job.wait() == "complete"
+
+
+def test_a_budget_comes_back_slowly_and_a_call_that_comes_through_gives_back_what_it_took() -> None:
+    budget = RetryBudget(3)
+    assert [budget.spend() for _ in range(4)] == [True, True, True, False]
+    for _ in range(9):
+        budget.earn(tries=1)
+    assert not budget.spend()
+    for _ in range(2):
+        budget.earn(tries=1)
+    assert [budget.spend(), budget.spend()] == [True, False]
+    budget.earn(tries=4)
+    budget.earn(tries=4)
+    assert [budget.spend() for _ in range(4)] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(("attempts", "least"), [(2, 0.25), (5, 2.0), (8, 10.0)])
+def test_the_last_pause_is_long_whatever_is_drawn(attempts: int, least: float) -> None:
+    pauses = [Retry(attempts=attempts).pause(number, draw=lambda: 0.0) for number in range(1, attempts)]
+    assert pauses == [*[0.0] * (attempts - 2), least]

@@ -1,0 +1,258 @@
+"""Batches whose answers are lost, that are refused as a whole, or that the platform does not take after all. In virtual time."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import anyio
+import httpx
+import pytest
+
+import sfjobs
+from sfjobs import Refusal
+from sfjobs._submission.sender import BATCH_WIDTH
+from sfjobs._submission.submitter import LARGEST_BATCH
+from tests.support.batches import TARGET, acquainted, disturbed, intercepted, sizes, submitted
+from tests.support.counter import Counter, circuit, circuits, circuits_of
+from tests.support.fake_platform import BATCH, FakePlatform, is_batch, refusal
+
+
+@pytest.fixture
+def platform() -> FakePlatform:
+    return FakePlatform(offers_batches=True, honours_keys=True)
+
+
+@pytest.fixture
+def counter(platform: FakePlatform) -> Counter:
+    counter = Counter(platform)
+    platform.trouble = counter.handle
+    return counter
+
+
+# -- the answer that does not come ---------------------------------------------------------------------------------------
+
+
+async def test_a_batch_whose_answer_is_lost_is_sent_again_and_makes_each_job_once(
+    platform: FakePlatform, counter: Counter
+) -> None:
+    broken: list[httpx.Request] = []
+
+    def break_off(request: httpx.Request) -> None:
+        if not broken:
+            broken.append(request)
+            raise httpx.ReadError("the connection broke")
+
+    disturbed(counter, break_off)
+    async with acquainted(counter) as connection:
+        items = await submitted(connection, 10)
+    assert circuits_of(platform, items) == circuits(10)
+    assert len(counter.taken) == 10
+    assert platform.submissions[0].content == platform.submissions[1].content
+
+
+async def test_a_lost_answer_without_honoured_keys_is_a_refusal_for_each(
+    platform: FakePlatform, counter: Counter
+) -> None:
+    platform.honours_keys = False
+
+    def break_off(request: httpx.Request) -> None:
+        raise httpx.ReadError("the connection broke")
+
+    disturbed(counter, break_off)
+    async with acquainted(counter) as connection:
+        items = await submitted(connection, 10)
+    errors = [item.error for item in items if isinstance(item, Refusal)]
+    unknown = [error for error in errors if isinstance(error, sfjobs.SubmissionUnknownError)]
+    assert [error.idempotency_key for error in unknown] == [item["idempotency_key"] for item in platform.batches[0]]
+    assert len(platform.submissions) == 1
+    assert len(counter.taken) == 10
+
+
+@pytest.mark.usefixtures("no_slow_start")
+async def test_a_cancelled_step_sees_its_batches_to_their_end(platform: FakePlatform, counter: Counter) -> None:
+    async with acquainted(counter) as connection:
+        stream = connection.create_jobs(TARGET, circuits(1000), window=1000)
+        with anyio.move_on_after(0.01):
+            await anext(stream)
+        assert counter.under_way == 0
+        assert len(stream.submitted) == len(counter.taken) == BATCH_WIDTH * LARGEST_BATCH
+        items = [item async for item in stream]
+    assert circuits_of(platform, items) == circuits(1000)
+    assert len(counter.taken) == 1000
+
+
+async def test_what_a_cancelled_step_gave_up_is_tried_by_the_next_one(platform: FakePlatform, counter: Counter) -> None:
+    def break_off(request: httpx.Request) -> None:
+        raise httpx.ReadError("the connection broke")
+
+    disturbed(counter, break_off)
+    async with acquainted(counter, retries=2) as connection:
+        stream = connection.create_jobs(TARGET, circuits(10))
+        with anyio.move_on_after(0.01):
+            await anext(stream)
+        items = [item async for item in stream]
+    assert {type(item.error) for item in items if isinstance(item, Refusal)} == {sfjobs.SubmissionUnknownError}
+    assert len(items) == len(counter.taken) == 10
+    assert len(platform.submissions) == 1 + 2, "a cancelled step ends with the try that is under way"
+    assert len({request.content for request in platform.submissions}) == 1
+
+
+async def test_one_that_waits_to_be_sent_again_is_not_lost_by_a_cancellation(
+    platform: FakePlatform, counter: Counter
+) -> None:
+    is_away, awaited = True, (circuit(3), circuit(4))
+    counter.refuse = lambda text: refusal(500, "no", "later") if is_away and text in awaited else None
+    async with acquainted(counter, retries=1000) as connection:
+        stream = connection.create_jobs(TARGET, circuits(10))
+        with anyio.move_on_after(60):
+            async for _ in stream:
+                pass
+        is_away = False
+        items = [item async for item in stream]
+    assert circuits_of(platform, items) == circuits(10)
+    first, *later = platform.batches
+    assert len(later) > 3
+    assert all(
+        [item["idempotency_key"] for item in batch] == [item["idempotency_key"] for item in first[3:5]]
+        for batch in later
+    )
+
+
+# -- the way back --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [404, 405, 415, 501, 200, 201, 202])
+async def test_a_platform_that_takes_no_batches_after_all_gets_single_submissions(
+    platform: FakePlatform, counter: Counter, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    intercepted(counter, lambda _: refusal(status, "no", "one at a time"))
+    async with acquainted(counter) as connection:
+        with caplog.at_level(logging.INFO, "sfjobs"):
+            items = await submitted(connection, 400)
+        assert len(platform.batches) <= BATCH_WIDTH
+        await submitted(connection, 200)
+    assert circuits_of(platform, items) == circuits(400)
+    assert len(platform.batches) <= BATCH_WIDTH
+    assert sum("takes no batch" in line for line in caplog.messages) == 1
+
+
+async def test_a_strange_success_without_honoured_keys_is_not_repeated(
+    platform: FakePlatform, counter: Counter
+) -> None:
+    platform.honours_keys = False
+    disturbed(counter, lambda _: httpx.Response(200, json={}))
+    async with acquainted(counter) as connection:
+        items = await submitted(connection, 10)
+        assert {type(item.error) for item in items if isinstance(item, Refusal)} == {sfjobs.SubmissionUnknownError}
+        assert len(counter.taken) == 10
+        items = await submitted(connection, 10)
+    assert circuits_of(platform, items) == circuits(10)
+    assert len(platform.batches) == 1
+
+
+async def test_an_offer_that_is_withdrawn_is_not_taken_up(platform: FakePlatform, counter: Counter) -> None:
+    async with acquainted(counter) as connection:
+        await submitted(connection, 100)
+        platform.offers_batches = False
+        await submitted(connection, 100)
+        batches = len(platform.batches)
+        items = await submitted(connection, 100)
+        assert len(items) == 100
+        assert len(platform.batches) == batches == 2
+        platform.offers_batches = True
+        await submitted(connection, 100)
+        await submitted(connection, 100)
+    assert len(platform.batches) > batches
+
+
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_batch_that_is_refused_as_a_whole_is_halved_until_the_one_at_fault_is_alone(
+    platform: FakePlatform, counter: Counter, status: int
+) -> None:
+    def strict(request: httpx.Request) -> httpx.Response | None:
+        texts = [item["circuit"].splitlines()[-1] + "\n" for item in json.loads(request.content)]
+        return refusal(status, "bad", "one of them") if circuit(37) in texts else None
+
+    intercepted(counter, strict)
+    counter.refuse = lambda text: refusal(status, "bad", "this one") if text == circuit(37) else None
+    async with acquainted(counter) as connection:
+        items = await submitted(connection, 100)
+        refused = items.pop(37)
+        assert isinstance(refused, Refusal)
+        assert isinstance(refused.error, sfjobs.InvalidRequestError)
+        assert circuits_of(platform, items) == [text for text in circuits(100) if text != circuit(37)]
+        counter.refuse = lambda _: None
+        platform.requests.clear()
+        intercepted(counter, lambda _: None)
+        await submitted(connection, 100)
+    assert sizes(platform) == [100]
+
+
+async def test_a_batch_that_is_too_large_makes_later_ones_smaller(platform: FakePlatform, counter: Counter) -> None:
+    intercepted(counter, lambda request: refusal(413, "", "") if len(request.content) > 5_000 else None)
+    async with acquainted(counter) as connection:
+        items = await submitted(connection, 200)
+        assert circuits_of(platform, items) == circuits(200)
+        platform.requests.clear()
+        await submitted(connection, 200)
+    assert max(len(request.content) for request in platform.submissions) <= 5_000
+    assert max(sizes(platform)) > 10
+
+
+@pytest.mark.parametrize(("status", "kind"), [(503, sfjobs.ServerError), (401, sfjobs.AuthenticationError)])
+async def test_what_stops_every_batch_is_raised_and_loses_none(
+    platform: FakePlatform, counter: Counter, status: int, kind: type[Exception]
+) -> None:
+    is_away = True
+    intercepted(counter, lambda _: refusal(status, "no", "nobody, now") if is_away else None)
+    async with acquainted(counter, retries=1) as connection:
+        stream = connection.create_jobs(TARGET, circuits(300), window=300)
+        for _ in range(3):
+            with pytest.raises(kind):
+                await anext(stream)
+        is_away = False
+        items = [item async for item in stream]
+    assert circuits_of(platform, items) == circuits(300)
+    assert len(counter.taken) == 300
+
+
+async def test_a_429_for_a_batch_narrows_the_window(platform: FakePlatform, counter: Counter) -> None:
+    told: list[float] = []
+
+    def refuse(_: httpx.Request) -> httpx.Response | None:
+        told.append(anyio.current_time())
+        return refusal(429, "too-many-requests", "slowly", **{"retry-after": "90"}) if len(told) == 1 else None
+
+    intercepted(counter, refuse)
+    async with acquainted(counter, retries=1) as connection:
+        items = await submitted(connection, 80, window=80)
+    assert circuits_of(platform, items) == circuits(80)
+    assert told[1] - told[0] >= 90
+    assert sizes(platform)[1] == 40
+
+
+async def test_a_batch_sent_before_the_narrowing_does_not_widen(platform: FakePlatform, counter: Counter) -> None:
+    refused: list[httpx.Request] = []
+
+    async def handle(request: httpx.Request) -> httpx.Response | None:
+        if refused or not is_batch(request):
+            return await counter.handle(request)
+        refused.append(request)
+        await anyio.sleep(0.05)
+        return refusal(429, "too-many-requests", "slowly")
+
+    platform.trouble = handle
+    async with acquainted(counter, retries=1) as connection:
+        items = await submitted(connection, 400, window=300)
+    assert circuits_of(platform, items) == circuits(400)
+    # Of the 200 jobs of the other two batches, the first answer to a question tells of 100: 50 places of 150 are free.
+    assert sizes(platform)[:4] == [100, 100, 100, 50]
+
+
+async def test_a_batch_is_of_the_media_type_that_was_offered(platform: FakePlatform, counter: Counter) -> None:
+    async with acquainted(counter) as connection:
+        await submitted(connection, 2)
+    (request,) = platform.submissions
+    assert request.headers["content-type"] == BATCH
+    assert "idempotency-key" not in request.headers
