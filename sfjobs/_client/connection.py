@@ -82,8 +82,8 @@ class Connection(Closeable):
         self._api = PlatformAPI(settings, self._transport)
         self._record = JournalSession(settings)
         self._submitter = Submitter(settings, self._transport, self._record)
-        cadence = PollInterval(least=settings.poll_interval_min, most=settings.poll_interval_max)
-        self._poller = Poller(StatusSources(self._api), ChangeFeed(self._api.changes), cadence)
+        interval = PollInterval(least=settings.poll_interval_min, most=settings.poll_interval_max)
+        self._poller = Poller(StatusSources(self._api), ChangeFeed(self._api.changes), interval)
         self._compiling = anyio.Lock()
         self._compiled_for: dict[str, Device] = {}
 

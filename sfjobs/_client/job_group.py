@@ -314,9 +314,9 @@ class JobGroup:
 
     async def _finish(self, *, progress: bool) -> None:
         while True:
-            others = await retry_until_available(self._submit, self._note_trouble, self._connection.poller.cadence)
+            others = await retry_until_available(self._submit, self._note_trouble, self._connection.poller.interval)
             if self.progress.in_doubt:  # their answers were lost just now: these jobs are to be waited for as well
-                others = await retry_until_available(self._submit, self._note_trouble, self._connection.poller.cadence)
+                others = await retry_until_available(self._submit, self._note_trouble, self._connection.poller.interval)
             self._trouble = None
             unfinished = [job for job in self.jobs if not job.status.is_final]
             if progress and unfinished:

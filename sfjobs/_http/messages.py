@@ -70,8 +70,8 @@ def compact_json(value: JSONValue) -> bytes:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """
-    What to send. ``harmless``: sending it twice is the same as once. ``expect``: the statuses that mean yes, any 2xx by
-    default. ``attempts``: a tighter bound than the connection's own on how often it is tried. ``guard``: a scope that is to be
+    What to send. ``idempotent``: sending it twice is the same as once. ``expect``: the statuses that mean yes, any 2xx by
+    default. ``attempts``: a tighter bound than the connection's own on how often it is tried. ``shield``: a scope that is to be
     shielded while the request is under way, and not while it waits to go out. ``on_departure`` hears True when it goes out,
     and False when it waits for another try.
     """
@@ -82,21 +82,21 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = field(default=None, repr=False)
     lane: Lane = "bulk"
-    harmless: bool = True
+    idempotent: bool = True
     expect: frozenset[int] | None = None
     attempts: int | None = None
-    guard: anyio.CancelScope | None = field(default=None, repr=False, compare=False)
+    shield: anyio.CancelScope | None = field(default=None, repr=False, compare=False)
     on_departure: Callable[[bool], None] | None = field(default=None, repr=False, compare=False)
 
-    def raise_guard(self) -> None:
-        if self.guard is not None:
-            self.guard.shield = True
+    def shield_on(self) -> None:
+        if self.shield is not None:
+            self.shield.shield = True
         if self.on_departure is not None:
             self.on_departure(True)
 
-    def lift_guard(self) -> None:
-        if self.guard is not None:
-            self.guard.shield = False
+    def shield_off(self) -> None:
+        if self.shield is not None:
+            self.shield.shield = False
         if self.on_departure is not None:
             self.on_departure(False)
 
@@ -113,7 +113,7 @@ class Request:
         body: Mapping[str, JSONValue],
         *,
         headers: Mapping[str, str] | None = None,
-        harmless: bool = True,
+        idempotent: bool = True,
         expect: frozenset[int] | None = None,
     ) -> Self:
         """A request with a JSON body, encoded once, so that a repeated request is the same byte for byte."""
@@ -122,7 +122,7 @@ class Request:
             path=path,
             headers={"Content-Type": "application/json", **(headers or {})},
             content=compact_json(body),
-            harmless=harmless,
+            idempotent=idempotent,
             expect=expect,
         )
 

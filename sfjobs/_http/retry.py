@@ -80,17 +80,17 @@ class RetryBudget:
         self._left = min(self._left + (tries - 1) + EARNED, self._size)
 
 
-def may_repeat(error: RequestFailedError, *, harmless: bool) -> bool:
+def may_repeat(error: RequestFailedError, *, idempotent: bool) -> bool:
     """
-    Whether the failed request may be sent again. ``harmless`` says that doing it twice is the same as once: every GET, the
+    Whether the failed request may be sent again. ``idempotent`` says that doing it twice is the same as once: every GET, the
     cancelling PATCH, and a POST whose idempotency key the platform is known to honour.
     """
-    harmless = harmless or not error.sent
+    idempotent = idempotent or not error.sent
     if isinstance(error, TransportError):
-        return harmless
+        return idempotent
     if isinstance(error, ResponseError):
         return error.status_code in _NOTHING_WAS_DONE or (
-            harmless and (error.status_code in _SOMETHING_MAY_HAVE_BEEN_DONE or _is_being_done(error))
+            idempotent and (error.status_code in _SOMETHING_MAY_HAVE_BEEN_DONE or _is_being_done(error))
         )
     return False
 

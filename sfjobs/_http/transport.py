@@ -189,7 +189,7 @@ class Transport:
             else:
                 self._budget.earn(tries - first)
                 return answer
-            request.lift_guard()
+            request.shield_off()
             await anyio.sleep(pause)
             self.check_usable()
 
@@ -202,9 +202,9 @@ class Transport:
         return pause
 
     def _check_there_is_time(self, request: Request) -> None:
-        """For calls: polls have a cadence, and the steps of a stream go on where they were."""
+        """For calls: polls have a interval, and the steps of a stream go on where they were."""
         until = self.pace.paused_until
-        if until is None or until < anyio.current_effective_deadline() or request.attempts or request.guard:
+        if until is None or until < anyio.current_effective_deadline() or request.attempts or request.shield:
             return
         left, url = until - anyio.current_time(), self._settings.url + request.path
         message = f"{request.method} {url} was not sent: the platform takes no requests for another {left:.0f} s"
@@ -213,7 +213,7 @@ class Transport:
         raise error
 
     def _pause(self, request: Request, error: RequestFailedError, tries: int) -> float | None:
-        if not may_repeat(error, harmless=request.harmless):
+        if not may_repeat(error, idempotent=request.idempotent):
             return None
         if request.attempts is not None and tries >= request.attempts:
             return None
@@ -253,7 +253,7 @@ class Transport:
 
     async def _exchange(self, request: Request, token: Secret | None, number: int) -> Response:
         async with self._limiters[request.lane], self._governor.turn(request.lane) as turn:
-            request.raise_guard()
+            request.shield_on()
             return (await self._in_time(request, self._answered(request, token, number))).tell(turn)
 
     async def _answered(self, request: Request, token: Secret | None, number: int) -> Response:

@@ -87,23 +87,23 @@ class Events(Closeable):
         if self._ticket is None:
             self._ticket = self._poller.join(self._jobs, wants_changes=True)
             self._ticket.news.clear()  # those had ended before
-        ticket = self._ticket
-        while not self._ready and (ticket.pending or ticket.changes or ticket.news):
-            if not ticket.changes and not ticket.news:
+        waiter = self._ticket
+        while not self._ready and (waiter.pending or waiter.changes or waiter.news):
+            if not waiter.changes and not waiter.news:
                 try:
-                    await self._poller.settle(ticket, len(ticket.outcomes) + 1)
+                    await self._poller.wait_for(waiter, len(waiter.outcomes) + 1)
                 except Exception:
                     await self.aclose()
                     raise
-            self._take(ticket)
+            self._take(waiter)
 
-    def _take(self, ticket: Waiter) -> None:
-        for subject, (old, seen_at) in ticket.changes.items():
+    def _take(self, waiter: Waiter) -> None:
+        for subject, (old, seen_at) in waiter.changes.items():
             assert isinstance(subject, Job), "nothing else was joined"
             self._ready.append(JobEvent(subject, old, subject.status, _platform_time(subject), seen_at))
-        ticket.changes.clear()
-        while ticket.news:
-            outcome = ticket.outcomes[ticket.news.popleft()]
+        waiter.changes.clear()
+        while waiter.news:
+            outcome = waiter.outcomes[waiter.news.popleft()]
             if isinstance(outcome, SFJobsError):
                 self._ready.append(outcome)
 

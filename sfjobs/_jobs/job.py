@@ -322,11 +322,11 @@ class Job:
 
     async def _settle(self) -> None:
         poller = self._connection.poller
-        ticket = poller.join([self])
+        waiter = poller.join([self])
         try:
-            outcomes = await poller.settle(ticket)
+            outcomes = await poller.wait_for(waiter)
         finally:
-            poller.leave(ticket)
+            poller.leave(waiter)
         outcome = outcomes[self.id]
         if isinstance(outcome, SFJobsError):
             self.trouble = in_words(outcome)
@@ -336,7 +336,7 @@ class Job:
         def note(error: SFJobsError) -> None:
             self.trouble = in_words(error)
 
-        return await retry_until_available(call, note, self._connection.poller.cadence)
+        return await retry_until_available(call, note, self._connection.poller.interval)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Job):

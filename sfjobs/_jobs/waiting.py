@@ -178,21 +178,21 @@ class Completions(Closeable):
         if self._ticket is None or self._poller is None:
             self._poller = _one_poller(self._jobs)
             self._ticket = self._poller.join(self._jobs)
-        ticket = self._ticket
-        if not ticket.news:
+        waiter = self._ticket
+        if not waiter.news:
             try:
-                await self._poller.settle(ticket, len(ticket.outcomes) + 1)
+                await self._poller.wait_for(waiter, len(waiter.outcomes) + 1)
             except Exception:
                 self._leave()
                 raise
-        taken = list(islice(ticket.news, min(CHUNK, self._most - self._handed_out)))
-        ended = [(job, ticket.outcomes[job_id]) for job_id in taken for job in self._handles[job_id]]
+        taken = list(islice(waiter.news, min(CHUNK, self._most - self._handed_out)))
+        ended = [(job, waiter.outcomes[job_id]) for job_id in taken for job in self._handles[job_id]]
         completed = [(job, outcome if isinstance(outcome, SFJobsError) else None) for job, outcome in ended]
         if self._fetch_results:
             completed = await _with_results(completed)
         # Only now, so that a step that is cancelled while results are on their way is made again as a whole.
         for _ in taken:
-            ticket.news.popleft()
+            waiter.news.popleft()
         self._done.update(job.id for job, _ in completed)
         self._ready.extend(completed)
 
@@ -202,7 +202,7 @@ async def _settle_all(jobs: Sequence[Job], *, fetch_results: bool) -> list[SFJob
     if not jobs:
         return []
     poller, handles = _one_poller(jobs), _handles(jobs)
-    ticket = poller.join(jobs)
+    waiter = poller.join(jobs)
     try:
         async with plain_task_group() as group:
             downloads = ResultPrefetcher(group)
@@ -212,16 +212,16 @@ async def _settle_all(jobs: Sequence[Job], *, fetch_results: bool) -> list[SFJob
                     for job in handles[job_id]:
                         downloads.begin(job)
 
-            for job_id, outcome in ticket.outcomes.items():
+            for job_id, outcome in waiter.outcomes.items():
                 bring(job_id, outcome)
-            ticket.on_outcome = bring
-            await poller.settle(ticket)
+            waiter.on_outcome = bring
+            await poller.wait_for(waiter)
     finally:
-        ticket.on_outcome = None
-        poller.leave(ticket)
+        waiter.on_outcome = None
+        poller.leave(waiter)
     downloads.raise_for_bugs()
     return [
-        *(error for error in ticket.outcomes.values() if isinstance(error, SFJobsError)),
+        *(error for error in waiter.outcomes.values() if isinstance(error, SFJobsError)),
         *downloads.errors.values(),
     ]
 

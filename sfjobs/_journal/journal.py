@@ -168,7 +168,7 @@ class Journal:
 
         return await self.writer.run(read)
 
-    async def take_over(self, url: str, account: str, former: str) -> None:
+    async def adopt(self, url: str, account: str, former: str) -> None:
         """What was ``former``'s is this account's, but for groups whose names both have."""
         names = {"url": url, "account": account, "former": former}
         await self.writer.run(lambda connection, _: connection.execute(_TAKE_OVER, names))

@@ -14,14 +14,14 @@ from ..errors import ConfigurationError, NotFoundError, PermissionDeniedError
 logger = logging.getLogger("sfjobs")
 
 
-async def take_over(record: JournalSession, journal: Journal, api: PlatformAPI, other: OtherAccount) -> bool:
+async def adopt(record: JournalSession, journal: Journal, api: PlatformAPI, other: OtherAccount) -> bool:
     """
     Takes over what was written under the other key, if that was one of this account: if the platform shows its latest job to
     this key. Raises what lets nobody be asked, such as TransportError.
     """
     if other.job_id is None or not await _shows(api, other.job_id):
         return False
-    await journal.take_over(record.url, record.account, other.account)
+    await journal.adopt(record.url, record.account, other.account)
     logger.info("took over what another API key of this account submitted: job %s is shown to both", other.job_id)
     return True
 
@@ -33,7 +33,7 @@ async def take_over_group(record: JournalSession, journal: Journal, api: Platfor
     """
     others = await journal.other_accounts(record.url, record.account, name)
     for other in others:
-        if await take_over(record, journal, api, other):
+        if await adopt(record, journal, api, other):
             return True
     if others:
         raise ConfigurationError(

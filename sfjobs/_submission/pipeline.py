@@ -154,16 +154,16 @@ class SubmissionPipeline:
 
     async def _wait_for_room(self) -> None:
         poller = self._connection.poller
-        ticket = poller.join(self._unfinished)
+        waiter = poller.join(self._unfinished)
         try:
-            await poller.settle(ticket, 1 - self._room)
+            await poller.wait_for(waiter, 1 - self._room)
             if (places := self._window.size // 100) > 1:
                 with anyio.move_on_after(REFILL_DELAY):
-                    await poller.settle(ticket, places - self._room)
+                    await poller.wait_for(waiter, places - self._room)
         finally:
-            poller.leave(ticket)
+            poller.leave(waiter)
         # A job that the platform no longer knows has an outcome, too: an error, which is for whoever waits for that job.
-        self._unfinished = [job for job in self._unfinished if job.id not in ticket.outcomes]
+        self._unfinished = [job for job in self._unfinished if job.id not in waiter.outcomes]
 
     async def _send_all(self, pull: Pull | None) -> None:
         sender = self._sender

@@ -33,7 +33,7 @@ from ..errors import (
     SubmissionUnknownError,
 )
 from ..models import JobSnapshot
-from .key_rotation import take_over
+from .key_rotation import adopt
 from .submitter import SubmissionRequest, Submitter
 
 KEY_LIFETIME = 23 * 3600.0
@@ -112,7 +112,7 @@ async def recover(
         return Recovery()
     if group is None:  # whoever opens one has done so
         for other in await journal.other_accounts(record.url, record.account):
-            await take_over(record, journal, api, other)
+            await adopt(record, journal, api, other)
     entries, under_way, of_others = await journal.claim(record.url, record.account, group)
     fates = {entry.key: SubmissionOutcome(key=entry.key, state=State.OPEN, reason=entry.reason) for entry in entries}
     try:
@@ -175,10 +175,10 @@ class _Settling:
 
     async def _send_again(self, entry: JournalEntry) -> None:
         body = entry.body or b""
-        order = SubmissionRequest(entry.target, entry.shots, entry.name, entry.key, body, is_in_doubt=True)
+        order = SubmissionRequest(entry.target, entry.shots, entry.name, entry.key, body, maybe_delivered=True)
         async with self._limiter:
             try:
-                snapshot = await self._submitter.submit(order, harmless=True)
+                snapshot = await self._submitter.submit(order, idempotent=True)
             except (ResponseError, ProtocolError, SubmissionUnknownError) as error:
                 if isinstance(error, AuthenticationError | PermissionDeniedError):
                     raise

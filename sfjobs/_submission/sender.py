@@ -150,11 +150,11 @@ class BatchSender:
             if order is None:
                 continue
             size += len(order.body)
-            if load and (len(load) >= order.fellows or size > self._submitter.largest_body):
+            if load and (len(load) >= order.batch_limit or size > self._submitter.largest_body):
                 todo.appendleft(slot)
                 break
             load.append(slot)
-            most = min(most, order.fellows)
+            most = min(most, order.batch_limit)
             if not isinstance(slot.submission.program, str) and anyio.current_time() - started > FAST_SOURCE:
                 break
         return load
@@ -195,8 +195,8 @@ class BatchSender:
             self._under_way.add(scope)
             try:
                 if len(orders) == 1:
-                    return [await self._submitter.submit(orders[0], guard=scope)]
-                return await self._submitter.submit_all(orders, guard=scope)
+                    return [await self._submitter.submit(orders[0], shield=scope)]
+                return await self._submitter.submit_all(orders, shield=scope)
             finally:
                 self._under_way.discard(scope)
         return [
@@ -232,7 +232,7 @@ class BatchSender:
         slot.order.tries += 1
         error.attempts = slot.order.tries
         is_last = slot.order.tries % self._retry.attempts == 0
-        return not is_last and may_repeat(error, harmless=self._submitter.honours_keys)
+        return not is_last and may_repeat(error, idempotent=self._submitter.honours_keys)
 
     def _pause(self, load: Sequence[PendingProgram]) -> float:
         tries = max(slot.order.tries for slot in load if slot.order is not None)
@@ -256,7 +256,7 @@ class BatchSender:
         """Whether only the hurry of a cancelled step ended the tries, and the next step can go on with the same key."""
         if not self._is_hurried or not self._submitter.honours_keys or not isinstance(error, RequestFailedError):
             return False
-        return isinstance(error, SubmissionUnknownError) or may_repeat(error, harmless=True)
+        return isinstance(error, SubmissionUnknownError) or may_repeat(error, idempotent=True)
 
 
 def _lets_nothing_through(error: Exception) -> bool:

@@ -49,8 +49,8 @@ _NOT_THIS_BATCH = frozenset({400, 413, 422})
 @dataclass(slots=True, eq=False)
 class SubmissionRequest:
     """
-    One submission as it goes out, however often. ``fellows`` is how many may be in a batch with it, itself among them;
-    ``tries`` is how often it was sent in one. ``is_out``: the platform may have heard of the present try, ``is_in_doubt``: it may
+    One submission as it goes out, however often. ``batch_limit`` is how many may be in a batch with it, itself among them;
+    ``tries`` is how often it was sent in one. ``in_flight``: the platform may have heard of the present try, ``maybe_delivered``: it may
     have taken an earlier one. ``is_recorded``: it stood in the journal as being sent.
     """
 
@@ -59,10 +59,10 @@ class SubmissionRequest:
     name: str | None
     key: str
     body: bytes
-    fellows: int = LARGEST_BATCH
+    batch_limit: int = LARGEST_BATCH
     tries: int = 0
-    is_out: bool = False
-    is_in_doubt: bool = False
+    in_flight: bool = False
+    maybe_delivered: bool = False
     is_recorded: bool = False
 
 
@@ -110,16 +110,16 @@ class Submitter:
         return SubmissionRequest(target, shots, name, str(uuid.uuid4()), compact_json(fields))
 
     async def submit(
-        self, order: SubmissionRequest, *, guard: anyio.CancelScope | None = None, harmless: bool = False
+        self, order: SubmissionRequest, *, shield: anyio.CancelScope | None = None, idempotent: bool = False
     ) -> JobSnapshot:
         """
         Submits one order. It is sent again only where that cannot make a second job: when it surely did not arrive, or when
-        the platform is known, here or by whoever says that it is ``harmless``, to honour idempotency keys. Otherwise raises
+        the platform is known, here or by whoever says that it is ``idempotent``, to honour idempotency keys. Otherwise raises
         SubmissionUnknownError. Raises JournalError, and sends nothing, where it cannot be written down first.
         """
         try:
             await self._open([order])
-            snapshot = await self._submit(order, guard, harmless=harmless or self._honours_keys)
+            snapshot = await self._submit(order, shield, idempotent=idempotent or self._honours_keys)
         except BaseException as error:
             self._close([order], error)
             raise
@@ -127,17 +127,17 @@ class Submitter:
         return snapshot
 
     async def _submit(
-        self, order: SubmissionRequest, guard: anyio.CancelScope | None, *, harmless: bool
+        self, order: SubmissionRequest, shield: anyio.CancelScope | None, *, idempotent: bool
     ) -> JobSnapshot:
         request = Request(
             method="POST",
             path="/jobs",
             headers={"Content-Type": "application/json", "Idempotency-Key": order.key},
             content=order.body,
-            harmless=harmless,
+            idempotent=idempotent,
             expect=frozenset({201}) if self._legacy else None,
-            guard=guard,
-            on_departure=partial(_note_departure, [order], harmless),
+            shield=shield,
+            on_departure=partial(_note_departure, [order], idempotent),
         )
         with tracing.span("submit", requests=True, target=order.target, shots=order.shots) as span:
             try:
@@ -154,7 +154,7 @@ class Submitter:
         return snapshot
 
     async def submit_all(
-        self, orders: Sequence[SubmissionRequest], *, guard: anyio.CancelScope | None = None
+        self, orders: Sequence[SubmissionRequest], *, shield: anyio.CancelScope | None = None
     ) -> Sequence[Outcome]:
         """
         Submits a batch: what became of each, in order. What is wrong with one is no concern of the others. None for all of
@@ -162,7 +162,7 @@ class Submitter:
         """
         try:
             await self._open(orders)
-            outcomes = await self._submit_all(orders, guard)
+            outcomes = await self._submit_all(orders, shield)
         except BaseException as error:
             self._close(orders, error)
             raise
@@ -170,15 +170,15 @@ class Submitter:
         return outcomes
 
     async def _submit_all(
-        self, orders: Sequence[SubmissionRequest], guard: anyio.CancelScope | None
+        self, orders: Sequence[SubmissionRequest], shield: anyio.CancelScope | None
     ) -> Sequence[Outcome]:
         request = Request(
             method="POST",
             path="/jobs",
             headers={"Content-Type": _BATCH},
             content=b"[%s]" % b",".join(map(_item, orders)),
-            harmless=self._honours_keys,
-            guard=guard,
+            idempotent=self._honours_keys,
+            shield=shield,
             on_departure=partial(_note_departure, orders, self._honours_keys),
         )
         targets = {order.target for order in orders}
@@ -239,14 +239,14 @@ class Submitter:
             self._stop_batches(str(error))
         elif error.status_code in _NOT_THIS_BATCH:
             for order in orders:
-                order.fellows = max(len(orders) // 2, 1)
+                order.batch_limit = max(len(orders) // 2, 1)
             if error.status_code == 413:
                 self._largest_body = max(sum(len(order.body) for order in orders) // 2, 1)
             logger.info("a batch of %d is sent in parts: %s", len(orders), error)
         else:
             raise error
         for order in orders:
-            order.is_out = False
+            order.in_flight = False
         return [None] * len(orders)
 
     def _learn(self, answer: Response) -> None:
@@ -288,7 +288,7 @@ class Submitter:
             return  # nothing was written, and nothing can be
         fates = [_fate_after(order, error) for order in orders]
         for order, fate in zip(orders, fates, strict=True):
-            order.is_out = fate.state == State.OPEN
+            order.in_flight = fate.state == State.OPEN
         self._record.close(fates)
 
     def _intent(self, order: SubmissionRequest) -> Intent:
@@ -316,23 +316,25 @@ def _offers_batches(answer: Response) -> bool:
     return any(media_type.partition(";")[0].strip().lower() == _BATCH for media_type in offered)
 
 
-def _note_departure(orders: Iterable[SubmissionRequest], harmless: bool, is_under_way: bool) -> None:
+def _note_departure(orders: Iterable[SubmissionRequest], idempotent: bool, is_under_way: bool) -> None:
     for order in orders:
         # What is sent again without a key was surely not taken; with one it may have been, and nobody asks which it was.
-        order.is_in_doubt = order.is_in_doubt or (harmless and order.is_out)
-        order.is_out = is_under_way
+        order.maybe_delivered = order.maybe_delivered or (idempotent and order.in_flight)
+        order.in_flight = is_under_way
 
 
 def _fate(order: SubmissionRequest, outcome: Outcome) -> SubmissionOutcome:
     if isinstance(outcome, JobSnapshot):
         return SubmissionOutcome(key=order.key, state=State.SUBMITTED, job_id=outcome.id)
     if outcome is None:  # to be submitted again, with the same key
-        return SubmissionOutcome(key=order.key, state=State.OPEN if order.is_out or order.is_in_doubt else State.UNSENT)
+        return SubmissionOutcome(
+            key=order.key, state=State.OPEN if order.in_flight or order.maybe_delivered else State.UNSENT
+        )
     return _fate_after(order, outcome)
 
 
 def _fate_after(order: SubmissionRequest, error: BaseException) -> SubmissionOutcome:
-    return fate_after(error, order.key, was_out=order.is_out, in_doubt=order.is_in_doubt)
+    return fate_after(error, order.key, was_out=order.in_flight, in_doubt=order.maybe_delivered)
 
 
 def _log(snapshot: JobSnapshot, order: SubmissionRequest) -> None:

@@ -59,10 +59,10 @@ class FeedListener:
         """Seconds for which questions may wait for a stream that will be opened at once."""
         return HOLD if not self._feed.is_heard and self._feed.is_hopeful(now) else 0.0
 
-    def catch_up(self, ticket: Waiter, now: float) -> None:
+    def catch_up(self, waiter: Waiter, now: float) -> None:
         """The feed may have been offered to the jobs' handles, and have told of them since they were last told anything."""
         place = self._feed.place
-        for job_id, subjects in ticket.subjects.items():
+        for job_id, subjects in waiter.subjects.items():
             for subject in subjects:
                 cursor = subject.cursor
                 self.note_offer(cursor)

@@ -29,8 +29,8 @@ WORRY = 10.0
 class OutageMonitor:
     """The state of affairs between one connection and its platform. Nothing is asked before ``resting_until``."""
 
-    def __init__(self, cadence: PollInterval) -> None:
-        self._cadence = cadence
+    def __init__(self, interval: PollInterval) -> None:
+        self._interval = interval
         self._backoff = 0.0
         self._has_backed_off = False
         self._failing_since: float | None = None
@@ -39,7 +39,7 @@ class OutageMonitor:
         self.resting_until = float("-inf")
 
     def begin_sweep(self, now: float) -> None:
-        self.resting_until = max(self.resting_until, now + self._cadence.least)
+        self.resting_until = max(self.resting_until, now + self._interval.least)
         self._has_backed_off = False
 
     def break_off_sweep(self, now: float) -> None:
@@ -51,7 +51,7 @@ class OutageMonitor:
         """A question about so many jobs was not answered."""
         if not self._has_backed_off:  # once a sweep, however many of its requests fail
             self._has_backed_off = True
-            self._backoff = min(max(2 * self._backoff, self._cadence.least), self._cadence.most)
+            self._backoff = min(max(2 * self._backoff, self._interval.least), self._interval.most)
         hint = _hint(error)
         self.resting_until = max(self.resting_until, now + (self._backoff if hint is None else hint))
         since = self._failing_since = now if self._failing_since is None else self._failing_since
@@ -74,16 +74,16 @@ class OutageMonitor:
 async def retry_until_available(
     call: Callable[[], Awaitable[T]],
     note: Callable[[SFJobsError], None],
-    cadence: PollInterval,
+    interval: PollInterval,
     *,
     draw: Callable[[], float] = random.random,
 ) -> T:
     """
-    What ``call`` returns, called again for as long as there is weather: after ``cadence.least`` seconds at first and
-    ``cadence.most`` in the end, with full jitter, or when the platform says. ``note`` hears of each error that is waited out;
+    What ``call`` returns, called again for as long as there is weather: after ``interval.least`` seconds at first and
+    ``interval.most`` in the end, with full jitter, or when the platform says. ``note`` hears of each error that is waited out;
     any other is raised.
     """
-    retry, tries, told = Retry(attempts=sys.maxsize, base=cadence.least, ceiling=cadence.most), 0, set[object]()
+    retry, tries, told = Retry(attempts=sys.maxsize, base=interval.least, ceiling=interval.most), 0, set[object]()
     while True:
         try:
             return await call()

@@ -2,7 +2,7 @@
 Who asks the platform about which jobs, and when.
 
 Nothing runs in the background. Every waiter brings a ``Waiter`` for the jobs it waits for, and one of them, the leader, asks
-about all jobs of all tickets inside its own task. When it has what it waited for, or is cancelled, another takes over:
+about all jobs of all waiters inside its own task. When it has what it waited for, or is cancelled, another takes over:
 
     waiter A   settle ──lead──ask──ask──done
     waiter B   settle ──────wait────────lead──ask──cancelled
@@ -81,15 +81,15 @@ class Poller:
         self,
         questions: Questions,
         feed: ChangeFeed | None = None,
-        cadence: PollInterval | None = None,
+        interval: PollInterval | None = None,
         *,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        cadence = cadence or PollInterval()
+        interval = interval or PollInterval()
         self._questions = questions
-        self._cadence = cadence
-        self._watched = JobTracker(cadence, draw)
-        self._weather = OutageMonitor(cadence)
+        self._interval = interval
+        self._watched = JobTracker(interval, draw)
+        self._weather = OutageMonitor(interval)
         self._listener = FeedListener(feed or ChangeFeed(_no_stream), self._watched, self._weather, self._interrupt)
         self._waiting: dict[Waiter, None] = {}  # in the order of their coming
         self._leader: Waiter | None = None
@@ -104,9 +104,9 @@ class Poller:
         self._closed = False
 
     @property
-    def cadence(self) -> PollInterval:
+    def interval(self) -> PollInterval:
         """How often is asked."""
-        return self._cadence
+        return self._interval
 
     @property
     def watched(self) -> int:
@@ -120,51 +120,51 @@ class Poller:
         return not self.watched and not self._waiting and self._leader is None
 
     def join(self, subjects: Iterable[JobHandle], *, wants_changes: bool = False) -> Waiter:
-        """A ticket for ``subjects``. Whoever joins must ``leave``; ``abandon`` will do from a finalizer."""
+        """A waiter for ``subjects``. Whoever joins must ``leave``; ``abandon`` will do from a finalizer."""
         self._check_open()
         self._clear_abandoned()
-        ticket, now = Waiter(subjects, wants_changes=wants_changes), anyio.current_time()
-        self._listener.catch_up(ticket, now)
-        self._watched.join(ticket, now, hold=self._listener.hold(now))
-        return ticket
+        waiter, now = Waiter(subjects, wants_changes=wants_changes), anyio.current_time()
+        self._listener.catch_up(waiter, now)
+        self._watched.join(waiter, now, hold=self._listener.hold(now))
+        return waiter
 
-    async def settle(self, ticket: Waiter, need: int | None = None) -> Mapping[str, Outcome]:
+    async def wait_for(self, waiter: Waiter, need: int | None = None) -> Mapping[str, Outcome]:
         """
-        Waits until ``need`` of the ticket's jobs (all by default) have an outcome: the final snapshot, or the error that
+        Waits until ``need`` of the waiter's jobs (all by default) have an outcome: the final snapshot, or the error that
         ends the asking about that one job; or until there is a change, for one that wants changes. Raises what ends the
         asking altogether, an instance of its own for each waiter.
         """
-        ticket.need = len(ticket.subjects) if need is None else min(need, len(ticket.subjects))
-        ticket.deadline = anyio.current_effective_deadline()
-        if not ticket.is_settled:
-            self._begin_waiting(ticket)
+        waiter.need = len(waiter.subjects) if need is None else min(need, len(waiter.subjects))
+        waiter.deadline = anyio.current_effective_deadline()
+        if not waiter.is_settled:
+            self._begin_waiting(waiter)
         try:
-            if ticket.is_settled:
+            if waiter.is_settled:
                 await anyio.lowlevel.checkpoint()
-            while not ticket.is_settled:
+            while not waiter.is_settled:
                 self._check_open()
                 if self._leader is None:
-                    await self._lead(ticket)
+                    await self._lead(waiter)
                 else:
-                    if ticket.wake.is_set():
-                        ticket.wake = anyio.Event()
-                    await ticket.wake.wait()
+                    if waiter.wake.is_set():
+                        waiter.wake = anyio.Event()
+                    await waiter.wake.wait()
         finally:
-            ticket.is_waiting = False
-            self._waiting.pop(ticket, None)
+            waiter.is_waiting = False
+            self._waiting.pop(waiter, None)
             self._hand_over()
-        if ticket.error is not None:
-            raise _own_copy(ticket.error) from ticket.error
-        return ticket.outcomes
+        if waiter.error is not None:
+            raise _own_copy(waiter.error) from waiter.error
+        return waiter.outcomes
 
-    def leave(self, ticket: Waiter) -> None:
-        """Nobody asks any more about what only this ticket wanted."""
-        self._watched.leave(ticket)
+    def leave(self, waiter: Waiter) -> None:
+        """Nobody asks any more about what only this waiter wanted."""
+        self._watched.leave(waiter)
 
-    def abandon(self, ticket: Waiter) -> None:
+    def abandon(self, waiter: Waiter) -> None:
         """``leave``, at the next occasion: safe from a finalizer, which may run in any thread and at any moment."""
-        if ticket.pending:  # otherwise its jobs, and so their results, would be kept until then
-            self._abandoned.append(ticket)
+        if waiter.pending:  # otherwise its jobs, and so their results, would be kept until then
+            self._abandoned.append(waiter)
 
     def learn(self, snapshot: JobSnapshot) -> None:
         """Takes in what another request has found out, so that waiters need not ask again."""
@@ -195,10 +195,10 @@ class Poller:
         while self._abandoned:
             self.leave(self._abandoned.popleft())
 
-    def _begin_waiting(self, ticket: Waiter) -> None:
-        ticket.is_waiting = True
-        self._waiting[ticket] = None
-        self._watched.resume(ticket)
+    def _begin_waiting(self, waiter: Waiter) -> None:
+        waiter.is_waiting = True
+        self._waiting[waiter] = None
+        self._watched.resume(waiter)
         self._interrupt()
 
     def _hand_over(self) -> None:
@@ -209,9 +209,9 @@ class Poller:
         if self._leader is not None or (self._heir in self._waiting and not self._heir.is_settled):
             return
         heir: Waiter | None = None
-        for ticket in reversed(self._waiting):
-            if not ticket.is_settled and (heir is None or ticket.deadline > heir.deadline):
-                heir = ticket
+        for waiter in reversed(self._waiting):
+            if not waiter.is_settled and (heir is None or waiter.deadline > heir.deadline):
+                heir = waiter
                 if heir.deadline == float("inf"):
                     break
         self._heir = heir
@@ -287,7 +287,7 @@ class Poller:
         now, agenda, asked = anyio.current_time(), self._watched.agenda, list[TrackedJob]()
         self._weather.begin_sweep(now)
         # What would be due soon after had to wait for the pause after this sweep to be over.
-        until = self._swept_until = now + EARLY * self._cadence.least
+        until = self._swept_until = now + EARLY * self._interval.least
 
         async def work() -> None:
             # Taken when its turn comes: a leader may have what it waited for after the first of a hundred requests.
@@ -342,15 +342,15 @@ class Poller:
         now = anyio.current_time()
         if is_transient(error):
             self._weather.worsen(len(ids), error, now)
-            self._watched.take_weather(ids, error, now, due=max(now, self._swept_until))
+            self._watched.note_transient(ids, error, now, due=max(now, self._swept_until))
         elif len(ids) == 1 and _is_about_something_in_it(error):
-            self._watched.take_refusal(ids[0], error, now)
+            self._watched.note_permanent(ids[0], error, now)
         else:
             self._watched.fail(ids, error)
 
     def _fail_everyone(self, error: Exception) -> None:
-        for ticket in self._waiting:
-            ticket.fail(error)
+        for waiter in self._waiting:
+            waiter.fail(error)
         self._interrupt()
 
 

@@ -1,6 +1,6 @@
 """
 How the platform is asked: by lists of up to 100 ids, about one job at a time, or, best, by listening to its change feed. Which
-of them, is what the platform has shown that it can. None repeats a request by itself: the poller has a cadence and a backoff.
+of them, is what the platform has shown that it can. None repeats a request by itself: the poller has a interval and a backoff.
 """
 
 from __future__ import annotations

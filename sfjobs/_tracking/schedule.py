@@ -84,5 +84,5 @@ class PollQueue:
             heapq.heappop(self._heap)
             if watch.entry == entry:
                 watch.entry = None
-                for ticket in watch.tickets:
-                    ticket.passed_over.append(watch)
+                for waiter in watch.waiters:
+                    waiter.passed_over.append(watch)

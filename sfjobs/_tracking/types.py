@@ -54,7 +54,7 @@ class NoListError(Exception):
 
 class JobHandle(Protocol):
     """
-    What the poller needs of a job handle. Times and place are facts about the job, so they outlive any ticket, and so does the
+    What the poller needs of a job handle. Times and place are facts about the job, so they outlive any waiter, and so does the
     ``trouble`` with the last question.
     """
 
@@ -100,7 +100,7 @@ class TrackedJob:
     since: float
     due: float
     entry: int | None = None
-    tickets: list[Waiter] = field(default_factory=list)
+    waiters: list[Waiter] = field(default_factory=list)
     snapshot: JobSnapshot | None = None
     cursor: Cursor | None = None
     listened_from: Cursor | None = None
@@ -110,7 +110,7 @@ class TrackedJob:
 
     @property
     def is_wanted(self) -> bool:
-        return any(ticket.is_waiting for ticket in self.tickets)
+        return any(waiter.is_waiting for waiter in self.waiters)
 
     @property
     def is_covered(self) -> bool:

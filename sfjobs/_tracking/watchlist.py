@@ -1,5 +1,5 @@
 """
-What is watched: which tickets wait for which jobs, when each job is asked about next, and whom it concerns what the platform
+What is watched: which waiters wait for which jobs, when each job is asked about next, and whom it concerns what the platform
 says. No I/O, no tasks and no waiting: ``poller`` brings the reports and does the rest.
 """
 
@@ -25,8 +25,8 @@ VERIFY = 300.0
 class JobTracker:
     """The watched jobs of one connection."""
 
-    def __init__(self, cadence: PollInterval, draw: Callable[[], float]) -> None:
-        self._cadence = cadence
+    def __init__(self, interval: PollInterval, draw: Callable[[], float]) -> None:
+        self._interval = interval
         self._draw = draw
         self._watches: dict[str, TrackedJob] = {}
         self._listening_at: Cursor | None = None
@@ -37,52 +37,52 @@ class JobTracker:
 
     # -- who waits --
 
-    def join(self, ticket: Waiter, now: float, *, hold: float = 0.0) -> None:
+    def join(self, waiter: Waiter, now: float, *, hold: float = 0.0) -> None:
         """
-        Watches the ticket's jobs; those that have ended, as one of its subjects knows, have their outcome at once. Where the
+        Watches the waiter's jobs; those that have ended, as one of its subjects knows, have their outcome at once. Where the
         change feed is about to tell of a job, the first question about it is held back for ``hold`` seconds.
         """
-        for job_id, same in ticket.subjects.items():
+        for job_id, same in waiter.subjects.items():
             final = next((subject.snapshot for subject in same if subject.snapshot.status.is_final), None)
             if final is not None:
                 for subject in same:
                     subject.take(final, now)
-                ticket.settle(job_id, final)
+                waiter.settle(job_id, final)
                 continue
             watch = self._watches.get(job_id)
             if watch is None:
                 watch = self._watches[job_id] = self._first_watch(job_id, same, now, hold)
-            watch.tickets.append(ticket)
-            ticket.passed_over.append(watch)
+            watch.waiters.append(waiter)
+            waiter.passed_over.append(watch)
 
-    def resume(self, ticket: Waiter) -> None:
-        """Somebody waits on the ticket now."""
-        for watch in ticket.passed_over:
+    def resume(self, waiter: Waiter) -> None:
+        """Somebody waits on the waiter now."""
+        for watch in waiter.passed_over:
             if self._watches.get(watch.job_id) is watch:
                 self.agenda.resume(watch)
-        ticket.passed_over.clear()
+        waiter.passed_over.clear()
 
-    def leave(self, ticket: Waiter) -> None:
-        """Nobody asks any more about what only this ticket wanted."""
-        for job_id in ticket.pending:
+    def leave(self, waiter: Waiter) -> None:
+        """Nobody asks any more about what only this waiter wanted."""
+        for job_id in waiter.pending:
             watch = self._watches.get(job_id)
-            if watch is not None and ticket in watch.tickets:
-                watch.tickets.remove(ticket)
-                for subject in ticket.subjects[job_id]:
+            if watch is not None and waiter in watch.waiters:
+                watch.waiters.remove(waiter)
+                for subject in waiter.subjects[job_id]:
                     subject.trouble = watch.trouble
                     if watch.is_covered:
                         subject.cursor = self._listening_at
-                if not watch.tickets:
+                if not watch.waiters:
                     del self._watches[job_id]
                     self.agenda.drop(watch)
-        ticket.pending.clear()
+        waiter.pending.clear()
 
     def _first_watch(self, job_id: str, subjects: Sequence[JobHandle], now: float, hold: float) -> TrackedJob:
         since = min(now if subject.first_seen is None else subject.first_seen for subject in subjects)
         asked_at = max((subject.asked_at for subject in subjects if subject.asked_at is not None), default=None)
         due = now + GATHER
         if asked_at is not None:
-            due = max(due, asked_at + self._cadence.interval(asked_at - since, self._draw))
+            due = max(due, asked_at + self._interval.interval(asked_at - since, self._draw))
         best = max(subjects, key=lambda subject: (subject.cursor and subject.cursor.number) or -1)
         watch = TrackedJob(
             job_id, since, due, snapshot=best.snapshot, cursor=best.cursor, listened_from=self._listening_at
@@ -135,8 +135,8 @@ class JobTracker:
         """The job is as it was, which is what most answers say of most jobs."""
         watch.trouble = watch.failing_since = None
         watch.cursor = cursor or watch.cursor
-        for ticket in watch.tickets:
-            for subject in ticket.subjects[watch.job_id]:
+        for waiter in watch.waiters:
+            for subject in waiter.subjects[watch.job_id]:
                 subject.take(watch.snapshot or subject.snapshot, now)
                 subject.cursor = watch.cursor
 
@@ -146,32 +146,32 @@ class JobTracker:
             watch.cursor = cursor
         if watch.snapshot is None or not snapshot.is_behind(watch.snapshot):
             watch.snapshot = snapshot
-        for ticket in watch.tickets:
-            for subject in ticket.subjects[watch.job_id]:
+        for waiter in watch.waiters:
+            for subject in waiter.subjects[watch.job_id]:
                 before = subject.snapshot
                 subject.take(snapshot, now)
                 subject.cursor = watch.cursor
                 if subject.snapshot is not before:
-                    ticket.note(subject, before)
+                    waiter.note(subject, before)
         if snapshot.status.is_final:
             self._end(watch, snapshot)
 
     def _end(self, watch: TrackedJob, outcome: Outcome) -> None:
         del self._watches[watch.job_id]
         self.agenda.drop(watch)
-        for ticket in watch.tickets:
-            ticket.settle(watch.job_id, outcome)
+        for waiter in watch.waiters:
+            waiter.settle(watch.job_id, outcome)
 
     def _postpone(self, watch: TrackedJob, now: float) -> None:
-        pause = self._until_verified() if watch.is_covered else self._cadence.interval(now - watch.since, self._draw)
+        pause = self._until_verified() if watch.is_covered else self._interval.interval(now - watch.since, self._draw)
         self.agenda.put(watch, now + pause)
 
     def _until_verified(self) -> float:
-        return VERIFY * (1 + self._cadence.jitter * self._draw())
+        return VERIFY * (1 + self._interval.jitter * self._draw())
 
     # -- what went wrong --
 
-    def take_weather(self, ids: Sequence[str], error: SFJobsError, now: float, *, due: float) -> None:
+    def note_transient(self, ids: Sequence[str], error: SFJobsError, now: float, *, due: float) -> None:
         """A question that was not answered is ``due`` again."""
         for job_id in ids:
             watch = self._watches.get(job_id)
@@ -180,7 +180,7 @@ class JobTracker:
                 watch.trouble = in_words(error)
                 watch.failing_since = now if watch.failing_since is None else watch.failing_since
 
-    def take_refusal(self, job_id: str, error: SFJobsError, now: float) -> None:
+    def note_permanent(self, job_id: str, error: SFJobsError, now: float) -> None:
         """
         The platform says no about this job, which is its outcome. That it does not know it has to be said several times: it may
         not know it yet.
@@ -203,8 +203,8 @@ class JobTracker:
             if watch is None:
                 continue
             watch.trouble = in_words(error)
-            for ticket in watch.tickets:
-                ticket.fail(error)
+            for waiter in watch.waiters:
+                waiter.fail(error)
 
     def put_back(self, asked: Sequence[TrackedJob]) -> bool:
         """What was taken from the agenda and has not been asked about is due as before; whether there was any."""

@@ -19,7 +19,8 @@ LONGEST_FILE = 400
 
 # From the top. A module imports from its own layer's folder and from layers below. A new folder gets a line here.
 CLIENT = [
-    ["cli", "__main__"],
+    ["__main__"],
+    ["cli"],
     ["sync"],
     ["_client"],
     ["_submission"],
@@ -31,15 +32,15 @@ CLIENT = [
     ["config"],
     ["_progress"],
     ["_protocol"],
-    ["models"],
     ["errors"],
+    ["models"],
     ["_util", "_version"],
 ]
 # The layers of the embedded platform; below them only what it shares with the client.
 PLATFORM = [
     ["server"],
-    ["api"],
     ["runtime"],
+    ["api"],
     ["jobs"],
     ["store"],
     ["settings"],

@@ -22,7 +22,7 @@ from sfjobs.errors import (
     TransportError,
 )
 
-ALWAYS, ONLY_HARMLESS, NEVER = "always", "only harmless", "never"
+ALWAYS, ONLY_HARMLESS, NEVER = "always", "only idempotent", "never"
 
 
 def answered(status: int) -> ResponseError:
@@ -62,10 +62,10 @@ VERDICTS: list[tuple[RequestFailedError, str]] = [
 ]
 
 
-@pytest.mark.parametrize("harmless", [True, False], ids=["harmless", "harmful"])
+@pytest.mark.parametrize("idempotent", [True, False], ids=["idempotent", "harmful"])
 @pytest.mark.parametrize(("error", "verdict"), VERDICTS, ids=lambda value: repr(value)[:40])
-def test_what_may_be_sent_again(error: RequestFailedError, verdict: str, harmless: bool) -> None:
-    assert may_repeat(error, harmless=harmless) is (verdict == ALWAYS or (verdict == ONLY_HARMLESS and harmless))
+def test_what_may_be_sent_again(error: RequestFailedError, verdict: str, idempotent: bool) -> None:
+    assert may_repeat(error, idempotent=idempotent) is (verdict == ALWAYS or (verdict == ONLY_HARMLESS and idempotent))
 
 
 NOW = datetime(2026, 1, 27, 15, 0, 0, tzinfo=UTC)

@@ -292,10 +292,10 @@ VERDICTS: list[tuple[Exception | int, bool, bool]] = [  # met; whether it is sen
 ]
 
 
-@pytest.mark.parametrize(("met", "harmless", "harmful"), VERDICTS, ids=repr)
+@pytest.mark.parametrize(("met", "idempotent", "harmful"), VERDICTS, ids=repr)
 @pytest.mark.parametrize("operation", ["GET", "PATCH", "POST with key", "POST without"])
 async def test_what_is_met_is_met_again_only_where_that_does_no_harm(
-    met: Exception | int, harmless: bool, harmful: bool, operation: str
+    met: Exception | int, idempotent: bool, harmful: bool, operation: str
 ) -> None:
     platform = FakePlatform(honours_keys=operation == "POST with key")
     method, path = operation.split(maxsplit=1)[0], "/jobs" if operation.startswith("POST") else "/jobs/a-job"
@@ -317,7 +317,7 @@ async def test_what_is_met_is_met_again_only_where_that_does_no_harm(
             "PATCH": lambda: connection.cancel_job("a-job"),
             "POST": lambda: connection.create_job("simulon_gaussian", PROGRAM, shots=1),
         }
-        is_repeated = harmful if operation == "POST without" else harmless
+        is_repeated = harmful if operation == "POST without" else idempotent
         with contextlib.nullcontext() if is_repeated else pytest.raises(SFJobsError):
             await calls[method]()
     assert platform.count(method, path) - before == 1 + is_repeated

@@ -167,12 +167,12 @@ def poller_for(office: Office, seed: int = 1) -> Poller:
 
 
 async def settle(poller: Poller, handles: Sequence[Handle], need: int | None = None) -> Waiter:
-    ticket = poller.join(handles)
+    waiter = poller.join(handles)
     try:
-        await poller.settle(ticket, need)
+        await poller.wait_for(waiter, need)
     finally:
-        poller.leave(ticket)
-    return ticket
+        poller.leave(waiter)
+    return waiter
 
 
 async def served(office: Office, poller: Poller, work: Callable[[], object]) -> None:
@@ -222,10 +222,10 @@ async def test_a_crowd_of_changes_is_heard_in_few_reads_and_one_alone_at_once() 
     poller = poller_for(office)
 
     async def work() -> None:
-        ticket = poller.join([office.handle(job_id) for job_id in office.ends])
-        await poller.settle(ticket)
+        waiter = poller.join([office.handle(job_id) for job_id in office.ends])
+        await poller.wait_for(waiter)
         assert anyio.current_time() <= 60.0 + 1e-6
-        poller.leave(ticket)
+        poller.leave(waiter)
 
     await served(office, poller, work)
     assert office.reads <= 2 / (PACE + TRAVEL) + 20

@@ -122,16 +122,16 @@ class Single:
         return StatusReport({job_id: self._office.snapshot(job_id)})
 
 
-def poller_for(office: Office, **cadence: float) -> Poller:
-    return Poller(office, cadence=PollInterval(**cadence), draw=random.Random(1).random)
+def poller_for(office: Office, **interval: float) -> Poller:
+    return Poller(office, interval=PollInterval(**interval), draw=random.Random(1).random)
 
 
 async def settle(poller: Poller, ids: Iterable[str], need: int | None = None) -> Mapping[str, Outcome]:
-    ticket = poller.join([Handle(job_id) for job_id in ids])
+    waiter = poller.join([Handle(job_id) for job_id in ids])
     try:
-        return await poller.settle(ticket, need)
+        return await poller.wait_for(waiter, need)
     finally:
-        poller.leave(ticket)
+        poller.leave(waiter)
 
 
 async def until_idle(poller: Poller) -> None:
@@ -202,7 +202,7 @@ async def test_five_thousand_jobs_over_ten_minutes_cost_two_thousand_requests() 
     assert poller.is_idle
 
 
-# -- cadence -------------------------------------------------------------------------------------------------------------
+# -- interval -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("watched", "seconds"), [(0, 0.5), (4, 0.5), (50, 5.0), (299, 29.9), (5000, 30.0)])
@@ -224,8 +224,8 @@ async def test_every_waiter_hears_within_its_own_interval_and_a_round_trip(seed:
         {f"job-{n}": draw.uniform(0, 120) for n in range(draw.randint(1, 300))}, batch=draw.choice([1, 7, 100])
     )
     office.latency = lambda: draw.uniform(0, ROUND_TRIP)
-    cadence = PollInterval()
-    poller = Poller(office, cadence=cadence, draw=draw.random)
+    interval = PollInterval()
+    poller = Poller(office, interval=interval, draw=draw.random)
     sweep = -(-len(office.ends) // office.batch // AT_ONCE) * ROUND_TRIP
     late: list[str] = []
 
@@ -234,7 +234,7 @@ async def test_every_waiter_hears_within_its_own_interval_and_a_round_trip(seed:
         started = anyio.current_time()
         await settle(poller, [job_id])
         end = max(office.ends[job_id], started)
-        bound = cadence.interval(end - started, lambda: 1.0) + cadence.least + 2 * (ROUND_TRIP + sweep)
+        bound = interval.interval(end - started, lambda: 1.0) + interval.least + 2 * (ROUND_TRIP + sweep)
         if anyio.current_time() - end > bound:
             late.append(f"{job_id} {anyio.current_time() - end:.3f} s late, {bound:.3f} s allowed")
 
@@ -273,8 +273,8 @@ async def test_a_job_that_was_just_asked_about_is_not_asked_about_again_at_once(
     poller = poller_for(office)
     await anyio.sleep(1)
     handle = Handle("a", first_seen=0.0, asked_at=anyio.current_time())
-    ticket = poller.join([handle])
-    await poller.settle(ticket)
+    waiter = poller.join([handle])
+    await poller.wait_for(waiter)
     assert office.asked[0][0] >= handle.first_seen + 1.5
 
 
@@ -283,10 +283,10 @@ async def test_joining_again_keeps_the_cadence_of_the_job() -> None:
     poller = poller_for(office)
     handle = Handle("a", first_seen=0.0)
     while anyio.current_time() < 100:
-        ticket = poller.join([handle])
+        waiter = poller.join([handle])
         with anyio.move_on_after(0.3):
-            await poller.settle(ticket)
-        poller.leave(ticket)
+            await poller.wait_for(waiter)
+        poller.leave(waiter)
     assert len(office.asked) <= 55
 
 
@@ -375,11 +375,11 @@ async def test_patient_waiters_finish_whatever_the_others_do(seed: int) -> None:
 async def test_an_abandoned_ticket_is_cleared_away() -> None:
     office = Office({"a": 100.0, "b": 0.0})
     poller = poller_for(office)
-    ticket = poller.join([Handle("a"), Handle("b")])
-    await poller.settle(ticket, 1)
+    waiter = poller.join([Handle("a"), Handle("b")])
+    await poller.wait_for(waiter, 1)
     assert poller.watched == 1
-    poller.abandon(ticket)
-    del ticket
+    poller.abandon(waiter)
+    del waiter
     gc.collect()
     assert poller.is_idle
 
@@ -578,6 +578,6 @@ async def test_a_final_job_is_not_asked_about() -> None:
     poller = poller_for(office)
     handle = Handle("a")
     handle.snapshot = JobSnapshot(id="a", status=JobStatus.CANCELLED)
-    outcomes = await poller.settle(poller.join([handle]))
+    outcomes = await poller.wait_for(poller.join([handle]))
     assert outcomes == {"a": handle.snapshot}
     assert not office.asked
