@@ -12,13 +12,24 @@ from typing import Any
 import pytest
 import trio.testing
 
+from sfjobs.platform import Platform, serving
 from tests.support.virtual_time import VirtualLoop
 
 # Nobody's own journal hears of tests, those in other processes among them; tests of the journal say where theirs is.
 os.environ["SFJOBS_JOURNAL"] = "off"
 
 
-@pytest.fixture(params=["asyncio", "trio"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    chosen = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "anyio_backend" in metafunc.fixturenames and not any("anyio_backend" in names for names in chosen):
+        only_asyncio = metafunc.definition.get_closest_marker("asyncio_only") is not None
+        metafunc.parametrize("anyio_backend", ["asyncio"] if only_asyncio else ["asyncio", "trio"], indirect=True)
+    ways = metafunc.definition.get_closest_marker("submits")
+    if ways is not None and "platform" in metafunc.fixturenames:
+        metafunc.parametrize("platform", ways.args, indirect=True)
+
+
+@pytest.fixture
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     real_time = request.node.get_closest_marker("real_time") is not None
     if request.param == "trio":
@@ -32,6 +43,13 @@ def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Platform]:
+    """The embedded platform on a free port, with its test targets. Folders that test logic in memory have another."""
+    with serving(test_targets=True) as platform:
+        yield platform
 
 
 @pytest.fixture

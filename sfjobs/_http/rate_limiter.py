@@ -1,7 +1,7 @@
 """
 How fast one connection may ask. Nothing is held back until the platform says 429; from then on all requests of the connection
-together go evenly spaced, and no faster than it has shown to accept. Each takes a ``Permit`` of the one ``RateLimiter``, which does
-the waiting inside its callers' tasks; ``RateModel`` has the rules, and is handed the time. How often a request is tried is the
+together go evenly spaced, and no faster than it has shown to accept. Each takes a ``Permit`` of the one ``RateLimiter``, which
+does the waiting inside its callers' tasks; ``RateModel`` has the rules, and is handed the time. How often a request is tried is the
 business of ``retry``, and how many jobs are unfinished that of ``window``.
 """
 

@@ -50,8 +50,8 @@ _NOT_THIS_BATCH = frozenset({400, 413, 422})
 class SubmissionRequest:
     """
     One submission as it goes out, however often. ``batch_limit`` is how many may be in a batch with it, itself among them;
-    ``tries`` is how often it was sent in one. ``in_flight``: the platform may have heard of the present try, ``maybe_delivered``: it may
-    have taken an earlier one. ``is_recorded``: it stood in the journal as being sent.
+    ``tries`` is how often it was sent in one. ``in_flight``: the platform may have heard of the present try, ``maybe_delivered``: it
+    may have taken an earlier one. ``is_recorded``: it stood in the journal as being sent.
     """
 
     target: str

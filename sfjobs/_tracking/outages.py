@@ -1,7 +1,7 @@
 """
 How long the poller leaves the platform alone: a pause after each sweep, what the platform has asked for, and a backoff while
-nothing is answered. And when somebody must be told that it stays away. ``retry_until_available`` is the same for what is no question of the
-poller's, and must not fail because of weather either.
+nothing is answered. And when somebody must be told that it stays away. ``retry_until_available`` is the same for what is no
+question of the poller's, and must not fail because of weather either.
 """
 
 from __future__ import annotations

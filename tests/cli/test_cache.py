@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sfjobs.cli.application import run
-from sfjobs.platform.server.serving import Platform, serving
+from sfjobs.platform.server.serving import Platform
 
 pytestmark = pytest.mark.real_time
 
@@ -20,12 +19,6 @@ target simulon_gaussian (shots=20)
 S2gate(0.8, 0.0) | [0, 1]
 MeasureFock() | [0, 1]
 """
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Platform]:
-    with serving() as platform:
-        yield platform
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -16,7 +15,7 @@ import pytest
 
 from sfjobs import Connection, Result
 from sfjobs.cli.application import run
-from sfjobs.platform.server.serving import Platform, serving
+from sfjobs.platform.server.serving import Platform
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.real_time
@@ -28,12 +27,6 @@ target simulon_gaussian (shots=20)
 S2gate(0.8, 0.0) | [0, 1]
 MeasureFock() | [0, 1]
 """
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Platform]:
-    with serving(test_targets=True) as platform:
-        yield platform
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from anyio.from_thread import start_blocking_portal
 
 from sfjobs import Connection, Job, Result
 from sfjobs.cli.application import run
-from sfjobs.platform.server.serving import Platform, serving
+from sfjobs.platform.server.serving import Platform
 from tests.support.paths import ROOT
 from tests.support.raw_server import JSON_HEAD, Peer, RawServer, Script, answering, raw_server
 
@@ -31,12 +31,6 @@ S2gate(0.8, 0.0) | [0, 1]
 MeasureFock() | [0, 1]
 """
 NOBODYS = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Platform]:
-    with serving(test_targets=True) as platform:
-        yield platform
 
 
 @pytest.fixture(scope="module")

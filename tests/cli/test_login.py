@@ -10,22 +10,14 @@ import stat
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
 
 import pytest
 
 from sfjobs.cli.application import run
 from sfjobs.config import Secret, Settings
-from sfjobs.platform.server.serving import Platform, serving
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.real_time
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Platform]:
-    with serving() as platform:
-        yield platform
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -14,21 +14,15 @@ import pytest
 from rich.console import Console
 
 from sfjobs import Connection
-from sfjobs._progress import WaitProgress as Standing
+from sfjobs._progress import Progress as Standing
 from sfjobs.cli.waiting.progress import MultiJobDisplay, WaitProgress
-from sfjobs.platform.server.serving import Platform, serving
+from sfjobs.platform.server.serving import Platform
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.real_time
 
 PROGRAM = "Sgate(0.5, 0.0) | 0\nMeasureFock() | 0\n"
 JOBS = 8
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Platform]:
-    with serving(test_targets=True) as platform:
-        yield platform
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -11,7 +10,7 @@ import pytest
 
 from sfjobs import Connection, JobGroup, Submission
 from sfjobs.cli.application import run
-from sfjobs.platform.server.serving import Platform, serving
+from sfjobs.platform.server.serving import Platform
 from tests.support.journals import execute, states
 
 pytestmark = pytest.mark.real_time
@@ -23,12 +22,6 @@ target simulon_gaussian (shots=20)
 S2gate(0.8, 0.0) | [0, 1]
 MeasureFock() | [0, 1]
 """
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Platform]:
-    with serving(test_targets=True) as platform:
-        yield platform
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from tests.support.counter import Counter, circuit
 from tests.support.fake_platform import SAMPLES, FakePlatform, refusal
 from tests.support.journals import execute, rows, states
 
-pytestmark = pytest.mark.real_time
+pytestmark = [pytest.mark.real_time, pytest.mark.submits("singly", "in batches")]
 
 TARGET = "simulon_gaussian"
 
@@ -27,11 +27,6 @@ TARGET = "simulon_gaussian"
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "submissions.db"
-
-
-@pytest.fixture(params=["singly", "in batches"])
-def platform(request: pytest.FixtureRequest) -> FakePlatform:
-    return FakePlatform(offers_batches=request.param == "in batches", honours_keys=request.param == "in batches")
 
 
 @pytest.fixture

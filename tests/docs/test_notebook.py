@@ -14,7 +14,7 @@ from jupyter_client.blocking import BlockingKernelClient
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from sfjobs.platform import Platform, serving
+from sfjobs.platform import Platform
 from tests.support.paths import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -126,12 +126,6 @@ class Kernel:
 
     def run(self, code: str) -> str:
         return self.end(self.begin(code))
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Platform]:
-    with serving(test_targets=True) as platform:
-        yield platform
 
 
 @pytest.fixture

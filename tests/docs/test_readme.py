@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tomllib
 import types
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import cast
@@ -57,12 +57,6 @@ SESSIONS = [code for language, code in BLOCKS if language == "text" and re.searc
 MIGRATED_COMMANDS = [
     code for _, cell in rows_below("`xcc` and `sf` in a shell") for code in re.findall(r"`(sfjobs [^`]+)`", cell)
 ]
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Platform]:
-    with serving(test_targets=True) as platform:
-        yield platform
 
 
 @pytest.fixture

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sfjobs.platform import Platform, serving
+from sfjobs.platform import Platform
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what packages of 2022 say at import of those of today
@@ -34,12 +33,6 @@ target {target} (shots=10)
 Sgate(0.5) | 0
 MeasureFock() | [0, 1]
 """
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Platform]:
-    with serving(test_targets=True) as platform:
-        yield platform
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
@@ -17,7 +17,7 @@ import pytest
 
 import sfjobs
 from sfjobs import sync
-from sfjobs.platform import Platform, serving
+from sfjobs.platform import Platform
 
 
 def imported(name: str) -> Any:
@@ -98,12 +98,6 @@ PROGRAMS: dict[str, tuple[str, Callable[[], Any]]] = {
     "classical light": ("simulon_gaussian", coherent),
 }
 TABLE = pytest.mark.parametrize(("target", "make"), PROGRAMS.values(), ids=PROGRAMS.keys())
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Platform]:
-    with serving(test_targets=True) as platform:
-        yield platform
 
 
 @pytest.fixture

@@ -39,11 +39,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "submissions.db"
 
 
-@pytest.fixture
-def platform() -> FakePlatform:
-    return FakePlatform()
-
-
 def intent(number: int) -> Intent:
     return Intent(key=f"key-{number}", url=URL, account="", target=TARGET, body=circuit(number).encode())
 
@@ -357,7 +352,7 @@ async def main(name, path):
     for number in range(100):
         key = f"{name}-{number}"
         await journal.open([Intent(key=key, url="u", account="", target="t", body=b"x")])
-        journal.close([Fate(key=key, state=State.SUBMITTED, job_id=key)])
+        journal.close([SubmissionOutcome(key=key, state=State.SUBMITTED, job_id=key)])
 anyio.run(main, *sys.argv[1:])
 """
 
@@ -398,7 +393,7 @@ async def write(key):
     await journal.open([Intent(key=key, url="u", account="", target="t", body=b"x")])
 anyio.run(write, "before")
 sfjobs._journal.writer._finish()  # as the interpreter does at its end
-journal.close([Fate(key="before", state=State.SUBMITTED)])
+journal.close([SubmissionOutcome(key="before", state=State.SUBMITTED)])
 try:
     anyio.run(write, "after")
 except JournalError as error:
@@ -415,7 +410,7 @@ _FORK = """
 import os, sys, anyio
 from sfjobs import Settings
 from sfjobs._journal import *
-record = Record(Settings(url="http://platform.test:8080", api_key="k", journal=sys.argv[1]))
+record = JournalSession(Settings(url="http://platform.test:8080", api_key="k", journal=sys.argv[1]))
 async def write(key):
     await record.open([Intent(key=key, url="u", account="", target="t", body=b"x")])
 parents = record.journal

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sfjobs import Connection, Settings
-from sfjobs.platform.server.serving import Platform, serving
+from sfjobs.platform.server.serving import Platform
 
 pytestmark = pytest.mark.real_time
 
@@ -20,12 +20,6 @@ target simulon_gaussian (shots=20000)
 S2gate(0.8, 0.0) | [0, 1]
 MeasureFock() | [0, 1]
 """
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Platform]:
-    with serving() as platform:
-        yield platform
 
 
 @pytest.fixture

@@ -17,10 +17,7 @@ from tests.support.batches import TARGET, acquainted, disturbed, intercepted, si
 from tests.support.counter import Counter, circuit, circuits, circuits_of
 from tests.support.fake_platform import BATCH, FakePlatform, is_batch, refusal
 
-
-@pytest.fixture
-def platform() -> FakePlatform:
-    return FakePlatform(offers_batches=True, honours_keys=True)
+pytestmark = pytest.mark.submits("in batches")
 
 
 @pytest.fixture

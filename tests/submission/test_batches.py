@@ -18,10 +18,7 @@ from tests.support.batches import TARGET, acquainted, disturbed, edited, interce
 from tests.support.counter import Counter, circuit, circuits, circuits_of
 from tests.support.fake_platform import FakePlatform, is_batch, refusal
 
-
-@pytest.fixture
-def platform() -> FakePlatform:
-    return FakePlatform(offers_batches=True, honours_keys=True)
+pytestmark = pytest.mark.submits("in batches")
 
 
 @pytest.fixture

@@ -16,10 +16,7 @@ from sfjobs._submission.window import Window
 from tests.support.counter import Counter, Numbered, circuit, circuits, circuits_of
 from tests.support.fake_platform import FakePlatform, refusal
 
-
-@pytest.fixture(params=["singly", "in batches"])
-def platform(request: pytest.FixtureRequest) -> FakePlatform:
-    return FakePlatform(offers_batches=request.param == "in batches", honours_keys=request.param == "in batches")
+pytestmark = pytest.mark.submits("singly", "in batches")
 
 
 @pytest.fixture

@@ -53,11 +53,6 @@ class Faults:
 
 
 @pytest.fixture
-def platform() -> FakePlatform:
-    return FakePlatform()
-
-
-@pytest.fixture
 def faults(platform: FakePlatform) -> Faults:
     return Faults(platform)
 

@@ -56,11 +56,6 @@ def run(program: str, *, timeout: float = 60) -> subprocess.CompletedProcess[str
 
 
 @pytest.fixture
-def platform() -> FakePlatform:
-    return FakePlatform()
-
-
-@pytest.fixture
 def connection(platform: FakePlatform) -> Iterator[sync.Connection]:
     settings = platform.settings(poll_interval_min=0.02)
     with sync.Connection(settings=settings, transport=httpx.MockTransport(platform.handle)) as connection:

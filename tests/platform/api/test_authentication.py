@@ -14,14 +14,9 @@ from sfjobs.platform.store.accounts import hash_api_key, new_api_key
 from sfjobs.platform.store.jobs import Store
 from tests.platform.stand_ins import Bench, open_bench
 
-pytestmark = pytest.mark.real_time
+pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 TOKEN = "/auth/realms/platform/protocol/openid-connect/token"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture

@@ -19,15 +19,10 @@ from sfjobs.platform.records import JobRecord, NewJob
 from sfjobs.platform.store.jobs import Store
 from tests.platform.stand_ins import PROGRAM, Bench
 
-pytestmark = pytest.mark.real_time
+pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 BATCH = {"content-type": "application/jobs+json"}
 LINK = re.compile(r'</jobs/changes\?since=[\w-]+\.\d+>; rel="monitor"; type="text/event-stream"')
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 async def post(client: httpx.AsyncClient, content: object) -> httpx.Response:

@@ -22,12 +22,7 @@ from sfjobs.platform.devices import build_devices
 from sfjobs.platform.jobs.change_feed import PAGE, ChangePublisher
 from tests.platform.stand_ins import PROGRAM, Bench, new_job, open_bench
 
-pytestmark = pytest.mark.real_time
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 
 @pytest.fixture

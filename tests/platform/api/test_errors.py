@@ -17,12 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sfjobs.platform.api.routes.account import TOKEN_PATH
 from tests.platform.stand_ins import ARRAY, PROGRAM, Bench, open_bench
 
-pytestmark = pytest.mark.real_time
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 
 @pytest.fixture

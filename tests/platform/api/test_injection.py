@@ -21,12 +21,7 @@ from tests.platform.two_accounts import (
     open_world,
 )
 
-pytestmark = pytest.mark.real_time
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 
 @pytest.fixture

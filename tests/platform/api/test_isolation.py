@@ -20,12 +20,7 @@ from sfjobs.platform.api.routes.account import TOKEN_PATH
 from sfjobs.platform.store.database import Database
 from tests.platform.two_accounts import NOBODYS, WAITS, World, ask, assert_is_refused, open_world
 
-pytestmark = pytest.mark.real_time
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 
 @pytest.fixture

@@ -16,15 +16,10 @@ import pytest
 
 from tests.platform.stand_ins import ARRAY, PROGRAM, Bench
 
-pytestmark = pytest.mark.real_time
+pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 KEYS = {"id", "name", "status", "target", "language", "created_at", "started_at", "finished_at", "running_time", "meta"}
 UNKNOWN = "9d2e6a0c-3a5c-4c55-8d1a-4f0f6f0b7a11"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 async def submit(client: httpx.AsyncClient, **fields: object) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from sfjobs.platform.devices import build_devices
 from sfjobs.platform.jobs.change_feed import ChangePublisher
 from tests.platform.stand_ins import PROGRAM, Bench, open_bench
 
-pytestmark = pytest.mark.real_time
+pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 CHECKS = [
     not_a_server_error,
@@ -96,11 +96,6 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
             ]
         await bench.store.ended(ids[0])
         yield World(bench, *ids)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture

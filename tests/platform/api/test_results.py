@@ -24,17 +24,12 @@ from sfjobs.platform.execution.result_file import write_result
 from sfjobs.platform.store.jobs import Store
 from tests.platform.stand_ins import ARRAY, PROGRAM, Bench, new_job, open_bench
 
-pytestmark = pytest.mark.real_time
+pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 NPY, NPZ = {"accept": "application/x-numpy"}, {"accept-version": "0.4.0"}
 FORMATS = pytest.mark.parametrize("format_", [NPY, NPZ], ids=["npy", "npz"])
 MEBIBYTES = 210
 READERS = 40
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture

@@ -26,14 +26,9 @@ from sfjobs.platform.store.jobs import Store
 from tests.platform.server.test_serving import client_of, submit
 from tests.platform.stand_ins import PROGRAM, Bench, open_bench
 
-pytestmark = pytest.mark.real_time
+pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 JOB = {"circuit": PROGRAM}
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @asynccontextmanager

@@ -12,12 +12,7 @@ from sfjobs.models import JobStatus
 from sfjobs.platform.execution.executor import WorkerLost, WorkFailed
 from tests.platform.stand_ins import Bench, new_job, open_bench
 
-pytestmark = pytest.mark.real_time
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 
 async def submit(bench: Bench, number: int = 0, *, target: str = "simulon_gaussian") -> str:

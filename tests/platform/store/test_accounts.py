@@ -19,12 +19,7 @@ from sfjobs.platform.store.accounts import USE_NOTED_EVERY, Accounts, accounts_o
 from sfjobs.platform.store.jobs import Store
 from tests.platform.stand_ins import PROGRAM, Bench, open_bench
 
-pytestmark = pytest.mark.real_time
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 
 @pytest.fixture

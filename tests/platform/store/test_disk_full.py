@@ -21,12 +21,7 @@ from sfjobs.platform.store.jobs import Store
 from tests.platform.execution.test_process_executor import executor, run, work
 from tests.platform.stand_ins import PROGRAM, new_job, open_bench
 
-pytestmark = pytest.mark.real_time
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 
 def contents(folder: Path) -> list[Path]:

@@ -20,15 +20,10 @@ from sfjobs.platform.records import Claim
 from sfjobs.platform.store.jobs import Store
 from tests.platform.stand_ins import PROGRAM, Bench, new_job, open_bench
 
-pytestmark = pytest.mark.real_time
+pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 KEY = {"idempotency-key": "8c5b2f0e-1f4e-4b8e-9d57-0a8f3c0b7a11"}
 HOUR = 3600 * 1_000_000
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 async def submit(client: httpx.AsyncClient, headers: dict[str, str] = KEY, **fields: Any) -> httpx.Response:

@@ -18,7 +18,7 @@ from sfjobs.platform.store.database import Database
 from sfjobs.platform.store.jobs import Store
 from tests.platform.stand_ins import new_job
 
-pytestmark = pytest.mark.real_time
+pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 VERSION_1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
@@ -41,11 +41,6 @@ INSERT INTO jobs (id, account, target, language, shots, seed, status, created, c
 """
 
 RESULT = ResultFile(name="x.npz", size=10, digest="aa", npy_offset=2, npy_size=5, npy_digest="bb")
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture
