@@ -1,7 +1,8 @@
-"""What the project runs on itself: ``nox -s tests`` is the command of the README and of CI."""
+"""The project's checks. ``nox -s tests`` is the README's command; CI runs ``nox -s lint types tests``."""
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -14,17 +15,54 @@ nox.options.reuse_existing_virtualenvs = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 ROOT = Path(__file__).parent
+IN_PROCESSES = ["--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"]
+# Those that need neither a simulator, nor matplotlib, nor a Jupyter kernel, nor schemathesis.
+CORE_TESTS = [
+    *(f"tests/{name}" for name in ("client", "config", "http", "jobs", "journal", "protocol", "submission")),
+    *(f"tests/{name}" for name in ("sync", "tracking", "platform/jobs", "platform/store")),
+    "tests/cli/test_errors.py",
+    "tests/cli/test_startup.py",
+    "tests/docs/test_imports.py",
+    "tests/results/test_npy.py",
+    "tests/results/test_npz.py",
+    "tests/results/test_to_memory.py",
+    "tests/test_errors.py",
+]
 
 
 def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, name))
 
 
+def lowest_versions() -> list[str]:
+    """Return a constraint ``name==version`` for each requirement ``name>=version`` of the core and two extras."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    requirements = [*PROJECT["project"]["dependencies"], *extras["cli"], *extras["platform"]]
+    return [re.sub(r"^([\w.-]+)>=([\d.]+)[^;]*", r"\1==\2", requirement) for requirement in requirements]
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything that must hold, on asyncio and trio, with the embedded platform and its simulators: a file to each process."""
+    """Run all tests on asyncio and trio, with the embedded platform and its simulators, in up to 4 processes."""
     session.install("-e", ".[all]", *group("test"))
-    session.run("pytest", *(session.posargs or ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")))
+    session.run("pytest", *(session.posargs or IN_PROCESSES))
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the core tests on the lowest versions that pyproject.toml allows."""
+    with tempfile.TemporaryDirectory() as folder:
+        constraints = Path(folder) / "lowest.txt"
+        constraints.write_text("\n".join(lowest_versions()), encoding="utf-8")
+        session.install("-c", str(constraints), "-e", ".[cli,platform]", *group("test-core"))
+    session.run("pytest", *(session.posargs or [*IN_PROCESSES, *CORE_TESTS]))
+
+
+@nox.session(python=["3.12", "3.13", "3.14"])
+def newer(session: nox.Session) -> None:
+    """Run the core tests on each newer Python that is installed here; nox skips the others."""
+    session.install("-e", ".[cli,platform]", *group("test-core"))
+    session.run("pytest", *(session.posargs or [*IN_PROCESSES, *CORE_TESTS]))
 
 
 @nox.session
@@ -42,9 +80,9 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """The real Strawberry Fields and xanadu-cloud-client, library and command line, against a started platform."""
-    # In this order: a requirement of Strawberry Fields, lark-parser 0.12, writes into the same folder as the lark that the
-    # platform asks for, and the one that comes last stays.
+    """Run Strawberry Fields and xanadu-cloud-client, libraries and commands, against the embedded platform."""
+    # In this order: Strawberry Fields requires lark-parser 0.12, which is installed into the same folder as the lark of the
+    # platform. The package that is installed last stays.
     session.install(*group("interop"))
     session.install("-e", ".[cli,platform]")
     session.run("pytest", "-m", "interop", "tests/interop", *session.posargs)
@@ -52,7 +90,7 @@ def interop(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Ratios against other programs, interleaved in one run; nothing here passes or fails by a time."""
+    """Measure sfjobs against other programs, interleaved in one run. No benchmark passes or fails by a time."""
     session.install("-e", ".[all]", *group("test"), *group("bench"))
     session.run("python", "-m", "tests.benchmarks", *session.posargs)
 
@@ -60,8 +98,9 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """
-    Ten minutes of a hundred clients and 20 000 jobs on a bad line, after more programs against the model than a run of the
-    tests has time for. Arguments are those of ``python -m tests.soak``: `nox -s soak -- --minutes 3 --jobs 6000`.
+    Run 100 clients and 20,000 jobs for ten minutes on a faulty network, after 5,000 random programs against the model.
+
+    Arguments are those of ``python -m tests.soak``: `nox -s soak -- --minutes 3 --jobs 6000`.
     """
     session.install("-e", ".[all]", *group("test"))
     session.run("pytest", "tests/scenarios/test_model.py", env={"MODEL_PROGRAMS": "5000"})
@@ -70,7 +109,7 @@ def soak(session: nox.Session) -> None:
 
 @nox.session(venv_backend="venv", reuse_venv=False)
 def quickstart(session: nox.Session) -> None:
-    """The README's first command as a newcomer meets it: only its three extras, in an empty environment."""
+    """Run the README's first command in an empty environment."""
     session.install(".[cli,platform,plot]")
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "samples.png"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import signal
 import struct
@@ -19,6 +18,7 @@ import pytest
 
 import sfjobs
 from sfjobs.platform import Platform, serving
+from tests.support.environment import clean_environment
 from tests.support.paths import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -26,13 +26,6 @@ NOT_CONFIGURED = "No platform is configured: starting one on this machine"
 SECONDS = 100
 
 pytestmark = pytest.mark.real_time
-
-
-def clean_environment(home: Path, **more: str) -> dict[str, str]:
-    """The environment of somebody who has configured nothing."""
-    ours = ("SFJOBS_", "XANADU_CLOUD_", "SF_", "XDG_", "PYTHON")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return {**kept, "HOME": str(home), "LOCALAPPDATA": str(home), "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **more}
 
 
 def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -71,7 +64,7 @@ def settings_of(platform: Platform) -> Mapping[str, str]:
 def test_every_example_has_a_test() -> None:
     files = (Path(__file__), Path(__file__).with_name("test_notebook.py"))
     tested = {name for file in files for name in re.findall(r'EXAMPLES / "([\w.]+)"', file.read_text(encoding="utf-8"))}
-    present = {path.name for path in EXAMPLES.iterdir() if path.name != "__pycache__"}
+    present = {path.name for path in EXAMPLES.iterdir() if path.is_file()}
     assert present == tested
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from sfjobs.platform import Platform
+from tests.support.environment import clean_environment
 from tests.support.paths import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -34,10 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(home: Path) -> dict[str, str]:
-    """The environment of somebody who has configured nothing."""
-    ours = ("SFJOBS_", "XANADU_CLOUD_", "SF_", "XDG_", "PYTHON", "JUPYTER", "IPYTHON", "MPL")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return {**kept, "HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error:::sfjobs"}
+    return clean_environment(home, PYTHONWARNINGS="error:::sfjobs")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What the README says is so: its code runs, its commands and settings exist, its tables and its tree are those of the code."""
+"""What README and guides say is true: their code runs, their commands and settings exist, their tables are those of the code."""
 
 from __future__ import annotations
 
@@ -15,47 +15,81 @@ import sys
 import tomllib
 import types
 from collections.abc import Awaitable, Callable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 
 import sfjobs
 from sfjobs import errors
+from sfjobs.cli.errors import ExitCode
 from sfjobs.config import config_path
 from sfjobs.platform import Platform, serving
+from tests.support.environment import CONFIGURES, clean_environment
 from tests.support.paths import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-PYTHON = [code for language, code in BLOCKS if language == "python"]
-SHELL = [line for language, code in BLOCKS if language == "sh" for line in code.splitlines()]
-START = SHELL[:2]
+README = ROOT / "README.md"
+GUIDES = sorted((ROOT / "examples" / "guides").glob("*.md"))
+CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
+MOST_LINES_OF_README = 220
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a document."""
+
+    document: str
+    language: str
+    code: str
+
+
+def blocks_of(path: Path) -> list[Block]:
+    text = path.read_text(encoding="utf-8")
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [Block(path.stem, language, code) for language, code in found]
+
+
+BLOCKS = [block for path in [README, *GUIDES, CONTRIBUTING] for block in blocks_of(path)]
+PYTHON = [block for block in BLOCKS if block.language == "python"]
+SHELL = [line for block in BLOCKS if block.language == "sh" for line in block.code.splitlines()]
+START = [line for block in blocks_of(README) if block.language == "sh" for line in block.code.splitlines()]
 COMMANDS = sorted({re.sub(r"^.*&& ", "", line) for line in SHELL if re.search(r"(^|&& )sfjobs ", line)})
 UNITS = {"s": 1, "GiB": 2**30}
 
 pytestmark = pytest.mark.real_time
 
 
-def rows_below(title: str) -> list[list[str]]:
-    """The cells of the table whose header begins with ``title``."""
-    match = re.search(rf"^\| {re.escape(title)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", README, re.MULTILINE)
-    assert match is not None, f"there is no table {title}"
+def ids_of(blocks: list[Block]) -> list[str]:
+    return [f"{block.document}-{blocks[:number].count(block)}{number}" for number, block in enumerate(blocks)]
+
+
+def guide(name: str) -> str:
+    return (ROOT / "examples" / "guides" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def rows_below(document: str, title: str) -> list[list[str]]:
+    """The cells of the table of that guide whose header begins with ``title``."""
+    match = re.search(rf"^\| {re.escape(title)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", guide(document), re.MULTILINE)
+    assert match is not None, f"there is no table {title} in {document}"
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in match[1].splitlines()]
 
 
+FROM_STRAWBERRY_FIELDS = "coming-from-strawberry-fields"
 MIGRATION = [
     code
     for title in ("`strawberryfields` up to 0.19", "`xcc` (Strawberry Fields from 0.20)")
-    for _, cell in rows_below(title)
+    for _, cell in rows_below(FROM_STRAWBERRY_FIELDS, title)
     for code in re.findall(r"`([^`]+)`", cell)
 ]
-
-
-SESSIONS = [code for language, code in BLOCKS if language == "text" and re.search(r"^\$ .*sfjobs (submit|list)", code)]
+SESSIONS = [
+    block for block in BLOCKS if block.language == "text" and re.search(r"^\$ .*sfjobs (submit|list)", block.code)
+]
 MIGRATED_COMMANDS = [
-    code for _, cell in rows_below("`xcc` and `sf` in a shell") for code in re.findall(r"`(sfjobs [^`]+)`", cell)
+    code
+    for _, cell in rows_below(FROM_STRAWBERRY_FIELDS, "`xcc` and `sf` in a shell")
+    for code in re.findall(r"`(sfjobs [^`]+)`", cell)
 ]
 
 
@@ -63,7 +97,7 @@ MIGRATED_COMMANDS = [
 def reader(platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of somebody who has set nothing but the platform, with the examples in it."""
     for name in os.environ:
-        if name.startswith(("SFJOBS_", "XANADU_CLOUD_", "SF_", "XDG_")):
+        if name.startswith(CONFIGURES[:4]):
             monkeypatch.delenv(name)
     for name in ("HOME", "LOCALAPPDATA"):
         monkeypatch.setenv(name, str(tmp_path))
@@ -79,7 +113,7 @@ def execute(code: str, names: dict[str, object]) -> Callable[[], Awaitable[objec
     """The code as a coroutine function. What it defines ends in ``names``; an expression gives its value."""
     is_expression = "\n" not in code
     tree = compile(
-        code, "README.md", "eval" if is_expression else "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
+        code, "a document", "eval" if is_expression else "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
     )
     function = cast("Callable[[], object]", types.FunctionType(tree, names))
 
@@ -96,7 +130,7 @@ def script(shots: int) -> str:
 
 
 async def with_jobs(code: str) -> object:
-    """The value of ``code`` where the README's names mean something: a connection, a program, a job that fits the call."""
+    """The value of ``code`` with the names that the documents use: a connection, a program, a job that fits the call."""
     async with sfjobs.Connection() as connection:
         # The job that is to be cancelled must not have ended before.
         if re.search(r"\bcancel(_job)?\(", code):
@@ -116,12 +150,12 @@ async def with_jobs(code: str) -> object:
         return await execute(code, names)()
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=[f"block{number}" for number in range(len(PYTHON))])
-def test_a_code_block_runs(code: str, reader: Path) -> None:
-    if "asyncio.run(" in code:
-        exec(compile(code, "README.md", "exec", dont_inherit=True), {"__name__": "__main__"})
+@pytest.mark.parametrize("block", PYTHON, ids=ids_of(PYTHON))
+def test_a_code_block_runs(block: Block, reader: Path) -> None:
+    if "asyncio.run(" in block.code:
+        exec(compile(block.code, block.document, "exec", dont_inherit=True), {"__name__": "__main__"})
     else:
-        asyncio.run(cast("types.CoroutineType[object, object, object]", with_jobs(code)))
+        asyncio.run(cast("types.CoroutineType[object, object, object]", with_jobs(block.code)))
 
 
 @pytest.mark.parametrize("code", MIGRATION)
@@ -142,23 +176,18 @@ def test_a_command_line_names_commands_and_options_that_exist(command: str) -> N
         assert options <= set(re.findall(r"--[a-z-]+", help_of() + help_of(subcommand)))
 
 
-@pytest.mark.parametrize("session", SESSIONS, ids=[f"session{number}" for number in range(len(SESSIONS))])
-def test_a_session_prints_what_the_readme_shows(session: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("session", SESSIONS, ids=ids_of(SESSIONS))
+def test_a_session_prints_what_is_shown(session: Block, tmp_path: Path) -> None:
     (tmp_path / "sfjobs").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sfjobs "$@"\n')
     (tmp_path / "sfjobs").chmod(0o700)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    # The second session shows the job of the first.
-    before = [] if session is SESSIONS[0] else [line for line in SESSIONS[0].splitlines() if line.startswith("$ ")][:2]
-    lines = [line[2:] for line in [*before, *session.splitlines()] if line.startswith("$ ")]
-    ours = ("SFJOBS_", "XANADU_CLOUD_", "SF_", "XDG_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "COLUMNS": "80"}
+    lines = [line[2:] for line in session.code.splitlines() if line.startswith("$ ")]
+    environment = clean_environment(tmp_path) | {"COLUMNS": "80"}
     environment["PATH"] = f"{tmp_path}{os.pathsep}{environment['PATH']}"
-    quiet = "".join(f"{line} > /dev/null\n" for line in lines[: len(before)])
     with serving() as platform:
         environment |= {"SFJOBS_URL": platform.url, "SFJOBS_API_KEY": platform.api_key}
         done = subprocess.run(
-            ["/bin/sh", "-ec", quiet + "\n".join(lines[len(before) :])],
+            ["/bin/sh", "-ec", "\n".join(lines)],
             cwd=tmp_path,
             env=environment,
             stdout=subprocess.PIPE,
@@ -167,7 +196,7 @@ def test_a_session_prints_what_the_readme_shows(session: str, tmp_path: Path) ->
             check=True,
             timeout=100,
         )
-    shown = "\n".join(line for line in session.splitlines() if not line.startswith("$ "))
+    shown = "\n".join(line for line in session.code.splitlines() if not line.startswith("$ "))
     assert form_of(done.stdout) == form_of(shown)
 
 
@@ -193,20 +222,17 @@ def test_the_quickstart_prints_what_the_readme_shows(tmp_path: Path) -> None:
     words = shlex.split(START[0].partition("&& ")[2])
     assert words[:2] == ["sfjobs", "run"]
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    ours = ("SFJOBS_", "XANADU_CLOUD_", "SF_", "XDG_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    environment |= {"HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path), "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
     done = subprocess.run(
         [sys.executable, "-m", *words],
         cwd=tmp_path,
-        env=environment,
+        env=clean_environment(tmp_path),
         capture_output=True,
         text=True,
         encoding="utf-8",
         check=True,
         timeout=100,
     )
-    shown = next(code for language, code in BLOCKS if code.startswith(f"$ {shlex.join(words)}"))
+    shown = next(block.code for block in BLOCKS if block.code.startswith(f"$ {shlex.join(words)}"))
     assert (tmp_path / "samples.png").stat().st_size > 15_000
     assert shape_of(done.stderr + done.stdout) == shape_of(shown.partition("\n")[2])
 
@@ -230,19 +256,19 @@ def test_the_two_commands_are_what_the_checks_run() -> None:
     assert 'session.run("sfjobs", "run", "examples/x8_gbs.xbb", "--plot", str(picture))' in noxfile
     assert second == "python -m pip install nox && nox -s tests"
     assert re.search(r"-m pip install .*nox", ci)
-    assert re.search(r"nox\" -s tests$", ci, re.MULTILINE)
+    assert re.search(r'nox" -s lint types tests$', ci, re.MULTILINE)
 
 
-def test_the_nox_sessions_it_names_exist() -> None:
+def test_the_nox_sessions_that_are_named_exist() -> None:
     noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
     sessions = set(re.findall(r"^@nox\.session.*\ndef (\w+)", noxfile, re.MULTILINE))
-    named = {name for names in re.findall(r"nox -s ([a-z ]+)", README) for name in names.split()}
-    assert named <= sessions
-    assert named >= {"tests", "lint", "types", "interop", "bench", "quickstart"}
+    texts = [path.read_text(encoding="utf-8") for path in [README, *GUIDES, CONTRIBUTING]]
+    named = {name for text in texts for names in re.findall(r"nox -s ([a-z ]+)", text) for name in names.split()}
+    assert named == sessions
 
 
 def test_the_settings_are_those_of_the_code() -> None:
-    documented = {row[0].strip("`"): row for row in rows_below("setting")}
+    documented = {row[0].strip("`"): row for row in rows_below("settings", "setting")}
     known = {field.name: field for field in fields(sfjobs.Settings) if field.name != "sources"}
     assert documented.keys() == known.keys()
     for name, (_, variable, default, _) in documented.items():
@@ -259,7 +285,7 @@ def value_of(text: str) -> object:
 
 
 def test_the_configuration_file_it_shows_is_one(tmp_path: Path) -> None:
-    shown = next(code for language, code in BLOCKS if language == "toml")
+    shown = next(block.code for block in BLOCKS if block.language == "toml")
     (tmp_path / "key").write_text("first-key", encoding="utf-8")
     (tmp_path / "lab-key").write_text("second-key", encoding="utf-8")
     for key in ("key", "lab-key"):
@@ -279,13 +305,13 @@ def test_the_variables_for_other_clients_name_the_platform_that_it_serves(tmp_pa
         name: "key" if "$(" in value else value for name, _, value in (word.partition("=") for word in exported)
     }
     settings = sfjobs.Settings.load(environ={**environment, "HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)})
-    port = re.search(r"sfjobs serve .*--port (\d+)", README)
+    port = re.search(r"sfjobs serve .*--port (\d+)`", guide("platform"))
     assert port is not None
     assert settings.url == f"http://127.0.0.1:{port[1]}"
 
 
 def test_the_tree_of_errors_is_that_of_the_code() -> None:
-    tree = next(code for language, code in BLOCKS if "SFJobsError" in code and language == "text")
+    tree = next(block.code for block in BLOCKS if "SFJobsError" in block.code and block.language == "text")
     above: list[str] = []
     shown: dict[str, str | None] = {}
     for line in tree.splitlines():
@@ -304,7 +330,7 @@ def test_the_tree_of_errors_is_that_of_the_code() -> None:
 
 
 def test_the_targets_are_those_of_the_platform(reader: Path) -> None:
-    documented = {name for row in rows_below("target") for name in re.findall(r"`(\w+)`", row[0])}
+    documented = {name for row in rows_below("platform", "target") for name in re.findall(r"`(\w+)`", row[0])}
 
     async def targets() -> set[str]:
         async with sfjobs.Connection() as connection:
@@ -315,11 +341,46 @@ def test_the_targets_are_those_of_the_platform(reader: Path) -> None:
 
 def test_the_extras_are_those_of_the_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    documented = {name for row in rows_below("extra")[1:] for name in re.findall(r"`(\w+)`", row[0])}
+    documented = {name for row in rows_below("platform", "extra")[1:] for name in re.findall(r"`(\w+)`", row[0])}
     assert documented == project["optional-dependencies"].keys()
 
 
-def test_the_files_it_links_to_exist() -> None:
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def test_the_exit_codes_are_those_of_the_code() -> None:
+    assert [int(code) for code, _ in rows_below("command-line", "exit code")] == [code.value for code in ExitCode]
+
+
+def test_the_limits_are_the_options_of_serve() -> None:
+    defaults = {
+        option: default.rstrip("0").rstrip(".") if "." in default else default
+        for option, default in re.findall(
+            r"(--[\w-]+) [A-Z]+ [^[]*?\[default:\s+([\d.]+)", " ".join(help_of("serve").split())
+        )
+    }
+    for option, _, default in rows_below("platform", "option"):
+        assert defaults[option.strip("`")] == default, option
+
+
+def test_the_members_of_results_that_are_named_exist() -> None:
+    named = {name for row in rows_below("results", "attribute or method") for name in re.findall(r"`(\w+)[(`]", row[0])}
+    assert named
+    result = sfjobs.Result([np.zeros((2, 1), dtype=np.int64)])
+    assert {name for name in named if not hasattr(result, name)} == set()
+
+
+def test_the_errors_with_advice_are_errors() -> None:
+    named = [row[0].strip("`") for row in rows_below("errors", "error")]
+    assert [name for name in named if not issubclass(getattr(sfjobs, name), Exception)] == []
+
+
+def test_the_readme_is_short_and_names_every_guide_by_its_question() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MOST_LINES_OF_README
+    for path in GUIDES:
+        question = path.read_text(encoding="utf-8").splitlines()[2]
+        assert f"| {question} | [{path.name}](examples/guides/{path.name}) |" in text
+
+
+@pytest.mark.parametrize("path", [README, *GUIDES, CONTRIBUTING], ids=lambda path: path.stem)
+def test_the_files_that_are_linked_exist(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (path.parent / link).exists()] == []
