@@ -3,7 +3,7 @@ Jobs inside an asyncio application: what the handlers of a web service would do,
 
     python examples/asyncio_app.py
 
-One connection serves all requests. A request waits as long as its client does; a job waits for nobody.
+One connection serves all requests. A request waits as long as its client does. The job goes on without it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MeasureFock() | 0
 
 
 class Service:
-    """Submits squeezed light and answers questions about it. It keeps no state: a job is found again by its id."""
+    """Submits squeezed light and reports on it. The service keeps no state: a job is found again by its id."""
 
     def __init__(self, connection: sfjobs.Connection) -> None:
         self._connection = connection
@@ -37,11 +37,11 @@ class Service:
         job = await self._connection.create_job("simulon_gaussian", program, name="squeezer")
         return job.id
 
-    async def result(self, job_id: str, patience: float) -> str:
-        """GET /squeezers/{job_id}, held open for up to ``patience`` seconds"""
+    async def result(self, job_id: str, timeout: float) -> str:
+        """GET /squeezers/{job_id}, held open for up to ``timeout`` seconds"""
         job = await self._connection.get_job(job_id)
         try:
-            await job.wait(timeout=patience)
+            await job.wait(timeout=timeout)
             job.raise_for_status()
         except sfjobs.WaitTimeoutError:
             return f"202 still {job.status}, ask again"
@@ -61,7 +61,7 @@ class Service:
 
 async def many_clients(service: Service) -> None:
     async def client(squeezing: float) -> str:
-        return await service.result(await service.submit(squeezing), patience=60)
+        return await service.result(await service.submit(squeezing), timeout=60)
 
     values = [0.2, 0.4, 0.6, 0.8, 1.0]
     async with asyncio.TaskGroup() as group:
@@ -72,22 +72,22 @@ async def many_clients(service: Service) -> None:
 
 async def bad_request(service: Service) -> None:
     job_id = await service.submit(squeezing=30.0)  # 260 dB: more than a double can hold, so the job fails
-    print(f"squeezing 30.0: {await service.result(job_id, patience=60)}")
+    print(f"squeezing 30.0: {await service.result(job_id, timeout=60)}")
 
 
 async def client_that_hangs_up(service: Service) -> None:
     job_id = await service.submit(squeezing=0.5)
-    request = asyncio.create_task(service.result(job_id, patience=60))
+    request = asyncio.create_task(service.result(job_id, timeout=60))
     await asyncio.sleep(0)  # the handler has begun
     request.cancel()  # what web frameworks do when the client is gone
     await asyncio.wait([request])
-    print(f"hung up: request cancelled: {request.cancelled()}, and later: {await service.result(job_id, patience=60)}")
+    print(f"hung up: request cancelled: {request.cancelled()}, and later: {await service.result(job_id, timeout=60)}")
 
 
 async def impatient_client(service: Service) -> None:
     job_id = await service.submit(squeezing=0.5, shots=10_000_000)
-    print(f"impatient: {await service.result(job_id, patience=0.05)}")
-    print(f"impatient: cancels: {await service.cancel(job_id)}, and later: {await service.result(job_id, patience=60)}")
+    print(f"impatient: {await service.result(job_id, timeout=0.05)}")
+    print(f"impatient: cancels: {await service.cancel(job_id)}, and later: {await service.result(job_id, timeout=60)}")
 
 
 async def main(settings: sfjobs.Settings) -> None:

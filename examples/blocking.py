@@ -1,9 +1,9 @@
 """
-A script that just blocks: the same names as in the async API, from ``sfjobs.sync``, without ``await``.
+A blocking script: the names of the async API, from ``sfjobs.sync``, without ``await``.
 
     python examples/blocking.py
 
-It samples one squeezed state split on a beamsplitter, then several at once, and shows a failure as the exception that it is.
+It samples one squeezed state split on a beamsplitter, then several at once, and catches the exception of a failed job.
 """
 
 from __future__ import annotations

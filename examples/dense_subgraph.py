@@ -1,6 +1,6 @@
 """
 A graph problem solved with samples: who does the same things? Twelve laboratories use eight instruments. Three combinations
-in ten are chance, but five laboratories use the same four instruments, all of them: a dense subgraph, to be found.
+in ten are chance, but five laboratories use the same four instruments: a dense subgraph, which the samples find.
 
     python examples/dense_subgraph.py --picture dense_subgraph.png
 

@@ -1,11 +1,11 @@
 """
-A parameter sweep: hundreds of circuits, taken up in the order in which they finish.
+A parameter sweep: hundreds of circuits, handled in the order in which they finish.
 
     python examples/sweep.py --circuits 300 --plot sweep.png
 
 Squeezed vacuum with the parameter r holds sinh(r)^2 photons on average; each circuit counts them for another r. Ctrl-C
-loses nothing: it prints the ids of the jobs that were not taken up, and `connection.get_job(id)` finds each again (on a
-platform that was there before; one that this program has started ends with it).
+loses nothing: it prints the ids of the jobs that were not handled, and `connection.get_job(id)` finds each again (on a
+platform that ran before; a platform that this program has started ends with it).
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ async def sweep(connection: sfjobs.Connection, values: list[float], shots: int) 
             job.raise_for_status()
             means[jobs[job]] = float(job.result.mean_photon_number()[0])
     finally:
-        # After Ctrl-C nothing more is sent, but what is on its way is seen to its end: its job needs an id.
+        # After Ctrl-C nothing more is sent. Submissions under way are finished, so that each job has an id.
         unsent.clear()
         await asyncio.wait([submitting])
         if left := [job.id for job, r in jobs.items() if r not in means]:
-            print(f"{len(means)} of {len(values)} circuits were taken up; these jobs were not:", *left, sep="\n  ")
+            print(f"{len(means)} of {len(values)} circuits were handled; these jobs were not:", *left, sep="\n  ")
     return means
 
 
