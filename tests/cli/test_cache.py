@@ -8,35 +8,14 @@ from pathlib import Path
 import pytest
 
 from sfjobs.cli.application import run
-from sfjobs.platform.server.serving import Platform
 
 pytestmark = pytest.mark.real_time
 
-PROGRAM = """name demo
-version 1.0
-target simulon_gaussian (shots=20)
-
-S2gate(0.8, 0.0) | [0, 1]
-MeasureFock() | [0, 1]
-"""
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where commands keep results by default, in a folder with a script and no settings."""
-    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "demo.xbb").write_text(PROGRAM)
-    return tmp_path / "cache" / "sfjobs"
-
 
 @pytest.fixture
-def configured(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    monkeypatch.setenv("SFJOBS_URL", platform.url)
-    monkeypatch.setenv("SFJOBS_API_KEY", platform.api_key)
-    return platform
+def cache(home: Path) -> Path:
+    """Where commands keep results by default."""
+    return home / "cache" / "sfjobs"
 
 
 def answer(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:

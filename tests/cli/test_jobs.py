@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,18 +16,11 @@ from anyio.from_thread import start_blocking_portal
 from sfjobs import Connection, Job, Result
 from sfjobs.cli.application import run
 from sfjobs.platform.server.serving import Platform
-from tests.support.paths import ROOT
+from tests.support.commands import PROGRAM, start
 from tests.support.raw_server import JSON_HEAD, Peer, RawServer, Script, answering, raw_server
 
 pytestmark = pytest.mark.real_time
 
-PROGRAM = """name demo
-version 1.0
-target simulon_gaussian (shots=20)
-
-S2gate(0.8, 0.0) | [0, 1]
-MeasureFock() | [0, 1]
-"""
 NOBODYS = "00000000-0000-4000-8000-000000000000"
 
 
@@ -54,24 +45,8 @@ def jobs(platform: Platform) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path, monkeypatch):
-    """No settings but those that a test makes, 80 columns, no second try, in a folder of its own."""
-    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("SFJOBS_RETRIES", "1")
-    monkeypatch.setenv("SFJOBS_POLL_INTERVAL_MIN", "0.05")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "demo.xbb").write_text(PROGRAM)
-    (tmp_path / "bad.xbb").write_text(PROGRAM.replace("S2gate", "Kgate"))
-    return tmp_path
-
-
-@pytest.fixture
-def configured(platform, monkeypatch):
-    monkeypatch.setenv("SFJOBS_URL", platform.url)
-    monkeypatch.setenv("SFJOBS_API_KEY", platform.api_key)
-    return platform
+def bad_script(home):
+    (home / "bad.xbb").write_text(PROGRAM.replace("S2gate", "Kgate"))
 
 
 def words_of(line: str, jobs: dict[str, str]) -> list[str]:
@@ -107,10 +82,10 @@ WORKING = [
 
 
 @pytest.mark.parametrize("line", WORKING)
-def test_the_output_fits_80_columns_and_is_plain(configured, jobs, capsys, alone, line):
+def test_the_output_fits_80_columns_and_is_plain(configured, jobs, capsys, home, line):
     assert run(words_of(line, jobs)) == 0
     # A path is as long as it is.
-    out = capsys.readouterr().out.replace(str(alone), "")
+    out = capsys.readouterr().out.replace(str(home), "")
     assert out.strip()
     assert [text for text in out.splitlines() if len(text) > 80 or "\x1b" in text or text.endswith(" ")] == []
 
@@ -128,8 +103,8 @@ def answer_of(capsys, *words: str) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-def test_submit_prints_the_ids_alone_in_the_order_of_the_programs(configured, capsys, alone):
-    (alone / "second.xbb").write_text(PROGRAM.replace("name demo", "name second"))
+def test_submit_prints_the_ids_alone_in_the_order_of_the_programs(configured, capsys, home):
+    (home / "second.xbb").write_text(PROGRAM.replace("name demo", "name second"))
     assert run(["submit", "demo.xbb", "second.xbb", "--target", "never"]) == 0
     ids = capsys.readouterr().out.split()
     names = [anyio.run(job_of, configured, job_id).name for job_id in ids]
@@ -176,15 +151,15 @@ def test_circuit_prints_the_program_as_it_was_submitted(configured, jobs, capsys
     assert capsys.readouterr().out.startswith("name demo\nversion 1.0\ntarget always_fails")
 
 
-def test_result_writes_the_files_that_run_writes(configured, jobs, alone):
+def test_result_writes_the_files_that_run_writes(configured, jobs, home):
     assert run(["result", jobs["complete"], "--output", "out.npz", "--plot", "out.png"]) == 0
-    assert Result.load(alone / "out.npz").samples.shape == (20, 2)
-    assert (alone / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert Result.load(home / "out.npz").samples.shape == (20, 2)
+    assert (home / "out.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_result_writes_a_table(configured, jobs, alone):
+def test_result_writes_a_table(configured, jobs, home):
     assert run(["result", jobs["complete"], "--output", "out.csv"]) == 0
-    head, *shots = (alone / "out.csv").read_text().splitlines()
+    head, *shots = (home / "out.csv").read_text().splitlines()
     assert head == "mode_0,mode_1"
     assert len(shots) == 20
 
@@ -212,11 +187,11 @@ def test_wait_takes_ids_from_standard_input(configured, jobs, capsys, monkeypatc
     assert capsys.readouterr().out == f"{jobs['complete']} complete\n"
 
 
-def test_wait_runs_a_command_for_each_job_as_it_ends(configured, jobs, alone, capfd):
+def test_wait_runs_a_command_for_each_job_as_it_ends(configured, jobs, home, capfd):
     command = 'printf "%s %s\n" "$SFJOBS_JOB_ID" "$SFJOBS_JOB_STATUS" >> ended'
     assert run(["wait", jobs["complete"], jobs["failed"], "--then", command]) == 2
     lines = {f"{jobs['complete']} complete", f"{jobs['failed']} failed"}
-    assert set((alone / "ended").read_text().splitlines()) == lines
+    assert set((home / "ended").read_text().splitlines()) == lines
 
 
 def test_what_a_command_prints_stays_out_of_the_document(configured, jobs, capfd):
@@ -236,18 +211,6 @@ def test_the_document_of_a_wait_that_timed_out_says_what_is_pending(configured, 
     answer = json.loads(capsys.readouterr().out)
     assert [job["id"] for job in answer["jobs"]] == [jobs["failed"]]
     assert answer["pending"] == [jobs["waiting"]]
-
-
-def start(*words: str) -> subprocess.Popen[str]:
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "sfjobs", *words],
-        env=environ,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
 
 
 def test_ctrl_c_ends_the_wait_alone_and_says_how_to_come_back(configured, jobs):

@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import stat
-import subprocess
 import sys
 import types
 
@@ -15,19 +14,15 @@ import pytest
 
 from sfjobs.cli.application import run
 from sfjobs.config import Secret, Settings
-from tests.support.paths import ROOT
+from tests.support.commands import start
 
 pytestmark = pytest.mark.real_time
 
 
-@pytest.fixture(autouse=True)
-def file(tmp_path, monkeypatch):
+@pytest.fixture
+def file(home):
     """Where the configuration will be: in a folder that is not there yet."""
-    for name in ("HOME", "XDG_CONFIG_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.setenv("SFJOBS_RETRIES", "1")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "home" / "sfjobs" / "config.toml"
+    return home / "home" / "sfjobs" / "config.toml"
 
 
 @pytest.fixture
@@ -144,28 +139,19 @@ def test_it_says_which_variables_still_win(type_in, capsys, monkeypatch):
     assert "SFJOBS_API_KEY in the environment still win" in capsys.readouterr().err
 
 
-def test_the_key_that_is_typed_does_not_echo(platform, file):
+def test_the_key_that_is_typed_does_not_echo(platform, file, monkeypatch):
     ours, theirs = pty.openpty()
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "TERM": "dumb"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sfjobs", "login", "--url", platform.url],
-        env=environ,
-        start_new_session=True,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    shown = b""
-    try:
+    monkeypatch.setenv("TERM", "dumb")
+    login = ("login", "--url", platform.url)
+    with start(*login, start_new_session=True, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
         while b"not shown" not in shown:
             shown += os.read(ours, 1024)
         os.write(ours, platform.api_key.encode() + b"\n")
         while b"kept in" not in shown:
             shown += os.read(ours, 1024)
-    finally:
-        process.wait(timeout=60)
-        os.close(ours)
+    os.close(ours)
     assert process.returncode == 0
     assert platform.api_key.encode() not in shown
     assert Settings.load(environ={"SFJOBS_CONFIG": str(file)}).api_key == Secret(platform.api_key)

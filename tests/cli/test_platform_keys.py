@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from sfjobs.cli.application import run
 from sfjobs.platform.server.serving import serving
-from tests.support.paths import ROOT
+from tests.support.commands import read_until, start, stop
+from tests.support.processes import Child
 from tests.support.raw_server import CERTIFICATE
 
 pytestmark = pytest.mark.real_time
-
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path, monkeypatch):
-    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def keys(*words: str) -> int:
@@ -111,25 +100,10 @@ def test_serving_others_without_a_key_for_them_is_refused_with_the_command_that_
     assert "sfjobs platform keys add NAME --data-dir data" in remedy
 
 
-def served(*words: str) -> tuple[dict[str, str], subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sfjobs", "serve", "--json", "--data-dir", "data", *words],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line, process.communicate()
+def served(*words: str) -> tuple[dict[str, str], Child]:
+    process = start("serve", "--json", "--data-dir", "data", *words)
+    [line] = read_until(process, "{")
     return json.loads(line), process
-
-
-def stopped(process: subprocess.Popen[str]) -> str:
-    process.send_signal(signal.SIGINT)
-    error = process.communicate(timeout=60)[1]
-    assert process.returncode == 0
-    return error
 
 
 TLS = ("--tls-cert", str(CERTIFICATE), "--tls-key", str(CERTIFICATE))
@@ -141,19 +115,18 @@ TLS = ("--tls-cert", str(CERTIFICATE), "--tls-key", str(CERTIFICATE))
 def test_plain_http_for_others_is_warned_about(capsys, words, warned):
     made(capsys, "alice")
     _, process = served(*words)
-    assert ("Warning: without TLS" in stopped(process)) is warned
+    with process:
+        assert ("Warning: without TLS" in stop(process)) is warned
 
 
 def test_with_a_certificate_it_speaks_https(monkeypatch):
     place, process = served("--host", "localhost", *TLS)  # whose certificate it is
-    try:
+    with process:
         assert place["url"].startswith("https://localhost:")
         api_key = Path(place["api_key_file"]).read_text().strip()
         monkeypatch.setenv("SFJOBS_CA_FILE", str(CERTIFICATE))
-        code = may_ping(monkeypatch, place["url"], api_key)
-    finally:
-        stopped(process)
-    assert code == 0
+        assert may_ping(monkeypatch, place["url"], api_key) == 0
+        stop(process)
 
 
 def test_a_certificate_without_its_key_is_refused(capsys):
@@ -167,15 +140,16 @@ def test_a_stop_says_what_it_waits_for(capsys, monkeypatch):
     monkeypatch.setenv("SFJOBS_URL", place["url"])
     monkeypatch.setenv("SFJOBS_API_KEY", api_key)
     Path("long.xbb").write_text(LONG)
-    assert run(["submit", "long.xbb"]) == 0
-    job_id = capsys.readouterr().out.strip()
-    while True:
-        run(["show", job_id, "--json"])
-        job = json.loads(capsys.readouterr().out)
-        if job["started_at"]:
-            break
-    assert job["status"] == "queued"
-    assert "Stopping: 1 job may go on for 0.01 s" in stopped(process)
+    with process:
+        assert run(["submit", "long.xbb"]) == 0
+        job_id = capsys.readouterr().out.strip()
+        while True:
+            run(["show", job_id, "--json"])
+            job = json.loads(capsys.readouterr().out)
+            if job["started_at"]:
+                break
+        assert job["status"] == "queued"
+        assert "Stopping: 1 job may go on for 0.01 s" in stop(process)
 
 
 # Twelve modes of squeezed light, which take minutes: three quarters of the work that a simulation may be. With more than that

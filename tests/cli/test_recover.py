@@ -11,26 +11,15 @@ import pytest
 from sfjobs import Connection, JobGroup, Submission
 from sfjobs.cli.application import run
 from sfjobs.platform.server.serving import Platform
+from tests.support.commands import PROGRAM
 from tests.support.journals import execute, states
 
 pytestmark = pytest.mark.real_time
 
-PROGRAM = """name demo
-version 1.0
-target simulon_gaussian (shots=20)
-
-S2gate(0.8, 0.0) | [0, 1]
-MeasureFock() | [0, 1]
-"""
-
 
 @pytest.fixture(autouse=True)
-def journal(platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def journal(configured: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "submissions.db"
-    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.setenv("SFJOBS_URL", platform.url)
-    monkeypatch.setenv("SFJOBS_API_KEY", platform.api_key)
     monkeypatch.setenv("SFJOBS_JOURNAL", str(path))
     return path
 

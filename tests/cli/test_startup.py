@@ -19,13 +19,6 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture(autouse=True)
-def unconfigured(tmp_path, monkeypatch):
-    for name in ("HOME", "XDG_CONFIG_HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-
-
 def imported_by(*arguments: str) -> set[str]:
     done = python("-X", "importtime", *arguments)
     assert done.returncode == 0
@@ -68,6 +61,7 @@ def test_asking_for_help_loads_nothing_heavy(line):
 def test_asking_for_help_loads_no_command():
     loaded = {name for name in imported_by("-m", "sfjobs", "--help") if name.startswith("sfjobs.")}
     assert loaded == {
+        "sfjobs._version",
         "sfjobs.cli",
         "sfjobs.cli.application",
         "sfjobs.cli.errors",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,7 +93,12 @@ def _say_stopping(grace: float, running: int) -> None:
 
     if running:
         message = f"Stopping: {counted(running, 'job')} may go on for {grace:g} s, then waits for the next start."
-        stderr().print(f"{message} Ctrl-C again ends that at once.", soft_wrap=True)
+        stderr().print(f"{message} {_stop_command()} again ends that at once.", soft_wrap=True)
+
+
+def _stop_command() -> str:
+    """Ctrl-C, or the command that sends SIGTERM where Ctrl-C is ignored, as after `sfjobs serve &` in a script."""
+    return f"`kill {os.getpid()}`" if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else "Ctrl-C"
 
 
 def _warn(platform: ServerInfo) -> None:
@@ -143,7 +150,7 @@ def _announce(platform: ServerInfo) -> None:
         console.print(f"\n{title}:", soft_wrap=True)
         for name, value in variables.items():
             console.print(f"  export {name}={value}", soft_wrap=True)
-    console.print("\nCtrl-C stops it; jobs go on when it is started again.", soft_wrap=True)
+    console.print(f"\n{_stop_command()} stops it; jobs go on when it is started again.", soft_wrap=True)
     console.file.flush()
     _warn(platform)
 
