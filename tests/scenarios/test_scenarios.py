@@ -14,6 +14,7 @@ import pytest
 
 import sfjobs
 from sfjobs import JobStatus
+from sfjobs.sync._view import internals
 from tests.support.fake_platform import SAMPLES, FakeJob, FakePlatform
 from tests.support.worlds import AsyncWorld, BlockingWorld, World, driven
 
@@ -364,5 +365,5 @@ def test_blocking(scenario: Scenario) -> None:
     world = BlockingWorld(platform)
     with world.blocking:
         driven(scenario(world))
-        assert world.blocking.twin.poller.is_idle
+        assert internals(world.blocking)[0].poller.is_idle
     assert platform.in_flight == 0
