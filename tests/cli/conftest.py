@@ -1,4 +1,4 @@
-"""Commands run in an empty folder, without settings, with the answers of a platform when a test asks for one."""
+"""Commands run in an empty folder without settings; with ``configured`` they use the platform."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def configured(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    """The platform, with the settings of commands pointing at it."""
+    """The platform, which the settings of commands name."""
     monkeypatch.setenv("SFJOBS_URL", platform.url)
     monkeypatch.setenv("SFJOBS_API_KEY", platform.api_key)
     return platform

@@ -1,4 +1,4 @@
-"""The commands against a platform that really runs the programs."""
+"""`run`, `ping` and `serve` against a platform that runs programs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def status_of(platform: Platform, job_id: str) -> str:
 # --- ping ------------------------------------------------------------------------------------------------------------
 
 
-def test_ping_says_who_answers_and_where_the_key_came_from(configured, capsys):
+def test_ping_prints_the_url_and_the_source_of_the_key(configured, capsys):
     assert run(["ping"]) == 0
     out = capsys.readouterr().out
     assert configured.url in out
@@ -49,7 +49,7 @@ def test_a_wrong_key_exits_with_4_and_is_not_shown(configured, capsys, monkeypat
     assert "hunter2" not in err
 
 
-def test_a_platform_that_is_not_there_exits_with_5(capsys, monkeypatch):
+def test_an_unreachable_platform_exits_with_5(capsys, monkeypatch):
     monkeypatch.setenv("SFJOBS_RETRIES", "1")
     monkeypatch.setenv("SFJOBS_API_KEY", "key")
     assert run(["--url", "http://127.0.0.1:9", "ping"]) == 5
@@ -67,7 +67,7 @@ def test_a_run_shows_what_was_measured(configured, capsys):
     assert "Photons in a shot" in out
 
 
-def test_what_is_said_on_the_way_goes_to_stderr_in_plain_lines(configured, capsys):
+def test_progress_goes_to_stderr_in_plain_lines(configured, capsys):
     run(["run", "demo.xbb"])
     err = capsys.readouterr().err
     assert "Submitting to simulon_gaussian" in err
@@ -75,7 +75,7 @@ def test_what_is_said_on_the_way_goes_to_stderr_in_plain_lines(configured, capsy
     assert "\x1b" not in err
 
 
-def test_the_options_beat_the_script(configured, capsys):
+def test_options_override_the_script(configured, capsys):
     assert run(["run", "demo.xbb", "--shots", "7", "--name", "other", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["shots"], answer["name"]) == (7, "other")
@@ -97,7 +97,7 @@ def test_the_samples_are_written_to_a_file(configured, home, suffix):
     assert Result.load(home / f"out.{suffix}").samples.shape == (20, 2)
 
 
-def test_the_picture_is_drawn(configured, home):
+def test_the_chart_is_drawn(configured, home):
     assert run(["run", "demo.xbb", "--plot", "out.png"]) == 0
     assert (home / "out.png").read_bytes().startswith(b"\x89PNG")
 
@@ -136,7 +136,7 @@ def test_a_failed_job_exits_with_2_and_gives_the_reason(configured, capsys):
     assert "always-fails" in captured.err
 
 
-def test_a_timeout_exits_with_3_and_leaves_the_job_home(configured, capsys):
+def test_a_timeout_exits_with_3_and_leaves_the_job_alone(configured, capsys):
     assert run(["run", "demo.xbb", "--target", "never", "--timeout", "0.2", "--json"]) == 3
     answer = json.loads(capsys.readouterr().out)
     assert status_of(configured, answer["id"]) == "queued"
@@ -158,10 +158,10 @@ def test_a_key_without_a_url_starts_nothing(capsys, monkeypatch):
 # --- Ctrl-C ----------------------------------------------------------------------------------------------------------
 
 
-def interrupt_at(process: Child, *moments: str) -> list[str]:
-    """Sends SIGINT when stderr says each of ``moments``; the lines of stderr to the end."""
+def interrupt_at(process: Child, *texts: str) -> list[str]:
+    """Send SIGINT at the first line of stderr with each of ``texts``; return all lines of stderr."""
     assert process.stderr is not None
-    lines, left = [], list(moments)
+    lines, left = [], list(texts)
     for line in process.stderr:
         lines.append(line)
         if left and left[0] in line:
@@ -170,7 +170,7 @@ def interrupt_at(process: Child, *moments: str) -> list[str]:
     return lines
 
 
-def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(configured):
+def test_ctrl_c_leaves_the_job_running_and_prints_the_commands_to_return_to_it(configured):
     with start("run", "demo.xbb", "--target", "never", "--json") as process:
         lines = interrupt_at(process, ": queued")
         assert process.stdout is not None
@@ -194,7 +194,7 @@ def test_a_second_ctrl_c_cancels_the_job(configured):
 
 @pytest.fixture
 def interrupted_run(home, monkeypatch):
-    """A run with a platform of its own, and somebody who keeps pressing Ctrl-C: its lines, and where its temporary files were."""
+    """The lines of a run with an embedded platform that gets SIGINT until it ends, and the folder of its temporary files."""
     (home / "long.xbb").write_text(PROGRAM.replace("shots=20", "shots=3000000"))
     (home / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(home / "temporary"))
@@ -216,13 +216,13 @@ def interrupted_run(home, monkeypatch):
     return lines, home / "temporary"
 
 
-def test_ctrl_c_says_that_the_job_ends_with_a_platform_that_the_run_started(interrupted_run):
+def test_ctrl_c_reports_that_the_job_ends_with_the_embedded_platform(interrupted_run):
     lines, _ = interrupted_run
     assert lines[-2].endswith("ends with its platform.\n")
     assert lines[-1].startswith("  To keep jobs alive, start `sfjobs serve`")
 
 
-def test_ctrl_c_leaves_nothing_of_a_platform_that_the_run_started(interrupted_run):
+def test_ctrl_c_leaves_no_files_of_the_embedded_platform(interrupted_run):
     _, folder = interrupted_run
     assert not list(folder.iterdir())
 
@@ -230,7 +230,7 @@ def test_ctrl_c_leaves_nothing_of_a_platform_that_the_run_started(interrupted_ru
 # --- serve -----------------------------------------------------------------------------------------------------------
 
 
-def test_serve_says_in_one_json_line_where_it_is_once_it_answers(monkeypatch):
+def test_serve_prints_its_address_as_one_json_object_once_it_responds(monkeypatch):
     with start("serve", "--json", "--data-dir", "data") as process:
         assert process.stdout is not None
         place = json.loads(process.stdout.readline())
@@ -241,7 +241,7 @@ def test_serve_says_in_one_json_line_where_it_is_once_it_answers(monkeypatch):
         stop(process)
 
 
-def test_serve_tells_people_how_to_point_each_client_at_it():
+def test_serve_prints_the_settings_of_each_client():
     with start("serve", "--data-dir", "data") as process:
         text = "".join(read_until(process, "Ctrl-C"))
         stop(process)
@@ -255,7 +255,7 @@ def test_serve_tells_people_how_to_point_each_client_at_it():
         assert f"export {name}=" in text
 
 
-def test_the_printed_lines_point_sfjobs_at_it():
+def test_the_printed_settings_connect_sfjobs_to_the_platform():
     with start("serve", "--data-dir", "a folder") as process:
         exports = [line for line in read_until(process, "Ctrl-C") if line.startswith("  export SFJOBS_")]
         script = "".join([*exports, f"exec '{sys.executable}' -m sfjobs ping"])

@@ -21,12 +21,12 @@ from tests.support.raw_server import JSON_HEAD, Peer, RawServer, Script, answeri
 
 pytestmark = pytest.mark.real_time
 
-NOBODYS = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")
 def jobs(platform: Platform) -> dict[str, str]:
-    """Ids of jobs by where they stand."""
+    """The ids of jobs by their status."""
 
     async def submit() -> dict[str, str]:
         async with Connection(platform.url, api_key=platform.api_key) as connection:
@@ -50,8 +50,8 @@ def bad_script(home):
 
 
 def words_of(line: str, jobs: dict[str, str]) -> list[str]:
-    """The words of a command line, with ids in the places of ``{complete}`` and so on."""
-    return [word.format(**jobs, nobodys=NOBODYS, short=jobs["complete"][:8]) for word in line.split()]
+    """Split a command line, with the ids of jobs for ``{complete}`` and so on."""
+    return [word.format(**jobs, unknown=UNKNOWN_ID, short=jobs["complete"][:8]) for word in line.split()]
 
 
 async def job_of(platform: Platform, job_id: str) -> Job:
@@ -98,7 +98,7 @@ def test_json_is_one_document_and_nothing_else(configured, jobs, capsys, line):
     assert out.count("\n") == 1
 
 
-def answer_of(capsys, *words: str) -> dict:
+def document_of(capsys, *words: str) -> dict:
     run([*words, "--json"])
     return json.loads(capsys.readouterr().out)
 
@@ -112,7 +112,7 @@ def test_submit_prints_the_ids_alone_in_the_order_of_the_programs(configured, ca
 
 
 def test_submit_refuses_a_program_before_any_is_submitted(configured, capsys):
-    """The ids are compared, not the jobs: those of the tests before may still be running."""
+    """Compares ids, not jobs: jobs of other tests may still be running."""
 
     def ids() -> list[str]:
         assert run(["list", "--ids", "--limit", "100"]) == 0
@@ -124,7 +124,7 @@ def test_submit_refuses_a_program_before_any_is_submitted(configured, capsys):
     assert ids() == before
 
 
-def test_submit_says_how_far_it_came(configured, capsys):
+def test_submit_reports_how_many_programs_were_submitted(configured, capsys):
     assert run(["submit", "demo.xbb", "bad.xbb", "demo.xbb"]) == 1
     captured = capsys.readouterr()
     assert len(captured.out.split()) == 1
@@ -164,7 +164,7 @@ def test_result_writes_a_table(configured, jobs, home):
     assert len(shots) == 20
 
 
-def test_cancel_gives_the_final_word_of_each(configured, capsys):
+def test_cancel_prints_the_final_status_of_each(configured, capsys):
     run(["submit", "demo.xbb", "demo.xbb", "--target", "never"])
     ids = capsys.readouterr().out.split()
     assert run(["cancel", *ids, "--wait"]) == 0
@@ -194,26 +194,26 @@ def test_wait_runs_a_command_for_each_job_as_it_ends(configured, jobs, home, cap
     assert set((home / "ended").read_text().splitlines()) == lines
 
 
-def test_what_a_command_prints_stays_out_of_the_document(configured, jobs, capfd):
+def test_the_output_of_a_command_is_kept_out_of_the_document(configured, jobs, capfd):
     assert run(["wait", jobs["complete"], "--then", "echo done", "--json"]) == 0
     captured = capfd.readouterr()
     assert json.loads(captured.out)["jobs"][0]["then_exit_code"] == 0
     assert "done" in captured.err
 
 
-def test_a_command_that_fails_is_told_by_the_exit_code(configured, jobs, capfd):
+def test_a_failed_command_sets_the_exit_code(configured, jobs, capfd):
     assert run(["wait", jobs["complete"], "--then", "exit 7"]) == 1
     assert f"7 for job {jobs['complete']}" in capfd.readouterr().err
 
 
-def test_the_document_of_a_wait_that_timed_out_says_what_is_pending(configured, jobs, capsys):
+def test_the_document_of_a_wait_that_timed_out_lists_pending_jobs(configured, jobs, capsys):
     assert run(["wait", jobs["waiting"], jobs["failed"], "--timeout", "0.5", "--json"]) == 3
     answer = json.loads(capsys.readouterr().out)
     assert [job["id"] for job in answer["jobs"]] == [jobs["failed"]]
     assert answer["pending"] == [jobs["waiting"]]
 
 
-def test_ctrl_c_ends_the_wait_alone_and_says_how_to_come_back(configured, jobs):
+def test_ctrl_c_ends_only_the_wait_and_prints_the_command_to_return_to_it(configured, jobs):
     with start("--url", configured.url, "wait", jobs["waiting"]) as process:
         assert process.stderr is not None
         lines = []
@@ -239,7 +239,7 @@ def job_object(job_id: str, **fields: object) -> dict[str, object]:
     return {"id": job_id, "status": "queued", "name": None, "target": "X8_01", "meta": {}, **fields}
 
 
-def json_answer(document: object) -> bytes:
+def json_response(document: object) -> bytes:
     body = json.dumps(document).encode()
     return JSON_HEAD + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
 
@@ -248,12 +248,12 @@ ALIKE = [f"abcd{number}000-0000-4000-8000-000000000000" for number in range(2)]
 
 
 def listing(**fields: object) -> bytes:
-    return json_answer({"data": [job_object(job_id, **fields) for job_id in ALIKE]})
+    return json_response({"data": [job_object(job_id, **fields) for job_id in ALIKE]})
 
 
 @pytest.fixture
 def scripted(monkeypatch):
-    """Points the settings at a scripted server."""
+    """Start a scripted server and connect commands to it."""
 
     @contextmanager
     def scripted(*scripts: Script) -> Iterator[RawServer]:
@@ -273,46 +273,46 @@ def test_an_ambiguous_id_lists_the_candidates(scripted, capsys, command):
     assert all(job_id in err for job_id in ALIKE)
 
 
-def test_a_whole_id_costs_no_look_at_the_list(scripted, capsys):
-    asked = []
+def test_a_whole_id_costs_no_list_request(scripted, capsys):
+    requests = []
 
     async def script(peer: Peer) -> None:
-        asked.append((await peer.read_head()).split(b" ")[1])
-        await peer.send(json_answer(job_object(ALIKE[0])))
+        requests.append((await peer.read_head()).split(b" ")[1])
+        await peer.send(json_response(job_object(ALIKE[0])))
 
     with scripted(script):
         assert run(["show", ALIKE[0]]) == 0
-    assert asked == [f"/jobs/{ALIKE[0]}".encode()]
+    assert requests == [f"/jobs/{ALIKE[0]}".encode()]
 
 
-def test_a_shortened_id_is_looked_for_among_the_newest_thousand(scripted, capsys):
-    asked = []
+def test_a_shortened_id_is_looked_up_among_the_newest_thousand_jobs(scripted, capsys):
+    requests = []
 
     async def script(peer: Peer) -> None:
         head = await peer.read_head()
-        asked.append(head.split(b" ")[1])
-        page = len(asked)
+        requests.append(head.split(b" ")[1])
+        page = len(requests)
         jobs = [job_object(f"{page:08x}-0000-4000-8000-{number:012x}") for number in range(100)]
         link = f'Link: </jobs?size=100&cursor={page}>; rel="next"\r\n'.encode()
-        await peer.send(json_answer({"data": jobs}).replace(b"\r\n\r\n", b"\r\n" + link + b"\r\n", 1))
+        await peer.send(json_response({"data": jobs}).replace(b"\r\n\r\n", b"\r\n" + link + b"\r\n", 1))
 
     with scripted(script):
         assert run(["show", "ffff"]) == 1
-    assert len(asked) == 10
+    assert len(requests) == 10
 
 
-def test_words_of_a_platform_do_not_steer_the_terminal(scripted, capsys):
+def test_control_characters_of_a_platform_are_escaped(scripted, capsys):
     with scripted(answering(listing(name="\x1b[31mred"))):
         assert run(["list"]) == 0
     assert "\x1b" not in capsys.readouterr().out
 
 
-def test_watching_asks_once_a_look_and_shows_what_has_changed(scripted):
-    looks = []
+def test_watch_sends_one_request_an_update_and_prints_changes_only(scripted):
+    requests = []
 
     async def script(peer: Peer) -> None:
-        looks.append((await peer.read_head()).split(b" ")[1])
-        await peer.send(listing(status="queued" if len(looks) < 3 else "failed"))
+        requests.append((await peer.read_head()).split(b" ")[1])
+        await peer.send(listing(status="queued" if len(requests) < 3 else "failed"))
 
     with scripted(script), start("list", "--watch", "--interval", "0.1") as process:
         assert process.stdout is not None
@@ -323,12 +323,12 @@ def test_watching_asks_once_a_look_and_shows_what_has_changed(scripted):
                 process.send_signal(signal.SIGINT)
     assert process.returncode == 130
     assert sum("target" in line for line in lines) == 2
-    assert set(looks) == {b"/jobs?size=20"}
+    assert set(requests) == {b"/jobs?size=20"}
 
 
 # --- exit codes ------------------------------------------------------------------------------------------------------
 
-ASKING = [
+REQUESTING = [
     "ping",
     "devices",
     "device X8_01",
@@ -344,7 +344,7 @@ ASKING = [
 
 
 def code_and_error(capsys, line: str, jobs: dict[str, str]) -> tuple[int, int]:
-    """The exit code, and how many lines stderr ends with that are the two of an error."""
+    """Return the exit code, and the number of lines from the error message to the end of stderr."""
     code = run(words_of(line, jobs))
     lines = capsys.readouterr().err.splitlines()
     return code, len(lines) - next(
@@ -352,26 +352,26 @@ def code_and_error(capsys, line: str, jobs: dict[str, str]) -> tuple[int, int]:
     )
 
 
-@pytest.mark.parametrize("line", ASKING)
+@pytest.mark.parametrize("line", REQUESTING)
 def test_a_bad_key_exits_with_4(configured, jobs, capsys, monkeypatch, line):
     monkeypatch.setenv("SFJOBS_API_KEY", "wrong")
     assert code_and_error(capsys, line, jobs) == (4, 2)
 
 
-@pytest.mark.parametrize("line", [*ASKING, "config show"])
+@pytest.mark.parametrize("line", [*REQUESTING, "config show"])
 def test_no_settings_exit_with_1(jobs, capsys, line):
     assert code_and_error(capsys, line, jobs) == (1, 2)
 
 
-@pytest.mark.parametrize("line", ASKING)
+@pytest.mark.parametrize("line", REQUESTING)
 def test_a_platform_that_cannot_be_reached_exits_with_5(jobs, capsys, monkeypatch, line):
     monkeypatch.setenv("SFJOBS_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("SFJOBS_API_KEY", "key")
     assert code_and_error(capsys, line, jobs) == (5, 2)
 
 
-@pytest.mark.parametrize("line", ASKING)
-def test_a_platform_in_trouble_exits_with_5(scripted, jobs, capsys, line):
+@pytest.mark.parametrize("line", REQUESTING)
+def test_a_platform_that_fails_exits_with_5(scripted, jobs, capsys, line):
     with scripted(answering(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")):
         assert code_and_error(capsys, line, jobs) == (5, 2)
 
@@ -379,8 +379,8 @@ def test_a_platform_in_trouble_exits_with_5(scripted, jobs, capsys, line):
 @pytest.mark.parametrize(
     ("line", "code"),
     [
-        *((f"{command} {{nobodys}}", 1) for command in ("show", "wait", "result", "circuit", "cancel")),
-        *((f"{command} ffffffff-nobodys", 1) for command in ("show", "wait", "result", "circuit", "cancel")),
+        *((f"{command} {{unknown}}", 1) for command in ("show", "wait", "result", "circuit", "cancel")),
+        *((f"{command} ffffffff-unknown", 1) for command in ("show", "wait", "result", "circuit", "cancel")),
         ("show abc", 1),
         ("wait {failed}", 2),
         ("wait {failed} {complete}", 2),
@@ -402,5 +402,5 @@ def test_a_platform_in_trouble_exits_with_5(scripted, jobs, capsys, line):
         ("result {complete} --output x.txt", 1),
     ],
 )
-def test_the_exit_code_tells_what_went_wrong(configured, jobs, capsys, line, code):
+def test_each_error_has_its_exit_code(configured, jobs, capsys, line, code):
     assert code_and_error(capsys, line, jobs) == (code, 2)

@@ -1,4 +1,4 @@
-"""``sfjobs login`` and ``sfjobs config show``: the key goes in, is found again, and is never seen."""
+"""``sfjobs login`` and ``sfjobs config show``: the key is stored, used, and never printed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.real_time
 
 @pytest.fixture
 def file(home):
-    """Where the configuration will be: in a folder that is not there yet."""
+    """The configuration file, in a folder that does not exist yet."""
     return home / "home" / "sfjobs" / "config.toml"
 
 
@@ -35,7 +35,7 @@ def type_in(monkeypatch):
 
 @pytest.fixture
 def keyring(monkeypatch):
-    """The package keyring, as far as it is used, with nothing in it yet."""
+    """A replacement for the package keyring, empty."""
     kept: dict[tuple[str, str], str] = {}
     module = types.ModuleType("keyring")
     module.__dict__.update(
@@ -46,7 +46,7 @@ def keyring(monkeypatch):
     return kept
 
 
-def test_a_key_from_standard_input_is_tried_and_kept(platform, type_in, file, capsys):
+def test_a_key_from_standard_input_is_checked_and_stored(platform, type_in, file, capsys):
     type_in(f"{platform.api_key}\n")
     assert run(["login", "--url", platform.url, "--key-stdin"]) == 0
     settings = Settings.load(environ={"SFJOBS_CONFIG": str(file)})
@@ -76,7 +76,7 @@ def test_after_the_login_the_other_commands_work(platform, type_in):
     assert run(["--profile", "lab", "ping"]) == 0
 
 
-def test_a_wrong_key_exits_with_4_and_keeps_nothing(platform, type_in, file, capsys):
+def test_a_wrong_key_exits_with_4_and_stores_nothing(platform, type_in, file, capsys):
     type_in("hunter2")
     assert run(["login", "--url", platform.url, "--key-stdin"]) == 4
     captured = capsys.readouterr()
@@ -85,13 +85,13 @@ def test_a_wrong_key_exits_with_4_and_keeps_nothing(platform, type_in, file, cap
     assert not file.exists()
 
 
-def test_the_key_is_tried_and_not_a_token_of_the_environment(platform, type_in, file, monkeypatch):
+def test_the_check_uses_the_key_and_not_a_token_of_the_environment(platform, type_in, file, monkeypatch):
     monkeypatch.setenv("SFJOBS_API_KEY", platform.api_key)
     type_in("hunter2")
     assert run(["login", "--url", platform.url, "--key-stdin"]) == 4
 
 
-def test_without_the_check_nobody_is_asked(type_in, file, capsys):
+def test_without_the_check_no_request_is_sent(type_in, file, capsys):
     type_in("key")
     assert run(["login", "--url", "http://127.0.0.1:9", "--key-stdin", "--no-check", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -115,7 +115,7 @@ def test_without_the_check_nobody_is_asked(type_in, file, capsys):
         ("login --url http://127.0.0.1:9 --key-stdin", "key", 5),
     ],
 )
-def test_a_login_that_fails_is_two_lines_and_keeps_nothing(type_in, file, capsys, line, typed, code):
+def test_a_failed_login_is_two_lines_and_stores_nothing(type_in, file, capsys, line, typed, code):
     type_in(typed)
     assert run(line.split()) == code
     assert len(capsys.readouterr().err.splitlines()) == 2
@@ -132,7 +132,7 @@ def test_a_second_login_keeps_the_url_and_all_other_lines(platform, type_in, fil
     assert file.read_text() == before.replace(platform.api_key, "other-key")
 
 
-def test_it_says_which_variables_still_win(type_in, capsys, monkeypatch):
+def test_it_reports_variables_that_override_the_file(type_in, capsys, monkeypatch):
     monkeypatch.setenv("SFJOBS_API_KEY", "another")
     type_in("key")
     run(["login", "--url", "http://127.0.0.1:9", "--key-stdin", "--no-check"])
@@ -149,7 +149,7 @@ def test_the_key_that_is_typed_does_not_echo(platform, file, monkeypatch):
         while b"not shown" not in shown:
             shown += os.read(ours, 1024)
         os.write(ours, platform.api_key.encode() + b"\n")
-        while b"kept in" not in shown:
+        while b"stored in" not in shown:
             shown += os.read(ours, 1024)
     os.close(ours)
     assert process.returncode == 0
@@ -175,7 +175,7 @@ def test_the_keyring_takes_the_place_of_a_key_in_the_file(platform, type_in, key
     assert "api_key =" not in file.read_text()
 
 
-def test_the_keyring_is_left_alone_while_something_stronger_has_a_key(keyring, file, monkeypatch):
+def test_the_keyring_is_not_used_while_a_setting_overrides_it(keyring, file, monkeypatch):
     file.parent.mkdir(parents=True)
     file.write_text('url = "http://host"\napi_key_keyring = true\n')
     monkeypatch.setitem(sys.modules, "keyring", None)
@@ -183,7 +183,7 @@ def test_the_keyring_is_left_alone_while_something_stronger_has_a_key(keyring, f
     assert Settings.load(environ=environ).api_key == Secret("key")
 
 
-def test_a_key_goes_to_the_url_that_it_was_stored_for_alone(type_in, keyring, file, capsys):
+def test_a_key_is_sent_only_to_the_url_that_it_was_stored_for(type_in, keyring, file, capsys):
     type_in("key")
     run(["login", "--url", "http://127.0.0.1:9", "--key-stdin", "--no-check", "--keyring"])
     file.write_text(file.read_text().replace("127.0.0.1:9", "elsewhere"))
@@ -201,7 +201,7 @@ def test_without_the_package_keyring_two_lines_say_so(type_in, file, capsys, mon
     assert "pip install keyring" in capsys.readouterr().err
 
 
-def test_a_keyring_that_refuses_is_told_without_the_key(type_in, keyring, file, capsys):
+def test_the_message_about_a_failing_keyring_does_not_have_the_key(type_in, keyring, file, capsys):
     def refuse(service: str, username: str, password: str) -> None:
         raise RuntimeError(f"no {password}")
 

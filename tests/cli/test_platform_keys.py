@@ -1,4 +1,4 @@
-"""``sfjobs platform keys`` beside a platform that runs, and what ``sfjobs serve`` says of addresses that others can reach."""
+"""``sfjobs platform keys`` beside a running platform, and the warnings of ``sfjobs serve`` about public addresses."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def may_ping(monkeypatch, url: str, api_key: str) -> int:
     return run(["ping"])
 
 
-def test_a_key_is_good_from_when_it_is_made_until_it_is_revoked(capsys, monkeypatch):
+def test_a_key_is_valid_from_when_it_is_made_until_it_is_revoked(capsys, monkeypatch):
     with serving(data_dir="data") as platform:
         api_key = made(capsys, "alice")
         before = may_ping(monkeypatch, platform.url, api_key)
@@ -48,7 +48,7 @@ def test_a_key_is_good_from_when_it_is_made_until_it_is_revoked(capsys, monkeypa
     assert (before, after) == (0, 4)
 
 
-def test_the_key_alone_is_on_stdout_and_what_is_said_of_it_on_stderr(capsys):
+def test_only_the_key_is_printed_on_stdout(capsys):
     assert keys("add", "alice", "--account", "team") == 0
     captured = capsys.readouterr()
     assert captured.out.strip() not in captured.err
@@ -84,7 +84,7 @@ def test_the_list_as_json(capsys, monkeypatch):
     assert all(key["created_at"].endswith("+00:00") and key["revoked_at"] is None for key in used)
 
 
-def test_what_cannot_be_done_is_two_lines_and_exit_code_1(capsys):
+def test_errors_are_two_lines_and_exit_code_1(capsys):
     assert keys("list") == 1
     assert "there is no platform in data" in capsys.readouterr().err
     made(capsys, "alice")
@@ -134,7 +134,7 @@ def test_a_certificate_without_its_key_is_refused(capsys):
     assert "only one was given" in capsys.readouterr().err
 
 
-def test_a_stop_says_what_it_waits_for(capsys, monkeypatch):
+def test_a_stop_reports_the_running_jobs(capsys, monkeypatch):
     place, process = served("--grace", "0.01")
     api_key = Path(place["api_key_file"]).read_text().strip()
     monkeypatch.setenv("SFJOBS_URL", place["url"])

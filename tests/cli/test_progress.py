@@ -1,4 +1,4 @@
-"""What ``sfjobs wait`` says of many jobs on the way: one line on a terminal, few of them in a log, nothing on stdout."""
+"""The progress of ``sfjobs wait``: one line on a terminal, few lines in a log, nothing on stdout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from sfjobs import Connection
-from sfjobs._progress import Progress as Standing
+from sfjobs._progress import Progress
 from sfjobs.cli.waiting.progress import MultiJobDisplay, WaitProgress
 from sfjobs.platform.server.serving import Platform
 from tests.support.commands import start
@@ -25,7 +25,7 @@ JOBS = 8
 
 @pytest.fixture(scope="module")
 def jobs(platform: Platform) -> list[str]:
-    """Some that end; two of them fail."""
+    """The ids of jobs that end; two of them fail."""
     return anyio.run(submitted, platform, ["simulon_gaussian"] * (JOBS - 2) + ["always_fails"] * 2)
 
 
@@ -45,14 +45,14 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def logged(*words: str) -> tuple[int | None, str, str]:
-    """Exit code, stdout and stderr of a command whose outputs are pipes."""
+    """Run a command with pipes; return exit code, stdout and stderr."""
     with start(*words) as process:
         out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
 
 def on_a_terminal(*words: str) -> str:
-    """What a command writes whose outputs are one terminal."""
+    """Run a command on a pseudo-terminal and return what it writes."""
     import pty
 
     ours, theirs = pty.openpty()
@@ -62,14 +62,14 @@ def on_a_terminal(*words: str) -> str:
         try:
             while some := os.read(ours, 65536):
                 written += some
-        except OSError:  # how Linux says that the other end is closed
+        except OSError:  # Linux raises it when the other end is closed
             pass
         finally:
             os.close(ours)
     return written.decode()
 
 
-def test_a_log_has_a_line_now_and_then_and_one_that_stays(jobs: list[str]) -> None:
+def test_a_log_gets_a_few_lines_and_a_last_one(jobs: list[str]) -> None:
     _, out, err = logged("wait", *jobs)
     lines = err.splitlines()
     assert lines[0] == "0 of 8 jobs ended · 8 not heard of yet"
@@ -78,34 +78,34 @@ def test_a_log_has_a_line_now_and_then_and_one_that_stays(jobs: list[str]) -> No
     assert sorted(out.split()[::2]) == sorted(jobs)
 
 
-def test_a_log_that_has_no_dot_gets_commas(jobs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoding_without_the_dot_gets_commas(jobs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     _, _, err = logged("wait", *jobs)
     assert err.splitlines()[0] == "0 of 8 jobs ended, 8 not heard of yet"
 
 
-def test_the_line_that_stays_is_only_for_waits_to_the_end(jobs: list[str], never: str) -> None:
+def test_a_wait_that_times_out_has_no_last_line(jobs: list[str], never: str) -> None:
     code, _, err = logged("wait", never, *jobs, "--timeout", "0.5")
     assert code == 3
     assert " after 0." not in err.replace("after 0.5 s 8 of 9 jobs have ended", "")
 
 
-def test_one_job_keeps_a_line_of_its_own(jobs: list[str]) -> None:
+def test_one_job_has_a_line_with_its_id(jobs: list[str]) -> None:
     _, _, err = logged("wait", jobs[0])
     assert set(err.splitlines()) <= {f"Job {jobs[0]}: queued", f"Job {jobs[0]}: complete"}
     assert err
 
 
-def test_a_log_is_not_flooded_by_a_crowd() -> None:
+def test_a_thousand_jobs_write_six_lines() -> None:
     written = io.StringIO()
     with WaitProgress(Console(file=written, width=80)) as progress:
-        crowd = MultiJobDisplay(progress)
+        display = MultiJobDisplay(progress)
         for ended in range(1000):
-            crowd.show(Standing(total=1000, complete=ended, running=1, queued=999 - ended, elapsed=ended / 10))
+            display.show(Progress(total=1000, complete=ended, running=1, queued=999 - ended, elapsed=ended / 10))
     assert len(written.getvalue().splitlines()) == 6
 
 
-def test_the_line_stays_out_of_the_way_of_what_others_print() -> None:
+def test_a_paused_line_is_not_drawn() -> None:
     written = io.StringIO()
     with WaitProgress(Console(file=written, width=80, force_terminal=True)) as progress:
         progress.show("before")
@@ -118,7 +118,7 @@ def test_the_line_stays_out_of_the_way_of_what_others_print() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-def test_a_terminal_has_one_line_and_is_left_clean(jobs: list[str]) -> None:
+def test_a_terminal_has_one_line_and_its_cursor_is_restored(jobs: list[str]) -> None:
     written = on_a_terminal("wait", *jobs[:-2])
     assert "0 of 6 jobs ended · 6 not heard of yet (" in written
     lines = written.splitlines()
@@ -127,9 +127,9 @@ def test_a_terminal_has_one_line_and_is_left_clean(jobs: list[str]) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-def test_the_endings_of_jobs_stand_on_lines_of_their_own(jobs: list[str]) -> None:
+def test_each_ended_job_has_its_own_line(jobs: list[str]) -> None:
     written = on_a_terminal("wait", *jobs[:-2], "--then", "echo then $SFJOBS_JOB_ID")
-    # What a terminal shows of a line: what came after the last order to rub it out.
+    # A terminal shows what follows the last sequence that erases the line.
     shown = [line.rpartition("\x1b[2K")[2] for line in written.splitlines()]
     for job_id in jobs[:-2]:
         assert [f"{job_id} complete", f"then {job_id}"] == shown[shown.index(f"{job_id} complete") :][:2]
