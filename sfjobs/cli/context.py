@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from .._client.connection import Connection
     from ..config import Settings
+    from ..errors import SFJobsError
     from .errors import Failure
 
 T = TypeVar("T")
@@ -97,6 +98,16 @@ def report(failure: Failure) -> None:
     console = stderr()
     console.print(f"Error: {printable(failure.what)}", style="red", soft_wrap=True)
     console.print(f"  {printable(failure.remedy)}", soft_wrap=True)
+
+
+def raise_first(errors: Sequence[SFJobsError]) -> None:
+    """Raise the first of several errors, if there are any, after reporting the others."""
+    from .errors import explain
+
+    for error in errors[1:]:
+        report(explain(error))
+    if errors:
+        raise errors[0]
 
 
 def can_draw(console: Console) -> bool:

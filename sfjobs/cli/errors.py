@@ -72,12 +72,8 @@ _REMEDIES: tuple[tuple[type[errors.SFJobsError], ExitCode, str], ...] = (
     (errors.ResultError, ExitCode.PLATFORM, "Fetch it again; if it persists, ask the platform's owner."),
     (errors.SFJobsError, ExitCode.PLATFORM, "Try again later."),
 )
-_EXPLAINED_BY_THE_PLATFORM = (
-    errors.InvalidRequestError,
-    errors.PermissionDeniedError,
-    errors.NotFoundError,
-    errors.ConflictError,
-)
+_EXPLAINED = (errors.InvalidRequestError, errors.PermissionDeniedError, errors.NotFoundError, errors.ConflictError)
+"""By the platform, in a message for the user."""
 
 
 def explain(error: errors.SFJobsError | CommandError) -> Failure:
@@ -86,7 +82,7 @@ def explain(error: errors.SFJobsError | CommandError) -> Failure:
         return error.failure
     code, remedy = next((code, remedy) for kind, code, remedy in _REMEDIES if isinstance(error, kind))
     what, _, own_remedy = str(error).partition("\n")
-    if isinstance(error, _EXPLAINED_BY_THE_PLATFORM) and error.detail:
+    if isinstance(error, _EXPLAINED) and error.detail:
         what = _refusal(error)
     return Failure(what, own_remedy or remedy, code)
 

@@ -80,7 +80,7 @@ class Connection(Closeable, View[AsyncConnection]):
         self, target: str, program: ProgramLike, *, shots: int | None = None, name: str | None = None
     ) -> Job:
         """Submits ``program`` to run on ``target`` and gives back its job."""
-        return self._job(self._portal.call(self._async.create_job, target, program, shots=shots, name=name))
+        return job_view(self._portal.call(self._async.create_job, target, program, shots=shots, name=name), self)
 
     def recover(self, *, give_up: bool = False) -> Recovery:
         """Settles the submissions of this platform and API key that were sent and have no answer, by whichever process."""
@@ -91,7 +91,7 @@ class Connection(Closeable, View[AsyncConnection]):
     ) -> JobStream[Job]:
         """Submits many programs and iterates over their jobs, in the order of the programs."""
         stream = self._async.create_jobs(target, (), shots=shots, window=window)
-        return JobStream(stream, self._portal, programs, self._job)
+        return JobStream(stream, self._portal, programs, lambda job: job_view(job, self))
 
     def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str:
         """The Blackbird text that ``create_job`` submits."""
@@ -99,7 +99,7 @@ class Connection(Closeable, View[AsyncConnection]):
 
     def get_job(self, job_id: str) -> Job:
         """The job with this id. Raises NotFoundError."""
-        return self._job(self._portal.call(self._async.get_job, job_id))
+        return job_view(self._portal.call(self._async.get_job, job_id), self)
 
     def events(self, jobs: Iterable[Job], timeout: float | None = None) -> Events[Job]:
         """Iterates over what happens to these jobs, until all have ended."""
@@ -114,7 +114,8 @@ class Connection(Closeable, View[AsyncConnection]):
         limit: int | None = None,
     ) -> Iterator[Job]:
         """Jobs, newest first, asked for page by page as they are consumed."""
-        return map(self._job, iterate(self._portal, self._async.list_jobs(ids=ids, status=status, limit=limit)))
+        jobs = self._async.list_jobs(ids=ids, status=status, limit=limit)
+        return (job_view(job, self) for job in iterate(self._portal, jobs))
 
     def cancel_job(self, job_id: str) -> JobStatus:
         """Asks for the job to be cancelled. Raises InvalidJobOperationError when it has ended, NotFoundError."""
@@ -139,9 +140,6 @@ class Connection(Closeable, View[AsyncConnection]):
     def get_device(self, target: str) -> Device:
         """The device with its availability, its specification and its certificate."""
         return self._portal.call(self._async.get_device, target)
-
-    def _job(self, job: AsyncJob) -> Job:
-        return job_view(job, self)
 
 
 class Job(View[AsyncJob]):

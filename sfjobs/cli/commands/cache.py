@@ -21,8 +21,7 @@ app = typer.Typer()
 @app.command("show")
 def show(context: typer.Context, *, as_json: JSONOption = False) -> None:
     """Show where results are cached, how many, and their size."""
-    folder, max_bytes = _configured(context)
-    usage = _usage(folder, max_bytes, clear=False)
+    folder, max_bytes, usage = _usage(context, clear=False)
     if as_json:
         write_json({"folder": folder, "results": usage.results, "bytes": usage.size, "max_bytes": max_bytes})
     elif folder is None:
@@ -34,8 +33,7 @@ def show(context: typer.Context, *, as_json: JSONOption = False) -> None:
 @app.command("clear")
 def clear(context: typer.Context, *, as_json: JSONOption = False) -> None:
     """Remove all cached results. Later commands download them again."""
-    folder, max_bytes = _configured(context)
-    usage = _usage(folder, max_bytes, clear=True)
+    folder, _, usage = _usage(context, clear=True)
     if as_json:
         write_json({"folder": folder, "results": usage.results, "bytes": usage.size})
     elif folder is None:
@@ -44,22 +42,19 @@ def clear(context: typer.Context, *, as_json: JSONOption = False) -> None:
         typer.echo(f"Removed {_description(usage)} from {printable(folder)}.")
 
 
-def _configured(context: typer.Context) -> tuple[str | None, int]:
-    from ...config import known_cache
-
-    return known_cache(CommandContext.of(context).profile)
-
-
-def _usage(folder: str | None, max_bytes: int, *, clear: bool) -> Usage:
+def _usage(context: typer.Context, *, clear: bool) -> tuple[str | None, int, Usage]:
+    """Return the cache's folder, None where it is off, its limit and what it has, or had before it was cleared."""
     from pathlib import Path
 
+    from ...config import known_cache
     from ...results.download.cache import ResultCache, Usage
 
+    folder, max_bytes = known_cache(CommandContext.of(context).profile)
     if folder is None:
-        return Usage(0, 0)
+        return None, max_bytes, Usage(0, 0)
     cache = ResultCache(Path(folder), max_bytes)
     try:
-        return cache.clear() if clear else cache.usage()
+        return folder, max_bytes, cache.clear() if clear else cache.usage()
     except OSError as error:
         raise CommandError(
             f"The cache in {folder} cannot be read: {error.strerror}.", "Check the folder, or configure another one."

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import job_ids as ids
-from ..context import CommandContext, JSONOption, report
-from ..errors import explain, printable
+from ..context import CommandContext, JSONOption, raise_first
+from ..errors import printable
 from ..output.json import about_job, write_json
 
 if TYPE_CHECKING:
@@ -57,7 +57,4 @@ def cancel(
             write_json({"jobs": [about_job(job) for job in jobs]})
         elif not as_json:
             sys.stdout.write("".join(f"{printable(job.id)} {printable(job.status.value)}\n" for job in jobs))
-    for failure in failures[1:]:
-        report(explain(failure))
-    if failures:
-        raise failures[0]
+    raise_first(failures)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
 from .. import job_ids as ids
 from ..context import CommandContext, JSONOption, stdout
 from ..errors import printable
 from ..output.json import about_job, compact, write_json
-
-if TYPE_CHECKING:
-    from ..._jobs.job import Job
 
 
 def show(context: typer.Context, job_id: ids.IdArgument, *, as_json: JSONOption = False) -> None:
@@ -21,11 +16,7 @@ def show(context: typer.Context, job_id: ids.IdArgument, *, as_json: JSONOption 
     job = CommandContext.of(context).run(lambda connection: ids.find(connection, shortened))
     if as_json:
         write_json(about_job(job))
-    else:
-        _show(job)
-
-
-def _show(job: Job) -> None:
+        return
     from ..output.tables import duration, fields, moment, status_text
 
     fields(

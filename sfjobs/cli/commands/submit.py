@@ -42,8 +42,7 @@ def submit(
             jobs.append(await script.submit(connection))
             if not as_json:
                 # At once: an id must not be lost when a later submission fails or is interrupted.
-                sys.stdout.write(f"{jobs[-1].id}\n")
-                sys.stdout.flush()
+                typer.echo(jobs[-1].id)
 
     try:
         command.run(work)

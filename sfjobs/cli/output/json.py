@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import typer
+
 from ..errors import visible
 
 if TYPE_CHECKING:
@@ -17,8 +19,7 @@ def write_json(document: Mapping[str, object]) -> None:
     """Print a document; times become ISO 8601, paths become strings."""
     import json
 
-    sys.stdout.write(json.dumps(document, default=_encode) + "\n")
-    sys.stdout.flush()
+    typer.echo(json.dumps(document, default=_encode))
 
 
 def _encode(value: object) -> object:

@@ -21,23 +21,29 @@ MAX_PATTERNS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhotonSummary:
+class SampleSummary:
+    """What summaries of samples have in common: the array's shape, with the shots first, and its type."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def shots(self) -> int:
+        return self.shape[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotonSummary(SampleSummary):
     """
     Photon numbers: the most frequent of ``num_patterns`` patterns with their counts, the observed probability of n photons in a
     shot at index n of ``distribution``, and the mean of each mode over shots and timebins.
     """
 
-    shape: tuple[int, ...]
-    dtype: str
     num_patterns: int
     patterns: tuple[tuple[tuple[int, ...], int], ...]
     distribution: tuple[float, ...]
     mean: float
     mean_per_mode: tuple[float, ...]
-
-    @property
-    def shots(self) -> int:
-        return self.shape[0]
 
     def as_json(self) -> Mapping[str, JSONValue]:
         return {
@@ -56,17 +62,11 @@ class PhotonSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuadratureSummary:
+class QuadratureSummary(SampleSummary):
     """Homodyne (float) or heterodyne (complex) samples: mean and standard deviation of each mode over shots and timebins."""
 
-    shape: tuple[int, ...]
-    dtype: str
     means: tuple[complex, ...]
     deviations: tuple[float, ...]
-
-    @property
-    def shots(self) -> int:
-        return self.shape[0]
 
     @property
     def is_complex(self) -> bool:

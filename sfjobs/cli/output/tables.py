@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 MIN_ID_LENGTH = 8
 """Characters of an id in a table; more where these do not distinguish its jobs."""
 
-_STYLES = {
-    "complete": "green",
-    "failed": "red",
-    "cancelled": "dim",
-    "running": "blue",
-}
+_STYLES = {"complete": "green", "failed": "red", "cancelled": "dim", "running": "blue"}
 
 
 def table(first: str, *others: str, justify: Literal["left", "right"] = "left") -> Table:

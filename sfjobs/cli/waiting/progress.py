@@ -15,7 +15,7 @@ from rich.text import Text
 from ..._jobs.job import Job
 from ..._progress import Progress
 from ..._progress.text import COMMA, DOT, Occasions, last_line, line
-from ...errors import SFJobsError
+from ..._util.aio import plain_task_group
 from ...models import JobStatus
 from ..context import can_draw
 from ..errors import printable
@@ -105,18 +105,11 @@ class MultiJobDisplay:
 
 async def while_showing(progress: WaitProgress, text: Callable[[], str], work: Callable[[], Awaitable[T]]) -> T:
     """Return what ``work`` returns; show what ``text`` returns meanwhile."""
-    results: list[T] = []
-    failure: SFJobsError | None = None
-    async with anyio.create_task_group() as group:
+    async with plain_task_group() as group:
         group.start_soon(_redraw, progress, text)
-        try:
-            results.append(await work())
-        except SFJobsError as error:
-            failure = error  # raised outside the group, which would wrap it in an exception group
+        result = await work()
         group.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    return results[0]
+    return result
 
 
 async def _redraw(progress: WaitProgress, text: Callable[[], str]) -> None:

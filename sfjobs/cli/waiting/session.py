@@ -8,9 +8,12 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from functools import partial
+from typing import TextIO
 
 import anyio
+import typer
 
 from ..._client.connection import Connection
 from ..._jobs.job import Job
@@ -21,7 +24,7 @@ from ...errors import InvalidJobOperationError, JobError, SFJobsError
 from ...models import JobStatus
 from ...results import Result
 from .. import job_ids as ids
-from ..context import CommandContext, report, run_with_connection, stderr
+from ..context import CommandContext, raise_first, run_with_connection, stderr
 from ..errors import CommandError, ExitCode, explain, printable
 from ..output.json import about_job, write_json
 from ..output.tables import counted
@@ -32,23 +35,23 @@ CANCEL_SECONDS = 3.0
 """How long after Ctrl-C a second one cancels the job."""
 
 
+@dataclass
 class RunSession:
     """One call of ``sfjobs run``. ``job`` is the job once it is submitted, also after Ctrl-C."""
 
-    def __init__(self, settings: Settings, script: Script, *, is_embedded: bool) -> None:
-        self._settings = settings
-        self._script = script
-        self._is_embedded = is_embedded
-        self._is_submitting = False
-        self.job: Job | None = None
+    settings: Settings
+    script: Script
+    is_embedded: bool
+    is_submitting: bool = False
+    job: Job | None = None
 
     async def run(self, timeout: float | None) -> Result:
         """Submit, wait and fetch the result. Raises FailedJobError and CancelledJobError, too."""
         with WaitProgress(stderr()) as progress:
-            async with Connection(settings=self._settings) as connection:
-                progress.show(f"Submitting to {printable(self._script.target)}")
-                self._is_submitting = True
-                self.job = job = await self._script.submit(connection)
+            async with Connection(settings=self.settings) as connection:
+                progress.show(f"Submitting to {printable(self.script.target)}")
+                self.is_submitting = True
+                self.job = job = await self.script.submit(connection)
                 line = partial(job_line, job, with_result=True)
                 await while_showing(progress, line, lambda: job.wait(timeout=timeout))
                 progress.conclude(line())
@@ -59,9 +62,9 @@ class RunSession:
         """After Ctrl-C: say that the job goes on and how to come back to it; cancel it after a second Ctrl-C."""
         try:
             if self.job is None:
-                when = "while submitting: the platform may have the job" if self._is_submitting else "before submitting"
+                when = "while submitting: the platform may have the job" if self.is_submitting else "before submitting"
                 print_lines(f"Interrupted {when}.")
-            elif self._is_embedded:
+            elif self.is_embedded:
                 # Another Ctrl-C would interrupt the platform while it stops, and leave its processes and files behind.
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 print_lines(
@@ -76,13 +79,13 @@ class RunSession:
                 )
                 time.sleep(CANCEL_SECONDS)
         except KeyboardInterrupt:
-            if self.job is not None and not self._is_embedded:
+            if self.job is not None and not self.is_embedded:
                 self._cancel(self.job.id)
         return ExitCode.INTERRUPTED
 
     def _cancel(self, job_id: str) -> None:
         try:
-            status = run_with_connection(self._settings, lambda connection: connection.cancel_job(job_id))
+            status = run_with_connection(self.settings, lambda connection: connection.cancel_job(job_id))
         except KeyboardInterrupt:
             print_lines("Interrupted while cancelling: the job may go on.")
         except InvalidJobOperationError:
@@ -94,31 +97,29 @@ class RunSession:
             print_lines(f"Cancelling: the job is {status.value}.")
 
 
+@dataclass
 class WaitSession:
     """One call of ``sfjobs wait``: its options, and the jobs that have ended."""
 
-    def __init__(
-        self, shortened_ids: Sequence[str], *, first: bool, timeout: float | None, then: str | None, as_json: bool
-    ) -> None:
-        self._shortened_ids = shortened_ids
-        self._first = first
-        self._timeout = timeout
-        self._then = then
-        self._as_json = as_json
-        self._stdout = sys.stdout  # rich may replace sys.stdout while it shows the progress line
-        self._jobs: list[Job] = []
-        self._ended: list[Job] = []
-        self._failures: list[SFJobsError] = []
-        self._exit_codes: dict[str, int] = {}
+    shortened_ids: Sequence[str]
+    first: bool
+    timeout: float | None
+    then: str | None
+    as_json: bool
+    _stdout: TextIO = field(default_factory=lambda: sys.stdout)  # rich may replace sys.stdout for the progress line
+    _jobs: list[Job] = field(default_factory=list)
+    _ended: list[Job] = field(default_factory=list)
+    _failures: list[SFJobsError] = field(default_factory=list)
+    _exit_codes: dict[str, int] = field(default_factory=dict)
 
     async def wait(self, connection: Connection) -> None:
         """Wait and report each job. Does not raise for jobs that fail: see ``raise_for_jobs``."""
         with WaitProgress(stderr()) as progress:
             # Waiting retries until the platform responds, so that a wrong url must be found before.
             await connection.ping()
-            job_ids = await ids.resolve(connection, self._shortened_ids)
+            job_ids = await ids.resolve(connection, self.shortened_ids)
             self._jobs = [Job(job_id, JobStatus.OPEN, connection) for job_id in job_ids]
-            async with as_completed(self._jobs, self._timeout, fetch_results=False) as completions:
+            async with as_completed(self._jobs, self.timeout, fetch_results=False) as completions:
                 if len(self._jobs) == 1:
                     line = partial(job_line, self._jobs[0])
                     await self._report_each(lambda: while_showing(progress, line, completions.advance), progress)
@@ -136,26 +137,25 @@ class WaitSession:
                 self._failures.append(failure)
                 continue
             self._ended.append(job)
-            if not self._as_json:
+            if not self.as_json:
                 with progress.paused() if self._stdout.isatty() else nullcontext():
-                    self._stdout.write(f"{printable(job.id)} {printable(job.status.value)}\n")
-                    self._stdout.flush()
-            if self._then is not None:
+                    typer.echo(f"{printable(job.id)} {printable(job.status.value)}", file=self._stdout)
+            if self.then is not None:
                 with progress.paused():
-                    await self._run_command(self._then, job)
-            if self._first:
+                    await self._run_command(self.then, job)
+            if self.first:
                 return
 
     async def _run_command(self, command: str, job: Job) -> None:
         environment = {**os.environ, "SFJOBS_JOB_ID": job.id, "SFJOBS_JOB_STATUS": job.status.value}
         # With --json, stdout is for the document alone.
-        stdout = sys.stderr if self._as_json else self._stdout
+        stdout = sys.stderr if self.as_json else self._stdout
         done = await anyio.run_process(command, env=environment, stdout=stdout, stderr=None, check=False)
         self._exit_codes[job.id] = done.returncode
 
     def print_json(self) -> None:
         """Print the document of ``--json``, also after a timeout or Ctrl-C."""
-        if not self._as_json or not self._jobs:
+        if not self.as_json or not self._jobs:
             return
         about = [
             {**about_job(job), **({"then_exit_code": self._exit_codes[job.id]} if job.id in self._exit_codes else {})}
@@ -165,10 +165,7 @@ class WaitSession:
 
     def raise_for_jobs(self) -> None:
         """Raise for jobs that are unknown, failed or were cancelled, and for commands of ``--then`` that failed."""
-        for failure in self._failures[1:]:
-            report(explain(failure))
-        if self._failures:
-            raise self._failures[0]
+        raise_first(self._failures)
         errors: list[JobError] = []
         for job in self._ended:
             try:
