@@ -18,7 +18,7 @@ from typing import Self
 import numpy as np
 
 from sfjobs.platform.execution.executor import Work
-from sfjobs.platform.execution.worker import Samples
+from sfjobs.platform.program import Samples
 
 VARIABLE = "SFJOBS_TEST_MEETING"
 

@@ -127,7 +127,7 @@ class ScriptedExecutor:
         self._ends[job_id][0].set()
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[Run]:
+    async def acquire_slot(self) -> AsyncIterator[Run]:
         if self.workers is not None:
             await self.workers.wait()
         yield self._run

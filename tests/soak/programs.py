@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sfjobs.platform.execution.executor import Work
-from sfjobs.platform.execution.worker import Samples
-from sfjobs.platform.program import ProgramError
+from sfjobs.platform.program import ProgramError, Samples
 
 TARGET = "simulon_gaussian"
 RUNNER = f"{__name__}:run"

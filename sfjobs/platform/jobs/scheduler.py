@@ -171,7 +171,7 @@ class Scheduler:
         try:
             with scope:
                 # Started only when it can run at once: a crash while its worker starts is not to count against the job.
-                async with self._executor.place() as run:
+                async with self._executor.acquire_slot() as run:
                     record = None if self.is_draining else await self._insist(lambda: self._store.start(job_id))
                     if record is not None:
                         again = await self._attempt(record, run)

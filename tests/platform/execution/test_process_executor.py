@@ -31,7 +31,7 @@ def executor(folder: Path, runner: str, *, workers: int = 1, limits: Limits = DE
 
 
 async def run(processes: ProcessExecutor, work: Work) -> Outcome:
-    async with processes.place() as run_here:
+    async with processes.acquire_slot() as run_here:
         return await run_here(work)
 
 

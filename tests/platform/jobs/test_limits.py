@@ -233,7 +233,7 @@ async def test_a_job_that_was_taken_under_other_limits_fails_in_the_worker(
     tmp_path: Path, limits: dict[str, Any], word: str
 ) -> None:
     work = Work(job_id="job", attempt=1, target="simulon_gaussian", circuit=PROGRAM, shots=4, seed=1)
-    async with ProcessExecutor(tmp_path, limits=Limits(**limits)) as processes, processes.place() as run:
+    async with ProcessExecutor(tmp_path, limits=Limits(**limits)) as processes, processes.acquire_slot() as run:
         with pytest.raises(WorkFailed) as caught:
             await run(work)
     assert caught.value.code == word
@@ -244,7 +244,7 @@ async def test_processor_time_is_limited_by_the_system_too(tmp_path: Path, monke
     work = Work(job_id="job", attempt=1, target="simulon_gaussian", circuit=PROGRAM, shots=4, seed=1)
     async with ProcessExecutor(tmp_path, runner="tests.platform.runners:spin", limits=Limits(time=1)) as processes:
         monkeypatch.setattr(processes, "_time_limit", 3600.0)  # as if the platform were not there to look at its clock
-        async with processes.place() as run:
+        async with processes.acquire_slot() as run:
             with pytest.raises(WorkFailed, match="processor time") as caught:
                 await run(work)
     assert caught.value.code == "time-limit"
