@@ -17,7 +17,7 @@ import numpy as np
 
 from sfjobs.platform.program import Operation, Program
 from sfjobs.platform.simulation import simulate
-from sfjobs.platform.simulation.circuit import read
+from sfjobs.platform.simulation.circuit import read_circuit
 from sfjobs.platform.simulation.hafnian import HafnianSampler
 
 SQUEEZING = 0.658
@@ -39,7 +39,7 @@ def x8(squeezing: float, seed: int = 1) -> Program:
 def main() -> dict[str, float]:
     """Print the table; return the medians in seconds for ``SHOTS`` shots, and their ratio."""
     program = x8(SQUEEZING)
-    piquasso = HafnianSampler(read(program).state)
+    piquasso = HafnianSampler(read_circuit(program).state)
     piquasso.sample(2, np.random.default_rng(0))  # imports, and the first call of its library
     simulate(program, shots=100, seed=0)
     ours: list[float] = []

@@ -1,25 +1,22 @@
 """
-Time-domain programs laid out in space: the statements of one time bin, repeated with every register moved on by one, so
-that each pulse of light has a mode of its own. Every shot begins with empty loops.
+Time-domain multiplexed (TDM) programs unrolled in space: the statements of one time bin are repeated with each register shifted
+by one, so that each pulse has its own mode. Every shot starts with empty delay loops.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 
 from ..program import Array, ArrayParameter, Operation, Program, Value
 from .limits import MAX_OPERATIONS, MAX_UNROLLED_MODES, beyond_limit, unsupported
 
-_MEASURE: Final = "Measure"
-
 
 def unrolled(program: Program) -> Program:
     """
-    An ordinary program with ``concurrent + time bins - 1`` modes: register q in bin t is mode q + t, as when Strawberry
-    Fields unrolls in space. One register is measured; the measured modes, ascending, are its time bins.
+    Return a program without time bins, of ``registers + time bins - 1`` modes. Register q in time bin t is mode q + t, as in the
+    space unrolling of Strawberry Fields. One register is measured; the measured modes, ascending, are its time bins.
     """
     bins = _time_bins(program)
     modes = program.num_modes + bins - 1
@@ -39,7 +36,7 @@ def unrolled(program: Program) -> Program:
 
 
 def _measures(operation: Operation) -> bool:
-    return operation.name.startswith(_MEASURE)
+    return operation.name.startswith("Measure")
 
 
 def _time_bins(program: Program) -> int:

@@ -1,9 +1,9 @@
 """
-Photon counts of twin beams, exactly: pure states whose photons come in pairs, one in the signal modes and one in the idler
-modes, as on the X-series chips. No cutoff, no hafnian, no matter which interferometers follow the squeezers.
+Exact photon counts of twin beams: pure states whose photons come in pairs, one in the signal modes and one in the idler modes,
+as on the X-series chips. Any interferometers may follow the squeezers; no Fock cutoff and no hafnian is needed.
 
-Such a state is proportional to ``exp(sum C_ij a_i^dagger b_j^dagger) |0>``. The signal modes alone are thermal: complex
-Gaussian amplitudes, then Poisson counts. Given their counts s, the idlers are in the pure state ``prod_i (sum_j C_ij
+Such a state is proportional to ``exp(sum C_ij a_i^dagger b_j^dagger) |0>``. The signal modes alone are thermal: complex Gaussian
+amplitudes, then Poisson counts. Given signal counts s, the idlers are in the pure state ``prod_i (sum_j C_ij
 b_j^dagger)^{s_i} |0>``, which is expanded once for all shots with these counts.
 """
 
@@ -21,14 +21,14 @@ from .fock_basis import Basis, fits
 from .limits import MAX_TWIN_BYTES, MAX_WORK, TAIL
 from .state import GaussianState
 
-_BLOCK: Final = 4_000_000
-"""Complex amplitudes of one layer of a block of signal patterns: 64 MB, and as much again for the layer before."""
+_MAX_BLOCK_AMPLITUDES: Final = 4_000_000
+"""Complex amplitudes of one layer of a block of signal patterns: 64 MB, and the same for the previous layer."""
 
-_NOTHING: Final = 1e-11
+_NEGLIGIBLE: Final = 1e-11
 
 
 class TwinBeams:
-    """A sampler for the photon counts of ``state``; ``split`` makes one if its photons do come in pairs."""
+    """A sampler for the photon counts of a pure state whose photons come in pairs."""
 
     def __init__(self, state: GaussianState, signal: Array, idler: Array, coupling: Array) -> None:
         self.signal, self.idler, self.coupling = signal, idler, coupling
@@ -38,31 +38,29 @@ class TwinBeams:
 
     @classmethod
     def split(cls, state: GaussianState) -> TwinBeams | None:
-        """The sampler for a pure state, or None when a displacement or a squeezed mode leaves no two halves."""
+        """Return the sampler for a pure state, or None if a displacement or single-mode squeezing prevents two sides."""
         if not state.is_centred:
             return None
         b, _ = state.amplitude_generator()
-        side = _two_sides(np.abs(b) > _NOTHING)
+        side = _two_sides(np.abs(b) > _NEGLIGIBLE)
         if side is None:
             return None
         signal, idler = np.flatnonzero(side == 0), np.flatnonzero(side == 1)
-        if len(idler) > len(signal):  # the expansion is over the patterns of the idlers: let them be the fewer
+        if len(idler) > len(signal):  # the expansion runs over the idler patterns, so the idlers are the smaller side
             signal, idler = idler, signal
         if not len(idler):
             return None
         return cls(state, signal, idler, b[np.ix_(signal, idler)])
 
     def applies(self, shots: int, budget: float = MAX_WORK) -> bool:
-        return fits(self.largest, len(self.idler), 64, MAX_TWIN_BYTES) and self.work(shots) <= budget
-
-    def work(self, shots: int) -> float:
-        """Elementary operations if every shot had a signal pattern of its own; sharing makes it less."""
+        """Return whether the tables fit into memory and the work into ``budget``, if each shot has its own signal pattern."""
         m = len(self.idler)
-        each = [m * float(math.comb(n + m, m)) for n in range(self.largest + 1)]
-        return shots * float(np.dot(self.distribution[: self.largest + 1], each))
+        work_per_shot = [m * float(math.comb(n + m, m)) for n in range(self.largest + 1)]
+        work = shots * float(np.dot(self.distribution[: self.largest + 1], work_per_shot))
+        return fits(self.largest, m, 64, MAX_TWIN_BYTES) and work <= budget
 
     def sample(self, shots: int, rng: np.random.Generator) -> Array:
-        """Photon counts (shots, modes)."""
+        """Return photon counts (shots, modes)."""
         signal = self._signal(shots, rng)
         totals = signal.sum(axis=1, dtype=np.int64)
         dtype = np.uint8 if self.largest < 256 else np.uint16
@@ -83,7 +81,7 @@ class TwinBeams:
         return counts
 
     def _signal(self, shots: int, rng: np.random.Generator) -> Array:
-        """Signal counts; those above ``largest`` (one in a thousand million) are drawn again."""
+        """Return signal counts (shots, signal modes); totals above ``largest`` (one in 10^9) are drawn again."""
         u, t, _ = np.linalg.svd(self.coupling, full_matrices=False)
         spread = u * (t / np.sqrt(2 * (1 - t * t)))
         counts = np.empty((shots, len(self.signal)), dtype=np.int64)
@@ -96,7 +94,7 @@ class TwinBeams:
         return counts
 
     def _draw_idlers(self, counts: Array, block: _Block, basis: Basis, rng: np.random.Generator) -> None:
-        """Fill in the idlers of the shots of a block."""
+        """Fill in the idler counts of the shots of a block."""
         layers = _layers(block.leaves)
         shots_of, repeats = block.shots, block.repeats
         firsts = np.concatenate([[0], np.cumsum(repeats)])
@@ -106,8 +104,8 @@ class TwinBeams:
                 amplitudes = self._add_photon(amplitudes, layer, n, basis)
             if not len(layer.leaves):
                 continue
-            chances = amplitudes[layer.rows].real ** 2 + amplitudes[layer.rows].imag ** 2
-            sums = np.cumsum(chances, axis=1)
+            probabilities = amplitudes[layer.rows].real ** 2 + amplitudes[layer.rows].imag ** 2
+            sums = np.cumsum(probabilities, axis=1)
             sums /= sums[:, -1:]
             width = sums.shape[1]
             sums += np.arange(len(sums))[:, None]
@@ -118,7 +116,7 @@ class TwinBeams:
             counts[np.ix_(shots, self.idler)] = basis.patterns(n, numbers)
 
     def _add_photon(self, parents: Array, layer: _Layer, n: int, basis: Basis) -> Array:
-        """Multiply each state of n - 1 photons by ``sum_j C_ij b_j^dagger`` for the signal mode i of the new photon."""
+        """Apply ``sum_j C_ij b_j^dagger`` to each state of n - 1 photons, where i is the signal mode of the new photon."""
         size, inner = basis.size(n), basis.size(n - 1)
         parents = parents[layer.parents]
         result = np.zeros((len(layer.modes), size), dtype=complex)
@@ -127,14 +125,14 @@ class TwinBeams:
         for j in range(1, len(self.idler)):
             below = basis.below[j - 1, :size]
             result += (factors[:, j, None] * basis.roots[j - 1, :size]) * parents[:, below]
-        # Only ratios within a row matter; without this the amplitudes of many photons would leave the range of doubles.
+        # Only ratios within a row matter. Without this, amplitudes of many photons would leave the range of doubles.
         result /= np.max(np.abs(result), axis=1, keepdims=True)
         return result
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Signal patterns and their shots: first those of the first pattern, ``repeats`` of them, and so on."""
+    """Signal patterns and their shots: ``repeats[k]`` shots have pattern k; ``shots`` lists them pattern by pattern."""
 
     leaves: Array
     shots: Array
@@ -143,7 +141,10 @@ class _Block:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """Signal patterns of n photons: each its ``parents`` row one photon below, with ``modes`` the mode of that photon."""
+    """
+    Signal patterns of n photons. Each is the pattern in row ``parents`` of the layer below plus one photon in mode ``modes``.
+    The patterns in ``rows`` are the requested ones, ``leaves``.
+    """
 
     modes: Array
     parents: Array
@@ -152,7 +153,7 @@ class _Layer:
 
 
 def _layers(leaves: Array) -> list[_Layer]:
-    """Every pattern on the way from the vacuum to each leaf, by taking photons out of the last mode that holds one."""
+    """Return all patterns between the vacuum and the leaves, removing photons from the last mode that holds one."""
     totals = leaves.sum(axis=1, dtype=np.int64)
     above = np.zeros((0, leaves.shape[1]), dtype=leaves.dtype)
     layers: list[_Layer] = []
@@ -171,7 +172,7 @@ def _layers(leaves: Array) -> list[_Layer]:
 
 
 def _unique_rows(rows: Array) -> tuple[Array, Array]:
-    """The different rows and, for each given row, which of them it is."""
+    """Return the unique rows and, for each given row, the index of its unique row."""
     bits = max(int(rows.max(initial=0)).bit_length(), 1)
     if bits * rows.shape[1] <= 62:
         keys = rows.astype(np.int64) @ (np.int64(1) << (bits * np.arange(rows.shape[1], dtype=np.int64)))
@@ -182,13 +183,13 @@ def _unique_rows(rows: Array) -> tuple[Array, Array]:
 
 
 def _block_length(totals: Array, basis: Basis) -> int:
-    """How many leaves, sorted by total, fit into one block: the widest layer has a row for each of them."""
+    """Return how many leaves, sorted by total, fit into one block; the widest layer has a row for each of them."""
     sizes = np.array([basis.size(n) for n in range(int(totals[-1]) + 1)], dtype=float)
-    return max(int(np.count_nonzero(np.arange(1, len(totals) + 1) * sizes[totals] <= _BLOCK)), 1)
+    return max(int(np.count_nonzero(np.arange(1, len(totals) + 1) * sizes[totals] <= _MAX_BLOCK_AMPLITUDES)), 1)
 
 
 def _two_sides(linked: Array) -> Array | None:
-    """0 or 1 for each mode so that links only join different sides, or None; single modes go to side 0."""
+    """Return side 0 or 1 of each mode such that links join different sides only, or None; isolated modes are on side 0."""
     side = np.full(len(linked), -1)
     for root in range(len(linked)):
         if side[root] >= 0:

@@ -15,10 +15,10 @@ from scipy.stats import chi2, unitary_group
 from thewalrus import symplectic
 from thewalrus.quantum import state_vector
 
-from sfjobs.platform.program import Operation, Program, ProgramError
-from sfjobs.platform.simulation import Samples, simulate
+from sfjobs.platform.program import Operation, Program, ProgramError, Samples
+from sfjobs.platform.simulation import simulate
 from sfjobs.platform.simulation.amplitude_table import amplitude_layers
-from sfjobs.platform.simulation.circuit import read
+from sfjobs.platform.simulation.circuit import read_circuit
 from sfjobs.platform.simulation.fock_basis import Basis
 from sfjobs.platform.simulation.hafnian import HafnianSampler
 from sfjobs.platform.simulation.photons import total_distribution
@@ -168,7 +168,7 @@ def test_counts_and_clicks_can_be_read_together() -> None:
 
 def test_piquasso_follows_the_exact_distribution() -> None:
     gates = [op("Sgate", 0.6, modes=[0]), op("Dgate", 0.3, modes=[0]), op("BSgate", modes=[0, 1])]
-    state = read(Program(operations=(*gates, fock(2)))).state
+    state = read_circuit(Program(operations=(*gates, fock(2)))).state
     sampler = HafnianSampler(state)
     half = np.array([[1, -1], [1, 1]]) / math.sqrt(2)
     matrix = symplectic.interferometer(half) @ np.diag(np.exp([-0.6, 0, 0.6, 0]))
@@ -178,7 +178,7 @@ def test_piquasso_follows_the_exact_distribution() -> None:
 
 
 def test_the_cutoff_leaves_out_less_than_a_millionth() -> None:
-    sampler = HafnianSampler(read(Program(operations=(op("Sgate", 1.0, modes=[0]), fock(1)))).state)
+    sampler = HafnianSampler(read_circuit(Program(operations=(op("Sgate", 1.0, modes=[0]), fock(1)))).state)
     lost = 1 - probabilities(np.diag(np.exp([-1.0, 1.0])), cutoff=sampler.cutoff).sum()
     assert sampler.discarded == pytest.approx(lost, rel=1e-6)
     assert lost < 1e-6
@@ -267,7 +267,7 @@ def test_a_seed_decides_the_samples(gates: list[Operation]) -> None:
 def test_amplitudes_equal_those_of_thewalrus(displacement: float) -> None:
     """They were wrong by 1e-4 once: numpy takes the square root of small integers in float16."""
     gates, _ = squeezed_network()
-    state = read(Program(operations=(*gates, op("Dgate", displacement, 0.3, modes=[2]), fock(3)))).state
+    state = read_circuit(Program(operations=(*gates, op("Dgate", displacement, 0.3, modes=[2]), fock(3)))).state
     expected = state_vector(state.means, state.cov, cutoff=9, check_purity=False)
     basis = Basis(8, 3)
     for n, layer in enumerate(amplitude_layers(state, basis)):
@@ -279,6 +279,6 @@ def test_the_total_photon_number_has_its_exact_distribution() -> None:
     gates, matrix = squeezed_network()
     exact = probabilities(matrix, cutoff=12)
     totals = np.indices(exact.shape).sum(0)
-    ours = total_distribution(read(Program(operations=(*gates, fock(3)))).state)
+    ours = total_distribution(read_circuit(Program(operations=(*gates, fock(3)))).state)
     for n in range(10):
         assert ours[n] == pytest.approx(exact[totals == n].sum(), abs=1e-13)

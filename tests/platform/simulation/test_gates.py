@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sfjobs.platform.program import Operation, Program
-from sfjobs.platform.simulation.circuit import read
+from sfjobs.platform.simulation.circuit import read_circuit
 
 
 def op(name: str, *arguments: Any, modes: Any, line: int = 0, **keywords: Any) -> Operation:
@@ -266,7 +266,7 @@ STRAWBERRY_FIELDS = [
 
 
 def state_after(*operations: Operation) -> tuple[np.ndarray, np.ndarray]:
-    circuit = read(Program(operations=(*operations, op("MeasureFock", modes=[0, 1]))))
+    circuit = read_circuit(Program(operations=(*operations, op("MeasureFock", modes=[0, 1]))))
     state = circuit.state.after_loss(circuit.transmission)
     return state.means, state.cov
 
@@ -311,7 +311,7 @@ def test_loss_before_a_gate_is_a_unitary_coupling_to_a_lost_mode(later: tuple[An
     gate = op(later[0], *later[1:], modes=[0, 1] if later[0] == "BSgate" else [0])
     ours = state_after(*PREPARED, op("LossChannel", 0.3, modes=[0]), gate)
     coupled = (op("BSgate", math.acos(math.sqrt(0.3)), modes=[0, 2]), gate, op("MeasureFock", modes=[0]))
-    whole = read(Program(operations=(*PREPARED, *coupled))).state.reduced([0, 1])
+    whole = read_circuit(Program(operations=(*PREPARED, *coupled))).state.reduced([0, 1])
     np.testing.assert_allclose(ours[1], whole.cov, atol=1e-12)
     np.testing.assert_allclose(ours[0], whole.means, atol=1e-12)
 

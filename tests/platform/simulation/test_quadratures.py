@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sfjobs.platform.program import ArrayParameter, Operation, Program, ProgramError
-from sfjobs.platform.simulation import Samples, simulate
+from sfjobs.platform.program import ArrayParameter, Operation, Program, ProgramError, Samples
+from sfjobs.platform.simulation import simulate
 
 SHOTS = 40_000
 
