@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -98,6 +98,20 @@ class Samples:
     meta: Mapping[str, JSONValue]
 
 
+GATE_MODES: Final[Mapping[str, int]] = {
+    **dict.fromkeys(("Vac", "Vacuum", "Coherent", "Squeezed", "DisplacedSqueezed", "Thermal"), 1),
+    **dict.fromkeys(("Dgate", "Xgate", "Zgate", "Rgate", "Sgate", "Pgate", "Fouriergate", "Fourier"), 1),
+    **dict.fromkeys(("LossChannel", "ThermalLossChannel"), 1),
+    **dict.fromkeys(("BSgate", "MZgate", "sMZgate", "S2gate", "CXgate", "CZgate"), 2),
+    **dict.fromkeys(("Interferometer", "GaussianTransform", "Gaussian", "PassiveChannel"), 0),
+    **dict.fromkeys(("GraphEmbed", "BipartiteGraphEmbed"), 0),
+}
+"""
+The preparations, gates and channels that are simulated, with the number of modes they act on (0: any number). They are those
+that the ``gaussian`` compiler of Strawberry Fields accepts, and those that it compiles to.
+"""
+
+
 class ProgramError(Exception):
     """
     A program that cannot be parsed or run. ``code`` is the protocol's error code, such as ``parse-error`` or
@@ -118,3 +132,9 @@ class ProgramError(Exception):
 
 def _rebuild(code: str, detail: str, line: int, column: int, operation: str | None) -> ProgramError:
     return ProgramError(code, detail, line=line, column=column, operation=operation)
+
+
+def operation_error(operation: Operation, reason: str) -> ProgramError:
+    """Return the error for an operation that a device cannot run, with its line, name and modes."""
+    detail = f"line {operation.line}: {operation.name} on modes {list(operation.modes)}: {reason}"
+    return ProgramError("unsupported-circuit", detail, line=operation.line, operation=operation.name)

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from ..program import Array, Operation, Program
+from ..program import GATE_MODES, Array, Operation, Program
 from . import embedding
 from .arguments import Arguments
 from .gates import ALIASES, GATES, NON_GAUSSIAN, GaussianMap
@@ -106,9 +106,9 @@ class _CircuitReader:
             raise unsupported(f"mode {measured[0]} has been measured before and cannot be used again", operation)
 
     def _apply(self, operation: Operation, name: str) -> None:
-        gate = GATES[name]
-        if gate.modes and len(operation.modes) != gate.modes:
-            raise unsupported(f"acts on {gate.modes} modes, not on {len(operation.modes)}", operation)
+        gate, modes = GATES[name], GATE_MODES[name]
+        if modes and len(operation.modes) != modes:
+            raise unsupported(f"acts on {modes} modes, not on {len(operation.modes)}", operation)
         arguments = Arguments(operation, gate.defaults)
         gaussian_map = gate.transform(arguments)
         if name == "GaussianTransform" and arguments.flag("vacuum"):

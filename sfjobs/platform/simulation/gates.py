@@ -42,9 +42,8 @@ class GaussianMap:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """``modes`` is the number of modes it acts on (0: any number); ``defaults`` are its parameters in order."""
+    """``defaults`` are the parameters in order; the number of modes is in ``program.GATE_MODES``."""
 
-    modes: int
     defaults: Mapping[str, object]
     transform: Callable[[Arguments], GaussianMap]
 
@@ -184,34 +183,33 @@ _BSGATE: Final[dict[str, object]] = {"theta": math.pi / 4, "phi": 0.0}
 _MESH: Final[dict[str, object]] = {"mesh": "rectangular", "drop_identity": True, "tol": 1e-6}
 
 GATES: Final[Mapping[str, Gate]] = {
-    "Vacuum": Gate(1, {}, lambda _: _preparation(np.eye(2))),
-    "Coherent": Gate(1, {"r": 0.0, "phi": 0.0}, lambda a: _preparation(np.eye(2), _means(_amplitude(a, "r", "phi")))),
-    "Squeezed": Gate(1, {"r": 0.0, "p": 0.0}, lambda a: _preparation(_squeezed(a, "r", "p"))),
+    "Vacuum": Gate({}, lambda _: _preparation(np.eye(2))),
+    "Coherent": Gate({"r": 0.0, "phi": 0.0}, lambda a: _preparation(np.eye(2), _means(_amplitude(a, "r", "phi")))),
+    "Squeezed": Gate({"r": 0.0, "p": 0.0}, lambda a: _preparation(_squeezed(a, "r", "p"))),
     "DisplacedSqueezed": Gate(
-        1,
         {"r_d": 0.0, "phi_d": 0.0, "r_s": 0.0, "phi_s": 0.0},
         lambda a: _preparation(_squeezed(a, "r_s", "phi_s"), _means(_amplitude(a, "r_d", "phi_d"))),
     ),
-    "Thermal": Gate(1, {"n": 0.0}, lambda a: _preparation((2 * a.real("n", 0, _MAX_THERMAL_PHOTONS) + 1) * np.eye(2))),
-    "Gaussian": Gate(0, {"V": REQUIRED, "r": None, "decomp": True, "tol": 1e-6}, _gaussian),
-    "Dgate": Gate(1, {"r": REQUIRED, "phi": 0.0}, lambda a: _displacement(_amplitude(a, "r", "phi"))),
-    "Xgate": Gate(1, {"x": REQUIRED}, lambda a: _displacement(complex(_quadrature(a, "x") / 2, 0))),
-    "Zgate": Gate(1, {"p": REQUIRED}, lambda a: _displacement(complex(0, _quadrature(a, "p") / 2))),
-    "Sgate": Gate(1, {"r": REQUIRED, "phi": 0.0}, lambda a: GaussianMap("active", _squeezer(a, "r", "phi"))),
-    "Pgate": Gate(1, {"s": REQUIRED}, _shear(1, (1, 0, 1))),
-    "Rgate": Gate(1, {"theta": REQUIRED}, lambda a: _passive(_rotation(a.real("theta")))),
-    "Fouriergate": Gate(1, {}, lambda _: _passive(_rotation(math.pi / 2))),
-    "BSgate": Gate(2, _BSGATE, lambda a: _passive(_beamsplitter(a.real("theta"), a.real("phi")))),
-    "MZgate": Gate(2, {"phi_in": REQUIRED, "phi_ex": REQUIRED}, _mach_zehnder),
-    "sMZgate": Gate(2, {"phi_in": REQUIRED, "phi_ex": REQUIRED}, _symmetric_mach_zehnder),
-    "S2gate": Gate(2, {"r": REQUIRED, "phi": 0.0}, _two_mode_squeezer),
-    "CXgate": Gate(2, {"s": 1.0}, _shear(2, (1, 0, 1), (2, 3, -1))),
-    "CZgate": Gate(2, {"s": 1.0}, _shear(2, (2, 1, 1), (3, 0, 1))),
-    "Interferometer": Gate(0, {"U": REQUIRED, **_MESH}, _interferometer),
-    "GaussianTransform": Gate(0, {"S": REQUIRED, "vacuum": False, "tol": 1e-10}, _gaussian_transform),
-    "LossChannel": Gate(1, {"T": REQUIRED}, _loss),
-    "ThermalLossChannel": Gate(1, {"T": REQUIRED, "nbar": REQUIRED}, _thermal_loss),
-    "PassiveChannel": Gate(0, {"T": REQUIRED}, _passive_channel),
+    "Thermal": Gate({"n": 0.0}, lambda a: _preparation((2 * a.real("n", 0, _MAX_THERMAL_PHOTONS) + 1) * np.eye(2))),
+    "Gaussian": Gate({"V": REQUIRED, "r": None, "decomp": True, "tol": 1e-6}, _gaussian),
+    "Dgate": Gate({"r": REQUIRED, "phi": 0.0}, lambda a: _displacement(_amplitude(a, "r", "phi"))),
+    "Xgate": Gate({"x": REQUIRED}, lambda a: _displacement(complex(_quadrature(a, "x") / 2, 0))),
+    "Zgate": Gate({"p": REQUIRED}, lambda a: _displacement(complex(0, _quadrature(a, "p") / 2))),
+    "Sgate": Gate({"r": REQUIRED, "phi": 0.0}, lambda a: GaussianMap("active", _squeezer(a, "r", "phi"))),
+    "Pgate": Gate({"s": REQUIRED}, _shear(1, (1, 0, 1))),
+    "Rgate": Gate({"theta": REQUIRED}, lambda a: _passive(_rotation(a.real("theta")))),
+    "Fouriergate": Gate({}, lambda _: _passive(_rotation(math.pi / 2))),
+    "BSgate": Gate(_BSGATE, lambda a: _passive(_beamsplitter(a.real("theta"), a.real("phi")))),
+    "MZgate": Gate({"phi_in": REQUIRED, "phi_ex": REQUIRED}, _mach_zehnder),
+    "sMZgate": Gate({"phi_in": REQUIRED, "phi_ex": REQUIRED}, _symmetric_mach_zehnder),
+    "S2gate": Gate({"r": REQUIRED, "phi": 0.0}, _two_mode_squeezer),
+    "CXgate": Gate({"s": 1.0}, _shear(2, (1, 0, 1), (2, 3, -1))),
+    "CZgate": Gate({"s": 1.0}, _shear(2, (2, 1, 1), (3, 0, 1))),
+    "Interferometer": Gate({"U": REQUIRED, **_MESH}, _interferometer),
+    "GaussianTransform": Gate({"S": REQUIRED, "vacuum": False, "tol": 1e-10}, _gaussian_transform),
+    "LossChannel": Gate({"T": REQUIRED}, _loss),
+    "ThermalLossChannel": Gate({"T": REQUIRED, "nbar": REQUIRED}, _thermal_loss),
+    "PassiveChannel": Gate({"T": REQUIRED}, _passive_channel),
 }
 
 ALIASES: Final[Mapping[str, str]] = {"Vac": "Vacuum", "Fourier": "Fouriergate", "MeasureHD": "MeasureHeterodyne"}

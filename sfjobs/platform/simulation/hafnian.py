@@ -48,7 +48,7 @@ class HafnianSampler:
             )
 
     def _work(self, shots: int) -> float:
-        """Return the mean work of one shot, from the size of its hafnians; fitted to timings of 8 and 16 modes, within a factor 10."""
+        """Return the mean work of one shot, from the size of its hafnians; fitted to timings, within a factor 10."""
         distribution = photons.total_distribution(self.state)
         n = np.arange(photons.quantile(distribution, 0.1 / shots) + 1, dtype=float)
         occupied = np.maximum(np.minimum(n, self.state.num_modes), 1)
