@@ -1,29 +1,38 @@
 """
-The arithmetic of Blackbird: operators and functions on numbers and arrays, and what becomes of an expression that cannot be
-calculated yet. Every result is finite and bounded; everything runs in a loop, never by recursion, since the text is hostile.
+The arithmetic of Blackbird: operators and functions on numbers and arrays. Expressions with measured modes or free parameters
+stay text. Each result is finite and bounded. Evaluation is a loop without recursion, because the text is untrusted.
 """
 
 from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+import operator as operators
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+from lark.lexer import Token
 
 from ..program import Array, ArrayParameter, FreeParameter, MeasuredParameter, Scalar, Value
-from .limits import MAX_INTEGER, MAX_PARAMETER_CHARACTERS, parse_error
+from .limits import MAX_INTEGER, MAX_PARAMETER_CHARACTERS, error_at
 
 _SUM, _PRODUCT, _SIGN, _POWER, _ATOM = range(5)
-_PRECEDENCE = {"+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT, "**": _POWER}
-_EXACT = 2**53
+_OPERATORS: Final[dict[str, tuple[Callable[[Any, Any], Any], np.ufunc, int]]] = {
+    "+": (operators.add, np.add, _SUM),
+    "-": (operators.sub, np.subtract, _SUM),
+    "*": (operators.mul, np.multiply, _PRODUCT),
+    "/": (operators.truediv, np.divide, _PRODUCT),
+    "**": (operators.pow, np.power, _POWER),
+}
+"""Each operator on numbers and on arrays, and its precedence."""
+_MAX_EXACT_FLOAT: Final = 2**53
 
 
 @dataclass(frozen=True, slots=True)
 class Symbolic:
-    """An expression that waits for measured modes or free parameters; ``text`` means the same in Blackbird and in Python."""
+    """An expression with measured modes or free parameters; ``text`` has the same meaning in Blackbird and in Python."""
 
     text: str
     precedence: int = _ATOM
@@ -35,7 +44,7 @@ class Symbolic:
             raise EvaluationError(f"the parameter has more than {MAX_PARAMETER_CHARACTERS} characters")
 
     def parameter(self) -> MeasuredParameter | FreeParameter:
-        """The value as the rest of the platform knows it."""
+        """Return the parameter of a ``Program``."""
         if self.modes:
             return MeasuredParameter(self.text, tuple(sorted(self.modes)))
         return FreeParameter(self.text, tuple(sorted(self.names)))
@@ -47,36 +56,37 @@ Operand: TypeAlias = Scalar | Array | Symbolic | ArrayParameter
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a postfix program: what to do (``kind``), with what, and where it stands in the text."""
+    """One step of an expression in postfix order. Errors name the place of ``token``."""
 
     kind: str
     payload: Any
-    line: int
-    column: int
+    token: Token
 
 
-@dataclass(slots=True)
-class Code:
-    """An expression with a name, a measured mode or a free parameter in it, in postfix order."""
+class Code(list[Step]):
+    """An expression with a name, a measured mode or a free parameter, in postfix order."""
 
-    steps: list[Step] = field(default_factory=list)
+
+def steps_of(values: Iterable[object]) -> int:
+    """Return the number of calculation steps of values; a number counts as one."""
+    return sum(len(value) if isinstance(value, Code) else 1 for value in values)
 
 
 class EvaluationError(Exception):
-    """Something that cannot be calculated; the place is added by who knows it."""
+    """A calculation that is not possible; the caller adds the place."""
 
 
 def run(code: Code, lookup: Callable[[Step], Operand], spend: Callable[[int], None]) -> Operand:
     """
-    The value of ``code``. ``lookup`` gives the value of a name or a measured mode, ``spend`` is told the elements of every
-    array that is made. Raises ``ProgramError`` with the place of the step that cannot be done.
+    Return the value of ``code``. ``lookup`` returns the value of a name or a measured mode; ``spend`` is called with the
+    number of elements of each new array. Raises ``ProgramError`` with the place of the step that fails.
     """
     stack: list[Operand] = []
-    for step in code.steps:
+    for step in code:
         try:
             stack.append(_do(step, stack, lookup))
         except EvaluationError as error:
-            raise parse_error(str(error), step.line, step.column) from None
+            raise error_at(step.token, str(error)) from None
         result = stack[-1]
         if isinstance(result, np.ndarray) and step.kind not in {"name", "array"}:
             spend(result.size)
@@ -107,7 +117,7 @@ def _do(step: Step, stack: list[Operand], lookup: Callable[[Step], Operand]) -> 
 
 
 def binary(operator: str, left: Operand, right: Operand) -> Operand:
-    """``left operator right``; raises ``EvaluationError`` unless the result is finite and in range."""
+    """Return ``left operator right``. Raises ``EvaluationError`` unless the result is finite and in range."""
     left, right = _number(left), _number(right)
     if isinstance(left, Symbolic) or isinstance(right, Symbolic):
         return _symbolic_binary(operator, _symbolic(left), _symbolic(right))
@@ -122,7 +132,7 @@ def binary(operator: str, left: Operand, right: Operand) -> Operand:
 
 
 def sign(operator: str, operand: Operand) -> Operand:
-    """``+operand`` or ``-operand``."""
+    """Return ``+operand`` or ``-operand``."""
     operand = _number(operand)
     if operator == "+":
         return operand
@@ -135,7 +145,7 @@ def sign(operator: str, operand: Operand) -> Operand:
 
 
 def call(function: str, operand: Operand) -> Operand:
-    """``function(operand)``, on real numbers within the reals: ``sqrt(-1)`` is an error, ``sqrt(-1+0j)`` is not."""
+    """Return ``function(operand)``. Real arguments have real results: ``sqrt(-1)`` is an error, ``sqrt(-1+0j)`` is not."""
     operand = _number(operand)
     if isinstance(operand, Symbolic):
         return Symbolic(f"{function}({operand.text})", _ATOM, operand.modes, operand.names)
@@ -152,7 +162,7 @@ def call(function: str, operand: Operand) -> Operand:
 
 
 def finished(value: Operand) -> Value:
-    """A result as it stands in a ``Program``."""
+    """Return a value as it is in a ``Program``."""
     return value.parameter() if isinstance(value, Symbolic) else value
 
 
@@ -169,24 +179,11 @@ def _number(value: Operand) -> Number | Array | Symbolic:
 
 
 def _scalar_binary(operator: str, left: Number, right: Number) -> Number:
-    match operator:
-        case "+":
-            return left + right
-        case "-":
-            return left - right
-        case "*":
-            return left * right
-        case "/":
-            return left / right
-    if isinstance(left, int) and isinstance(right, int) and right > 63 and abs(left) > 1:
-        raise OverflowError
-    return _power(left, right)
-
-
-def _power(base: Number, exponent: Number) -> Number:
-    result: Number = base**exponent
-    if isinstance(result, complex) and not isinstance(base, complex) and not isinstance(exponent, complex):
-        raise EvaluationError(f"{base!r} ** {exponent!r} is not a real number")
+    if operator == "**" and isinstance(left, int) and isinstance(right, int) and right > 63 and abs(left) > 1:
+        raise OverflowError  # before it is calculated: the result could have any number of digits
+    result: Number = _OPERATORS[operator][0](left, right)
+    if isinstance(result, complex) and not isinstance(left, complex) and not isinstance(right, complex):
+        raise EvaluationError(f"{left!r} ** {right!r} is not a real number")
     return result
 
 
@@ -203,13 +200,12 @@ def _array_binary(operator: str, left: Array, right: Array) -> Array:
     integers = left.dtype.kind == right.dtype.kind == "i"
     if left.ndim and right.ndim and left.shape != right.shape:
         raise EvaluationError(f"arrays of shapes {left.shape} and {right.shape} do not fit")
-    if integers:  # int64 would wrap without a word
+    if integers:  # int64 would wrap around silently
         left, right = left.astype(np.float64), right.astype(np.float64)
-    functions = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "**": np.power}
     with np.errstate(all="ignore"):
-        result = _finite_array(functions[operator](left, right))
+        result = _finite_array(_OPERATORS[operator][1](left, right))
     if integers and operator != "/" and bool(np.all(result == np.rint(result))):
-        if float(np.max(np.abs(result), initial=0.0)) >= _EXACT:
+        if float(np.max(np.abs(result), initial=0.0)) >= _MAX_EXACT_FLOAT:
             raise EvaluationError("the result is too large")
         return result.astype(np.int64)
     return result
@@ -231,7 +227,7 @@ def _symbolic(value: Number | Array | Symbolic) -> Symbolic:
 
 
 def _symbolic_binary(operator: str, left: Symbolic, right: Symbolic) -> Symbolic:
-    precedence = _PRECEDENCE[operator]
+    precedence = _OPERATORS[operator][2]
     left_least, right_least = (_ATOM, _SIGN) if operator == "**" else (precedence, precedence + 1)
     left_text = left.text if left.precedence >= left_least else f"({left.text})"
     right_text = right.text if right.precedence >= right_least else f"({right.text})"
