@@ -221,8 +221,8 @@ class _Scan:
             match = pattern.match(content, position)
             if match is None:
                 raise self._unreadable(content, position, indentation)
-            group = str(match.lastgroup)
-            if group in {"END", "COMMENT"}:
+            group = match.lastgroup
+            if group is None or group in {"END", "COMMENT"}:
                 break
             position = match.end()
             column = match.start(group) + indentation + 1

@@ -194,15 +194,15 @@ def _code(part: Raw, token: Token) -> Code:
     return part if isinstance(part, Code) else Code([Step("push", part, token)])
 
 
-def _applied(kind: str, function: Callable[..., Operand], token: Token, *operands: Raw) -> Raw:
+def _applied(kind: str, function: Callable[..., Operand], token: Token, first: Raw, *others: Raw) -> Raw:
     """Return ``function`` of the operands: its value if they are numbers, otherwise code that calculates it later."""
-    if not any(isinstance(operand, Code) for operand in operands):
+    if not isinstance(first, Code) and not (others and isinstance(others[0], Code)):
         try:
-            return cast("Raw", function(str(token), *operands))
+            return cast("Raw", function(str(token), first, *others))
         except EvaluationError as error:
             raise error_at(token, str(error)) from None
-    code = _code(operands[0], token)
-    for operand in operands[1:]:
-        code.extend(_code(operand, token))
+    code = _code(first, token)
+    for other in others:
+        code.extend(_code(other, token))
     code.append(Step(kind, str(token), token))
     return code
