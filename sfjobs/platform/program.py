@@ -112,26 +112,21 @@ that the ``gaussian`` compiler of Strawberry Fields accepts, and those that it c
 """
 
 
+@dataclass(eq=False)
 class ProgramError(Exception):
     """
     A program that cannot be parsed or run. ``code`` is the protocol's error code, such as ``parse-error`` or
     ``unsupported-circuit``. ``line`` and ``column`` are 1-based, 0 if unknown; ``operation`` is the name of the gate, if known.
     """
 
-    def __init__(self, code: str, detail: str, *, line: int = 0, column: int = 0, operation: str | None = None) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-        self.line = line
-        self.column = column
-        self.operation = operation
+    code: str
+    detail: str
+    line: int = 0
+    column: int = 0
+    operation: str | None = None
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (self.code, self.detail, self.line, self.column, self.operation)
-
-
-def _rebuild(code: str, detail: str, line: int, column: int, operation: str | None) -> ProgramError:
-    return ProgramError(code, detail, line=line, column=column, operation=operation)
+    def __str__(self) -> str:
+        return self.detail
 
 
 def operation_error(operation: Operation, reason: str) -> ProgramError:

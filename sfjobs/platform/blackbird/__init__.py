@@ -19,14 +19,14 @@ from lark import Lark, UnexpectedInput, UnexpectedToken
 
 from ..program import Program, ProgramError
 from .builder import build
-from .lexer import SYMBOLS, BlackbirdLexer
+from .lexer import HEADER_TOKENS, SYMBOLS, BlackbirdLexer
 from .limits import parse_error
 from .tree import Source, TreeBuilder
 
 _READABLE = {
     **{token: f"'{symbol}'" for symbol, token in SYMBOLS.items()},
-    **{f"_{word.upper()}": f"'{word}'" for word in ("for", "in", "name", "version", "target", "array")},
-    "_PROGRAMTYPE": "'type'",
+    **{token: f"'{word}'" for word, token in HEADER_TOKENS.items()},
+    **{f"_{word.upper()}": f"'{word}'" for word in ("for", "in", "array")},
     "_NEWLINE": "the end of the line",
     "_INDENT": "an indented line",
     "_DEDENT": "the end of the block",

@@ -15,19 +15,7 @@ from ..program import Array, ArrayParameter, Operation, Program, Scalar, Value
 from . import limits
 from .expressions import Code, Operand, Step, Symbolic, finished, run, steps_of
 from .limits import error_at
-from .tree import (
-    ArrayDeclaration,
-    Heading,
-    Item,
-    Keyword,
-    Loop,
-    Raw,
-    RawValue,
-    Row,
-    ScalarDeclaration,
-    Source,
-    Statement,
-)
+from .tree import ArrayDeclaration, Declaration, Heading, Item, Keyword, Loop, Raw, RawValue, Row, Source, Statement
 
 _ARRAY_TYPES = {"float": np.float64, "complex": np.complex128, "int": np.int64, "bool": np.bool_}
 
@@ -81,7 +69,7 @@ class _Builder:
             case Statement():
                 self._spend_steps(item.cost, item.name)
                 self._statement(item)
-            case ScalarDeclaration():
+            case Declaration():
                 self._claim(item.name)
                 self.variables[str(item.name)] = self._typed(item.type, item.name, self._value(item.value, item.name))
             case ArrayDeclaration():
@@ -156,15 +144,16 @@ class _Builder:
         if not isinstance(raw, Code):
             return raw
         self.token = token
-        for step in raw:
-            if step.kind == "free":
-                self.free.setdefault(step.payload)
         return run(raw, self._lookup, self._spend_elements)
 
     def _lookup(self, step: Step) -> Operand:
+        name = str(step.token)
         if step.kind == "measured":
-            return Symbolic(f"q{step.payload}", modes=frozenset({step.payload}))
-        name = step.payload
+            mode = step.token.value
+            return Symbolic(f"q{mode}", modes=frozenset({mode}))
+        if step.kind == "free":
+            self.free.setdefault(name)
+            return Symbolic(f"{{{name}}}", names=frozenset({name}))
         value = self.variables.get(name)
         if value is None:
             raise error_at(step.token, f"the name {name} is not defined")

@@ -10,7 +10,7 @@ import math
 import operator as operators
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 from lark.lexer import Token
@@ -56,11 +56,16 @@ Operand: TypeAlias = Scalar | Array | Symbolic | ArrayParameter
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of an expression in postfix order. Errors name the place of ``token``."""
+    """
+    One step of an expression in postfix order: ``push`` the constant ``payload``, push the value of a ``name``, an ``array``, a
+    ``measured`` mode or a ``free`` parameter, or ``apply`` the function ``payload`` to the last ``count`` values. ``token`` is
+    the name or operator, and the place for errors.
+    """
 
-    kind: str
-    payload: Any
+    kind: Literal["push", "name", "array", "measured", "free", "apply"]
     token: Token
+    payload: Any = None
+    count: int = 0
 
 
 class Code(list[Step]):
@@ -78,42 +83,26 @@ class EvaluationError(Exception):
 
 def run(code: Code, lookup: Callable[[Step], Operand], spend: Callable[[int], None]) -> Operand:
     """
-    Return the value of ``code``. ``lookup`` returns the value of a name or a measured mode; ``spend`` is called with the
-    number of elements of each new array. Raises ``ProgramError`` with the place of the step that fails.
+    Return the value of ``code``. ``lookup`` returns the value of a name, a measured mode or a free parameter; ``spend`` is called
+    with the number of elements of each new array. Raises ``ProgramError`` with the place of the step that fails.
     """
     stack: list[Operand] = []
     for step in code:
-        try:
-            stack.append(_do(step, stack, lookup))
-        except EvaluationError as error:
-            raise error_at(step.token, str(error)) from None
-        result = stack[-1]
-        if isinstance(result, np.ndarray) and step.kind not in {"name", "array"}:
-            spend(result.size)
+        if step.kind == "push":
+            stack.append(step.payload)
+        elif step.kind != "apply":
+            stack.append(lookup(step))
+        else:
+            operands = stack[-step.count :]
+            del stack[-step.count :]
+            try:
+                result = step.payload(str(step.token), *operands)
+            except EvaluationError as error:
+                raise error_at(step.token, str(error)) from None
+            stack.append(result)
+            if isinstance(result, np.ndarray):
+                spend(result.size)
     return stack[-1]
-
-
-def _do(step: Step, stack: list[Operand], lookup: Callable[[Step], Operand]) -> Operand:
-    match step.kind:
-        case "push":
-            value: Operand = step.payload
-            return value
-        case "name" | "array" | "measured":
-            return lookup(step)
-        case "free":
-            return Symbolic(f"{{{step.payload}}}", names=frozenset({step.payload}))
-        case "binary":
-            right = stack.pop()
-            return binary(step.payload, stack.pop(), right)
-        case "sign":
-            return sign(step.payload, stack.pop())
-        case "call":
-            return call(step.payload, stack.pop())
-        case _:
-            name, count = step.payload
-            indices = stack[-count:]
-            del stack[-count:]
-            return _element(name, stack.pop(), indices)
 
 
 def binary(operator: str, left: Operand, right: Operand) -> Operand:
@@ -235,7 +224,8 @@ def _symbolic_binary(operator: str, left: Symbolic, right: Symbolic) -> Symbolic
     return Symbolic(text, precedence, left.modes | right.modes, left.names | right.names)
 
 
-def _element(name: str, array: Operand, indices: list[Operand]) -> Operand:
+def element(name: str, array: Operand, *indices: Operand) -> Operand:
+    """Return ``name[indices]`` of an array."""
     if not isinstance(array, np.ndarray):
         raise EvaluationError(f"{name} is not an array")
     whole = [index for index in indices if isinstance(index, int) and not isinstance(index, bool)]

@@ -40,6 +40,7 @@ _OPERATORS = {"+": "SIGN", "-": "SIGN", "*": "TIMES", "/": "TIMES", "**": "POWER
 SYMBOLS = {**_OPENING, **_CLOSING, **_PUNCTUATION, **_OPERATORS}
 """Token types by symbol."""
 _NESTING = {**dict.fromkeys(_OPENING.values(), 1), **dict.fromkeys(_CLOSING.values(), -1)}
+HEADER_TOKENS = {"name": "_NAME", "version": "_VERSION", "target": "TARGET", "type": "PROGRAMTYPE"}
 _FUNCTIONS = ("sqrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh")
 _WORDS = {
     **dict.fromkeys(("float", "complex", "int", "str", "bool"), "TYPE"),
@@ -200,7 +201,7 @@ class _Scan:
         keyword, start = header[1], header.end()
         if keyword == "include":
             raise parse_error("include is not supported: a program must be one text", self.line, 1)
-        yield Token("_PROGRAMTYPE" if keyword == "type" else f"_{keyword.upper()}", keyword, 0, self.line, 1)
+        yield Token(HEADER_TOKENS[keyword], keyword, 0, self.line, 1)
         if keyword == "type":
             return start
         if keyword == "target":

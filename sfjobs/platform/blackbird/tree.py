@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, cast
 from lark import Transformer
 from lark.lexer import Token
 
-from .expressions import Code, EvaluationError, Operand, Step, binary, call, sign, steps_of
+from .expressions import Code, EvaluationError, Operand, Step, binary, call, element, sign, steps_of
 from .limits import error_at
 
 Raw: TypeAlias = bool | int | float | complex | str | Code
@@ -46,7 +46,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class ScalarDeclaration:
+class Declaration:
     """``float alpha = 0.3``."""
 
     type: Token
@@ -83,7 +83,7 @@ class Loop:
     body: tuple[Statement, ...]
 
 
-Item: TypeAlias = Statement | ScalarDeclaration | ArrayDeclaration | Loop
+Item: TypeAlias = Statement | Declaration | ArrayDeclaration | Loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +116,12 @@ class TreeBuilder(Transformer[Token, Source]):
 
     shape = modes = arguments = sequence = staticmethod(tuple)
 
-    def target(self, children: list[Any]) -> Heading:
-        return Heading("target", children[0], children[1] if len(children) > 1 else ())
+    def heading(self, children: list[Any]) -> Heading:
+        keyword, name, *arguments = children
+        return Heading(str(keyword), name, arguments[0] if arguments else ())
 
-    def programtype(self, children: list[Any]) -> Heading:
-        return Heading("type", children[0], children[1] if len(children) > 1 else ())
-
-    def scalar(self, children: list[Any]) -> ScalarDeclaration:
-        return ScalarDeclaration(*children)
+    def scalar(self, children: list[Any]) -> Declaration:
+        return Declaration(*children)
 
     def array(self, children: list[Any]) -> ArrayDeclaration:
         kind, name, *rest = children
@@ -161,40 +159,36 @@ class TreeBuilder(Transformer[Token, Source]):
         return value
 
     def variable(self, children: list[Any]) -> Code:
-        return Code([Step("name", str(children[0]), children[0])])
+        return Code([Step("name", children[0])])
 
     def measured(self, children: list[Any]) -> Code:
-        return Code([Step("measured", children[0].value, children[0])])
+        return Code([Step("measured", children[0])])
 
     def free(self, children: list[Any]) -> Code:
-        return Code([Step("free", str(children[0]), children[0])])
+        return Code([Step("free", children[0])])
 
-    def element(self, children: list[Any]) -> Code:
+    def element(self, children: list[Any]) -> Raw:
         name, *indices = children
-        code = Code([Step("array", str(name), name)])
-        for index in indices:
-            code.extend(_code(index, name))
-        code.append(Step("element", (str(name), len(indices)), name))
-        return code
+        return _applied(element, name, Code([Step("array", name)]), *indices)
 
     def sign(self, children: list[Any]) -> Raw:
         operator, operand = children
-        return _applied("sign", sign, operator, operand)
+        return _applied(sign, operator, operand)
 
     def call(self, children: list[Any]) -> Raw:
         function, operand = children
-        return _applied("call", call, function, operand)
+        return _applied(call, function, operand)
 
     def binary(self, children: list[Any]) -> Raw:
         left, operator, right = children
-        return _applied("binary", binary, operator, left, right)
+        return _applied(binary, operator, left, right)
 
 
 def _code(part: Raw, token: Token) -> Code:
-    return part if isinstance(part, Code) else Code([Step("push", part, token)])
+    return part if isinstance(part, Code) else Code([Step("push", token, part)])
 
 
-def _applied(kind: str, function: Callable[..., Operand], token: Token, first: Raw, *others: Raw) -> Raw:
+def _applied(function: Callable[..., Operand], token: Token, first: Raw, *others: Raw) -> Raw:
     """Return ``function`` of the operands: its value if they are numbers, otherwise code that calculates it later."""
     if not isinstance(first, Code) and not (others and isinstance(others[0], Code)):
         try:
@@ -204,5 +198,5 @@ def _applied(kind: str, function: Callable[..., Operand], token: Token, first: R
     code = _code(first, token)
     for other in others:
         code.extend(_code(other, token))
-    code.append(Step(kind, str(token), token))
+    code.append(Step("apply", token, function, 1 + len(others)))
     return code

@@ -30,6 +30,7 @@ _MEASUREMENTS: Final[dict[str, tuple[Detection, dict[str, object]]]] = {
 }
 """Measurements by name, with the kind of detector and the parameters in order."""
 
+_MAX_DARK_COUNTS: Final = 10_000
 _MIN_TRANSMISSION: Final = 0.1
 """A displacement after more loss than this is not moved before it, since it would have to grow too much."""
 
@@ -164,16 +165,10 @@ class _CircuitReader:
         angle = np.pi / 2 if name == "MeasureP" else 0.0
         if name == "MeasureHomodyne":
             angle = arguments.real("phi")
-        dark_counts = self._dark_counts(arguments) if kind == "fock" else np.zeros(len(operation.modes))
+        dark_counts = np.zeros(len(operation.modes))
+        if kind == "fock" and arguments.value("dark_counts") is not None:
+            dark_counts = arguments.vector("dark_counts", len(operation.modes))
+            if dark_counts.min() < 0 or dark_counts.max() > _MAX_DARK_COUNTS:
+                raise arguments.error("dark_counts must be between 0 and 10000")
         for mode, rate in zip(operation.modes, dark_counts, strict=True):
             self.detectors[mode] = Detector(mode, kind, angle, float(rate))
-
-    @staticmethod
-    def _dark_counts(arguments: Arguments) -> Array:
-        size = len(arguments.operation.modes)
-        if arguments.value("dark_counts") is None:
-            return np.zeros(size)
-        rates = arguments.vector("dark_counts", size)
-        if rates.min() < 0 or rates.max() > 1e4:
-            raise unsupported("dark_counts must be between 0 and 10000", arguments.operation)
-        return rates

@@ -138,10 +138,6 @@ def _gaussian_transform(arguments: Arguments) -> GaussianMap:
     return GaussianMap("passive" if orthogonal else "active", matrix)
 
 
-def _loss(arguments: Arguments) -> GaussianMap:
-    return GaussianMap("loss", transmission=arguments.real("T", 0, 1))
-
-
 def _thermal_loss(arguments: Arguments) -> GaussianMap:
     t, nbar = arguments.real("T", 0, 1), arguments.real("nbar", 0, _MAX_THERMAL_PHOTONS)
     if nbar == 0:
@@ -207,7 +203,7 @@ GATES: Final[Mapping[str, Gate]] = {
     "CZgate": Gate({"s": 1.0}, _shear(2, (2, 1, 1), (3, 0, 1))),
     "Interferometer": Gate({"U": REQUIRED, **_MESH}, _interferometer),
     "GaussianTransform": Gate({"S": REQUIRED, "vacuum": False, "tol": 1e-10}, _gaussian_transform),
-    "LossChannel": Gate({"T": REQUIRED}, _loss),
+    "LossChannel": Gate({"T": REQUIRED}, lambda a: GaussianMap("loss", transmission=a.real("T", 0, 1))),
     "ThermalLossChannel": Gate({"T": REQUIRED, "nbar": REQUIRED}, _thermal_loss),
     "PassiveChannel": Gate({"T": REQUIRED}, _passive_channel),
 }

@@ -9,6 +9,7 @@ b_j^dagger)^{s_i} |0>``, which is expanded once for all shots with these counts.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -70,14 +71,13 @@ class TwinBeams:
         patterns, owner = _unique_rows(signal.astype(dtype))
         order = np.argsort(owner, kind="stable")
         starts = np.searchsorted(owner[order], np.arange(len(patterns) + 1))
+        shots_by_leaf = [order[start:end] for start, end in itertools.pairwise(starts)]
         leaf_totals = patterns.sum(axis=1, dtype=np.int64)
         queue = np.argsort(leaf_totals, kind="stable")
         while len(queue):
-            taken = _block_length(leaf_totals[queue], basis)
-            block, queue = queue[:taken], queue[taken:]
-            shots_of = np.concatenate([order[starts[leaf] : starts[leaf + 1]] for leaf in block])
-            repeats = starts[block + 1] - starts[block]
-            self._draw_idlers(counts, _Block(patterns[block], shots_of, repeats), basis, rng)
+            length = _block_length(leaf_totals[queue], basis)
+            block, queue = queue[:length], queue[length:]
+            self._draw_idlers(counts, patterns[block], [shots_by_leaf[leaf] for leaf in block], basis, rng)
         return counts
 
     def _signal(self, shots: int, rng: np.random.Generator) -> Array:
@@ -93,13 +93,12 @@ class TwinBeams:
             missing = missing[counts[missing].sum(axis=1) > self.largest]
         return counts
 
-    def _draw_idlers(self, counts: Array, block: _Block, basis: Basis, rng: np.random.Generator) -> None:
-        """Fill in the idler counts of the shots of a block."""
-        layers = _layers(block.leaves)
-        shots_of, repeats = block.shots, block.repeats
-        firsts = np.concatenate([[0], np.cumsum(repeats)])
+    def _draw_idlers(
+        self, counts: Array, leaves: Array, shots_by_leaf: list[Array], basis: Basis, rng: np.random.Generator
+    ) -> None:
+        """Fill in the idler counts of the shots with the signal patterns ``leaves``."""
         amplitudes = np.ones((1, 1), dtype=complex)
-        for n, layer in enumerate(layers):
+        for n, layer in enumerate(_layers(leaves)):
             if n:
                 amplitudes = self._add_photon(amplitudes, layer, n, basis)
             if not len(layer.leaves):
@@ -109,11 +108,11 @@ class TwinBeams:
             sums /= sums[:, -1:]
             width = sums.shape[1]
             sums += np.arange(len(sums))[:, None]
-            row = np.repeat(np.arange(len(layer.leaves)), repeats[layer.leaves])
-            shots = np.concatenate([shots_of[firsts[leaf] : firsts[leaf + 1]] for leaf in layer.leaves])
+            shots_by_row = [shots_by_leaf[leaf] for leaf in layer.leaves]
+            row = np.repeat(np.arange(len(shots_by_row)), [len(shots) for shots in shots_by_row])
             numbers = np.searchsorted(sums.ravel(), row + rng.random(len(row)), side="right") - row * width
             numbers = np.clip(numbers, 0, width - 1)
-            counts[np.ix_(shots, self.idler)] = basis.patterns(n, numbers)
+            counts[np.ix_(np.concatenate(shots_by_row), self.idler)] = basis.patterns(n, numbers)
 
     def _add_photon(self, parents: Array, layer: _Layer, n: int, basis: Basis) -> Array:
         """Apply ``sum_j C_ij b_j^dagger`` to each state of n - 1 photons, where i is the signal mode of the new photon."""
@@ -130,16 +129,7 @@ class TwinBeams:
         return result
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Signal patterns and their shots: ``repeats[k]`` shots have pattern k; ``shots`` lists them pattern by pattern."""
-
-    leaves: Array
-    shots: Array
-    repeats: Array
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Layer:
     """
     Signal patterns of n photons. Each is the pattern in row ``parents`` of the layer below plus one photon in mode ``modes``.
@@ -161,8 +151,7 @@ def _layers(leaves: Array) -> list[_Layer]:
         own = np.flatnonzero(totals == n)
         patterns, owner = _unique_rows(np.concatenate([above, leaves[own]]))
         if layers:
-            upper = layers[-1]
-            layers[-1] = _Layer(upper.modes, owner[: len(above)], upper.leaves, upper.rows)
+            layers[-1].parents = owner[: len(above)]
         last = patterns.shape[1] - 1 - np.argmax(patterns[:, ::-1] > 0, axis=1)
         layers.append(_Layer(last, np.zeros(0, dtype=np.intp), own, owner[len(above) :]))
         above = patterns.copy()
@@ -195,13 +184,9 @@ def _two_sides(linked: Array) -> Array | None:
         if side[root] >= 0:
             continue
         side[root] = 0
-        waiting = [root]
-        while waiting:
-            mode = waiting.pop()
-            for other in np.flatnonzero(linked[mode]):
-                if side[other] < 0:
-                    side[other] = 1 - side[mode]
-                    waiting.append(int(other))
-                elif side[other] == side[mode]:
-                    return None
-    return side
+        component = [root]
+        for mode in component:  # grows during the loop
+            fresh = np.flatnonzero(linked[mode] & (side < 0))
+            side[fresh] = 1 - side[mode]
+            component.extend(fresh.tolist())
+    return None if np.any(linked & (side[:, None] == side)) else side
