@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from lark.lexer import Token
 
-from ..program import Array, ArrayParameter, Operation, Program, Scalar, Value
+from ..program import Array, ArrayParameter, FreeParameter, Operation, Program, Scalar, Value
 from . import limits
 from .expressions import Code, Operand, Step, Symbolic, finished, run, steps_of
 from .limits import error_at
@@ -220,7 +220,7 @@ class _Builder:
         self.free.pop(parameter, None)
         names = [f"{parameter}_{row}_{column}" for row in range(shape[0]) for column in range(shape[1])]
         self.free.update(dict.fromkeys(names))
-        elements = [Symbolic(f"{{{each}}}", names=frozenset({each})).parameter() for each in names]
+        elements = [FreeParameter(f"{{{each}}}", (each,)) for each in names]
         return _object_array((shape[0], shape[1]), elements)
 
     # ---- limits and names

@@ -43,12 +43,6 @@ class Symbolic:
         if len(self.text) > MAX_PARAMETER_CHARACTERS:
             raise EvaluationError(f"the parameter has more than {MAX_PARAMETER_CHARACTERS} characters")
 
-    def parameter(self) -> MeasuredParameter | FreeParameter:
-        """Return the parameter of a ``Program``."""
-        if self.modes:
-            return MeasuredParameter(self.text, tuple(sorted(self.modes)))
-        return FreeParameter(self.text, tuple(sorted(self.names)))
-
 
 Number: TypeAlias = int | float | complex
 Operand: TypeAlias = Scalar | Array | Symbolic | ArrayParameter
@@ -152,7 +146,11 @@ def call(function: str, operand: Operand) -> Operand:
 
 def finished(value: Operand) -> Value:
     """Return a value as it is in a ``Program``."""
-    return value.parameter() if isinstance(value, Symbolic) else value
+    if not isinstance(value, Symbolic):
+        return value
+    if value.modes:
+        return MeasuredParameter(value.text, tuple(sorted(value.modes)))
+    return FreeParameter(value.text, tuple(sorted(value.names)))
 
 
 def _number(value: Operand) -> Number | Array | Symbolic:

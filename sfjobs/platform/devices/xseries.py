@@ -18,7 +18,10 @@ TOLERANCE = 1e-5
 """Largest deviation of a parameter from an allowed value, as in Strawberry Fields, whose decompositions deviate by 1e-13."""
 
 Allowed: TypeAlias = list[float | list[float]]
-"""Allowed values of a parameter, as in the JSON of a specification: numbers, and ranges ``[low, high]``."""
+"""
+Allowed values of a parameter, as in the JSON of a specification: numbers, and ranges ``[low, high]``. The only ranges here are
+full turns, so a parameter with a range is an angle, and any value is allowed.
+"""
 
 _FULL_TURN = 2 * math.pi
 
@@ -122,11 +125,12 @@ def _check_arguments(
             continue
         name = wanted.names[0]
         allowed = template.allowed[name]
-        if not any(_is_within(value, entry) for entry in allowed):
-            raise operation_error(
-                operation, f"{value!r} is not allowed for {name}, which takes {_described(allowed)} on {target}"
-            )
-        if not _is_same(values.setdefault(name, value), value, is_angle=_is_angle(allowed)):
+        numbers = [entry for entry in allowed if not isinstance(entry, list)]
+        is_angle = len(numbers) < len(allowed)
+        if not is_angle and not any(_is_close(value, number) for number in numbers):
+            choices = " or ".join(f"{number:g}" for number in numbers)
+            raise operation_error(operation, f"{value!r} is not allowed for {name}, which takes {choices} on {target}")
+        if not _is_same(values.setdefault(name, value), value, is_angle=is_angle):
             detail = f"{value!r} differs from {values[name]!r}: {target} has one {name} for both halves"
             raise operation_error(operation, detail)
 
@@ -148,26 +152,6 @@ def _is_close(value: float, wanted: float) -> bool:
     return abs(value - wanted) <= TOLERANCE
 
 
-def _is_circle(entry: float | list[float]) -> bool:
-    return isinstance(entry, list) and _is_close(entry[1] - entry[0], _FULL_TURN)
-
-
-def _is_angle(allowed: Allowed) -> bool:
-    return any(_is_circle(entry) for entry in allowed)
-
-
-def _is_within(value: float, entry: float | list[float]) -> bool:
-    if isinstance(entry, list):
-        return _is_circle(entry) or entry[0] - TOLERANCE <= value <= entry[1] + TOLERANCE
-    return _is_close(value, entry)
-
-
 def _is_same(first: float, second: float, *, is_angle: bool) -> bool:
     difference = math.remainder(first - second, _FULL_TURN) if is_angle else first - second
     return abs(difference) <= TOLERANCE
-
-
-def _described(allowed: Allowed) -> str:
-    return " or ".join(
-        f"{entry[0]:g} to {entry[1]:g}" if isinstance(entry, list) else f"{entry:g}" for entry in allowed
-    )

@@ -31,8 +31,7 @@ class AmplitudeTable:
         self.state = state
         self.log_vacuum = photons.log_vacuum(state)
         self.distribution = photons.total_distribution(state)
-        self.largest = photons.quantile(self.distribution, TAIL)
-        self.discarded = photons.tail_beyond(self.distribution, self.largest)
+        self.largest, self.discarded = photons.truncation(self.distribution, TAIL)
 
     def applies(self, budget: float = MAX_WORK) -> bool:
         """Return whether the state is small enough for memory, double precision and ``budget`` elementary operations."""

@@ -20,14 +20,9 @@ _BYTES_PER_ENTRY: Final = 13
 """Of one tail and one mode: the count, its square root and the index of the neighbour."""
 
 
-def count(photons: int, modes: int) -> int:
-    """Return the number of patterns of this many photons."""
-    return math.comb(photons + modes - 1, modes - 1)
-
-
 def fits(photons: int, modes: int, extra_bytes: int = 0, max_bytes: int = MAX_TABLE_BYTES) -> bool:
     """Return whether a table up to this many photons, with ``extra_bytes`` per tail, fits into ``max_bytes``."""
-    return count(photons, modes) * ((modes - 1) * _BYTES_PER_ENTRY + extra_bytes) <= max_bytes
+    return math.comb(photons + modes - 1, modes - 1) * ((modes - 1) * _BYTES_PER_ENTRY + extra_bytes) <= max_bytes
 
 
 class Basis:
@@ -57,7 +52,7 @@ class Basis:
 
     def size(self, photons: int) -> int:
         """Return the number of patterns of this many photons."""
-        return count(photons, self.modes)
+        return math.comb(photons + self.modes - 1, self.modes - 1)
 
     def patterns(self, photons: int, numbers: Array) -> Array:
         """Return the patterns (k, m) of this many photons with these numbers (k)."""

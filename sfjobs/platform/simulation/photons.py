@@ -64,12 +64,8 @@ def _chernoff_length(values: Array, squares: Array) -> int:
     return max(int(np.ceil(length)) + 1, 16)
 
 
-def quantile(distribution: Array, tail: float) -> int:
-    """Return the least N with ``P(n > N) <= tail``."""
+def truncation(distribution: Array, tail: float) -> tuple[int, float]:
+    """Return the least N with ``P(n > N) <= tail``, and ``P(n > N)``."""
     beyond = np.cumsum(distribution[::-1])[::-1]  # P(n >= N), the small terms added first
-    return int(np.count_nonzero(beyond > tail)) - 1 if beyond[0] > tail else 0
-
-
-def tail_beyond(distribution: Array, largest: int) -> float:
-    """Return ``P(n > largest)``."""
-    return float(np.sum(distribution[largest + 1 :][::-1]))
+    largest = int(np.count_nonzero(beyond > tail)) - 1 if beyond[0] > tail else 0
+    return largest, float(np.sum(distribution[largest + 1 :][::-1]))

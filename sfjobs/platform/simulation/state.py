@@ -78,11 +78,6 @@ class GaussianState:
         return bool(np.allclose(part.cov, np.eye(len(part.cov)), rtol=0, atol=1e-12) and not part.means.any())
 
     @property
-    def is_centred(self) -> bool:
-        """Whether the means are zero."""
-        return not bool(np.any(np.abs(self.means) > 1e-14))
-
-    @property
     def rounding(self) -> float:
         """The rounding error to expect in products of two covariances."""
         return 1e-11 + 100 * float(np.finfo(float).eps) * float(np.max(np.abs(self.cov), initial=1.0)) ** 2

@@ -24,10 +24,9 @@ def unrolled(program: Program) -> Program:
         raise beyond_limit(f"{bins} time bins need {modes} modes; at most {MAX_UNROLLED_MODES} are simulated")
     if bins * len(program.operations) > MAX_OPERATIONS:
         raise beyond_limit(f"{bins} time bins of {len(program.operations)} operations are more than {MAX_OPERATIONS}")
-    registers = {mode for operation in program.operations if _measures(operation) for mode in operation.modes}
-    if len(registers) > 1:
-        last = next(operation for operation in reversed(program.operations) if _measures(operation))
-        raise unsupported("TDM programs that measure more than one register are not simulated", last)
+    measurements = [operation for operation in program.operations if operation.name.startswith("Measure")]
+    if len({mode for operation in measurements for mode in operation.modes}) > 1:
+        raise unsupported("TDM programs that measure more than one register are not simulated", measurements[-1])
     arrays = {name: array.ravel() for name, array in program.arrays.items()}
     operations = tuple(
         _in_bin(operation, time_bin, bins, arrays) for time_bin in range(bins) for operation in program.operations
@@ -35,18 +34,12 @@ def unrolled(program: Program) -> Program:
     return replace(program, type=None, operations=operations)
 
 
-def _measures(operation: Operation) -> bool:
-    return operation.name.startswith("Measure")
-
-
 def _time_bins(program: Program) -> int:
-    lengths = {name: array.size for name, array in program.arrays.items()}
-    given = program.type_options.get("temporal_modes")
     copies = program.type_options.get("copies", 1)
     if copies != 1:
         raise unsupported(f"TDM programs of {copies!r} copies are not simulated; use shots")
-    if given is None:
-        given = max(lengths.values(), default=0)
+    longest = max((array.size for array in program.arrays.values()), default=0)
+    given = program.type_options.get("temporal_modes", longest)
     if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1:
         raise unsupported(f"a TDM program needs a positive number of temporal_modes, not {given!r}")
     return int(given)

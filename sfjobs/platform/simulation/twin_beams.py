@@ -34,13 +34,12 @@ class TwinBeams:
     def __init__(self, state: GaussianState, signal: Array, idler: Array, coupling: Array) -> None:
         self.signal, self.idler, self.coupling = signal, idler, coupling
         self.distribution = photons.total_distribution(state.reduced(signal.tolist()))
-        self.largest = photons.quantile(self.distribution, TAIL)
-        self.discarded = photons.tail_beyond(self.distribution, self.largest)
+        self.largest, self.discarded = photons.truncation(self.distribution, TAIL)
 
     @classmethod
     def split(cls, state: GaussianState) -> TwinBeams | None:
         """Return the sampler for a pure state, or None if a displacement or single-mode squeezing prevents two sides."""
-        if not state.is_centred:
+        if np.any(np.abs(state.means) > 1e-14):
             return None
         b, _ = state.amplitude_generator()
         side = _two_sides(np.abs(b) > _NEGLIGIBLE)
