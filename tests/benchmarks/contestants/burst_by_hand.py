@@ -1,6 +1,6 @@
 """
-Lists of 100 each second, and the results of what has completed at once, over at most 32 connections; with httpx or, as the
-option says, aiohttp.
+A client without a library: list requests of 100 jobs each second, and the results of completed jobs at once, over at most 32
+connections; with httpx or, by option, aiohttp.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ async def _wait(run: Run, get: Get) -> dict[str, Any]:
     results: dict[str, Any] = {}
     free = asyncio.Semaphore(CONNECTIONS)
 
-    async def ask(ids: list[str]) -> None:
+    async def poll(ids: list[str]) -> None:
         query = "&".join(f"id={id_}" for id_ in ids)
         ended = [job["id"] for job in json.loads(await get(f"/jobs?size={len(ids)}&{query}"))["data"] if _ended(job)]
         for id_ in ended:
@@ -88,7 +88,7 @@ async def _wait(run: Run, get: Get) -> dict[str, Any]:
     due = loop.time()
     while left:
         ids = list(left)
-        await asyncio.gather(*[ask(ids[first : first + BATCH]) for first in range(0, len(ids), BATCH)])
+        await asyncio.gather(*[poll(ids[first : first + BATCH]) for first in range(0, len(ids), BATCH)])
         due += CADENCE
         if left:
             await asyncio.sleep(due - loop.time())
