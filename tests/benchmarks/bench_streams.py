@@ -34,12 +34,12 @@ class Reader:
     """One stream, and the bytes received since it was last emptied."""
 
     received: bytearray = field(default_factory=bytearray)
-    heard: dict[bytes, float] = field(default_factory=dict)
+    first_seen: dict[bytes, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Memory and CPU time of the platform's process, without its workers."""
+    """Threads and resident memory of the platform's process, without its workers."""
 
     threads: int
     rss_mb: float
@@ -86,13 +86,13 @@ def _follow_one_job(
         sock.sendall(_head("POST", "/jobs", token, body) + body)
         _until(selector, b'"status":"complete"', but=submitter)
         selector.unregister(sock)
-    answered = submitter.heard[b"HTTP/1.1 201"]
+    answered = submitter.first_seen[b"HTTP/1.1 201"]
     readers = [key.data for key in selector.get_map().values()]
     event = readers[0].received
     job = json.loads(event[event.rindex(b"data: ") + 6 :].split(b"\n")[0])
     finished = datetime.fromisoformat(job["finished_at"]).timestamp()
-    taken += [reader.heard[b"event: job"] - answered for reader in readers]
-    done += [reader.heard[b'"status":"complete"'] - finished for reader in readers]
+    taken += [reader.first_seen[b"event: job"] - answered for reader in readers]
+    done += [reader.first_seen[b'"status":"complete"'] - finished for reader in readers]
 
 
 def _until(selector: selectors.BaseSelector, words: bytes, but: Reader | None = None) -> None:
@@ -100,18 +100,18 @@ def _until(selector: selectors.BaseSelector, words: bytes, but: Reader | None = 
     others = [key.data for key in selector.get_map().values() if key.data is not but]
     for reader in others:
         reader.received.clear()
-        reader.heard.clear()
+        reader.first_seen.clear()
     waiting, deadline = len(others), time.monotonic() + READ_TIMEOUT_SECONDS
-    while waiting or (but is not None and not but.heard):
-        assert time.monotonic() < deadline, f"{waiting} readers have not heard {words!r}"
+    while waiting or (but is not None and not but.first_seen):
+        assert time.monotonic() < deadline, f"{waiting} readers have not received {words!r}"
         for key, _ in selector.select(1.0):
             sock, reader = key.fileobj, key.data
             assert isinstance(sock, socket.socket)
             reader.received += sock.recv(1 << 16)
             now = time.time()
             for sought in (b"HTTP/1.1 201", b"event: job", words):
-                if sought not in reader.heard and sought in reader.received:
-                    reader.heard[sought] = now
+                if sought not in reader.first_seen and sought in reader.received:
+                    reader.first_seen[sought] = now
                     waiting -= sought == words and reader is not but
 
 

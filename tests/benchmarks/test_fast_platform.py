@@ -86,10 +86,10 @@ def test_all_jobs_end_in_random_order() -> None:
 
 def test_a_delay_line_keeps_delay_and_order() -> None:
     loop = VirtualLoop()
-    line, heard = DelayLine(loop, 0.5, loop.time), list[tuple[str, float]]()
+    line, calls = DelayLine(loop, 0.5, loop.time), list[tuple[str, float]]()
 
     def say(word: str) -> None:
-        heard.append((word, loop.time()))
+        calls.append((word, loop.time()))
         if word == "b":
             line.put(say, "d")
 
@@ -98,14 +98,14 @@ def test_a_delay_line_keeps_delay_and_order() -> None:
     loop.call_later(0.2, line.put, say, "c")
     loop.run_until_complete(asyncio.sleep(2))
     loop.close()
-    assert heard == [("a", 0.5), ("b", 0.5), ("c", 0.7), ("d", 1.0)]
+    assert calls == [("a", 0.5), ("b", 0.5), ("c", 0.7), ("d", 1.0)]
 
 
 def test_without_a_round_trip_time_there_is_no_delay() -> None:
-    loop, heard = VirtualLoop(), list[str]()
-    DelayLine(loop, 0.0).put(heard.append, "a")
+    loop, calls = VirtualLoop(), list[str]()
+    DelayLine(loop, 0.0).put(calls.append, "a")
     loop.close()
-    assert heard == ["a"]
+    assert calls == ["a"]
 
 
 def test_a_bucket_allows_its_content_and_then_its_rate() -> None:
