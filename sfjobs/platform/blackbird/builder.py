@@ -163,20 +163,18 @@ class _Builder:
 
     def _typed(self, kind: Token, name: Token, value: Operand) -> Operand:
         """Return ``value`` as the declared type. Raises ``ProgramError`` rather than round a value."""
-        if isinstance(value, Symbolic):
+        if isinstance(value, Symbolic) or (isinstance(value, str) and kind == "str"):
             return value
         if isinstance(value, (int, float, complex)):
-            match str(kind):
-                case "complex":
-                    return complex(value)
-                case "float" if not isinstance(value, complex):
+            if kind == "complex":
+                return complex(value)
+            if kind == "bool" and value in {0, 1}:
+                return bool(value)
+            if not isinstance(value, complex):
+                if kind == "float":
                     return float(value)
-                case "int" if not isinstance(value, complex) and value == int(value):
+                if kind == "int" and value == int(value):
                     return int(value)
-                case "bool" if value in {0, 1}:
-                    return bool(value)
-        if isinstance(value, str) and kind == "str":
-            return value
         raise error_at(name, f"{name} is declared as {kind} and its value {value!r} is not")
 
     # ---- arrays

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import ClassVar, Literal, TypeAlias
 
 from ...models import JSONValue
+from ..blackbird import parse
 from ..program import Program
 from .gaussian import check_gaussian
 from .xseries import Template, check_against, xseries_layout, xseries_parameters
@@ -91,6 +92,7 @@ def _simulator(target: str, engine: Engine) -> TargetDevice:
 def _xseries(target: str, *, pairs: int) -> TargetDevice:
     layout = xseries_layout(target, pairs)
     parameters = xseries_parameters(pairs)
+    program = parse(layout)
     # An ideal device: its identity circuit is the identity. The keys are those of the first X8's certificates.
     certificate: dict[str, JSONValue] = {
         "target": target,
@@ -106,7 +108,7 @@ def _xseries(target: str, *, pairs: int) -> TargetDevice:
         engine="xseries",
         specification=_specification(target, layout, 2 * pairs, "Xunitary", parameters),
         certificate=certificate,
-        check=partial(check_against, Template.of(layout, parameters), target=target),
+        check=partial(check_against, Template(program.operations, program.num_modes, parameters), target=target),
     )
 
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ..blackbird import parse
 from ..program import FreeParameter, Operation, Program, ProgramError, Value, operation_error
 
 TOLERANCE = 1e-5
@@ -60,11 +59,6 @@ class Template:
     operations: tuple[Operation, ...]
     num_modes: int
     allowed: Mapping[str, Allowed]
-
-    @classmethod
-    def of(cls, layout: str, allowed: Mapping[str, Allowed]) -> Template:
-        program = parse(layout)
-        return cls(program.operations, program.num_modes, allowed)
 
 
 def check_against(template: Template, program: Program, *, target: str) -> None:

@@ -40,14 +40,16 @@ class Basis:
         self.roots = np.sqrt(self.tails.T.astype(np.float64))
         self.below = np.zeros((modes - 1, len(self.tails)), dtype=np.int32)
         ranks = np.arange(len(self.tails), dtype=np.int64)
-        binomials = _binomials(photons, modes)
+        tails_below = {  # by width w and sum s: the number of tails of w modes with a sum below s
+            w: np.array([math.comb(s + w - 1, w) for s in range(photons + 2)], dtype=np.int64) for w in range(1, modes)
+        }
         lost = np.zeros(len(self.tails), dtype=np.int64)
         # One photon less in mode j lowers the sum of each suffix that starts at or before j, and with it the rank.
         suffixes = np.cumsum(self.tails[:, ::-1], axis=1, dtype=np.int64)[:, ::-1]
         for j in range(modes - 1):
             remaining = suffixes[:, j]
             width = modes - 1 - j
-            lost += binomials[width][remaining] - binomials[width][np.maximum(remaining - 1, 0)]
+            lost += tails_below[width][remaining] - tails_below[width][np.maximum(remaining - 1, 0)]
             self.below[j] = np.where(self.tails[:, j] > 0, ranks - lost, 0)
 
     def size(self, photons: int) -> int:
@@ -63,13 +65,6 @@ class Basis:
     def front_roots(self, photons: int) -> Array:
         """Return the square roots of the counts in mode 0 of all patterns of this many photons."""
         return np.sqrt((photons - self.sums[: self.size(photons)]).astype(np.float64))
-
-
-def _binomials(photons: int, modes: int) -> dict[int, Array]:
-    """Return, by width w and sum s, the number of tails of w modes with a sum below s: C(s + w - 1, w)."""
-    return {
-        w: np.array([math.comb(s + w - 1, w) for s in range(photons + 2)], dtype=np.int64) for w in range(1, modes + 1)
-    }
 
 
 def _tails(photons: int, width: int) -> Array:
