@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..errors import ApiError, server_error
 from ..jobs.acceptance import JobAcceptance
 from ..jobs.change_feed import CHANGES_PATH, ChangePublisher
 from ..jobs.scheduler import Scheduler
@@ -27,7 +28,7 @@ from ..jobs.validation import Parse, SubmissionTarget, SubmissionValidator
 from ..limits import DEFAULTS, Limits
 from ..store.jobs import Store
 from .openapi import OPENAPI_PATH, show_document
-from .responses import ApiError, server_error
+from .responses import error_response
 from .routes.account import TOKEN_PATH, AccountRoutes
 from .routes.changes import ChangeRoutes
 from .routes.devices import DeviceRoutes, ShownDevice
@@ -103,12 +104,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
     code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "invalid-request")
     # The path of the scope: that of ``request.url`` comes after the Host header, which may be any nonsense.
     detail = f"{request.method} {request.scope['path']}: {error.detail}."
-    return ApiError(error.status_code, code, detail, headers=error.headers).answer()
+    return error_response(ApiError(error.status_code, code, detail, headers=error.headers))
 
 
 async def _last_error(_request: Request, _error: Exception) -> Response:
     """For what fails outside of ``RequestGuard``, or in it."""
-    return server_error().answer()
+    return error_response(server_error())
 
 
 class RequestGuard:
@@ -136,12 +137,12 @@ class RequestGuard:
             _log.debug("%s %s: the client went away before its request was complete", scope["method"], scope["path"])
         except anyio.get_cancelled_exc_class():
             if not started:
-                await _stopping().answer()(scope, receive, send)
+                await error_response(_stopping())(scope, receive, send)
             raise
         except Exception as error:
             if started:  # too late for another status: breaking the connection is the only way left to say it
                 raise
-            await _refusal(error, scope).answer()(scope, receive, send)
+            await error_response(_refusal(error, scope))(scope, receive, send)
 
     async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         limits = self._limits

@@ -21,9 +21,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..server.http_protocols import abort_of
+from ..errors import ApiError
+from .abort import abort_of
 from .byte_ranges import UnsatisfiableRangeError, is_known, requested_range
-from .responses import ApiError, until_disconnected
+from .responses import until_disconnected
 
 PIECE: Final = 256 << 10
 """

@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 from starlette.requests import Request
 
-from .responses import ApiError, too_large
+from ..errors import ApiError, too_large
 
 PATIENCE = 30.0
 """Seconds that a body may take, and those on top that it needs at ``SLOWEST``."""

@@ -16,9 +16,10 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 
-from ..api.responses import ApiError, compact_json, invalid, job_object, server_error
+from ..errors import ApiError, invalid, server_error
 from ..records import Claim, JobRecord, NewJob
 from ..store.jobs import Store
+from .representation import compact_json, job_object
 from .scheduler import Scheduler
 from .validation import SubmissionValidator
 

@@ -15,8 +15,8 @@ from typing import Final
 
 import anyio
 
-from ..api.responses import compact_json, job_object
 from ..store.jobs import Store
+from .representation import compact_json, job_object
 from .scheduler import Scheduler
 
 CHANGES_PATH: Final = "/jobs/changes"

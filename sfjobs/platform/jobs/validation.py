@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import anyio.to_thread
 
-from ..api.responses import ApiError, invalid, too_large
+from ..errors import ApiError, invalid, too_large
 from ..limits import Limits
 from ..program import Program, ProgramError
 from ..records import LANGUAGE, NewJob

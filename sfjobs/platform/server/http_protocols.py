@@ -10,11 +10,12 @@ import logging
 import socket
 import struct
 import sys
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from ..api.responses import ApiError, compact_json
+from ..api.abort import ABORT
+from ..errors import ApiError
+from ..jobs.representation import compact_json
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,11 +29,6 @@ PATIENCE = 30.0
 
 _LINGER: Final = "hh" if sys.platform == "win32" else "ii"
 
-ABORT: Final = "sfjobs.abort"
-"""
-The extension of the ASGI scope by which a connection is closed although it still has something to send: ``{"call": ...}``. An
-answer that only ends would wait, for ever, until a reader who does not read has read the rest.
-"""
 _log = logging.getLogger(__name__)
 
 
@@ -182,12 +178,6 @@ def _is_answering(cycle: HttpToolsCycle | H11Cycle | None) -> bool:
 
 def _is_under_way(cycle: HttpToolsCycle | H11Cycle | None) -> bool:
     return cycle is not None and not cycle.response_complete
-
-
-def abort_of(scope: Scope) -> Callable[[], None] | None:
-    """What closes the connection of this request at once; None where the server has no such thing."""
-    abort: Callable[[], None] | None = scope.get("extensions", {}).get(ABORT, {}).get("call")
-    return abort
 
 
 def _abortable(app: ASGIApp, transport: asyncio.Transport) -> ASGIApp:

@@ -12,8 +12,8 @@ import anyio.lowlevel
 import pytest
 from starlette.types import Message
 
+from sfjobs.platform.api.abort import ABORT
 from sfjobs.platform.api.file_response import PATIENCE, PIECE, FilePart, FileResponse
-from sfjobs.platform.server.http_protocols import ABORT
 
 Send = Callable[[Message], Awaitable[None]]
 SIZE = 5 * PIECE + 100

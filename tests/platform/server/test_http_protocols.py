@@ -16,8 +16,8 @@ from starlette.requests import Request
 from sfjobs.platform import Platform, serving
 from sfjobs.platform.api import request_body as bodies
 from sfjobs.platform.api.request_body import read_body
-from sfjobs.platform.api.responses import ApiError
 from sfjobs.platform.api.routes import changes as routes_changes
+from sfjobs.platform.errors import ApiError
 from sfjobs.platform.limits import Limits
 from sfjobs.platform.server import http_protocols as connections
 from tests.platform.api.test_changes_served import token_of

@@ -8,8 +8,9 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...errors import ApiError
 from ..request_body import read_body
-from ..responses import ApiError, CompactJSONResponse
+from ..responses import CompactJSONResponse
 from ..tokens import AccessTokens
 
 TOKEN_PATH: Final = "/auth/realms/platform/protocol/openid-connect/token"  # noqa: S105 - a path

@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from ...errors import ApiError
 from ...jobs.change_feed import MEDIA_TYPE, ChangePublisher
-from ...server.http_protocols import abort_of
-from ..responses import ApiError, until_disconnected
+from ..abort import abort_of
+from ..responses import until_disconnected
 from ..tokens import AccessTokens, Bearer
 
 HEARTBEAT = 10.0

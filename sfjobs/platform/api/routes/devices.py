@@ -8,7 +8,8 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..responses import CompactJSONResponse, not_found
+from ...errors import not_found
+from ..responses import CompactJSONResponse
 
 
 class ShownDevice(Protocol):

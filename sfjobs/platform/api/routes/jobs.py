@@ -15,8 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ....models import JobStatus
+from ...errors import ApiError, invalid, not_found
 from ...jobs.acceptance import Accepted, IncomingSubmission, JobAcceptance, checked_key
 from ...jobs.change_feed import ChangePublisher
+from ...jobs.representation import compact_json, job_object
 from ...jobs.scheduler import Scheduler
 from ...limits import Limits
 from ...records import JobRecord
@@ -24,12 +26,8 @@ from ...store.jobs import Store
 from ..file_response import FilePart, file_answer
 from ..request_body import read_body
 from ..responses import (
-    ApiError,
     CompactJSONResponse,
-    compact_json,
-    invalid,
-    job_object,
-    not_found,
+    error_response,
     request_list,
     request_object,
 )
@@ -73,7 +71,7 @@ class JobRoutes:
         try:
             accepted = await self._intake.take(request.state.account, order)
         except ApiError as error:
-            answer: Response = error.answer()
+            answer: Response = error_response(error)
             answer.headers.update(echo)
             return answer
         headers = {"location": f"/jobs/{accepted.job_id}", **self._offers(accepted.change), **echo}
