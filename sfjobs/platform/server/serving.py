@@ -53,9 +53,6 @@ class Platform:
     api_key: str = field(repr=False)
 
 
-ServerInfo = Platform
-
-
 def serving(
     *,
     data_dir: Path | str | None = None,
@@ -159,7 +156,7 @@ def run_server(
     grace: float = 10.0,
     tls_certificate: Path | None = None,
     tls_key: Path | None = None,
-    on_ready: Callable[[ServerInfo], None],
+    on_ready: Callable[[Platform], None],
     on_stopping: Callable[[int], None] | None = None,
 ) -> None:
     """

@@ -284,7 +284,7 @@ def test_a_killed_server_leaves_every_accepted_job_to_the_next(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "first", ["from sfjobs.platform.serving import Platform", "from sfjobs.platform import Platform", ""]
+    "first", ["from sfjobs.platform.server.serving import Platform", "from sfjobs.platform import Platform", ""]
 )
 def test_serving_is_the_function_whatever_was_imported_before(first: str) -> None:
     script = f"{first}\nfrom sfjobs.platform import serving\nassert serving.__name__ == 'serving', serving\n"

@@ -121,7 +121,7 @@ def test_readers_of_the_feed_hear_of_what_finished_and_then_that_it_ends(tmp_pat
 def test_a_third_signal_ends_the_process_like_any_other() -> None:
     script = (
         "import asyncio, signal\n"
-        "from sfjobs.platform.stopping import Stop, asked_by_signals\n"
+        "from sfjobs.platform.server.shutdown import Stop, asked_by_signals\n"
         "async def main():\n"
         "    stop = Stop()\n"
         "    with asked_by_signals(stop):\n"
