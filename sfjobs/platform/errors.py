@@ -1,59 +1,46 @@
-"""The errors that the platform answers with, apart from how a response is written. Every layer of the platform may raise them."""
+"""
+Errors that become error responses. ``api/responses`` writes the responses; every layer of the platform may raise the errors.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 
+@dataclass(eq=False)
 class ApiError(Exception):
-    """A request that is answered with an error: ``meta`` of a ``validation-error`` maps fields to lists of messages."""
+    """An error response. ``meta`` of a ``validation-error`` maps fields to lists of messages, as the public clients expect."""
 
-    def __init__(
-        self,
-        status_code: int,
-        code: str,
-        detail: str,
-        meta: Mapping[str, object] | None = None,
-        *,
-        headers: Mapping[str, str] | None = None,
-        extra: Mapping[str, object] | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.status_code = status_code
-        self.code = code
-        self.detail = detail
-        self.meta = meta or {}
-        self.headers = headers
-        self.extra = extra or {}
+    status_code: int
+    code: str
+    detail: str
+    meta: Mapping[str, object] = field(default_factory=dict)
+    headers: Mapping[str, str] | None = field(default=None, kw_only=True)
+    extra: Mapping[str, object] = field(default_factory=dict, kw_only=True)
 
     def content(self) -> dict[str, object]:
-        """What the answer's JSON says."""
-        return {
-            "status_code": self.status_code,
-            "code": self.code,
-            "detail": self.detail,
-            "meta": self.meta,
-            **self.extra,
-        }
+        """Return the JSON of the response."""
+        error = {"status_code": self.status_code, "code": self.code, "detail": self.detail, "meta": self.meta}
+        return {**error, **self.extra}
 
 
 def invalid(errors: Mapping[str, Sequence[str] | Mapping[str, Sequence[str]]]) -> ApiError:
-    """400: ``errors`` are messages by field, or by field and index, as the public clients expect them."""
+    """Return a 400 with messages by field, or by field and index."""
     return ApiError(400, "validation-error", "The request is not valid.", errors)
 
 
-def not_found(what: str) -> ApiError:
-    """404, worded."""
-    return ApiError(404, "not-found", what)
+def not_found(detail: str) -> ApiError:
+    """Return a 404."""
+    return ApiError(404, "not-found", detail)
 
 
 def too_large(what: str, limit: int) -> ApiError:
-    """413, which ends the connection: the rest of the body is not read."""
-    return ApiError(
-        413, "payload-too-large", f"{what} is larger than the {limit} bytes allowed", headers={"connection": "close"}
-    )
+    """Return a 413, which closes the connection, since the rest of the body is not read."""
+    detail = f"{what} is larger than the {limit} bytes allowed"
+    return ApiError(413, "payload-too-large", detail, headers={"connection": "close"})
 
 
 def server_error() -> ApiError:
-    """500, which tells nothing of the inside."""
+    """Return a 500, which shows nothing of the cause."""
     return ApiError(500, "server-error", "The platform failed at this request; its log says more.")

@@ -21,12 +21,12 @@ from sfjobs.platform.api.tokens import AccessTokens
 from sfjobs.platform.blackbird import parse
 from sfjobs.platform.devices import build_devices
 from sfjobs.platform.execution.executor import ExecutionError, Outcome, Run, Work
-from sfjobs.platform.execution.result_file import write_result
 from sfjobs.platform.jobs.scheduler import Scheduler
 from sfjobs.platform.limits import DEFAULTS, Limits
 from sfjobs.platform.records import JobRecord, NewJob, ResultFile
-from sfjobs.platform.store.accounts import hash_api_key
-from sfjobs.platform.store.jobs import Store
+from sfjobs.platform.results.folder import ResultFolder
+from sfjobs.platform.store.api_keys import hash_api_key
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 
 PROGRAM = """name demo
 version 1.0
@@ -50,7 +50,12 @@ def new_job(account: str, number: int = 0, *, target: str = "simulon_gaussian") 
     )
 
 
-class WatchedStore(Store):
+async def add_job(store: SQLiteStore, job: NewJob) -> JobRecord:
+    (record,) = await store.add_jobs([job])
+    return record
+
+
+class WatchedStore(SQLiteStore):
     """``ended(id)`` returns when the store has written the job's last status."""
 
     def __init__(self, path: Path) -> None:
@@ -92,7 +97,7 @@ class ScriptedExecutor:
     """
 
     def __init__(self, results: Path, *, slots: int = 1, automatic: bool = False) -> None:
-        self._results = results
+        self._results = ResultFolder(results)
         self._slots = slots
         self._automatic = automatic
         self._began: deque[Work] = deque()
@@ -145,7 +150,7 @@ class ScriptedExecutor:
             raise
         if errors:
             raise errors[0]
-        result = write_result(self._results, f"{work.job_id}-{work.attempt}.npz", ARRAY)
+        result = self._results.write(work.result_name, ARRAY)
         return Outcome(result=result, meta={"sampler": "scripted"})
 
 
@@ -186,7 +191,7 @@ async def open_bench(
             for name, device in build_devices(test_targets=True).items()
         }
         account = store.ensure_account("someone")
-        store.add_key(account, hash_api_key("key"))
+        store.add_key(account, hash_api_key("key"), name="local")
         tokens = AccessTokens(store, lifetime=lifetime)
         async with Scheduler(store, executor, devices) as scheduler:
             app = create_app(
@@ -194,7 +199,7 @@ async def open_bench(
                 scheduler=scheduler,
                 tokens=tokens,
                 devices=devices,
-                results=folder,
+                results=ResultFolder(folder),
                 parse=parse,
                 limits=limits,
             )

@@ -31,8 +31,9 @@ import pytest
 from sfjobs.models import JobStatus
 from sfjobs.platform import PlatformSettings, serving
 from sfjobs.platform.api.routes.account import TOKEN_PATH
+from sfjobs.platform.jobs.scheduler import MAX_LOST_WORKERS
 from sfjobs.platform.records import JobRecord
-from sfjobs.platform.store.jobs import MOST_WORKERS_LOST, Store
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.runners import Meeting
 from tests.platform.server.test_serving import client_of, final, submit
 from tests.platform.stand_ins import PROGRAM
@@ -274,7 +275,7 @@ def wait_for_the_last(crowd: Crowd) -> None:
 
 def stored(data: Path) -> list[JobRecord]:
     """All jobs, from the log of changes, which must have each of them once and in order."""
-    with closing(Store(data / "platform.sqlite3")) as store:
+    with closing(SQLiteStore(data / "platform.sqlite3")) as store:
         records = store.changes(store.ensure_account("local"), after=0, size=10**6)
         assert records[-1].change <= store.newest_change()
     changes = [record.change for record in records]
@@ -311,13 +312,13 @@ def test_workers_that_are_killed_lose_no_job_and_three_in_a_row_end_one(tmp_path
                 os.kill(pid, signal.SIGKILL)
             else:
                 meeting.let_go()
-            if attempt == MOST_WORKERS_LOST or attempt > kills[job_id]:
+            if attempt == MAX_LOST_WORKERS or attempt > kills[job_id]:
                 under_way.remove(job_id)
         jobs = {job_id: final(client, job_id) for job_id in ids}
     assert set(kills.values()) | {0} == {0, 1, 2, 3}, "the seed leaves something out"
     for job_id, job in jobs.items():
         lost = kills[job_id]
-        assert job["status"] == ("failed" if lost == MOST_WORKERS_LOST else "complete")
-        assert job["meta"].get("attempts", 1) == min(lost + 1, MOST_WORKERS_LOST)
+        assert job["status"] == ("failed" if lost == MAX_LOST_WORKERS else "complete")
+        assert job["meta"].get("attempts", 1) == min(lost + 1, MAX_LOST_WORKERS)
         assert ("status -9" in job["meta"].get("rerun_reason", "")) == (lost > 0)
-        assert ("given up after 3 workers" in job["meta"].get("error-detail", "")) == (lost == MOST_WORKERS_LOST)
+        assert ("given up after 3 workers" in job["meta"].get("error-detail", "")) == (lost == MAX_LOST_WORKERS)

@@ -1,20 +1,18 @@
-"""What the platform says, as ASGI responses: JSON, errors in their one shape, and job objects."""
+"""Responses of JSON and of errors, and the JSON of request bodies."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-import anyio
 from starlette.responses import Response
-from starlette.types import Receive
 
 from ..errors import ApiError, invalid
 from ..jobs.representation import compact_json
 
 
 class CompactJSONResponse(Response):
-    """A body of compact JSON."""
+    """A response with a body of compact JSON."""
 
     media_type = "application/json"
 
@@ -23,32 +21,25 @@ class CompactJSONResponse(Response):
 
 
 def error_response(error: ApiError) -> CompactJSONResponse:
-    """The error in the one shape that all errors have."""
+    """Return the response to an error, in the shape that all errors have."""
     return CompactJSONResponse(error.content(), status_code=error.status_code, headers=error.headers)
 
 
-async def until_disconnected(receive: Receive, scope: anyio.CancelScope) -> None:
-    """Cancels ``scope`` when the client has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
-
-
 def request_object(body: bytes) -> dict[str, Any]:
-    """The JSON object that a request's body must be."""
+    """Return the JSON object in a body. Raises ``ApiError``."""
     content = _request_json(body)
     if not isinstance(content, dict):
         raise invalid({"_schema": ["Invalid input type."]})
     return content
 
 
-def request_list(body: bytes, longest: int) -> list[Any]:
-    """The JSON list, of at most ``longest`` items, that a request's body must be."""
+def request_list(body: bytes, max_items: int) -> list[Any]:
+    """Return the JSON list in a body. Raises ``ApiError``, also for more than ``max_items``."""
     content = _request_json(body)
     if not isinstance(content, list):
         raise invalid({"_schema": ["Invalid input type."]})
-    if len(content) > longest:
-        raise invalid({"_schema": [f"Longer than maximum length {longest}."]})
+    if len(content) > max_items:
+        raise invalid({"_schema": [f"Longer than maximum length {max_items}."]})
     return content
 
 

@@ -31,6 +31,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from ..limits import DEFAULTS, Limits
 from ..records import ResultFile
+from ..results.folder import ResultFolder
 from .executor import Outcome, Run, Work, WorkerLost, WorkFailed
 
 ENDS_WITH_PARENT: Final = "ends-with-parent"
@@ -60,7 +61,7 @@ class ProcessExecutor:
             runner,
             json.dumps(asdict(limits)),
         ]
-        self._folder = folder
+        self._results = ResultFolder(folder)
         self._slots = [_Slot(command) for _ in range(workers)]
         self._free = deque(self._slots)
         self._time_limit = limits.time
@@ -138,8 +139,7 @@ class ProcessExecutor:
 
     def _remove_what_is_left_of(self, work: Work) -> None:
         try:
-            for left_over in self._folder.glob(f"{work.result_name}*"):
-                left_over.unlink()
+            self._results.delete(work.result_name)
         except OSError as error:  # the next start sweeps
             _log.warning("what is left of attempt %d at job %s stays: %s", work.attempt, work.job_id, error)
 

@@ -35,8 +35,8 @@ from ...models import JSONValue
 from ..limits import DEFAULTS, Limits
 from ..program import ProgramError
 from ..records import ResultFile
+from ..results.folder import ResultFolder
 from .executor import Work
-from .result_file import write_result
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> None:
     while True:
         work = Work(**json.loads(jobs.get()))
         _limit_time(limits.time)
-        _send(answers, _answer(run, Path(folder), work))
+        _send(answers, _answer(run, ResultFolder(Path(folder)), work))
 
 
 def _take_over_stdout() -> IO[bytes]:
@@ -146,10 +146,10 @@ def _load(runner_name: str, limits: Limits) -> Runner:
     return runner
 
 
-def _answer(run: Runner, folder: Path, work: Work) -> bytes:
+def _answer(run: Runner, results: ResultFolder, work: Work) -> bytes:
     try:
         samples = run(work)
-        result = _store(folder, work, np.asarray(samples.array))
+        result = _store(results, work, np.asarray(samples.array))
         described = {name: getattr(result, name) for name in result.__slots__}
         return _encode({"event": "done", "result": described, "meta": dict(samples.meta)})
     except ProgramError as error:
@@ -161,9 +161,9 @@ def _answer(run: Runner, folder: Path, work: Work) -> bytes:
         return _failed("internal-error", f"the simulation failed with {type(error).__name__}")
 
 
-def _store(folder: Path, work: Work, samples: npt.NDArray[Any]) -> ResultFile:
+def _store(results: ResultFolder, work: Work, samples: npt.NDArray[Any]) -> ResultFile:
     try:
-        return write_result(folder, work.result_name, samples)
+        return results.write(work.result_name, samples)
     except OSError as error:
         traceback.print_exc()
         detail = f"the platform could not store the result, {samples.nbytes} bytes: {error.strerror or 'input or output failed'}"

@@ -12,7 +12,7 @@ _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC; written as Z, for wh
 
 
 def job_object(record: JobRecord, position: int | None) -> dict[str, object]:
-    """A job as every answer shows it, with all keys always. ``position`` is its place in the queue while it waits."""
+    """Return a job as every response shows it, always with all keys. ``position`` is its place in the queue while it waits."""
     meta = dict(record.meta)
     if position is not None:
         meta["queue_position"] = position
@@ -31,12 +31,12 @@ def job_object(record: JobRecord, position: int | None) -> dict[str, object]:
 
 
 def iso_time(microseconds: int | None) -> str | None:
-    """``2021-01-27T15:15:25.801308Z``: always with microseconds and Z, which every client can read."""
+    """Return a time as in ``2021-01-27T15:15:25.801308Z``: always with microseconds and Z, which every client can read."""
     if microseconds is None:
         return None
     return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds") + "Z"
 
 
 def compact_json(content: object) -> bytes:
-    # ASCII: what a client sent may hold half of a surrogate pair, which has no UTF-8, and may be quoted in an error.
+    # ASCII: an error may quote text of a client with half of a surrogate pair, which has no UTF-8.
     return json.dumps(content, separators=(",", ":")).encode()

@@ -10,8 +10,8 @@ import httpx
 import jwt
 import pytest
 
-from sfjobs.platform.store.accounts import hash_api_key, new_api_key
-from sfjobs.platform.store.jobs import Store
+from sfjobs.platform.store.api_keys import hash_api_key, new_api_key
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.stand_ins import Bench, open_bench
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
@@ -92,8 +92,8 @@ async def test_a_token_that_someone_else_signed_is_refused(
 
 def test_the_api_key_is_not_in_the_database(tmp_path: Path) -> None:
     key = new_api_key()
-    with closing(Store(tmp_path / "db")) as store:
-        store.add_key(store.ensure_account("someone"), hash_api_key(key))
+    with closing(SQLiteStore(tmp_path / "db")) as store:
+        store.add_key(store.ensure_account("someone"), hash_api_key(key), name="local")
         assert not any(key.encode() in path.read_bytes() for path in tmp_path.iterdir())
 
 

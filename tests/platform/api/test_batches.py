@@ -16,7 +16,8 @@ from sfjobs.platform.blackbird import parse
 from sfjobs.platform.devices import build_devices
 from sfjobs.platform.program import Program
 from sfjobs.platform.records import JobRecord, NewJob
-from sfjobs.platform.store.jobs import Store
+from sfjobs.platform.results.folder import ResultFolder
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.stand_ins import PROGRAM, Bench
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
@@ -71,13 +72,13 @@ async def test_the_jobs_of_a_batch_run(bench: Bench, client: httpx.AsyncClient) 
 
 async def test_a_batch_is_one_transaction(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    add_jobs = Store.add_jobs
+    add_jobs = SQLiteStore.add_jobs
 
-    async def counted(store: Store, jobs: Sequence[NewJob], *, quota: int | None) -> list[JobRecord]:
+    async def counted(store: SQLiteStore, jobs: Sequence[NewJob], *, quota: int | None) -> list[JobRecord]:
         sizes.append(len(jobs))
         return await add_jobs(store, jobs, quota=quota)
 
-    monkeypatch.setattr(Store, "add_jobs", counted)
+    monkeypatch.setattr(SQLiteStore, "add_jobs", counted)
     await outcomes(client, [{"circuit": PROGRAM}] * 100)
     assert sizes == [100]
 
@@ -123,7 +124,7 @@ async def test_a_failure_of_the_platform_at_one_item_leaves_the_others(
         scheduler=bench.scheduler,
         tokens=bench.tokens,
         devices=build_devices(),
-        results=tmp_path,
+        results=ResultFolder(tmp_path),
         parse=defective,
     )
     async with bench.client() as client:

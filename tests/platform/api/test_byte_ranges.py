@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.datastructures import Headers
 
-from sfjobs.platform.api.byte_ranges import UnsatisfiableRangeError, is_known, requested_range
+from sfjobs.platform.api.byte_ranges import UnsatisfiableRangeError, is_cached, requested_range
 
 SIZE = 1000
 ETAG = '"abc"'
@@ -114,4 +114,4 @@ def test_if_range_holds_for_this_very_etag_only(conditions: list[str], holds: bo
     ],
 )
 def test_if_none_match_is_compared_weakly(values: list[str], known: bool) -> None:
-    assert is_known(headers("if-none-match", *values), ETAG) is known
+    assert is_cached(headers("if-none-match", *values), ETAG) is known

@@ -19,8 +19,9 @@ from sfjobs.platform.api.app import create_app
 from sfjobs.platform.api.routes import changes as routes_changes
 from sfjobs.platform.blackbird import parse
 from sfjobs.platform.devices import build_devices
-from sfjobs.platform.jobs.change_feed import PAGE, ChangePublisher
-from tests.platform.stand_ins import PROGRAM, Bench, new_job, open_bench
+from sfjobs.platform.jobs.change_feed import PAGE_JOBS, ChangePublisher
+from sfjobs.platform.results.folder import ResultFolder
+from tests.platform.stand_ins import PROGRAM, Bench, add_job, new_job, open_bench
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
@@ -33,7 +34,7 @@ def feed(tmp_path: Path, bench: Bench) -> ChangePublisher:
         scheduler=bench.scheduler,
         tokens=bench.tokens,
         devices=build_devices(test_targets=True),
-        results=tmp_path,
+        results=ResultFolder(tmp_path),
         parse=parse,
         feed=feed,
     )
@@ -148,7 +149,7 @@ async def streaming(
 
 async def submit(bench: Bench, number: int = 0, *, account: str = "") -> str:
     """A job that waits for ever: it is ``open`` and stays so, since nothing admits it."""
-    return (await bench.store.add_job(new_job(account or bench.account, number, target="never"))).id
+    return (await add_job(bench.store, new_job(account or bench.account, number, target="never"))).id
 
 
 async def now(bench: Bench) -> str:
@@ -189,9 +190,9 @@ async def test_what_was_before_hello_is_not_told(bench: Bench, feed: ChangePubli
 async def test_every_change_of_a_job_is_told_as_it_happens(bench: Bench, feed: ChangePublisher) -> None:
     async with streaming(bench) as stream:
         await stream.event()
-        job = await bench.store.add_job(new_job(bench.account))
+        job = await add_job(bench.store, new_job(bench.account))
         told = [await stream.event()]
-        await bench.store.admit([job.id])
+        await bench.store.enqueue([job.id])
         told.append(await stream.event())
         await bench.store.start(job.id)
         told.append(await stream.event())
@@ -251,7 +252,7 @@ async def test_jobs_that_changed_while_away_come_once_at_their_newest_state_olde
 
 async def test_more_than_one_page_is_told_in_order(bench: Bench, feed: ChangePublisher) -> None:
     cursor = await now(bench)
-    jobs = await bench.store.add_jobs([new_job(bench.account, number) for number in range(2 * PAGE + 1)])
+    jobs = await bench.store.add_jobs([new_job(bench.account, number) for number in range(2 * PAGE_JOBS + 1)])
     async with streaming(bench, cursor) as stream:
         told = [(await stream.event()).data["id"] for _ in jobs]
     assert told == [job.id for job in jobs]
@@ -302,7 +303,7 @@ async def test_a_cursor_survives_a_restart(tmp_path: Path) -> None:
 async def test_silence_is_broken_by_comments(
     bench: Bench, feed: ChangePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes_changes, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(routes_changes, "HEARTBEAT_SECONDS", 0.01)
     async with streaming(bench) as stream:
         await stream.event()
         assert [await stream.block() for _ in range(3)] == [":"] * 3
@@ -329,7 +330,7 @@ async def test_a_reader_that_goes_is_noticed(bench: Bench, feed: ChangePublisher
 async def test_a_reader_that_does_not_read_is_dropped(
     bench: Bench, feed: ChangePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes_changes, "PATIENCE", 0.05)
+    monkeypatch.setattr(routes_changes, "SEND_TIMEOUT_SECONDS", 0.05)
     async with streaming(bench, reads=False) as stream:
         with anyio.fail_after(30):
             await stream.gone.wait()

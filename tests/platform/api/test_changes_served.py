@@ -18,7 +18,7 @@ import pytest
 
 from sfjobs.platform import Platform, PlatformSettings, serving
 from sfjobs.platform.api.routes import changes as routes_changes
-from sfjobs.platform.store.jobs import Store
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.stand_ins import PROGRAM, new_job
 
 pytestmark = [pytest.mark.real_time]
@@ -116,7 +116,7 @@ def received(connection: socket.socket, what: bytes) -> bool:
 
 async def fill(path: Path) -> None:
     """More than the buffers of both sides' sockets take: jobs that failed at great length."""
-    with contextlib.closing(Store(path)) as store:
+    with contextlib.closing(SQLiteStore(path)) as store:
         account = store.ensure_account("local")
         for job in await store.add_jobs([new_job(account, number) for number in range(200)]):
             await store.fail(job.id, "verbose", "x" * 65536)
@@ -124,7 +124,7 @@ async def fill(path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the sizes of socket buffers are another matter there")
 def test_a_reader_that_does_not_read_loses_its_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes_changes, "PATIENCE", 0.2)
+    monkeypatch.setattr(routes_changes, "SEND_TIMEOUT_SECONDS", 0.2)
     settings = PlatformSettings(data_dir=tmp_path)
     with (
         serving(settings=settings) as platform,

@@ -13,10 +13,10 @@ import pytest
 from starlette.types import Message
 
 from sfjobs.platform.api.abort import ABORT
-from sfjobs.platform.api.file_response import PATIENCE, PIECE, FilePart, FileResponse
+from sfjobs.platform.api.file_response import CHUNK_BYTES, CHUNK_SEND_TIMEOUT_SECONDS, FilePart, FileResponse
 
 Send = Callable[[Message], Awaitable[None]]
-SIZE = 5 * PIECE + 100
+SIZE = 5 * CHUNK_BYTES + 100
 
 
 @pytest.fixture(params=["in memory", "on disk"], autouse=True)
@@ -62,7 +62,9 @@ async def test_only_the_asked_bytes_leave_in_pieces_of_a_quarter_mebibyte(part: 
 
 
 @pytest.mark.real_time
-@pytest.mark.parametrize("asked", [range(1), range(7, PIECE + 7), range(3, 2 * PIECE), range(SIZE - 1, SIZE)])
+@pytest.mark.parametrize(
+    "asked", [range(1), range(7, CHUNK_BYTES + 7), range(3, 2 * CHUNK_BYTES), range(SIZE - 1, SIZE)]
+)
 async def test_a_range_counts_from_where_its_part_begins(part: FilePart, asked: range) -> None:
     content = bytes(number % 251 for number in range(SIZE + 20))
     part.path.write_bytes(content)
@@ -82,7 +84,7 @@ async def test_no_more_than_two_pieces_are_held(part: FilePart) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 2.5 * PIECE
+    assert peak < 2.5 * CHUNK_BYTES
 
 
 @pytest.mark.real_time
@@ -109,7 +111,7 @@ async def test_the_next_piece_is_not_read_before_the_one_before_has_left(part: F
             tasks.cancel_scope.cancel()
     finally:
         tracemalloc.stop()
-    assert held < 1.5 * PIECE
+    assert held < 1.5 * CHUNK_BYTES
 
 
 @pytest.mark.real_time
@@ -134,10 +136,10 @@ async def test_others_have_a_turn_every_few_pieces(part: FilePart) -> None:
             await anyio.lowlevel.checkpoint()
 
     with part.path.open("r+b") as file:
-        file.truncate(20 * PIECE)
+        file.truncate(20 * CHUNK_BYTES)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(other)
-        await answer(replace(part, size=20 * PIECE - 10), Recorder(), range(20 * PIECE - 10))
+        await answer(replace(part, size=20 * CHUNK_BYTES - 10), Recorder(), range(20 * CHUNK_BYTES - 10))
         tasks.cancel_scope.cancel()
     assert turns >= 4
 
@@ -157,7 +159,7 @@ async def test_a_reader_that_does_not_read_is_dropped(part: FilePart) -> None:
     scope = {"type": "http", "method": "GET", "extensions": {ABORT: {"call": gone.set}}}
     began = anyio.current_time()
     await FileResponse(part, range(SIZE), {})(scope, receive, send)
-    assert anyio.current_time() - began == pytest.approx(PATIENCE, abs=1)
+    assert anyio.current_time() - began == pytest.approx(CHUNK_SEND_TIMEOUT_SECONDS, abs=1)
 
 
 @pytest.mark.real_time
@@ -187,7 +189,7 @@ async def test_a_file_that_becomes_shorter_meanwhile_breaks_the_answer_off(part:
         await recorder(message)
         if len(recorder.pieces) == 1:
             with part.path.open("r+b") as file:
-                file.truncate(PIECE + 500)
+                file.truncate(CHUNK_BYTES + 500)
 
     with pytest.raises(OSError, match="shorter"):
         await answer(part, send)

@@ -17,7 +17,7 @@ import pytest
 from starlette.types import Message
 
 from sfjobs.platform.api.routes.account import TOKEN_PATH
-from sfjobs.platform.store.database import Database
+from sfjobs.platform.store.sqlite.database import Database
 from tests.platform.two_accounts import NOBODYS, WAITS, World, ask, assert_is_refused, open_world
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 
 from sfjobs.platform import Platform, PlatformSettings, serving
-from sfjobs.platform.api.file_response import PIECE
+from sfjobs.platform.api.file_response import CHUNK_BYTES
 from sfjobs.platform.api.routes.account import TOKEN_PATH
-from sfjobs.platform.execution.result_file import write_result
-from sfjobs.platform.store.jobs import Store
-from tests.platform.stand_ins import ARRAY, PROGRAM, Bench, new_job, open_bench
+from sfjobs.platform.results.folder import ResultFolder
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
+from tests.platform.stand_ins import ARRAY, PROGRAM, Bench, add_job, new_job, open_bench
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
@@ -168,14 +168,14 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Platform, 
     settings.results.mkdir(parents=True)
 
     async def complete_a_job() -> str:
-        job = await store.add_job(new_job(store.ensure_account("local")))
-        await store.admit([job.id])
+        job = await add_job(store, new_job(store.ensure_account("local")))
+        await store.enqueue([job.id])
         await store.start(job.id)
         samples = np.arange(MEBIBYTES << 18, dtype=np.uint32).reshape(-1, 8)
-        assert await store.complete(job.id, 1, write_result(settings.results, "large.npz", samples), {})
+        assert await store.complete(job.id, 1, ResultFolder(settings.results).write("large.npz", samples), {})
         return job.id
 
-    with closing(Store(settings.database)) as store:
+    with closing(SQLiteStore(settings.database)) as store:
         job_id = asyncio.run(complete_a_job())
     with serving(settings=settings) as platform:
         yield platform, job_id
@@ -237,7 +237,7 @@ def test_many_slow_readers_hold_two_pieces_each_and_delay_nobody(
     finally:
         tracemalloc.stop()
     assert size > MEBIBYTES << 20
-    assert peak < READERS * 2 * PIECE + (4 << 20)
+    assert peak < READERS * 2 * CHUNK_BYTES + (4 << 20)
 
 
 def test_what_a_break_has_left_over_is_fetched_by_range(large: tuple[Platform, str], request_head: bytes) -> None:

@@ -22,7 +22,7 @@ from sfjobs.platform import PlatformSettings, serving
 from sfjobs.platform.execution.executor import Work, WorkFailed
 from sfjobs.platform.execution.process_executor import ProcessExecutor
 from sfjobs.platform.limits import Limits
-from sfjobs.platform.store.jobs import Store
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.server.test_serving import client_of, submit
 from tests.platform.stand_ins import PROGRAM, Bench, open_bench
 
@@ -191,7 +191,7 @@ async def test_submissions_at_the_same_time_do_not_pass_the_quota_together(tmp_p
             for _ in range(30):
                 tasks.start_soon(submit_one)
         assert (statuses.count(201), statuses.count(429)) == (5, 25)
-        assert bench.store.unfinished_of(bench.account) == 5
+        assert bench.store.count_unfinished(bench.account) == 5
 
 
 async def test_an_answer_that_is_given_again_needs_no_room(tmp_path: Path) -> None:
@@ -214,8 +214,8 @@ async def test_a_submission_that_was_beyond_the_quota_does_not_use_up_its_key(tm
 async def test_the_quota_counts_what_was_there_before_a_restart(tmp_path: Path) -> None:
     async with limited(tmp_path, quota=2) as (_, client):
         await client.post("/jobs", json=JOB)
-    with closing(Store(tmp_path / "platform.sqlite3")) as store:
-        assert store.unfinished_of(store.ensure_account("someone")) == 1
+    with closing(SQLiteStore(tmp_path / "platform.sqlite3")) as store:
+        assert store.count_unfinished(store.ensure_account("someone")) == 1
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 
 async def submit(bench: Bench, number: int = 0, *, target: str = "simulon_gaussian") -> str:
-    return (await bench.scheduler.submit(new_job(bench.account, number, target=target))).id
+    (record,) = await bench.scheduler.submit([new_job(bench.account, number, target=target)])
+    return record.id
 
 
 def place_of(bench: Bench, job_id: str) -> int | None:

@@ -10,8 +10,9 @@ import pytest
 
 from sfjobs.errors import ConfigurationError
 from sfjobs.platform import serving
-from sfjobs.platform.server.address import Certificate, certificate, is_public, listen, url
-from sfjobs.platform.store.accounts import accounts_of
+from sfjobs.platform.server.address import certificate, is_public, listen, url
+from sfjobs.platform.store.api_keys import create_key
+from sfjobs.platform.store.sqlite.accounts import open_accounts
 from tests.support.raw_server import CERTIFICATE
 
 pytestmark = pytest.mark.real_time
@@ -75,8 +76,8 @@ def test_the_key_of_the_first_start_is_not_enough(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("revoked", [True, False])
 def test_a_key_that_was_made_and_not_revoked_is_enough(tmp_path: Path, revoked: bool) -> None:
-    with accounts_of(tmp_path / "data", make=True) as accounts:
-        accounts.make_key("alice", "alice")
+    with open_accounts(tmp_path / "data", create=True) as accounts:
+        create_key(accounts, "alice", "alice")
         if revoked:
             accounts.revoke_key("alice")
     if revoked:
@@ -98,13 +99,13 @@ def test_what_is_no_certificate_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.pem").write_text("nothing")
     for path in (tmp_path / "x.pem", tmp_path / "missing.pem"):
         with pytest.raises(ConfigurationError, match=path.name):
-            Certificate(path, CERTIFICATE)
+            certificate(path, CERTIFICATE)
 
 
 def test_a_key_with_a_password_is_refused_and_not_asked_about(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text(KEY_WITH_PASSWORD)
     with pytest.raises(ConfigurationError, match="password"):
-        Certificate(CERTIFICATE, tmp_path / "key.pem")
+        certificate(CERTIFICATE, tmp_path / "key.pem")
 
 
 @pytest.mark.parametrize(

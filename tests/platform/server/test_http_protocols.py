@@ -19,7 +19,7 @@ from sfjobs.platform.api.request_body import read_body
 from sfjobs.platform.api.routes import changes as routes_changes
 from sfjobs.platform.errors import ApiError
 from sfjobs.platform.limits import Limits
-from sfjobs.platform.server import http_protocols as connections
+from sfjobs.platform.server.http_protocols import connection
 from tests.platform.api.test_changes_served import token_of
 from tests.platform.server.test_protocol_errors import answer_of, connect, parser
 from tests.platform.stand_ins import PROGRAM
@@ -37,8 +37,8 @@ def platform(parser: str) -> Iterator[Platform]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "PATIENCE", 0.2)
-    monkeypatch.setattr(bodies, "PATIENCE", 0.2)
+    monkeypatch.setattr(connection, "REQUEST_HEAD_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(bodies, "BODY_TIMEOUT_SECONDS", 0.2)
 
 
 def wait_until_read(platform: Platform) -> None:
@@ -89,7 +89,7 @@ def test_a_second_head_has_its_time_too(platform: Platform) -> None:
 def test_a_stream_is_not_closed_for_bringing_no_further_request(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes_changes, "HEARTBEAT", 0.3)
+    monkeypatch.setattr(routes_changes, "HEARTBEAT_SECONDS", 0.3)
     head = f"GET /jobs/changes HTTP/1.1\r\nhost: x\r\nauthorization: {token_of(platform)}\r\n\r\n"
     with connect(platform, head.encode()) as connection:
         received = b""
@@ -171,7 +171,7 @@ def test_what_follows_a_body_is_no_header(platform: Platform) -> None:
 def test_a_stop_logs_no_traceback_of_requests_under_way(
     parser: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.import_module("sfjobs.platform.server.serving"), "_PATIENCE_AT_STOP", 0.1)
+    monkeypatch.setattr(importlib.import_module("sfjobs.platform.server.serving"), "_STOP_TIMEOUT_SECONDS", 0.1)
     caplog.set_level(logging.WARNING)
     with serving() as platform:
         head = f"POST /jobs HTTP/1.1\r\nhost: x\r\nauthorization: {token_of(platform)}\r\ncontent-length: 9\r\n\r\n"

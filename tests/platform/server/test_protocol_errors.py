@@ -22,7 +22,9 @@ pytestmark = pytest.mark.real_time
 def parser(request: pytest.FixtureRequest) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "h11":
-            patch.setitem(sys.modules, "uvicorn.protocols.http.httptools_impl", None)  # as if it were not installed
+            patch.setitem(
+                sys.modules, "sfjobs.platform.server.http_protocols.httptools_protocol", None
+            )  # as if it were not installed
         yield request.param
 
 

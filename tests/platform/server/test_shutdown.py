@@ -13,7 +13,7 @@ import pytest
 
 from sfjobs.models import JobStatus
 from sfjobs.platform.records import JobRecord
-from sfjobs.platform.store.jobs import Store
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.runners import Meeting, has_ended, is_alive
 from tests.platform.server.test_serving import client_of, final, submit
 from tests.platform.servers import ServerProcess
@@ -26,7 +26,7 @@ FOR_EVER = 3600.0
 
 def left_behind(folder: Path, job_id: str) -> JobRecord:
     """The job as the stopped platform has left it, before the next start looks at it."""
-    with closing(Store(folder / "platform.sqlite3")) as store:
+    with closing(SQLiteStore(folder / "platform.sqlite3")) as store:
         job = store.job(job_id)
     assert job is not None
     return job
@@ -121,14 +121,14 @@ def test_readers_of_the_feed_hear_of_what_finished_and_then_that_it_ends(tmp_pat
 def test_a_third_signal_ends_the_process_like_any_other() -> None:
     script = (
         "import asyncio, signal\n"
-        "from sfjobs.platform.server.shutdown import Stop, asked_by_signals\n"
+        "from sfjobs.platform.server.shutdown import Stop, stop_on_signals\n"
         "async def main():\n"
         "    stop = Stop()\n"
-        "    with asked_by_signals(stop):\n"
+        "    with stop_on_signals(stop):\n"
         "        for _ in range(3):\n"
         "            signal.raise_signal(signal.SIGTERM)\n"
         "            await asyncio.sleep(0)\n"
-        "            print(stop.wanted.done(), stop.wanted_at_once.done(), flush=True)\n"
+        "            print(stop.requested.done(), stop.requested_at_once.done(), flush=True)\n"
         "asyncio.run(main())\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)

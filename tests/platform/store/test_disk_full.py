@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from sfjobs.models import JobStatus
-from sfjobs.platform.execution import result_file
 from sfjobs.platform.execution.executor import WorkFailed
-from sfjobs.platform.execution.result_file import write_result
 from sfjobs.platform.limits import Limits
-from sfjobs.platform.store.jobs import Store
+from sfjobs.platform.results import npz_file
+from sfjobs.platform.results.folder import ResultFolder
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.execution.test_process_executor import executor, run, work
 from tests.platform.stand_ins import PROGRAM, new_job, open_bench
 
@@ -38,7 +38,7 @@ async def test_a_submission_that_cannot_be_written_is_a_503_that_has_done_nothin
     async with open_bench(tmp_path) as bench, bench.client() as client:
         key = {"idempotency-key": "key"}
         with monkeypatch.context() as patch:
-            patch.setattr(Store, "add_jobs", full)
+            patch.setattr(SQLiteStore, "add_jobs", full)
             batch = {"content-type": "application/jobs+json"}
             answers = [
                 await client.post("/jobs", json={"circuit": PROGRAM}, headers=key),
@@ -55,7 +55,7 @@ async def test_a_submission_that_cannot_be_written_is_a_503_that_has_done_nothin
 async def test_what_has_become_of_a_job_is_written_as_soon_as_it_can_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sfjobs.platform.jobs.scheduler._PAUSE_AFTER_STORE_ERROR", 0.01)
+    monkeypatch.setattr("sfjobs.platform.jobs.scheduler._STORE_RETRY_SECONDS", 0.01)
     tried = anyio.Event()
 
     async def full_for_now(*_: Any, **__: Any) -> Any:
@@ -64,8 +64,8 @@ async def test_what_has_become_of_a_job_is_written_as_soon_as_it_can_be(
 
     async with open_bench(tmp_path, automatic=True) as bench:
         with monkeypatch.context() as patch:
-            patch.setattr(Store, "complete", full_for_now)
-            job = await bench.scheduler.submit(new_job(bench.account))
+            patch.setattr(SQLiteStore, "complete", full_for_now)
+            (job,) = await bench.scheduler.submit([new_job(bench.account)])
             await tried.wait()
         assert (await bench.store.ended(job.id)).status == JobStatus.COMPLETED
 
@@ -83,8 +83,8 @@ async def test_the_platforms_end_does_not_wait_for_room(
 
     with anyio.fail_after(30), monkeypatch.context() as patch:
         async with open_bench(tmp_path, automatic=True) as bench:
-            patch.setattr(Store, change, full_for_ever)
-            job = await bench.scheduler.submit(new_job(bench.account))
+            patch.setattr(SQLiteStore, change, full_for_ever)
+            (job,) = await bench.scheduler.submit([new_job(bench.account)])
             await tried.wait()
     async with open_bench(tmp_path, automatic=True) as bench:
         assert (await bench.store.ended(job.id)).status == JobStatus.COMPLETED
@@ -96,9 +96,9 @@ def test_a_result_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypa
     def failing(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(result_file.os, "fsync", failing)
+    monkeypatch.setattr(npz_file.os, "fsync", failing)
     with pytest.raises(OSError, match="No space"):
-        write_result(tmp_path, "result.npz", np.zeros(8))
+        ResultFolder(tmp_path).write("result.npz", np.zeros(8))
     assert contents(tmp_path) == []
 
 

@@ -16,9 +16,10 @@ from sfjobs.platform.api.app import create_app
 from sfjobs.platform.blackbird import parse
 from sfjobs.platform.devices import build_devices
 from sfjobs.platform.program import Program
-from sfjobs.platform.records import Claim
-from sfjobs.platform.store.jobs import Store
-from tests.platform.stand_ins import PROGRAM, Bench, new_job, open_bench
+from sfjobs.platform.records import IdempotencyKey
+from sfjobs.platform.results.folder import ResultFolder
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
+from tests.platform.stand_ins import PROGRAM, Bench, add_job, new_job, open_bench
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
@@ -123,7 +124,7 @@ async def test_a_key_that_is_being_processed_is_refused(
         scheduler=bench.scheduler,
         tokens=bench.tokens,
         devices=build_devices(),
-        results=tmp_path,
+        results=ResultFolder(tmp_path),
         parse=slow,
     )
     bench.app = app
@@ -149,12 +150,12 @@ async def test_an_answer_is_kept_for_a_day_and_then_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int, kept: bool
 ) -> None:
     time = 0
-    monkeypatch.setattr("sfjobs.platform.store.jobs.now", lambda: time)
-    store = Store(tmp_path / "db")
+    monkeypatch.setattr("sfjobs.platform.store.sqlite.jobs.now", lambda: time)
+    store = SQLiteStore(tmp_path / "db")
     account = store.ensure_account("someone")
     for number, time in enumerate((HOUR, HOUR + hours * HOUR)):  # noqa: B007 - the clock above reads it
-        claim = Claim(key=f"key {number}", fingerprint="f", answer=lambda record: record.id.encode())
-        await store.add_job(replace(new_job(account, number), claim=claim))
-    answer = store.kept_answer(account, "key 0")
+        key = IdempotencyKey(value=f"key {number}", fingerprint="f", response_body=lambda record: record.id.encode())
+        await add_job(store, replace(new_job(account, number), idempotency_key=key))
+    answer = store.stored_response(account, "key 0")
     store.close()
     assert (answer is not None) == kept

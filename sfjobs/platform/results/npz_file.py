@@ -1,6 +1,6 @@
 """
-A result on disk: one uncompressed ``.npz`` with one member, ``arr_0.npy``. Uncompressed means that the ``.npy`` lies in it as
-it is, so the same file answers both formats of the protocol: the archive as a whole, the array as a range of its bytes.
+The file of a result: one uncompressed ``.npz`` with one member, ``arr_0.npy``. Since the ``.npy`` lies in it as it is, one file
+serves both formats of the protocol: the archive as a whole, the array as a range of its bytes.
 """
 
 from __future__ import annotations
@@ -22,27 +22,29 @@ _LOCAL_HEADER: Final = struct.Struct("<4s22xHH")  # signature ... length of the 
 _BLOCK: Final = 1 << 20
 
 
-def write_result(folder: Path, name: str, samples: npt.NDArray[Any]) -> ResultFile:
+def write_npz(path: Path, samples: npt.NDArray[Any]) -> ResultFile:
     """
-    Write ``samples`` to ``folder / name`` so that after a crash the file is there as a whole or not at all. Raises
-    ``ValueError`` for arrays of Python objects, which could only be stored as pickles, and ``OSError``, leaving nothing behind.
+    Write ``samples`` so that after a crash the file is complete or absent.
+
+    Raises:
+        ValueError: the array has Python objects, which could only be stored as pickles.
+        OSError: the file could not be written; nothing of it is left.
     """
     if samples.dtype.hasobject:
         raise ValueError(f"a result of dtype {samples.dtype} cannot be stored without pickle")
-    path = folder / name
     unfinished = path.with_name(path.name + ".part")
     try:
         with unfinished.open("wb") as file:
             np.savez(file, np.ascontiguousarray(samples))
             file.flush()
             os.fsync(file.fileno())
-        described = _describe(unfinished, name)
+        result = _describe(unfinished, path.name)
         unfinished.replace(path)
     except BaseException:
-        unfinished.unlink(missing_ok=True)  # on a full disk it is what fills it
+        unfinished.unlink(missing_ok=True)  # it may be what fills a full disk
         raise
-    _sync_folder(folder)
-    return described
+    _sync_folder(path.parent)
+    return result
 
 
 def _describe(path: Path, name: str) -> ResultFile:
@@ -70,7 +72,7 @@ def _describe(path: Path, name: str) -> ResultFile:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # a folder cannot be opened there, and its entries are durable without
+    if os.name == "nt":  # a folder cannot be opened there, and its entries are durable anyway
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
