@@ -1,11 +1,12 @@
-"""A platform without sockets and processes: an executor that does what the test says, a store that tells when a job has ended."""
+"""A platform without sockets and processes: its executor is scripted by the test, and its store shows when a job has ended."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -56,7 +57,7 @@ async def add_job(store: SQLiteStore, job: NewJob) -> JobRecord:
 
 
 class WatchedStore(SQLiteStore):
-    """``ended(id)`` returns when the store has written the job's last status."""
+    """A store whose ``ended(id)`` returns when the last status of the job is written."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -92,8 +93,8 @@ class WatchedStore(SQLiteStore):
 
 class ScriptedExecutor:
     """
-    Every job waits in its place until the test gives it an outcome by ``finish`` or ``fail``; ``started()`` returns the next one
-    that has begun. With ``automatic`` every job completes at once. ``workers`` is set by a test when there is one.
+    An executor whose jobs wait until the test calls ``finish`` or ``fail``. ``started()`` returns the next one that has
+    started. With ``automatic`` every job completes at once. ``workers`` is an event that the test sets when a worker exists.
     """
 
     def __init__(self, results: Path, *, slots: int = 1, automatic: bool = False) -> None:
@@ -156,7 +157,7 @@ class ScriptedExecutor:
 
 @dataclass
 class Bench:
-    """A running platform without sockets; ``account`` is whose key is ``"key"``."""
+    """A running platform without sockets. ``account`` has the API key ``"key"``. ``make_app`` makes another application of it."""
 
     store: WatchedStore
     executor: ScriptedExecutor
@@ -164,6 +165,7 @@ class Bench:
     app: ASGIApp
     account: str
     tokens: AccessTokens
+    make_app: Callable[..., ASGIApp]
 
     def client(self, account: str | None = None) -> httpx.AsyncClient:
         token = self.tokens.issue(account or self.account)
@@ -194,7 +196,8 @@ async def open_bench(
         store.add_key(account, hash_api_key("key"), name="local")
         tokens = AccessTokens(store, lifetime=lifetime)
         async with Scheduler(store, executor, devices) as scheduler:
-            app = create_app(
+            make_app = partial(
+                create_app,
                 store=store,
                 scheduler=scheduler,
                 tokens=tokens,
@@ -203,4 +206,4 @@ async def open_bench(
                 parse=parse,
                 limits=limits,
             )
-            yield Bench(store, executor, scheduler, app, account, tokens)
+            yield Bench(store, executor, scheduler, make_app(), account, tokens, make_app)

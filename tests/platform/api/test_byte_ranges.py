@@ -1,4 +1,4 @@
-"""Which bytes a request asks for: tables of what RFC 9110 says of Range, If-Range and If-None-Match."""
+"""Requested ranges: tables of what RFC 9110 says of Range, If-Range and If-None-Match."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def headers(name: str, *values: str) -> Headers:
 
 
 @pytest.mark.parametrize(
-    ("value", "asked"),
+    ("value", "requested"),
     [
         ("bytes=0-0", range(1)),
         ("bytes=0-999", range(1000)),
@@ -32,8 +32,8 @@ def headers(name: str, *values: str) -> Headers:
         ("bytes=0001-0002", range(1, 3)),
     ],
 )
-def test_a_range_is_understood(value: str, asked: range) -> None:
-    assert requested_range(headers("range", value), ETAG, SIZE) == asked
+def test_a_range_is_understood(value: str, requested: range) -> None:
+    assert requested_range(headers("range", value), ETAG, SIZE) == requested
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Where a platform listens: this machine only unless told, others only with keys made for them, https with a certificate."""
+"""The address of a platform: the loopback by default, public addresses only with keys, https with a certificate."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_an_ipv4_address_in_ipv6_is_what_it_stands_for(mapped: str, expected: bo
     assert is_public(Listener()) is expected  # type: ignore[arg-type]
 
 
-def test_without_being_told_it_listens_on_the_loopback() -> None:
+def test_by_default_it_listens_on_the_loopback() -> None:
     with serving() as platform:
         assert (platform.host, platform.is_public) == ("127.0.0.1", False)
 
 
-def test_a_public_address_without_a_key_made_on_purpose_is_refused_with_a_remedy(tmp_path: Path) -> None:
+def test_a_public_address_without_a_created_key_is_refused_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught, serving(host=ANYWHERE, data_dir=tmp_path / "a folder"):
         pass
     what, _, remedy = str(caught.value).partition("\n")
@@ -102,7 +102,7 @@ def test_what_is_no_certificate_is_named(tmp_path: Path) -> None:
             certificate(path, CERTIFICATE)
 
 
-def test_a_key_with_a_password_is_refused_and_not_asked_about(tmp_path: Path) -> None:
+def test_a_key_with_a_password_is_refused_without_a_prompt(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text(KEY_WITH_PASSWORD)
     with pytest.raises(ConfigurationError, match="password"):
         certificate(CERTIFICATE, tmp_path / "key.pem")
@@ -118,7 +118,7 @@ def test_a_key_with_a_password_is_refused_and_not_asked_about(tmp_path: Path) ->
         (ANYWHERE, True, "https://127.0.0.1"),
     ],
 )
-def test_the_url_says_how_to_reach_it(named: str, tls: bool, expected: str) -> None:
+def test_the_url_can_be_reached(named: str, tls: bool, expected: str) -> None:
     with closing(listen("127.0.0.1" if named == "localhost" else named, 0)) as listener:
         assert url(named, listener, tls=tls) == f"{expected}:{listener.getsockname()[1]}"
 

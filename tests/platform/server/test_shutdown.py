@@ -1,4 +1,4 @@
-"""How a platform ends: what runs may finish, nothing new begins, everyone is told; and what a killed one leaves to the next."""
+"""The stop of a platform: running jobs may finish, no others start, and clients get an error; and the restart after a kill."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FOR_EVER = 3600.0
 
 
 def left_behind(folder: Path, job_id: str) -> JobRecord:
-    """The job as the stopped platform has left it, before the next start looks at it."""
+    """Return the job as the stopped platform left it, before the next start changes it."""
     with closing(SQLiteStore(folder / "platform.sqlite3")) as store:
         job = store.job(job_id)
     assert job is not None
@@ -54,7 +54,7 @@ def test_running_jobs_may_finish_and_no_others_begin(tmp_path: Path, meeting: Me
         ({"content-type": "application/jobs+json"}, [{"circuit": PROGRAM}]),
     ],
 )
-def test_while_jobs_finish_new_ones_are_refused_and_questions_are_answered(
+def test_while_jobs_finish_new_ones_are_refused_and_other_requests_answered(
     tmp_path: Path, meeting: Meeting, kind: dict[str, str], body: object
 ) -> None:
     server = ServerProcess(tmp_path, runner="meet", grace=FOR_EVER)
@@ -102,7 +102,7 @@ def test_without_a_running_job_nothing_is_waited_for(tmp_path: Path) -> None:
     assert server.stop(signal.SIGTERM) == (0, "stopping 0\nstopped cleanly\n", "")
 
 
-def test_readers_of_the_feed_hear_of_what_finished_and_then_that_it_ends(tmp_path: Path, meeting: Meeting) -> None:
+def test_the_feed_has_the_finished_jobs_and_then_its_end(tmp_path: Path, meeting: Meeting) -> None:
     server = ServerProcess(tmp_path, runner="meet", grace=FOR_EVER)
     with client_of(server.ready()) as client, client.stream("GET", "/jobs/changes") as stream:
         lines = stream.iter_lines()

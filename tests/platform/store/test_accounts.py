@@ -1,4 +1,4 @@
-"""API keys: kept as hashes only, named, listed and revoked beside a running platform, and void at once when they are."""
+"""API keys: stored as hashes only, named, listed and revoked beside a running platform, and void at once when revoked."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def accounts(tmp_path: Path) -> Iterator[SQLiteAccounts]:
 
 
 def beside(folder: Path) -> closing[SQLiteAccounts]:
-    """The accounts of the bench in this folder, opened once more as the command line does."""
+    """Open the accounts of the bench in this folder once more, as the command line does."""
     return closing(SQLiteAccounts(folder / "platform.sqlite3"))
 
 
 async def token(client: httpx.AsyncClient, api_key: str) -> str | None:
-    """An access token of the platform's own making, None if it gives none."""
+    """Return an access token that the platform gives for the key, None if it gives none."""
     form = {"grant_type": "refresh_token", "refresh_token": api_key, "client_id": "public"}
-    answer = await client.post(TOKEN_PATH, data=form)
-    return answer.json()["access_token"] if answer.status_code == 200 else None
+    response = await client.post(TOKEN_PATH, data=form)
+    return response.json()["access_token"] if response.status_code == 200 else None
 
 
 async def ping(client: httpx.AsyncClient, access_token: str | None) -> int:
@@ -70,16 +70,16 @@ async def test_the_tokens_of_a_revoked_key_are_void_at_once_and_those_of_others_
     assert (before, after) == ([200, 200], [401, 200])
 
 
-async def test_a_stream_of_a_revoked_key_tells_no_more(tmp_path: Path, bench: Bench, client: httpx.AsyncClient) -> None:
+async def test_a_stream_of_a_revoked_key_ends(tmp_path: Path, bench: Bench, client: httpx.AsyncClient) -> None:
     sent: list[bytes] = []
-    heard = anyio.Event()
+    received = anyio.Event()
 
     async def send(message: dict[str, object]) -> None:
         body = message.get("body", b"")
         assert isinstance(body, bytes)
         sent.append(body)
         if b"hello" in body:
-            heard.set()
+            received.set()
 
     with beside(tmp_path) as accounts:
         create_key(accounts, "alice", "someone")
@@ -94,7 +94,7 @@ async def test_a_stream_of_a_revoked_key_tells_no_more(tmp_path: Path, bench: Be
         }
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(bench.app, scope, anyio.sleep_forever, send)
-            await heard.wait()
+            await received.wait()
             accounts.revoke_key("alice")
             await client.post("/jobs", json={"circuit": PROGRAM})
     rest = b"".join(sent).partition(b"hello")[2]
@@ -116,7 +116,7 @@ async def test_keys_of_one_account_see_the_same_jobs_and_those_of_others_none(
 @pytest.mark.parametrize(
     ("later", "noted"), [(USE_RESOLUTION_MICROSECONDS - 1, False), (USE_RESOLUTION_MICROSECONDS, True)]
 )
-async def test_the_last_use_is_noted_now_and_then(
+async def test_the_last_use_is_recorded_to_the_hour(
     client: httpx.AsyncClient, bench: Bench, monkeypatch: pytest.MonkeyPatch, later: int, noted: bool
 ) -> None:
     time = 7 * USE_RESOLUTION_MICROSECONDS
@@ -138,7 +138,7 @@ def test_a_key_is_nowhere_in_the_file(tmp_path: Path, accounts: SQLiteAccounts) 
 
 
 @pytest.mark.parametrize("name", ["", "two words", "-x", "x" * 65, "a/b", "x\n", "local", "local-2"])
-def test_what_cannot_be_a_name_is_refused(accounts: SQLiteAccounts, name: str) -> None:
+def test_an_invalid_name_is_refused(accounts: SQLiteAccounts, name: str) -> None:
     with pytest.raises(ConfigurationError, match="name"):
         create_key(accounts, name, "someone")
     assert accounts.api_keys() == []
@@ -171,7 +171,7 @@ def test_opening_the_accounts_leaves_running_jobs_alone(tmp_path: Path) -> None:
     anyio.run(run)
 
 
-def test_without_a_platform_there_is_nothing_to_look_at(tmp_path: Path) -> None:
+def test_a_folder_without_a_platform_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no platform"), open_accounts(tmp_path / "data"):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -243,6 +243,7 @@ def test_making_keys_needs_no_server_library(tmp_path: Path) -> None:
         "import sys\n"
         "for name in ('starlette', 'uvicorn', 'jwt', 'lark'): sys.modules[name] = None\n"
         "from pathlib import Path\n"
+        "from sfjobs.platform.store.api_keys import create_key\n"
         "from sfjobs.platform.store.sqlite.accounts import open_accounts\n"
         f"with open_accounts(Path({str(tmp_path / 'data')!r}), create=True) as accounts: create_key(accounts, 'a', 'a')\n"
     )

@@ -1,4 +1,4 @@
-"""A disk that is full: jobs fail clearly or wait, nothing that was accepted is lost, and the platform lives, and ends."""
+"""A full disk: jobs fail clearly or wait, no accepted job is lost, and the platform runs on, and stops."""
 
 from __future__ import annotations
 
@@ -40,21 +40,19 @@ async def test_a_submission_that_cannot_be_written_is_a_503_that_has_done_nothin
         with monkeypatch.context() as patch:
             patch.setattr(SQLiteStore, "add_jobs", full)
             batch = {"content-type": "application/jobs+json"}
-            answers = [
+            responses = [
                 await client.post("/jobs", json={"circuit": PROGRAM}, headers=key),
                 await client.post("/jobs", content=json.dumps([{"circuit": PROGRAM}]), headers=batch),
             ]
         listed = (await client.get("/jobs")).json()["data"]
         again = await client.post("/jobs", json={"circuit": PROGRAM}, headers=key)
-    for answer in answers:
-        assert (answer.status_code, answer.json()["code"]) == (503, "store-unavailable")
-        assert answer.headers["retry-after"] == "10"
+    for response in responses:
+        assert (response.status_code, response.json()["code"]) == (503, "store-unavailable")
+        assert response.headers["retry-after"] == "10"
     assert (listed, again.status_code) == ([], 201)
 
 
-async def test_what_has_become_of_a_job_is_written_as_soon_as_it_can_be(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_end_of_a_job_is_written_as_soon_as_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sfjobs.platform.jobs.scheduler._STORE_RETRY_SECONDS", 0.01)
     tried = anyio.Event()
 
@@ -70,11 +68,11 @@ async def test_what_has_become_of_a_job_is_written_as_soon_as_it_can_be(
         assert (await bench.store.ended(job.id)).status == JobStatus.COMPLETED
 
 
-@pytest.mark.parametrize("change", ["admit", "start", "complete"])
-async def test_the_platforms_end_does_not_wait_for_room(
+@pytest.mark.parametrize("change", ["enqueue", "start", "complete"])
+async def test_a_stop_does_not_wait_for_room_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    """It did, for ever: the job's end was being written behind a shield."""
+    """It did, for ever: the end of the job was being written behind a shield."""
     tried = anyio.Event()
 
     async def full_for_ever(*_: Any, **__: Any) -> Any:
@@ -91,7 +89,7 @@ async def test_the_platforms_end_does_not_wait_for_room(
 
 
 def test_a_result_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was left filled the disk, so that not even the failure could be written down."""
+    """The rest of it filled the disk, so that not even the failure could be stored."""
 
     def failing(_: int) -> None:
         raise OSError(28, "No space left on device")

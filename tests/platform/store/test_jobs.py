@@ -1,4 +1,4 @@
-"""The store: durable, never overwritten by a lost race, and right again after a crash."""
+"""The store: durable, unchanged by lost races, and consistent after a crash."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from sfjobs.errors import ConfigurationError
 from sfjobs.models import JobStatus
 from sfjobs.platform.records import JobRecord, ResultFile
+from sfjobs.platform.store.api_keys import has_created_key
 from sfjobs.platform.store.sqlite.database import Database
 from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.stand_ins import add_job, new_job
@@ -80,13 +81,13 @@ async def test_a_job_that_was_cancelled_while_waiting_does_not_start(store: SQLi
     assert await store.start(job.id) is None
 
 
-async def test_a_cancelled_job_is_not_admitted(store: SQLiteStore, account: str) -> None:
+async def test_a_cancelled_job_is_not_queued(store: SQLiteStore, account: str) -> None:
     job = await add_job(store, new_job(account))
     await store.request_cancel(account, job.id)
     assert await store.enqueue([job.id]) == []
 
 
-async def test_cancelling_a_running_job_only_asks(store: SQLiteStore, account: str) -> None:
+async def test_cancelling_a_running_job_is_pending(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
     cancelled = await store.request_cancel(account, job.id)
     assert cancelled is not None
@@ -117,7 +118,7 @@ async def test_a_cancelled_job_is_not_completed(store: SQLiteStore, account: str
     assert await store.complete(job.id, 1, RESULT, {}) is None
 
 
-async def test_an_attempt_that_was_given_up_does_not_complete_the_next(store: SQLiteStore, account: str) -> None:
+async def test_an_abandoned_attempt_does_not_complete_the_next(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
     await store.requeue(job.id, "lost")
     await store.start(job.id)
@@ -237,7 +238,7 @@ def test_a_secret_survives_a_restart(tmp_path: Path) -> None:
 
 
 async def crashed(folder: Path, job_id: str, account: str, times: int = 1, *, cancel: bool = False) -> JobRecord:
-    """The job after the platform has died, so many times, while it ran."""
+    """Return the job after the platform died so many times while it ran."""
     for _ in range(times):
         before = SQLiteStore(folder / "db")
         await before.start(job_id)
@@ -343,7 +344,7 @@ async def test_a_change_that_comes_too_late_makes_no_room(store: SQLiteStore, ac
     assert store.count_unfinished(account) == 0
 
 
-async def test_what_an_earlier_version_wrote_is_taken_over(tmp_path: Path) -> None:
+async def test_a_file_of_an_earlier_version_is_upgraded(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "db")) as old:
         old.executescript(VERSION_1)
     with closing(SQLiteStore(tmp_path / "db")) as store:
@@ -351,7 +352,7 @@ async def test_what_an_earlier_version_wrote_is_taken_over(tmp_path: Path) -> No
         job = store.job("job-1")
         assert keys == {"local": ("newer", "local"), "local-1": ("older", "local")}
         assert job is not None
-        assert (job.status, job.lost, store.count_unfinished("a"), store.has_keys_made_on_purpose) == (
+        assert (job.status, job.lost, store.count_unfinished("a"), has_created_key(store)) == (
             JobStatus.QUEUED,
             0,
             1,
