@@ -45,7 +45,7 @@ class AccessTokens:
 
     async def exchange(self, api_key: str) -> str | None:
         """Return a new access token for an API key, None if the key is unknown or revoked."""
-        # The index of the store compares hashes, whose timing tells nothing about a key.
+        # The index of the store compares hashes, whose timing shows nothing of a key.
         key = self._accounts.key(hash_api_key(api_key))
         if key is None:
             return None

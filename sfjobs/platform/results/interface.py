@@ -31,4 +31,4 @@ class ResultStore(Protocol):
         """Delete the result with this name, complete or not, if it exists. Raises ``OSError``."""
 
     def delete_all_but(self, names: Collection[str]) -> None:
-        """Delete all other results, such as those that a crash has left. Raises ``OSError``."""
+        """Delete all other results, such as the leftovers of a crash. Raises ``OSError``."""

@@ -1,4 +1,4 @@
-"""API keys and their names: how they are created, hashed and checked, whichever store keeps them."""
+"""API keys and their names: how they are created, hashed and checked, in the same way for every store."""
 
 from __future__ import annotations
 

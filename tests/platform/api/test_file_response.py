@@ -36,7 +36,7 @@ def part(tmp_path: Path) -> FilePart:
 
 
 async def response(part: FilePart, send: Send, requested: range = range(SIZE)) -> None:
-    await FileResponse(part, requested, {})({"type": "http", "method": "GET"}, anyio.sleep_forever, send)
+    await FileResponse(part, requested, {})({"type": "http", "method": "GET", "path": "/"}, anyio.sleep_forever, send)
 
 
 class Recorder:
@@ -120,7 +120,7 @@ async def test_a_client_that_has_gone_ends_the_reading(part: FilePart) -> None:
         return {"type": "http.disconnect"}
 
     recorder = Recorder()
-    await FileResponse(part, range(SIZE), {})({"type": "http", "method": "GET"}, gone, recorder)
+    await FileResponse(part, range(SIZE), {})({"type": "http", "method": "GET", "path": "/"}, gone, recorder)
     assert len(recorder.pieces) < 5
 
 
@@ -156,7 +156,7 @@ async def test_a_client_that_does_not_read_is_disconnected(part: FilePart) -> No
         if message["type"] == "http.response.body":
             await anyio.sleep_forever()
 
-    scope = {"type": "http", "method": "GET", "extensions": {ABORT: {"call": gone.set}}}
+    scope = {"type": "http", "method": "GET", "path": "/", "extensions": {ABORT: {"call": gone.set}}}
     began = anyio.current_time()
     await FileResponse(part, range(SIZE), {})(scope, receive, send)
     assert anyio.current_time() - began == pytest.approx(CHUNK_SEND_TIMEOUT_SECONDS, abs=1)

@@ -79,8 +79,8 @@ def operation(
     body: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """
-    Return an operation. ``body`` has schemas by media type. ``errors`` are statuses with shared responses; those that all
-    operations have are added, and 401 unless the operation is public.
+    Return an operation. ``body`` has schemas by media type. ``errors`` are statuses with shared responses; the errors
+    of all operations are added, and 401 unless the operation is public.
     """
     shared = {status: _ERRORS[status] for status in errors} | _ERRORS_OF_ALL
     if not public:
