@@ -40,7 +40,6 @@ class Runtime:
 
     app: ASGIApp
     api_key: str = field(repr=False)
-    executor: ProcessExecutor
     feed: ChangePublisher
     scheduler: Scheduler
 
@@ -64,10 +63,7 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
         api_key = _api_key(settings.api_key, store)
         devices = build_devices(test_targets=settings.test_targets)
         executor = ProcessExecutor(
-            settings.results,
-            workers=settings.workers,
-            runner=settings.runner,
-            limits=settings.limits,
+            settings.results, workers=settings.workers, runner=settings.runner, limits=settings.limits
         )
         async with executor, Scheduler(store, executor, devices) as scheduler:
             feed = ChangePublisher(store, scheduler)
@@ -81,7 +77,7 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
                 feed=feed,
                 limits=settings.limits,
             )
-            yield Runtime(app, api_key, executor, feed, scheduler)
+            yield Runtime(app, api_key, feed, scheduler)
 
 
 def _api_key(path: Path, accounts: AccountStore) -> str:

@@ -15,6 +15,7 @@ from typing import Final
 
 import anyio
 
+from ..records import JobRecord
 from ..store.interface import JobStore
 from .representation import compact_json, job_object
 from .scheduler import Scheduler
@@ -137,15 +138,11 @@ class ChangePublisher:
 
     def _read(self, account: str, after: int) -> ChangePage:
         records = self._store.changes(account, after=after, size=PAGE_JOBS)
-        events = [
-            b"event: job\nid: %s\ndata: %s\n\n"
-            % (
-                self.cursor(record.change).encode(),
-                compact_json(job_object(record, self._scheduler.position(record))),
-            )
-            for record in records
-        ]
-        return ChangePage(records[-1].change if records else after, b"".join(events))
+        return ChangePage(records[-1].change if records else after, b"".join(map(self._event, records)))
+
+    def _event(self, record: JobRecord) -> bytes:
+        data = compact_json(job_object(record, self._scheduler.position(record)))
+        return b"event: job\nid: %s\ndata: %s\n\n" % (self.cursor(record.change).encode(), data)
 
     def _on_commit(self, account: str) -> None:
         """Wake the event loop from the thread of the writer, once for all commits before its next iteration."""

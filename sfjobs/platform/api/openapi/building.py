@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 _ERRORS: Final = {
@@ -61,12 +62,8 @@ def parameter(place: str, name: str, description: str, **schema: Any) -> dict[st
     return {"in": place, "name": name, "schema": schema, "description": description, "required": place == "path"}
 
 
-def query(name: str, description: str, **schema: Any) -> dict[str, Any]:
-    return parameter("query", name, description, **schema)
-
-
-def header(name: str, description: str, **schema: Any) -> dict[str, Any]:
-    return parameter("header", name, description, **schema)
+query = partial(parameter, "query")
+header = partial(parameter, "header")
 
 
 def operation(

@@ -132,16 +132,11 @@ class JobRoutes:
         stored = record.result
         if stored is None:
             raise not_found(f"Job {record.id} has no result: it is {record.status.value}.")
+        path, size = self.results.path(stored), stored.size
         if _wants_npy(request):
-            offset, size, digest, media_type = (
-                stored.npy_offset,
-                stored.npy_size,
-                stored.npy_digest,
-                "application/x-numpy",
-            )
+            part = FilePart(path, size, stored.npy_offset, stored.npy_size, stored.npy_digest, "application/x-numpy")
         else:
-            offset, size, digest, media_type = 0, stored.size, stored.digest, "application/zip"
-        part = FilePart(self.results.path(stored), stored.size, offset, size, digest, media_type)
+            part = FilePart(path, size, 0, size, stored.digest, "application/zip")
         return file_response(request, part, {"vary": "accept, accept-version", "cache-control": "private"})
 
     def _offers(self, change: int | None) -> dict[str, str]:
