@@ -38,7 +38,11 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
             signal.raise_signal(number)
         loop.call_soon_threadsafe(stop.request)
 
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGTERM]
+    # A script's `sfjobs serve &` starts with SIGINT ignored: Ctrl-C is for the program in the foreground.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        numbers.append(signal.SIGINT)
+    previous = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
     finally:
