@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sfjobs import sync
-from sfjobs.platform.store.accounts import accounts_of
+from sfjobs.platform.store.api_keys import create_key
+from sfjobs.platform.store.sqlite.accounts import open_accounts
 
 from . import verdict
 from .census import Growth, Sample, children, descriptors, growth, sample
@@ -125,8 +126,8 @@ def _parts(course: Course) -> list[tuple[str, Clients]]:
 
 
 def _keys(folder: Path, accounts: set[str]) -> dict[str, str]:
-    with accounts_of(folder, make=True) as made:
-        return {account: made.make_key(account, account) for account in sorted(accounts)}
+    with open_accounts(folder, create=True) as made:
+        return {account: create_key(made, account, account) for account in sorted(accounts)}
 
 
 def _watch(course: Course, server: Child, line: Child, clients: Sequence[Child]) -> tuple[list[str], Records, float]:

@@ -17,7 +17,7 @@ from ..output.json import write_json
 if TYPE_CHECKING:
     from ...models import JSONValue
     from ...platform.records import KeyRecord
-    from ...platform.store.accounts import Accounts
+    from ...platform.store.interface import AccountStore
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look after the platform of this machine.")
 keys = typer.Typer(
@@ -50,8 +50,10 @@ def add(
     as_json: AsJSON = False,
 ) -> int:
     """Make an API key and print it, this once."""
+    from ...platform.store.api_keys import create_key
+
     with _accounts(data_dir, make=True) as accounts:
-        api_key = accounts.make_key(name, account or name)
+        api_key = create_key(accounts, name, account or name)
     if as_json:
         write_json({"name": name, "account": account or name, "api_key": api_key})
         return ExitCode.OK
@@ -94,11 +96,11 @@ def revoke(
 
 
 @contextmanager
-def _accounts(data_dir: Path | None, *, make: bool = False) -> Iterator[Accounts]:
+def _accounts(data_dir: Path | None, *, make: bool = False) -> Iterator[AccountStore]:
     from ...platform.settings import default_data_dir
-    from ...platform.store.accounts import accounts_of
+    from ...platform.store.sqlite.accounts import open_accounts
 
-    with accounts_of(data_dir or default_data_dir(), make=make) as accounts:
+    with open_accounts(data_dir or default_data_dir(), create=make) as accounts:
         yield accounts
 
 

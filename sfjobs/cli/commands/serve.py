@@ -13,7 +13,7 @@ from ..errors import CommandError, ExitCode
 from ..output.json import write_json
 
 if TYPE_CHECKING:
-    from ...platform.server.serving import ServerInfo
+    from ...platform.server.serving import Platform
 
 
 def serve(
@@ -94,7 +94,7 @@ def _say_stopping(grace: float, running: int) -> None:
         stderr().print(f"{message} Ctrl-C again ends that at once.", soft_wrap=True)
 
 
-def _warn(platform: ServerInfo) -> None:
+def _warn(platform: Platform) -> None:
     if platform.is_public and platform.url.startswith("http:"):
         message = (
             "Warning: without TLS, keys and results can be read on their way. Give --tls-cert and --tls-key, or let a"
@@ -102,12 +102,12 @@ def _warn(platform: ServerInfo) -> None:
         stderr().print(f"{message} proxy with TLS stand before it.", style="yellow", soft_wrap=True)
 
 
-def _announce_json(platform: ServerInfo) -> None:
+def _announce_json(platform: Platform) -> None:
     _warn(platform)
     write_json({"url": platform.url, "api_key_file": str(_key_file(platform))})
 
 
-def _announce(platform: ServerInfo) -> None:
+def _announce(platform: Platform) -> None:
     import shlex
     from urllib.parse import urlsplit
 
@@ -148,5 +148,5 @@ def _announce(platform: ServerInfo) -> None:
     _warn(platform)
 
 
-def _key_file(platform: ServerInfo) -> Path:
+def _key_file(platform: Platform) -> Path:
     return platform.data_dir / "api_key"

@@ -4,7 +4,6 @@ Where programs run.
     executor            the interface between the scheduler and an executor: ``Work`` in, ``Outcome`` or an error out
     process_executor    worker processes on this machine
     worker              the program of one worker process, ``python -m sfjobs.platform.execution.worker``
-    result_file         samples written to disk as one ``.npz``
 
 A further executor is a further module that implements ``executor.Executor``.
 """

@@ -31,6 +31,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from ..limits import DEFAULTS, Limits
 from ..records import ResultFile
+from ..results.folder import ResultFolder
 from .executor import Outcome, Run, Work, WorkerLost, WorkFailed
 
 ENDS_WITH_PARENT: Final = "ends-with-parent"
@@ -54,7 +55,7 @@ class ProcessExecutor:
         if workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
         command = [sys.executable, "-P", "-m", _WORKER, str(folder), runner, json.dumps(asdict(limits))]
-        self._folder = folder
+        self._results = ResultFolder(folder)
         self._slots = [_Slot(command) for _ in range(workers)]
         self._free = deque(self._slots)
         self._time_limit = limits.time
@@ -125,8 +126,7 @@ class ProcessExecutor:
 
     def _remove_files_of(self, work: Work) -> None:
         try:
-            for path in self._folder.glob(f"{work.result_name}*"):
-                path.unlink()
+            self._results.delete(work.result_name)
         except OSError as error:
             message = (
                 "files of attempt %d at job %s could not be removed; the next start of the platform removes them: %s"

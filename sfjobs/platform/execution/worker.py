@@ -34,8 +34,8 @@ import numpy as np
 from ..limits import DEFAULTS, Limits
 from ..program import Array, ProgramError, Samples
 from ..records import ResultFile
+from ..results.folder import ResultFolder
 from .executor import Work
-from .result_file import write_result
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> None:
     while True:
         work = Work(**json.loads(jobs.get()))
         _limit_time(limits.time)
-        _send(replies, _reply(run, Path(folder), work))
+        _send(replies, _reply(run, ResultFolder(Path(folder)), work))
 
 
 def _redirect_stdout() -> IO[bytes]:
@@ -141,10 +141,10 @@ def _load(runner_name: str, limits: Limits) -> Runner:
     return runner
 
 
-def _reply(run: Runner, folder: Path, work: Work) -> bytes:
+def _reply(run: Runner, results: ResultFolder, work: Work) -> bytes:
     try:
         samples = run(work)
-        result = _store(folder, work, np.asarray(samples.array))
+        result = _store(results, work, np.asarray(samples.array))
         return _encode({"event": "done", "result": asdict(result), "meta": dict(samples.meta)})
     except ProgramError as error:
         return _failed(error.code, error.detail)
@@ -155,9 +155,9 @@ def _reply(run: Runner, folder: Path, work: Work) -> bytes:
         return _failed("internal-error", f"the simulation failed with {type(error).__name__}")
 
 
-def _store(folder: Path, work: Work, samples: Array) -> ResultFile:
+def _store(results: ResultFolder, work: Work, samples: Array) -> ResultFile:
     try:
-        return write_result(folder, work.result_name, samples)
+        return results.write(work.result_name, samples)
     except OSError as error:
         traceback.print_exc()
         detail = f"the platform could not store the result, {samples.nbytes} bytes: {error.strerror or 'input or output failed'}"

@@ -22,9 +22,9 @@ _LOCAL_HEADER: Final = struct.Struct("<4s22xHH")  # signature ... length of the 
 _BLOCK_BYTES: Final = 1 << 20
 
 
-def write_result(folder: Path, name: str, samples: Array) -> ResultFile:
+def write_npz(path: Path, samples: Array) -> ResultFile:
     """
-    Write ``samples`` to ``folder / name`` durably and atomically: after a crash the file is complete or absent.
+    Write ``samples`` to ``path`` durably and atomically: after a crash the file is complete or absent.
 
     Raises:
         ValueError: the array holds Python objects, which could only be stored as pickles.
@@ -32,20 +32,19 @@ def write_result(folder: Path, name: str, samples: Array) -> ResultFile:
     """
     if samples.dtype.hasobject:
         raise ValueError(f"a result of dtype {samples.dtype} cannot be stored without pickle")
-    path = folder / name
     unfinished = path.with_name(path.name + ".part")
     try:
         with unfinished.open("wb") as file:
             np.savez(file, np.ascontiguousarray(samples))
             file.flush()
             os.fsync(file.fileno())
-        described = _describe(unfinished, name)
+        result = _describe(unfinished, path.name)
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)  # it takes space on a disk that may be full
         raise
-    _sync_folder(folder)
-    return described
+    _sync_folder(path.parent)
+    return result
 
 
 def _describe(path: Path, name: str) -> ResultFile:
