@@ -13,8 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
@@ -34,12 +33,19 @@ EXIT_TIMEOUT_SECONDS = 5.0
 """How long the end of the process waits for writes."""
 
 
-class Write(NamedTuple):
-    """One operation in the queue. Its future ends in the writer's thread, once the operation is on disk or has failed."""
+class Write:
+    """One operation in the queue. ``notify`` is called in the writer's thread once it is on disk or has failed."""
 
-    operation: Operation
-    future: Future[Any]
-    has_waiter: bool
+    # Not a Future, whose locks cost 2 % of a submission.
+    __slots__ = ("error", "has_waiter", "is_cancelled", "notify", "operation", "value")
+
+    def __init__(self, operation: Operation, notify: Callable[[], object], *, has_waiter: bool) -> None:
+        self.operation = operation
+        self.notify = notify
+        self.has_waiter = has_waiter
+        self.is_cancelled = False
+        self.value: Any = None
+        self.error: Exception | None = None
 
 
 class Writer:
@@ -65,35 +71,30 @@ class Writer:
             JournalError: it cannot be written.
         """
         call_soon, done = _call_soon(), anyio.Event()
-
-        def wake(_: Future[Any]) -> None:
-            try:
-                call_soon(done.set)
-            except RuntimeError:
-                logger.debug("a write to the journal was awaited in an event loop that has ended")
-
-        future = self._put(operation, has_waiter=True)
-        future.add_done_callback(wake)
+        write = Write(operation, lambda: call_soon(done.set), has_waiter=True)
+        self._put(write)
         try:
             await done.wait()
         except BaseException:
-            future.cancel()
+            write.is_cancelled = True
             raise
-        return cast("T", future.result())
+        if write.error is not None:
+            raise write.error
+        return cast("T", write.value)
 
     def put(self, operation: Operation) -> None:
         """Queue ``operation`` without waiting for it. Failures are logged."""
+        write = Write(operation, lambda: _log_failure(write), has_waiter=False)
         try:
-            self._put(operation, has_waiter=False).add_done_callback(_log_failure)
+            self._put(write)
         except JournalError as error:
-            _log(error)
+            write.error = error
+            _log_failure(write)
 
-    def _put(self, operation: Operation, *, has_waiter: bool) -> Future[Any]:
+    def _put(self, write: Write) -> None:
         if not self._thread.is_alive():
             raise JournalError("The journal of submissions is closed: the process is about to end.")
-        write = Write(operation, Future(), has_waiter)
         self._writes.put(write)
-        return write.future
 
 
 _writers: weakref.WeakKeyDictionary[threading.Thread, queue.SimpleQueue[Write | None]] = weakref.WeakKeyDictionary()
@@ -116,13 +117,9 @@ def _call_soon() -> Callable[[Callable[[], object]], object]:
     return call_soon
 
 
-def _log_failure(future: Future[Any]) -> None:
-    if (error := future.exception()) is not None:
-        _log(error)
-
-
-def _log(error: BaseException) -> None:
-    logger.error("the outcome of a submission was not written to the journal: %s", error)
+def _log_failure(write: Write) -> None:
+    if write.error is not None:
+        logger.error("the outcome of a submission was not written to the journal: %s", write.error)
 
 
 def _work(location: JournalLocation, writes: queue.SimpleQueue[Write | None]) -> None:
@@ -130,7 +127,12 @@ def _work(location: JournalLocation, writes: queue.SimpleQueue[Write | None]) ->
     try:
         while (first := writes.get()) is not None:
             batch, is_last = _batch(first, writes)
-            _commit(database, location, [write for write in batch if write.future.set_running_or_notify_cancel()])
+            _commit(database, location, batch)
+            for write in batch:
+                try:
+                    write.notify()
+                except RuntimeError:
+                    logger.debug("a write to the journal was awaited in an event loop that has ended")
             del first, batch
             if is_last:
                 return
@@ -156,6 +158,7 @@ def _batch(first: Write, writes: queue.SimpleQueue[Write | None]) -> tuple[list[
 
 
 def _commit(database: JournalDatabase, location: JournalLocation, batch: list[Write]) -> None:
+    batch = [write for write in batch if not write.is_cancelled]
     if not batch:
         return
     try:
@@ -166,9 +169,9 @@ def _commit(database: JournalDatabase, location: JournalLocation, batch: list[Wr
                 _commit(database, location, [write])
         elif isinstance(error, sqlite3.Error | OSError):
             consequence = "Nothing was sent." if batch[0].has_waiter else "`sfjobs recover` will find it out."
-            batch[0].future.set_exception(location.failure(error, consequence))
+            batch[0].error = location.failure(error, consequence)
         else:
-            batch[0].future.set_exception(error)
+            batch[0].error = error
         return
     for write, value in zip(batch, values, strict=True):
-        write.future.set_result(value)
+        write.value = value
