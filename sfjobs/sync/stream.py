@@ -21,8 +21,9 @@ Programs: TypeAlias = Iterable[Program]
 
 class JobStream(Closeable):
     """
-    What ``create_jobs`` iterates over: jobs in the order of their programs, with a Refusal in the place of each that there is
-    not. Programs are made in the thread that iterates, so that what makes them may use the connection itself.
+    The iterator that ``create_jobs`` returns: jobs in the order of the programs, and a Refusal for each that was not submitted.
+
+    The thread that iterates reads the programs, so that their source may use the connection.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class JobStream(Closeable):
 
     @property
     def submitted(self) -> list[Job]:
-        """The jobs that the platform has and that were not handed out yet, in order; also after closing."""
+        """The jobs that were submitted and not returned yet, in order; also after closing."""
         given = [item for item in self._given if isinstance(item, AsyncJob)]
         return [self._view(job) for job in [*given, *self._submissions.submitted]]
 
@@ -67,7 +68,7 @@ class JobStream(Closeable):
         return self._view(item) if isinstance(item, AsyncJob) else item
 
     def close(self) -> None:
-        """Submits nothing more. The jobs go on; ``submitted`` has those that were not handed out. Safe to call twice."""
+        """Submit nothing more. Jobs go on; ``submitted`` has those that were not returned. May be called twice."""
         self._is_closed = True
         self._connection.call(self._cut)
 
