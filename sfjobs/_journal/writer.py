@@ -126,7 +126,7 @@ def _work(location: JournalLocation, writes: queue.SimpleQueue[Write | None]) ->
     database = JournalDatabase(location)
     try:
         while (first := writes.get()) is not None:
-            batch, is_last = _batch(first, writes)
+            batch = _batch(first, writes)
             _commit(database, location, batch)
             for write in batch:
                 try:
@@ -134,14 +134,12 @@ def _work(location: JournalLocation, writes: queue.SimpleQueue[Write | None]) ->
                 except RuntimeError:
                     logger.debug("a write to the journal was awaited in an event loop that has ended")
             del first, batch
-            if is_last:
-                return
     finally:
         database.close()
 
 
-def _batch(first: Write, writes: queue.SimpleQueue[Write | None]) -> tuple[list[Write], bool]:
-    """Return the writes of the next commit, and whether they are the last. Without a waiter, more of them are awaited."""
+def _batch(first: Write, writes: queue.SimpleQueue[Write | None]) -> list[Write]:
+    """Return the writes of the next commit. While none of them has a waiter, wait for more."""
     batch = [first]
     has_waiter = first.has_waiter
     deadline = time.monotonic() + COMMIT_DELAY_SECONDS
@@ -151,10 +149,11 @@ def _batch(first: Write, writes: queue.SimpleQueue[Write | None]) -> tuple[list[
         except queue.Empty:
             break
         if write is None:
-            return batch, True
+            writes.put(None)  # for the caller
+            break
         batch.append(write)
         has_waiter = has_waiter or write.has_waiter
-    return batch, False
+    return batch
 
 
 def _commit(database: JournalDatabase, location: JournalLocation, batch: list[Write]) -> None:

@@ -169,10 +169,8 @@ class BatchSender:
         try:
             text = await self._connection.program_text(target, submission.program, shots=shots)
             pending.request = self._submitter.request(target, text, shots, submission.name)
-        except (SFJobsError, ConnectionClosedError) as error:
-            self._apply_failure([pending], error, generation)
         except Exception as error:  # noqa: BLE001 - a caller's program object may raise anything
-            self._settle(pending, error)
+            self._apply_failure([pending], error, generation)
         return pending.request
 
     async def send(self, load: Sequence[PendingProgram]) -> None:
@@ -181,12 +179,8 @@ class BatchSender:
             generation = self._window.generation
             try:
                 replies = await self._submit([pending.request for pending in load if pending.request is not None])
-            except (SFJobsError, ConnectionClosedError) as error:
+            except Exception as error:  # noqa: BLE001 - a bug must not end the task group around it
                 self._apply_failure(load, error, generation)
-                return
-            except Exception as error:  # noqa: BLE001 - a bug must not leave a task group around it
-                for pending in load:
-                    self._settle(pending, error)
                 return
             load = self._apply_replies(load, replies, generation)
             if load:
@@ -250,6 +244,9 @@ class BatchSender:
             logger.info(message, self._window.size, pause, error)
         elif _would_repeat(error):
             self.is_halted, self.error = True, error
+        elif not isinstance(error, SFJobsError):  # of a program object, or a bug: its traceback is needed
+            for pending in load:
+                self._settle(pending, error)
         elif not self._is_left_to_the_next_step(error):
             # The frames in its traceback would live as long as the refusal.
             error = error.with_traceback(None)
