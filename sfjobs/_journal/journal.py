@@ -67,9 +67,8 @@ class Journal:
 
     def __init__(self, location: JournalLocation) -> None:
         self.writer = Writer(location)
-        self.active_keys: set[str] = (
-            set()
-        )  # this process is sending or settling them; changed in the writer's thread, too
+        # The intents that this process is sending or settling. Changed in the writer's thread, too.
+        self.active_keys: set[str] = set()
         self._location = location
 
     @classmethod
