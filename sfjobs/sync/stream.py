@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 
 from .._jobs.job import Job as AsyncJob
 from .._submission.pipeline import SubmissionPipeline
-from .._submission.stream import FAST_SOURCE, YIELD_EVERY, End, Program, Refusal
+from .._submission.types import FAST_SOURCE_SECONDS, YIELD_EVERY, End, Program, Refusal
 from ._closeable import Closeable
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ Programs: TypeAlias = Iterable[Program]
 
 class JobStream(Closeable):
     """
-    What ``create_jobs`` iterates over: jobs in the order of their programs, with a Refusal in the place of each that there is
-    not. Programs are made in the thread that iterates, so that what makes them may use the connection itself.
+    The iterator that ``create_jobs`` returns: jobs in the order of the programs, and a Refusal for each that was not submitted.
+
+    The thread that iterates reads the programs, so that their source may use the connection.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class JobStream(Closeable):
 
     @property
     def submitted(self) -> list[Job]:
-        """The jobs that the platform has and that were not handed out yet, in order; also after closing."""
+        """The jobs that were submitted and not returned yet, in order; also after closing."""
         given = [item for item in self._given if isinstance(item, AsyncJob)]
         return [self._view(job) for job in [*given, *self._submissions.submitted]]
 
@@ -67,12 +68,12 @@ class JobStream(Closeable):
         return self._view(item) if isinstance(item, AsyncJob) else item
 
     def close(self) -> None:
-        """Submits nothing more. The jobs go on; ``submitted`` has those that were not handed out. Safe to call twice."""
+        """Submit nothing more. Jobs go on; ``submitted`` has those that were not returned. May be called twice."""
         self._is_closed = True
         self._connection.call(self._cut)
 
     async def _cut(self) -> None:
-        self._submissions.cut()
+        self._submissions.close()
 
     async def _step(self) -> int | None:
         """Makes the next outcomes ready, or says how many programs are wanted before; None when there is nothing left."""
@@ -80,18 +81,18 @@ class JobStream(Closeable):
         while self._pulled:
             submissions.put(self._pulled.popleft())
         while not submissions.is_ready:
-            if submissions.is_over:
+            if submissions.is_done:
                 return None
             if submissions.wanted and not submissions.has_unsent and (self._is_prompt or not submissions.has_next):
                 return submissions.wanted
             await submissions.advance()
-        self._given.extend(submissions.take_ready(YIELD_EVERY))
+        self._given.extend(submissions.pop_ready(YIELD_EVERY))
         return 0
 
     def _pull(self, wanted: int) -> None:
         """Up to as many programs: fewer when making them takes its time, for then those that there are go first."""
         started = time.monotonic()
-        while len(self._pulled) < wanted and not (self._pulled and time.monotonic() - started > FAST_SOURCE):
+        while len(self._pulled) < wanted and not (self._pulled and time.monotonic() - started > FAST_SOURCE_SECONDS):
             try:
                 self._pulled.append(next(self._source))
             except StopIteration:
@@ -100,4 +101,4 @@ class JobStream(Closeable):
             except Exception as error:  # noqa: BLE001 - raised when the jobs before it have been handed out
                 self._pulled.append(End(error))
                 break
-        self._is_prompt = time.monotonic() - started < FAST_SOURCE * len(self._pulled)
+        self._is_prompt = time.monotonic() - started < FAST_SOURCE_SECONDS * len(self._pulled)

@@ -47,7 +47,7 @@ RENAMED = {
 }
 SEAMS = {
     # between the rooms of the async side, and between the two sides; nobody is told to use them
-    "api", "poller", "submitter", "record", "take", "of", "first_seen", "asked_at", "advance", "call", "twin", "submissions",
+    "api", "poller", "submitter", "record", "take", "of", "first_seen", "asked_at", "advance", "call", "twin",
     "request_cancel", "bring_result", "__await__", "__del__",
 }  # fmt: skip
 SPECIAL = {*RENAMED, *RENAMED.values()}
