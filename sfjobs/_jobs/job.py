@@ -347,7 +347,7 @@ class Job:
         return hash(self.id)
 
     def _repr_html_(self) -> str:
-        from .._util.html import job_html
+        from .html import job_html
 
         return job_html(self.snapshot, None if self._result is None else self._result._repr_html_())
 
