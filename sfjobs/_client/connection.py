@@ -7,34 +7,25 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
-import anyio
-import anyio.to_thread
-
-from .._http.api import LARGEST_PAGE, PlatformAPI
+from .._http.api import LARGEST_PAGE
 from .._http.download import Downloading
 from .._http.transport import HTTPTransport, Transport
 from .._jobs.events import Events
-from .._jobs.job import Job
-from .._journal import JournalSession
+from .._jobs.job import Job, job_from
 from .._submission.pipeline import SubmissionPipeline
-from .._submission.programs import Compilable, ProgramLike, compiled_text, is_compilable, needs_compiling, program_text
+from .._submission.programs import ProgramLike
 from .._submission.recovery import Recovery, recover
+from .._submission.session import SubmissionSession
 from .._submission.stream import JobStream, Programs
-from .._submission.submitter import Submitter
-from .._tracking.change_feed import ChangeFeed
-from .._tracking.poller import Poller
-from .._tracking.queries import StatusSources
-from .._tracking.types import PollInterval
 from .._util.closing import Closeable
 from ..config import Secret, Settings, SettingsArguments
-from ..errors import NotFoundError
-from ..models import Device, JobSnapshot, JobStatus, JSONValue
+from ..models import Device, JobSnapshot, JobStatus
 
 if TYPE_CHECKING:
     from ..results import Result, ResultStream
@@ -77,53 +68,25 @@ class Connection(Closeable):
             if api_version is not None:
                 arguments["api_version"] = api_version
             settings = Settings.load(profile, **arguments)
-        self._settings = settings
-        self._transport = Transport(settings, transport=transport)
-        self._api = PlatformAPI(settings, self._transport)
-        self._record = JournalSession(settings)
-        self._submitter = Submitter(settings, self._transport, self._record)
-        interval = PollInterval(least=settings.poll_interval_min, most=settings.poll_interval_max)
-        self._poller = Poller(StatusSources(self._api), ChangeFeed(self._api.changes), interval)
-        self._compiling = anyio.Lock()
-        self._compiled_for: dict[str, Device] = {}
+        # Jobs and groups work with it. It has no reference to the connection, whose finalizer warns of one left open.
+        self._session = SubmissionSession(settings, Transport(settings, transport=transport))
 
     @property
     def settings(self) -> Settings:
-        return self._settings
-
-    @property
-    def api(self) -> PlatformAPI:
-        """The endpoints themselves, for jobs and groups."""
-        return self._api
-
-    @property
-    def poller(self) -> Poller:
-        """The shared poller, for jobs and groups."""
-        return self._poller
-
-    @property
-    def submitter(self) -> Submitter:
-        """What makes jobs of programs, for groups."""
-        return self._submitter
-
-    @property
-    def record(self) -> JournalSession:
-        """What this connection writes into the journal, for groups."""
-        return self._record
+        """The settings that the connection was opened with."""
+        return self._session.settings
 
     async def __aenter__(self) -> Self:
-        self._transport.check_usable()
+        self._session.transport.check_usable()
         return await super().__aenter__()
 
     async def aclose(self) -> None:
         """Closes the connection. Whoever still waits gets ConnectionClosedError; jobs go on. Safe to call twice."""
-        await self._poller.aclose()
-        await self._transport.aclose()
-        await self._record.flush()
+        await self._session.aclose()
 
     async def ping(self) -> bool:
         """True when the platform answers and accepts the credentials; raises what is wrong otherwise."""
-        await self._api.ping()
+        await self._session.api.ping()
         return True
 
     async def create_job(
@@ -138,8 +101,8 @@ class Connection(Closeable):
         the submission cannot be written down before it is sent; and, for a ``strawberryfields.Program``, what
         ``program_text`` raises.
         """
-        text = await self.program_text(target, program, shots=shots)
-        return self._job(await self._submitter.submit(self._submitter.order(target, text, shots, name)))
+        request = await self._session.prepare(target, program, shots, name)
+        return self._job(await self._session.submitter.submit(request))
 
     async def recover(self, *, give_up: bool = False) -> Recovery:
         """
@@ -152,7 +115,8 @@ class Connection(Closeable):
         replaced is settled as well: the platform shows that one's latest job to this one. Raises what lets nobody be asked, such
         as TransportError, and JournalError.
         """
-        return await recover(self._record, self._submitter, self._api, give_up=give_up)
+        session = self._session
+        return await recover(session.journal, session.submitter, session.api, give_up=give_up)
 
     def create_jobs(self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100) -> JobStream:
         """
@@ -170,7 +134,7 @@ class Connection(Closeable):
         ``submitted``. An async generator that is cancelled while it makes a program has ended. Raises ValueError for a window
         below 1.
         """
-        return JobStream(SubmissionPipeline(self, self._submitter, target, shots, window), programs)
+        return JobStream(SubmissionPipeline(self._session, self._job, target, shots, window), programs)
 
     async def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str:
         """
@@ -181,24 +145,11 @@ class Connection(Closeable):
         as it is. Raises ValueError, with the compiler's own words, for a program that does not compile for the target, or
         that says no shots when ``shots`` does not, and NotFoundError for a target that the platform does not have.
         """
-        if isinstance(program, str) or not is_compilable(program):
-            return program_text(program)
-        async with self._compiling:
-            device = await self._device_to_compile_for(target) if needs_compiling(program, target) else None
-            return await anyio.to_thread.run_sync(_compiled_text, program, target, device, shots)
-
-    async def _device_to_compile_for(self, target: str) -> Device:
-        device = self._compiled_for.get(target)
-        if device is None:
-            specification = await self._api.specification(target)
-            certificate = await self._certificate(target)
-            device = Device(target=target, specification=specification, certificate=certificate)
-            self._compiled_for[target] = device
-        return device
+        return await self._session.program_text(target, program, shots)
 
     async def get_job(self, job_id: str) -> Job:
         """The job with this id. Raises NotFoundError."""
-        return self._job(await self._api.job(job_id))
+        return self._job(await self._session.api.job(job_id))
 
     def events(self, jobs: Iterable[Job], timeout: float | None = None) -> Events:
         """
@@ -209,7 +160,7 @@ class Connection(Closeable):
         ``timeout`` seconds, from the first step, bound all of it: then WaitTimeoutError, and the jobs go on. May be abandoned
         at any step. Raises ValueError for jobs of another connection.
         """
-        return Events(self._poller, jobs, timeout)
+        return Events(self._session.poller, jobs, timeout)
 
     async def list_jobs(
         self,
@@ -233,7 +184,7 @@ class Connection(Closeable):
             if left <= 0:
                 break
             size = len(part) or int(min(left, LARGEST_PAGE))
-            async with aclosing(self._api.job_pages(ids=part, status=word, size=size)) as pages:
+            async with aclosing(self._session.api.job_pages(ids=part, status=word, size=size)) as pages:
                 async for snapshots in pages:
                     for snapshot in snapshots[: len(snapshots) if limit is None else int(left)]:
                         left -= 1
@@ -260,19 +211,19 @@ class Connection(Closeable):
         """
         from ..results import ResultStream
 
-        return ResultStream(job_id, partial(self._begin_result, job_id), self._settings.max_result_bytes)
+        return ResultStream(job_id, partial(self._begin_result, job_id), self.settings.max_result_bytes)
 
     async def _begin_result(self, job_id: str) -> Downloading:
         (await self.get_job(job_id)).require_result()
-        return self._api.open_result(job_id)
+        return self._session.results.open(job_id)
 
     async def get_job_circuit(self, job_id: str) -> str:
         """The program of a job, exactly as it was submitted."""
-        return await self._api.circuit(job_id)
+        return await self._session.api.circuit(job_id)
 
     async def list_devices(self) -> list[Device]:
         """The platform's devices, without specifications and certificates."""
-        return await self._api.devices()
+        return await self._session.api.devices()
 
     async def get_device(self, target: str) -> Device:
         """
@@ -280,36 +231,30 @@ class Connection(Closeable):
 
         The certificate is None where there is none; version 0.2.0 of the protocol knows only specifications.
         """
-        specification = await self._api.specification(target)
-        if self._settings.api_version == "0.2.0":
+        api = self._session.api
+        specification = await api.specification(target)
+        if self.settings.api_version == "0.2.0":
             return Device(target=target, specification=specification)
-        device = await self._api.device(target)
-        return replace(device, specification=specification, certificate=await self._certificate(target))
-
-    async def _certificate(self, target: str) -> Mapping[str, JSONValue] | None:
-        if self._settings.api_version == "0.2.0":
-            return None
-        try:
-            return await self._api.certificate(target)
-        except NotFoundError:
-            return None
+        device = await api.device(target)
+        return replace(device, specification=specification, certificate=await api.certificate(target))
 
     def _job(self, snapshot: JobSnapshot) -> Job:
-        return Job.of(snapshot, self)
+        return job_from(snapshot, self)
 
     def __del__(self) -> None:
-        transport: Transport | None = getattr(self, "_transport", None)  # None when the settings were refused
-        # At the interpreter's exit everything goes, and nobody is helped by being told.
-        if transport is not None and transport.is_open and not sys.is_finalizing():
+        session: SubmissionSession | None = getattr(self, "_session", None)  # None when the settings were refused
+        # At the interpreter's exit everything is closed, and a warning helps no caller.
+        if session is not None and session.transport.is_open and not sys.is_finalizing():
             message = f"unclosed {self!r}: use it in a `with` block, or close it"
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:
-        return f"<Connection: {self._settings.url}>"
+        return f"<Connection: {self.settings.url}>"
 
 
-def _compiled_text(program: Compilable, target: str, device: Device | None, shots: int | None) -> str:
-    return compiled_text(program, target=target, device=device, shots=shots)
+def internals(connection: Connection) -> SubmissionSession:
+    """Return what the connection is made of: the way in for the rest of sfjobs, and for its tests."""
+    return connection._session  # noqa: SLF001 - the one accessor
 
 
 def _parts(items: list[str], size: int) -> Iterator[list[str]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from .._jobs.cancellation import BulkCancellation
-from .._jobs.job import Job
+from .._jobs.job import Job, state_of
 from .._jobs.result_prefetch import ResultPrefetcher
 from .._jobs.waiting import Completions
 from .._journal import Addition, GroupMember, GroupTable
@@ -27,7 +27,7 @@ from .._tracking.types import in_words
 from .._util.aio import plain_task_group
 from ..errors import ConfigurationError, InvalidJobOperationError, SFJobsError, WaitTimeoutError
 from ..models import JobStatus
-from .connection import Connection
+from .connection import Connection, internals
 from .job_group_progress import GroupProgress, standing
 from .job_group_sender import send
 
@@ -61,7 +61,8 @@ class JobGroup:
     """
 
     def __init__(self, name: str, connection: Connection) -> None:
-        journal = connection.record.journal
+        self._session = internals(connection)
+        journal = self._session.journal.journal
         if journal is None:
             raise ConfigurationError(
                 "A group of jobs lives in the journal of submissions, which is off.\n"
@@ -72,7 +73,7 @@ class JobGroup:
         self._name = name
         self._connection = connection
         self._journal = journal
-        self._roll = GroupTable(journal, name, connection.record.url, connection.record.account)
+        self._roll = GroupTable(journal, name, self._session.journal.url, self._session.journal.account)
         self._members: list[GroupMember] = []
         self._current: dict[int, GroupMember] = {}
         self._before: set[str] = set()  # digests of what was there without a name when this was opened
@@ -236,7 +237,7 @@ class JobGroup:
             await self._roll.give_up()
             await self._settle()
             await self._load()
-        cancellations = BulkCancellation(self.jobs, insists=False)
+        cancellations = BulkCancellation(map(state_of, self.jobs), until_available=False)
         try:
             await cancellations.send()
         finally:
@@ -270,8 +271,8 @@ class JobGroup:
 
     async def _load(self) -> None:
         members = await self._roll.load()
-        record, api = self._connection.record, self._connection.api
-        if not members and await take_over_group(record, self._journal, api, self._name):
+        session = self._session
+        if not members and await take_over_group(session.journal, self._journal, session.api, self._name):
             members = await self._roll.load()
         self._members = members
         self._current = {member.index: member for member in self._members}  # the last attempt at each comes last
@@ -288,9 +289,8 @@ class JobGroup:
     async def _addition(self, target: str, shots: int | None, submission: Submission) -> Addition:
         target = submission.target or target
         shots = shots if submission.shots is None else submission.shots
-        text = await self._connection.program_text(target, submission.program, shots=shots)
-        order = self._connection.submitter.order(target, text, shots, submission.name)
-        addition = Addition(target, shots, submission.name, order.body)
+        request = await self._session.prepare(target, submission.program, shots, submission.name)
+        addition = Addition(target, shots, submission.name, request.body)
         if submission.name is None and addition.digest in self._before:
             raise ValueError(
                 f"the group {self._name!r} had this program before it was opened here, and without a name nobody can tell whether"
@@ -309,18 +309,18 @@ class JobGroup:
                     await self._load()
 
     async def _settle(self) -> Recovery:
-        connection = self._connection
-        return await recover(connection.record, connection.submitter, connection.api, group=self._name)
+        session = self._session
+        return await recover(session.journal, session.submitter, session.api, group=self._name)
 
     async def _finish(self, *, progress: bool) -> None:
         while True:
-            others = await retry_until_available(self._submit, self._note_trouble, self._connection.poller.interval)
+            others = await retry_until_available(self._submit, self._note_trouble, self._session.poller.interval)
             if self.progress.in_doubt:  # their answers were lost just now: these jobs are to be waited for as well
-                others = await retry_until_available(self._submit, self._note_trouble, self._connection.poller.interval)
+                others = await retry_until_available(self._submit, self._note_trouble, self._session.poller.interval)
             self._trouble = None
             unfinished = [job for job in self.jobs if not job.status.is_final]
             if progress and unfinished:
-                async with shown(self.jobs):
+                async with shown(map(state_of, self.jobs)):
                     await self._watch(unfinished)
             else:
                 await self._watch(unfinished)

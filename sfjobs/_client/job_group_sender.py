@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
+from .._jobs.job import job_from
 from .._journal import GroupTable
 from .._submission.pipeline import SubmissionPipeline
 from .._submission.stream import End
 from .._submission.submitter import SubmissionRequest
-from .connection import Connection
+from .connection import Connection, internals
 
 READ_AT_ONCE = 500
 """Programs that are read for being sent: they are not all held in memory."""
@@ -42,7 +43,10 @@ class _Sending:
     async def send(self, keys: list[str], window: int | None) -> None:
         self._keys.extend(keys)
         width = len(keys) if window is None else window
-        submissions = SubmissionPipeline(self._connection, self._connection.submitter, "", None, width)
+        connection = self._connection
+        submissions = SubmissionPipeline(
+            internals(connection), lambda snapshot: job_from(snapshot, connection), "", None, width
+        )
 
         async def pull(most: int) -> bool:
             await self._read()

@@ -19,7 +19,8 @@ from .._tracking.types import Waiter
 from .._util.closing import Closeable
 from ..errors import SFJobsError, WaitTimeoutError
 from ..models import JobStatus
-from .job import Job
+from .job import Job, state_of
+from .job_state import JobState
 
 JobT = TypeVar("JobT")
 
@@ -49,8 +50,8 @@ class Events(Closeable):
 
     def __init__(self, poller: Poller, jobs: Iterable[Job], timeout: float | None = None) -> None:
         self._poller = poller
-        self._jobs = dict.fromkeys(jobs)
-        if any(job.connection.poller is not poller for job in self._jobs):
+        self._jobs = {state_of(job): job for job in dict.fromkeys(jobs)}
+        if any(state.session.poller is not poller for state in self._jobs):
             raise ValueError("these jobs belong to another connection")
         self._timeout = timeout
         self._deadline: float | None = None
@@ -98,9 +99,10 @@ class Events(Closeable):
             self._take(waiter)
 
     def _take(self, waiter: Waiter) -> None:
-        for subject, (old, seen_at) in waiter.changes.items():
-            assert isinstance(subject, Job), "nothing else was joined"
-            self._ready.append(JobEvent(subject, old, subject.status, _platform_time(subject), seen_at))
+        for state, (old, seen_at) in waiter.changes.items():
+            assert isinstance(state, JobState), "nothing else was joined"
+            job = self._jobs[state]
+            self._ready.append(JobEvent(job, old, job.status, _platform_time(job), seen_at))
         waiter.changes.clear()
         while waiter.news:
             outcome = waiter.outcomes[waiter.news.popleft()]
@@ -108,8 +110,8 @@ class Events(Closeable):
                 self._ready.append(outcome)
 
     def _too_late(self) -> WaitTimeoutError:
-        done = tuple(job.id for job in self._jobs if job.status.is_final)
-        pending = tuple(job.id for job in self._jobs if not job.status.is_final)
+        done = tuple(job.id for job in self._jobs.values() if job.status.is_final)
+        pending = tuple(job.id for job in self._jobs.values() if not job.status.is_final)
         return WaitTimeoutError(
             f"after {self._timeout:g} s {len(done)} of {len(self._jobs)} jobs have ended; the others go on",
             done=done,

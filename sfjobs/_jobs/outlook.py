@@ -1,4 +1,4 @@
-"""Why a job is not done yet, put together from what its handle, the poller and the connection's pace know. Asks nobody."""
+"""``JobOutlook`` from what a job's handle, the poller and the rate limiter know. Sends no request."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..models import JobOutlook, JobSnapshot
 
 def build_outlook(
     snapshot: JobSnapshot,
-    outlook: PollOutlook,
-    pace: RateLimit | None,
+    poll: PollOutlook,
+    limit: RateLimit | None,
     now: float | None,
     *,
     first_seen: float | None,
@@ -20,8 +20,9 @@ def build_outlook(
     trouble: str | None,
 ) -> JobOutlook:
     """
-    ``trouble`` is what went wrong with the last question that was not the poller's. ``now`` is the loop's time, see
-    ``time_here``.
+    Return the outlook of one job.
+
+    ``now`` is the event loop's time, see ``loop_time``. ``trouble`` is the error of the handle's own last request.
     """
     position = snapshot.meta.get("queue_position")
     return JobOutlook(
@@ -31,17 +32,17 @@ def build_outlook(
         queue_position=position if isinstance(position, int) and not isinstance(position, bool) else None,
         age=_seconds(first_seen, now),
         last_check=_seconds(asked_at, now),
-        last_error=outlook.trouble or trouble,
-        next_check=_seconds(now, outlook.due),
-        is_told=outlook.is_told,
-        failing_for=_seconds(outlook.failing_since, now),
-        resting_for=None if pace is None else _seconds(now, pace.paused_until),
-        rate=None if pace is None else pace.rate,
+        last_error=poll.trouble or trouble,
+        next_check=_seconds(now, poll.due),
+        is_told=poll.is_told,
+        failing_for=_seconds(poll.failing_since, now),
+        resting_for=None if limit is None else _seconds(now, limit.paused_until),
+        rate=None if limit is None else limit.rate,
     )
 
 
-def time_here() -> float | None:
-    """None where no event loop runs."""
+def loop_time() -> float | None:
+    """Return the event loop's time, None where no event loop runs."""
     try:
         return anyio.current_time()
     except RuntimeError:

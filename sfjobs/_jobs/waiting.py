@@ -20,10 +20,10 @@ from .._util.closing import Closeable
 from ..errors import SFJobsError, WaitTimeoutError
 from ..models import JobStatus
 from .cancellation import BulkCancellation
-from .job import Job
-from .result_prefetch import AT_ONCE, ResultPrefetcher
+from .job import Job, state_of
+from .result_prefetch import MAX_CONCURRENT_DOWNLOADS, ResultPrefetcher
 
-CHUNK = 4 * AT_ONCE
+RESULTS_PER_STEP = 4 * MAX_CONCURRENT_DOWNLOADS
 """Results fetched in one step of an iteration: enough to keep all connections busy, few enough to be at hand soon."""
 
 
@@ -41,7 +41,7 @@ async def wait_all(
     """
     jobs = list(jobs)
     if progress and jobs:
-        async with shown(jobs, fetches=fetch_results):
+        async with shown(map(state_of, jobs), fetches=fetch_results):
             return await wait_all(jobs, timeout, fetch_results=fetch_results)
     errors: list[SFJobsError] = []
     with anyio.move_on_after(timeout) as scope:
@@ -88,7 +88,7 @@ async def cancel_all(jobs: Iterable[Job], *, wait: bool = False, timeout: float 
     if not jobs:
         return []
     _one_poller(jobs)
-    cancellations = BulkCancellation(jobs, insists=wait)
+    cancellations = BulkCancellation(map(state_of, jobs), until_available=wait)
     with anyio.move_on_after(timeout if wait else None):
         await cancellations.send()
         errors = [*cancellations.errors.values()]
@@ -177,7 +177,7 @@ class Completions(Closeable):
     async def _fill(self) -> None:
         if self._ticket is None or self._poller is None:
             self._poller = _one_poller(self._jobs)
-            self._ticket = self._poller.join(self._jobs)
+            self._ticket = self._poller.join(map(state_of, self._jobs))
         waiter = self._ticket
         if not waiter.news:
             try:
@@ -185,7 +185,7 @@ class Completions(Closeable):
             except Exception:
                 self._leave()
                 raise
-        taken = list(islice(waiter.news, min(CHUNK, self._most - self._handed_out)))
+        taken = list(islice(waiter.news, min(RESULTS_PER_STEP, self._most - self._handed_out)))
         ended = [(job, waiter.outcomes[job_id]) for job_id in taken for job in self._handles[job_id]]
         completed = [(job, outcome if isinstance(outcome, SFJobsError) else None) for job, outcome in ended]
         if self._fetch_results:
@@ -202,7 +202,7 @@ async def _settle_all(jobs: Sequence[Job], *, fetch_results: bool) -> list[SFJob
     if not jobs:
         return []
     poller, handles = _one_poller(jobs), _handles(jobs)
-    waiter = poller.join(jobs)
+    waiter = poller.join(map(state_of, jobs))
     try:
         async with plain_task_group() as group:
             downloads = ResultPrefetcher(group)
@@ -262,7 +262,7 @@ def _too_late(jobs: Sequence[Job], timeout: float | None, *, done: set[str]) -> 
 
 
 def _one_poller(jobs: Sequence[Job]) -> Poller:
-    pollers = {id(job.connection.poller): job.connection.poller for job in jobs}
+    pollers = {state_of(job).session.poller for job in jobs}
     if len(pollers) > 1:
         raise ValueError("these jobs belong to several connections: wait for each connection's jobs by themselves")
-    return next(iter(pollers.values()))
+    return pollers.pop()

@@ -14,11 +14,13 @@ from typing import TypeAlias
 import anyio
 import anyio.lowlevel
 
-from .._jobs.job import Job
+from .._jobs.job import Job, state_of
 from .._util.aio import plain_task_group
-from .sender import BatchSender, Connection, PendingProgram
+from ..models import JobSnapshot
+from .sender import BatchSender, PendingProgram
+from .session import SubmissionSession
 from .stream import FAST_SOURCE, End, Program, Refusal, Submission
-from .submitter import SubmissionRequest, Submitter
+from .submitter import SubmissionRequest
 from .window import Window
 
 Pull: TypeAlias = Callable[[int], Awaitable[bool]]
@@ -37,11 +39,16 @@ class SubmissionPipeline:
     """
 
     def __init__(
-        self, connection: Connection, submitter: Submitter, target: str, shots: int | None, window: int
+        self,
+        session: SubmissionSession,
+        job_from: Callable[[JobSnapshot], Job],
+        target: str,
+        shots: int | None,
+        window: int,
     ) -> None:
-        self._connection = connection
+        self._poller = session.poller
         self._window = Window(window)
-        self._sender = BatchSender(connection, submitter, self._window, self._settle, target=target, shots=shots)
+        self._sender = BatchSender(session, job_from, self._window, self._settle, target=target, shots=shots)
         self._slots: deque[PendingProgram] = deque()  # not handed out yet, in order
         self._waiting = 0  # of those, how many have no outcome
         self._todo: deque[PendingProgram] = deque()  # of those, whom nobody has begun to send in this step
@@ -153,8 +160,8 @@ class SubmissionPipeline:
             self._unfinished = [job for job in self._unfinished if not job.status.is_final]
 
     async def _wait_for_room(self) -> None:
-        poller = self._connection.poller
-        waiter = poller.join(self._unfinished)
+        poller = self._poller
+        waiter = poller.join(map(state_of, self._unfinished))
         try:
             await poller.wait_for(waiter, 1 - self._room)
             if (places := self._window.size // 100) > 1:

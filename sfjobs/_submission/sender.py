@@ -10,17 +10,13 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import anyio
 import anyio.lowlevel
 
-from .._http.api import PlatformAPI
 from .._http.retry import Retry, may_repeat
 from .._http.transport import CONNECTIONS
 from .._jobs.job import Job
-from .._tracking.poller import Poller
-from ..config import Settings
 from ..errors import (
     AuthenticationError,
     ConnectionClosedError,
@@ -32,9 +28,9 @@ from ..errors import (
     SubmissionUnknownError,
 )
 from ..models import JobSnapshot
-from .programs import ProgramLike
+from .session import SubmissionSession
 from .stream import FAST_SOURCE, Refusal, Submission
-from .submitter import LARGEST_BATCH, Outcome, SubmissionRequest, Submitter
+from .submitter import LARGEST_BATCH, Outcome, SubmissionRequest
 from .window import Window
 
 logger = logging.getLogger("sfjobs")
@@ -48,21 +44,6 @@ BURST = 4 * WIDTH
 BATCH_WIDTH = 3
 BATCH_BURST = 8 * LARGEST_BATCH
 """The same for batches: while the platform works on one, the next is made, and more than that only make it hold more."""
-
-
-class Connection(Protocol):
-    """What is needed of the connection."""
-
-    @property
-    def settings(self) -> Settings: ...
-
-    @property
-    def api(self) -> PlatformAPI: ...
-
-    @property
-    def poller(self) -> Poller: ...
-
-    async def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -86,21 +67,22 @@ class BatchSender:
 
     def __init__(
         self,
-        connection: Connection,
-        submitter: Submitter,
+        session: SubmissionSession,
+        job_from: Callable[[JobSnapshot], Job],
         window: Window,
         settle: Callable[[PendingProgram, Job | Exception], None],
         *,
         target: str,
         shots: int | None,
     ) -> None:
-        self._connection = connection
-        self._submitter = submitter
+        self._session = session
+        self._job_from = job_from
+        self._submitter = session.submitter
         self._window = window
         self._settle = settle
         self._target = target
         self._shots = shots
-        self._retry = Retry(attempts=connection.settings.retries)
+        self._retry = Retry(attempts=session.settings.retries)
         self._under_way: set[anyio.CancelScope] = set()
         self._is_hurried = False
         self.halted = False
@@ -134,7 +116,7 @@ class BatchSender:
         """What is under way gets the time for one more try: the transport begins no pause that would not fit."""
         self._is_hurried = bool(self._under_way)
         for scope in self._under_way:
-            scope.deadline = anyio.current_time() + self._connection.settings.attempt_timeout
+            scope.deadline = anyio.current_time() + self._session.settings.attempt_timeout
 
     async def load(self, todo: deque[PendingProgram]) -> list[PendingProgram]:
         """
@@ -165,8 +147,7 @@ class BatchSender:
         target = submission.target or self._target
         shots = self._shots if submission.shots is None else submission.shots
         try:
-            text = await self._connection.program_text(target, submission.program, shots=shots)
-            slot.order = self._submitter.order(target, text, shots, submission.name)
+            slot.order = await self._session.prepare(target, submission.program, shots, submission.name)
         except (SFJobsError, ConnectionClosedError) as error:
             self._take_failure([slot], error, generation)
         except Exception as error:  # noqa: BLE001 - whatever the code of a caller's program object raises
@@ -211,7 +192,7 @@ class BatchSender:
         limit: RateLimitedError | None = None
         for slot, outcome in zip(load, outcomes, strict=True):
             if isinstance(outcome, JobSnapshot):
-                self._settle(slot, Job.of(outcome, self._connection))
+                self._settle(slot, self._job_from(outcome))
                 taken += 1
             elif isinstance(outcome, RateLimitedError):
                 limit = outcome

@@ -59,6 +59,7 @@ class Connection(Closeable):
 
     @property
     def settings(self) -> Settings:
+        """The settings that the connection was opened with."""
         return self._async.settings
 
     def __enter__(self) -> Self:
@@ -186,93 +187,99 @@ class Job:
 
     @property
     def id(self) -> str:
+        """The id of the job on the platform."""
         return self._job.id
 
     @property
     def status(self) -> JobStatus:
-        """The status last heard of."""
+        """The status in the latest snapshot."""
         return self._job.status
 
     @property
     def snapshot(self) -> JobSnapshot:
-        """All that was last heard of the job, as one frozen value."""
+        """The latest snapshot: all that the platform said of the job, as one frozen value."""
         return self._job.snapshot
 
     @property
     def meta(self) -> Mapping[str, JSONValue]:
-        """What else the platform says, such as the reason of a failure."""
+        """The platform's metadata, such as the reason of a failure."""
         return self._job.meta
 
     @property
     def name(self) -> str | None:
+        """The name that the job was submitted with."""
         return self._job.name
 
     @property
     def target(self) -> str | None:
+        """The target that runs the job."""
         return self._job.target
 
     @property
     def created_at(self) -> datetime | None:
+        """Time of the submission, by the platform's clock."""
         return self._job.created_at
 
     @property
     def started_at(self) -> datetime | None:
-        """When the job began to run; None while it waits in the queue."""
+        """Time when the job began to run; None while it is in the queue."""
         return self._job.started_at
 
     @property
     def finished_at(self) -> datetime | None:
+        """Time when the job ended; None before."""
         return self._job.finished_at
 
     @property
     def running_time(self) -> float | None:
-        """Seconds on the device, once known."""
+        """Seconds on the device; None until the platform reports it."""
         return self._job.running_time
 
     @property
     def connection(self) -> Connection:
+        """The connection that the job belongs to."""
         return self._connection
 
     @property
     def result(self) -> Result:
-        """The result, once ``wait``, ``refresh``, ``fetch_result`` or ``finish`` has brought it."""
+        """The result, once ``wait``, ``refresh``, ``fetch_result`` or ``finish`` has fetched it."""
         return self._job.result
 
     @property
     def has_result(self) -> bool:
-        """Whether ``result`` is at hand."""
+        """Whether ``result`` has been fetched."""
         return self._job.has_result
 
     def refresh(self) -> None:
-        """Takes over the present status and metadata and, when the job has newly completed, its result."""
+        """Update the status and the metadata, and fetch the result when the job has completed."""
         self._connection.call(self._job.refresh)
 
     def cancel(self, *, wait: bool = False, timeout: float | None = None) -> JobStatus:
-        """Asks the platform to cancel the job and takes over its answer, ``cancel_pending`` or ``cancelled``."""
+        """Cancel the job and return its status, ``cancel_pending`` or ``cancelled``."""
         return self._connection.call(self._job.cancel, wait=wait, timeout=timeout)
 
     def why(self) -> JobOutlook:
-        """Why this job is not done yet, as far as is known here and now. Asks nobody, and works while others wait for it."""
+        """Return why the job is not done yet, from what is known here."""
         return self._connection.call(in_the_loop, self._job.why)
 
     def wait(self, timeout: float | None = None, *, fetch_result: bool = True) -> JobStatus:
-        """Waits until the job has ended and, when it completed, its result is at hand; returns the final status."""
+        """Wait until the job has ended, fetch the result of a completed job, and return the final status."""
         return self._connection.call(self._job.wait, timeout, fetch_result=fetch_result)
 
     def fetch_result(self, *, into: Into | None = None, mmap: bool = False) -> Result:
-        """The result, fetched now unless it is at hand."""
+        """Return the result of a completed job; fetch it unless that was done before."""
         return self._connection.call(self._job.fetch_result, into=into, mmap=mmap)
 
     def require_result(self) -> None:
-        """Raises ResultUnavailableError, which names the present status, unless the job has completed."""
+        """Check that the job has completed."""
         self._job.require_result()
 
     def finish(self) -> Result:
-        """Waits for the result and returns it."""
+        """Wait for the result and return it."""
         return self._connection.call(self._job.finish)
 
     def raise_for_status(self) -> None:
-        """Raises FailedJobError or CancelledJobError, with the platform's reason, when the job ended that way."""
+        """Check that the job has not failed and was not cancelled."""
         self._job.raise_for_status()
 
     def __eq__(self, other: object) -> bool:

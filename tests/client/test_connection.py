@@ -13,6 +13,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Job, JobStatus
+from sfjobs._client.connection import internals
 from tests.support.fake_platform import SAMPLES, FakePlatform, npy, refusal
 
 PROGRAM = """name demo
@@ -223,7 +224,7 @@ async def test_a_thousand_waiters_over_http_make_ten_list_requests_a_sweep_on_fo
         async with anyio.create_task_group() as group:
             for handle in handles:
                 group.start_soon(lambda handle=handle: handle.wait(fetch_result=False))
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
     assert len(platform.polls) == 20
     assert [len(request.url.params.get_list("id")) for request in platform.polls] == [100] * 20
     assert max(len(str(request.url)) for request in platform.polls) < 6000
@@ -239,7 +240,7 @@ async def test_cancelling_a_thousand_waiters_leaves_no_ticket_and_no_request() -
             async with anyio.create_task_group() as group:
                 for job in jobs:
                     group.start_soon(Job(job.id, "open", connection).wait)
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
         assert platform.in_flight == 0
         asked = len(platform.requests)
         await anyio.sleep(1000)

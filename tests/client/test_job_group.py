@@ -14,6 +14,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Connection, JobGroup, JobStatus, Submission, sync
+from sfjobs._client.connection import internals
 from sfjobs._journal import GroupTable, Journal, JournalLocation, State
 from tests.support.counter import Counter, circuit
 from tests.support.fake_platform import SAMPLES, FakePlatform, refusal
@@ -151,7 +152,12 @@ async def test_waiting_is_also_for_what_another_process_is_about_to_send(
     """The second of two processes gave None as the results of what the first had yet to send."""
     await begun(connect, 6)
     async with connect() as connection, anyio.create_task_group() as tasks:
-        roll = GroupTable(Journal.at(JournalLocation(path)), "sweep", connection.record.url, connection.record.account)
+        roll = GroupTable(
+            Journal.at(JournalLocation(path)),
+            "sweep",
+            internals(connection).journal.url,
+            internals(connection).journal.account,
+        )
         taken, _ = await roll.take()
         found: list[Any] = []
 
@@ -394,7 +400,12 @@ async def test_what_another_process_is_about_to_send_is_not_given_up(
     await begun(connect, 3)
     async with connect() as connection:
         group = await JobGroup.open("sweep", connection)
-        roll = GroupTable(Journal.at(JournalLocation(path)), "sweep", connection.record.url, connection.record.account)
+        roll = GroupTable(
+            Journal.at(JournalLocation(path)),
+            "sweep",
+            internals(connection).journal.url,
+            internals(connection).journal.account,
+        )
         taken, _ = await roll.take()
         assert (await group.cancel()).added == 3
         roll.let_go(taken)

@@ -46,9 +46,8 @@ RENAMED = {
     "__anext__": "__next__",
 }
 SEAMS = {
-    # between the rooms of the async side, and between the two sides; nobody is told to use them
-    "api", "poller", "submitter", "record", "take", "of", "first_seen", "asked_at", "advance", "call", "twin", "submissions",
-    "request_cancel", "bring_result", "__await__", "__del__",
+    # between the two sides
+    "advance", "call", "of", "submissions", "twin", "__await__", "__del__",
 }  # fmt: skip
 SPECIAL = {*RENAMED, *RENAMED.values()}
 MADE_BY_CALLERS = {sfjobs.Connection, sfjobs.Job, sfjobs.RemoteEngine, sync.Connection, sync.Job, sync.RemoteEngine}
@@ -90,9 +89,7 @@ def public(kind: type) -> dict[str, Any]:
 
 def in_words(annotation: str) -> str:
     """An annotation of the async side as the blocking side writes it."""
-    for theirs, ours in [("AsyncIterator", "Iterator"), ("Asker", "Connection")]:
-        annotation = annotation.replace(theirs, ours)
-    return annotation
+    return annotation.replace("AsyncIterator", "Iterator")
 
 
 def differences(theirs: Any, ours: Any) -> list[str]:

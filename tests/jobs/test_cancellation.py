@@ -10,7 +10,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Job
-from sfjobs._jobs.cancellation import AT_ONCE
+from sfjobs._jobs.cancellation import MAX_CONCURRENT_CANCELLATIONS
 from tests.support.fake_platform import FakePlatform, Handler, refusal
 
 
@@ -148,7 +148,7 @@ async def test_many_are_cancelled_a_few_at_a_time_and_each_by_one_request() -> N
         asked = len(platform.requests)
         assert await sfjobs.cancel_all(jobs) == ["cancel_pending"] * 200
         assert len(platform.requests) - asked == 200
-    assert platform.most_in_flight <= AT_ONCE
+    assert platform.most_in_flight <= MAX_CONCURRENT_CANCELLATIONS
 
 
 async def test_waiting_for_many_asks_about_them_together() -> None:
@@ -184,7 +184,7 @@ async def test_what_each_would_meet_ends_all_of_it() -> None:
         platform.trouble = striking(10**6, gone)
         with pytest.raises(sfjobs.TransportError):
             await sfjobs.cancel_all([handle(platform, connection) for _ in range(500)])
-    assert len(platform.requests) < 2 * AT_ONCE + 5
+    assert len(platform.requests) < 2 * MAX_CONCURRENT_CANCELLATIONS + 5
 
 
 async def test_two_handles_of_a_job_are_cancelled_once_and_both_know() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Connection, Job, JobEvent, JobStatus, NotFoundError, WaitTimeoutError
+from sfjobs._client.connection import internals
 from tests.support.feeding_platform import FeedingPlatform, Script, Trouble
 
 ORDER = [JobStatus.OPEN, JobStatus.QUEUED, JobStatus.CANCEL_PENDING, JobStatus.COMPLETED]
@@ -47,7 +48,7 @@ async def test_each_change_of_each_job_is_told(offers_feed: bool) -> None:
         events = [event async for event in connection.events(jobs)]
     expected = [(JobStatus.OPEN, JobStatus.QUEUED), (JobStatus.QUEUED, JobStatus.COMPLETED)]
     assert all(told(events, job) == expected for job in jobs)
-    assert connection.poller.is_idle
+    assert internals(connection).poller.is_idle
 
 
 async def test_it_ends_when_all_jobs_have_ended_and_says_nothing_of_those_that_had_before() -> None:
@@ -91,7 +92,7 @@ async def test_a_slow_consumer_hears_of_each_job_once_and_holds_nobody_up() -> N
         assert first.job is jobs[0]
         await sfjobs.wait_all(jobs, fetch_results=False)
         assert anyio.current_time() < 2 + 5 + 20 + 0.1
-        assert len(connection.poller._watched) == 0
+        assert len(internals(connection).poller._watched) == 0
         rest = [event async for event in events]
     assert len(rest) == 50
     assert {event.job for event in rest} == set(jobs)
@@ -120,7 +121,7 @@ async def test_one_deadline_bounds_all_of_it() -> None:
                 seen += 1
         assert anyio.current_time() - started == pytest.approx(30)
         assert (seen, caught.value.done) == (4, (jobs[0].id,))
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
 
 
 async def test_it_may_be_abandoned_at_any_step() -> None:
@@ -129,7 +130,7 @@ async def test_it_may_be_abandoned_at_any_step() -> None:
         async for _ in connection.events(await jobs_of(connection)):
             break
         gc.collect()
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
 
 
 async def test_a_cancelled_step_loses_nothing() -> None:
@@ -190,7 +191,7 @@ async def test_no_change_is_lost_or_told_twice_however_the_feed_is_cut(seed: int
                     break
                 if draw.random() < 0.2:
                     await anyio.sleep(draw.uniform(0, 5))
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
     for job, status in before.items():
         steps = told(found, job)
         assert steps[0][0] == status

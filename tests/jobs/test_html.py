@@ -10,6 +10,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Device, DeviceSpecification, Job, JobSnapshot, JobStatus
+from sfjobs._jobs.job import state_of
 from tests.support.fake_platform import FakePlatform
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=\"alert(1)\">&amp;\u202e\x00"
@@ -67,7 +68,7 @@ def display_of(shown: JobSnapshot | Device) -> str:
     if isinstance(shown, Device):
         return shown._repr_html_()
     job = Job(shown.id, shown.status, FakePlatform().connection())
-    job.take(shown, 0.0)
+    state_of(job).take(shown, 0.0)
     return job._repr_html_()
 
 

@@ -8,8 +8,9 @@ import pytest
 
 import sfjobs
 from sfjobs import Connection, FailedJobError, Job, ResultCorruptError, WaitTimeoutError
-from sfjobs._jobs.result_prefetch import AT_ONCE
-from sfjobs._jobs.waiting import CHUNK
+from sfjobs._client.connection import internals
+from sfjobs._jobs.result_prefetch import MAX_CONCURRENT_DOWNLOADS
+from sfjobs._jobs.waiting import RESULTS_PER_STEP
 from tests.support.feeding_platform import FeedingPlatform
 
 
@@ -84,7 +85,7 @@ async def test_results_are_fetched_a_few_at_a_time() -> None:
         platform.stage((5.0, "complete"))
     async with platform.connection() as connection:
         await sfjobs.wait_all(await handles(platform, connection))
-    assert results.most == AT_ONCE
+    assert results.most == MAX_CONCURRENT_DOWNLOADS
 
 
 async def test_a_step_of_an_iteration_fetches_a_bounded_number_of_results() -> None:
@@ -96,7 +97,7 @@ async def test_a_step_of_an_iteration_fetches_a_bounded_number_of_results() -> N
         async for job in sfjobs.as_completed(await handles(platform, connection)):
             assert job.has_result
             break
-    assert len(results.asked) == CHUNK
+    assert len(results.asked) == RESULTS_PER_STEP
 
 
 async def test_only_the_results_of_the_first_jobs_are_fetched() -> None:
@@ -135,7 +136,7 @@ async def test_a_deadline_tells_apart_those_whose_results_are_at_hand() -> None:
         with pytest.raises(WaitTimeoutError) as caught:
             await sfjobs.wait_all(jobs, timeout=13)
         assert (caught.value.done, caught.value.pending) == ((jobs[0].id,), (jobs[1].id, jobs[2].id))
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
         assert platform.in_flight == 0
 
 

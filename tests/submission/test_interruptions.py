@@ -11,6 +11,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Job, Refusal
+from sfjobs._client.connection import internals
 from sfjobs._submission.sender import WIDTH
 from sfjobs._submission.window import Window
 from tests.support.counter import Counter, Numbered, circuit, circuits, circuits_of
@@ -91,7 +92,7 @@ async def test_an_abandoned_stream_leaves_nothing(platform: FakePlatform) -> Non
     async with platform.connection() as connection:
         async for _ in connection.create_jobs("simulon_gaussian", Numbered(), window=5):
             break
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
         asked = len(platform.requests)
         await anyio.sleep(3600)
         assert len(platform.requests) == asked
@@ -104,7 +105,7 @@ async def test_a_step_cancelled_while_it_waits_for_room_asks_no_more(platform: F
         with anyio.move_on_after(60):
             async for _ in stream:
                 pass
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
 
 
 # -- a line that breaks --------------------------------------------------------------------------------------------------
