@@ -44,6 +44,8 @@ class Connection(Closeable):
     all other arguments. Raises ConfigurationError when a setting is missing or malformed.
     """
 
+    __module__ = "sfjobs"
+
     def __init__(
         self,
         url: str | None = None,

@@ -27,6 +27,8 @@ class RemoteEngine(Closeable):
     latest device of the kind). Without a ``connection`` it opens one by the settings, which ``aclose`` closes again.
     """
 
+    __module__ = "sfjobs"
+
     def __init__(self, target: str, connection: Connection | None = None) -> None:
         self._target = _ALIASES.get(target, target)
         self._connection = Connection() if connection is None else connection
@@ -35,10 +37,12 @@ class RemoteEngine(Closeable):
 
     @property
     def target(self) -> str:
+        """The target that runs the programs."""
         return self._target
 
     @property
     def connection(self) -> Connection:
+        """The connection that the engine uses."""
         return self._connection
 
     async def device(self) -> Device:

@@ -60,6 +60,8 @@ class JobGroup:
     A group is one platform's and one account's. Its rows stay in the journal until somebody removes them.
     """
 
+    __module__ = "sfjobs"
+
     def __init__(self, name: str, connection: Connection) -> None:
         self._session = internals(connection)
         journal = self._session.journal.journal
@@ -97,10 +99,12 @@ class JobGroup:
 
     @property
     def name(self) -> str:
+        """The name of the group."""
         return self._name
 
     @property
     def connection(self) -> Connection:
+        """The connection that the group uses."""
         return self._connection
 
     @property

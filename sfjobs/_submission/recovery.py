@@ -88,6 +88,7 @@ class Recovery:
 
     @property
     def refused(self) -> tuple[Recovered, ...]:
+        """Submissions that the platform refused."""
         return self._that_are("refused")
 
     @property

@@ -67,6 +67,8 @@ class JobStream(Closeable):
     May be abandoned, cancelled and gone on with at any step, and shared between tasks. Nothing runs between steps.
     """
 
+    __module__ = "sfjobs"
+
     def __init__(self, submissions: SubmissionPipeline, programs: Programs) -> None:
         self._submissions = submissions
         self._source = _iterator(programs)

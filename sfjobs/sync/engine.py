@@ -27,10 +27,12 @@ class RemoteEngine(Closeable):
 
     @property
     def target(self) -> str:
+        """The target that runs the programs."""
         return self._engine.target
 
     @property
     def connection(self) -> Connection:
+        """The connection that the engine uses."""
         return self._connection
 
     def device(self) -> Device:

@@ -35,10 +35,12 @@ class JobGroup:
 
     @property
     def name(self) -> str:
+        """The name of the group."""
         return self._group.name
 
     @property
     def connection(self) -> Connection:
+        """The connection that the group uses."""
         return self._connection
 
     @property

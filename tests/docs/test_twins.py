@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import os
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 
 import sfjobs
-from sfjobs import models, sync
-from sfjobs._client import connection, engine
-from sfjobs._client import job_group as group
-from sfjobs._http.transport import HTTPTransport
-from sfjobs._jobs import events, job
+from sfjobs import sync
+from sfjobs._jobs import events
 from sfjobs._jobs import waiting as groups
-from sfjobs._submission import programs
-from sfjobs.config import Secret, Settings
-from sfjobs.results import Array, Result
-from sfjobs.results.download.fetcher import Into
 
 PAIRS = [
     (sfjobs.Connection, sync.Connection),
@@ -51,28 +41,6 @@ SEAMS = {
 }  # fmt: skip
 SPECIAL = {*RENAMED, *RENAMED.values()}
 MADE_BY_CALLERS = {sfjobs.Connection, sfjobs.Job, sfjobs.RemoteEngine, sync.Connection, sync.Job, sync.RemoteEngine}
-NAMES = {
-    **vars(connection),
-    **vars(engine),
-    **vars(events),
-    **vars(group),
-    **vars(groups),
-    **vars(job),
-    **vars(models),
-    **vars(programs),
-    **vars(sync),
-    "Array": Array,
-    "Into": Into,
-    "Path": Path,
-    "Result": Result,
-    "ResultStream": sfjobs.ResultStream,
-    "os": os,
-    "Secret": Secret,
-    "Settings": Settings,
-    "HTTPTransport": HTTPTransport,
-    "AsyncIterator": AsyncIterator,
-    "Iterator": Iterator,
-}
 
 
 def public(kind: type) -> dict[str, Any]:
@@ -143,16 +111,6 @@ def test_every_function_says_the_same_as_its_twin(theirs: Any, ours: Any) -> Non
 def test_every_function_of_the_async_api_has_a_twin() -> None:
     functions = {name for name in sfjobs.__all__ if inspect.isfunction(getattr(sfjobs, name))}
     assert functions == {theirs.__name__ for theirs, _ in FUNCTIONS}
-
-
-@pytest.mark.parametrize(
-    "kind", [kind for pair in PAIRS for kind in pair], ids=lambda kind: f"{kind.__module__}.{kind.__name__}"
-)
-def test_annotations_can_be_evaluated(kind: type) -> None:
-    for name, member in public(kind).items():
-        function = member.fget if isinstance(member, property) else member
-        if inspect.isfunction(function):
-            assert get_type_hints(function, {**NAMES, **function.__globals__}) is not None, name
 
 
 # -- the net itself ------------------------------------------------------------------------------------------------------
