@@ -40,7 +40,7 @@ def counter(platform: FakePlatform) -> Counter:
 @pytest.fixture
 def connect(platform: FakePlatform, path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Connection]:
     """As another process would: all that is known is in the journal."""
-    monkeypatch.setattr("sfjobs._client.job_group.OTHERS_PAUSE", 0.01)
+    monkeypatch.setattr("sfjobs._client.job_group.OTHER_SENDERS_POLL_SECONDS", 0.01)
     return lambda: platform.connection(journal=str(path), retries=1, poll_interval_min=0.01)
 
 
@@ -283,7 +283,7 @@ async def test_waiting_outlasts_a_platform_that_is_away_and_says_so_when_patienc
     async with connect() as connection:
         group = await JobGroup.open("sweep", connection)
         with pytest.raises(sfjobs.WaitTimeoutError, match="not now"):
-            await group.wait(timeout=0.2)
+            await group.wait(timeout=1)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(group.wait)
             await anyio.sleep(0.1)
