@@ -1,7 +1,4 @@
-"""
-A connection to one platform: opens, closes, submits, lists and hands out jobs. ``api`` knows the endpoints, ``poller`` does
-the waiting; this is where they meet.
-"""
+"""``Connection``: the public face of one session with a platform."""
 
 from __future__ import annotations
 
@@ -33,15 +30,18 @@ if TYPE_CHECKING:
 
 class Connection(Closeable):
     """
-    A connection to a platform, described by its settings: arguments, then ``SFJOBS_*`` in the environment, then the
-    configuration file. Opens no socket before the first request.
+    A connection to one platform.
 
         async with sfjobs.Connection("http://127.0.0.1:8080", api_key=key) as connection:
             job = await connection.create_job("simulon_gaussian", program, shots=100)
             result = await job
 
-    It belongs to the event loop that first uses it and may be entered and left in different tasks. ``settings`` replaces
-    all other arguments. Raises ConfigurationError when a setting is missing or malformed.
+    Each setting comes from the arguments, then from ``SFJOBS_*`` in the environment, then from ``profile`` in the configuration
+    file; ``settings`` replaces all of them. No socket is opened before the first request. A connection belongs to the event
+    loop that uses it first, and may be entered and left in different tasks.
+
+    Raises:
+        ConfigurationError: a setting is missing or malformed.
     """
 
     __module__ = "sfjobs"
@@ -57,7 +57,7 @@ class Connection(Closeable):
         settings: Settings | None = None,
         transport: HTTPTransport | None = None,
     ) -> None:
-        # Wrapped first, so that no frame of ours keeps the plain text for a traceback to show.
+        # Wrapped first: a frame with the plain text would show it in a traceback.
         api_key, access_token = Secret.wrap(api_key), Secret.wrap(access_token)
         if settings is None:
             arguments: SettingsArguments = {}
@@ -83,11 +83,21 @@ class Connection(Closeable):
         return await super().__aenter__()
 
     async def aclose(self) -> None:
-        """Closes the connection. Whoever still waits gets ConnectionClosedError; jobs go on. Safe to call twice."""
+        """
+        Close the connection.
+
+        Waiters get ConnectionClosedError; the jobs go on. Closing twice is safe.
+        """
         await self._session.aclose()
 
     async def ping(self) -> bool:
-        """True when the platform answers and accepts the credentials; raises what is wrong otherwise."""
+        """
+        Return True when the platform responds and accepts the credentials.
+
+        Raises:
+            TransportError: the platform cannot be reached.
+            AuthenticationError: the platform refuses the API key or the access token.
+        """
         await self._session.api.ping()
         return True
 
@@ -95,72 +105,95 @@ class Connection(Closeable):
         self, target: str, program: ProgramLike, *, shots: int | None = None, name: str | None = None
     ) -> Job:
         """
-        Submits ``program`` to run on ``target`` and gives back its job.
+        Submit ``program`` to run on ``target``, and return its job.
 
-        It runs ``shots`` times; without ``shots`` the script's own header says how often. ``name`` is for finding the job
-        again. Raises InvalidRequestError for a program that does not parse, ConflictError for one that does not suit the
-        target, SubmissionUnknownError when the connection broke in between, which ``recover`` settles, and JournalError when
-        the submission cannot be written down before it is sent; and, for a ``strawberryfields.Program``, what
-        ``program_text`` raises.
+        ``shots`` is the number of samples; the default is in the program's header. ``name`` serves to find the job again.
+
+        Raises:
+            InvalidRequestError: the program does not parse.
+            ConflictError: the program does not suit the target.
+            SubmissionUnknownError: the connection broke before the response; ``recover`` finds out whether there is a job.
+            JournalError: the submission cannot be written into the journal, so it was not sent.
+
+        It also raises what ``program_text`` raises.
         """
         request = await self._session.prepare(target, program, shots, name)
         return self._job(await self._session.submitter.submit(request))
 
     async def recover(self, *, give_up: bool = False) -> Recovery:
         """
-        Settles the submissions of this platform and API key that were sent and have no answer, by whichever process.
+        Settle the submissions in the journal that were sent and have no response, of any process.
 
-        They stand in the journal, since a connection broke or a process ended. A platform that honours idempotency keys is sent
-        each once more with its key, which gives its job, or makes it now; on another one the job is looked for by name, target
-        and program, and what is not found stays unknown and is never sent again by itself. With ``give_up`` those are not asked
-        about any more. Leaves alone what a living process has on its way. What was submitted with a key that this one has
-        replaced is settled as well: the platform shows that one's latest job to this one. Raises what lets nobody be asked, such
-        as TransportError, and JournalError.
+        A connection broke, or a process ended, before the response. Where the platform honours idempotency keys, each is sent
+        again with its key: the response has its job, or the job is made now. Elsewhere the job is searched by name, target and
+        program; a submission whose job is not found stays unknown, and is never sent again automatically. With ``give_up``,
+        later calls skip the unknown ones. Submissions that a running process is sending are left alone. Submissions with an
+        earlier API key are settled, too, when the platform shows the latest job of that key to this one.
+
+        Raises:
+            TransportError: the platform cannot be reached.
+            JournalError: the journal cannot be used.
         """
         session = self._session
         return await recover(session.journal, session.submitter, session.api, give_up=give_up)
 
     def create_jobs(self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100) -> JobStream:
         """
-        Submits many programs and iterates over their jobs, in the order of the programs.
+        Submit many programs, and iterate over their jobs in the order of the programs.
 
-        ``programs`` is an iterable or an async iterable, however long, of programs, or of ``Submission``s where one has
-        options of its own. At most ``window`` jobs are unfinished at a time, and no more programs than that are taken ahead.
-        A platform that offers it gets up to a hundred programs with one request, as many as are at hand.
+        ``programs`` is an iterable or an async iterable of any length. Its items are programs, or ``Submission`` objects where
+        one has options of its own. At most ``window`` jobs are unfinished at a time, and at most so many programs are read
+        ahead. Where the platform accepts batches, one request has up to a hundred programs.
 
-        A program that is refused is reported by a ``Refusal`` in its place and stops nothing else. A 429, also one that means
-        a quota, halves the window, which widens again, and the program is submitted again. What would stop every program,
-        such as AuthenticationError or a platform that cannot be reached, is raised; the next step goes on where that one was.
+        For a refused program the iteration returns a ``Refusal`` in the place of a job, and continues. A 429 response, also
+        for a quota, halves the window, which widens again later; the program is submitted again.
 
-        May be abandoned or cancelled at any step: what the platform has taken by then comes with the next step, and is in
-        ``submitted``. An async generator that is cancelled while it makes a program has ended. Raises ValueError for a window
-        below 1.
+        The iteration may be abandoned or cancelled at any step: jobs that the platform has accepted by then come with the next
+        step, and are in ``submitted``. An async generator that is cancelled while it makes a program has ended.
+
+        Raises:
+            ValueError: ``window`` is below 1.
+            AuthenticationError, TransportError: every program would fail; the next step continues with the same program.
         """
         return JobStream(SubmissionPipeline(self._session, self._job, target, shots, window), programs)
 
     async def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str:
         """
-        The Blackbird text that ``create_job`` submits.
+        Return the Blackbird text that ``create_job`` submits.
 
-        A ``strawberryfields.Program`` is compiled for ``target`` in a worker thread, one at a time, by the first compiler of
-        the device's specification, which is asked for once a connection; a program that was compiled for this device goes
-        as it is. Raises ValueError, with the compiler's own words, for a program that does not compile for the target, or
-        that says no shots when ``shots`` does not, and NotFoundError for a target that the platform does not have.
+        A ``strawberryfields.Program`` is compiled for ``target`` in a worker thread, one at a time, by the first compiler in the
+        device's specification, which is requested once for each connection. A program that was compiled for this device is
+        not compiled again.
+
+        Raises:
+            ValueError: the program does not compile for the target (with the compiler's message), or has no number of shots.
+            NotFoundError: the platform has no such target.
         """
         return await self._session.program_text(target, program, shots)
 
     async def get_job(self, job_id: str) -> Job:
-        """The job with this id. Raises NotFoundError."""
+        """
+        Return the job with this id.
+
+        Raises:
+            NotFoundError: the platform does not know the job.
+        """
         return self._job(await self._session.api.job(job_id))
 
     def events(self, jobs: Iterable[Job], timeout: float | None = None) -> Events:
         """
-        Iterates over what happens to these jobs, until all have ended.
+        Iterate over the changes of these jobs, until all have ended.
 
-        ``async for event in connection.events(jobs): ...`` gives a ``JobEvent`` for each change of a job's status, and when it
-        begins to run. Several changes of a job between two steps are told as one, so that a slow consumer holds nobody up.
-        ``timeout`` seconds, from the first step, bound all of it: then WaitTimeoutError, and the jobs go on. May be abandoned
-        at any step. Raises ValueError for jobs of another connection.
+            async for event in connection.events(jobs):
+                print(event.job.id, event.new)
+
+        There is a ``JobEvent`` for each change of a job's status, and when a job begins to run. Several changes of a job between
+        two steps are one event, so that a slow consumer delays no other waiter. ``timeout`` (seconds) counts from the first
+        step. The iteration may be abandoned at any step; the jobs go on.
+
+        Raises:
+            ValueError: a job belongs to another connection.
+            WaitTimeoutError: a job has not ended after ``timeout`` seconds.
         """
         return Events(self._session.poller, jobs, timeout)
 
@@ -172,44 +205,59 @@ class Connection(Closeable):
         limit: int | None = None,
     ) -> AsyncIterator[Job]:
         """
-        Jobs, newest first, asked for page by page as they are consumed.
+        Iterate over the jobs, newest first; pages are requested as they are consumed.
 
-        At most ``limit`` of them; with ``ids`` only those (none for an empty one), with ``status`` only jobs that have it. A
-        platform without paging gives its newest 100.
+        At most ``limit`` jobs; with ``ids`` only these jobs (none for an empty ``ids``), with ``status`` only jobs with this
+        status. A platform without paging lists its newest 100 jobs.
         """
-        wanted = None if ids is None else list(dict.fromkeys(ids))
-        word = None if status is None else JobStatus(status)
-        left = float("inf") if limit is None else limit
+        status = None if status is None else JobStatus(status)
+        left = sys.maxsize if limit is None else limit
         # An empty filter must never reach the wire, where it would mean "all".
-        parts: list[list[str]] = [[]] if wanted is None else list(_parts(wanted, LARGEST_PAGE))
-        for part in parts:
+        batches = [[]] if ids is None else _batches(list(dict.fromkeys(ids)), LARGEST_PAGE)
+        for batch in batches:
             if left <= 0:
                 break
-            size = len(part) or int(min(left, LARGEST_PAGE))
-            async with aclosing(self._session.api.job_pages(ids=part, status=word, size=size)) as pages:
+            size = len(batch) or min(left, LARGEST_PAGE)
+            async with aclosing(self._session.api.job_pages(ids=batch, status=status, size=size)) as pages:
                 async for snapshots in pages:
-                    for snapshot in snapshots[: len(snapshots) if limit is None else int(left)]:
+                    for snapshot in snapshots[:left]:
                         left -= 1
                         yield self._job(snapshot)
                     if left <= 0:
                         break
 
     async def cancel_job(self, job_id: str) -> JobStatus:
-        """Asks for the job to be cancelled. Raises InvalidJobOperationError when it has ended, NotFoundError."""
+        """
+        Cancel the job with this id, and return its status, ``cancel_pending`` or ``cancelled``.
+
+        Raises:
+            InvalidJobOperationError: the job has ended.
+            NotFoundError: the platform does not know the job.
+        """
         return await Job(job_id, JobStatus.OPEN, self).cancel()
 
     async def get_job_result(self, job_id: str) -> Result:
-        """The result of a completed job. Raises ResultUnavailableError when it has not completed, NotFoundError."""
+        """
+        Return the result of a completed job.
+
+        Raises:
+            ResultUnavailableError: the job has not completed.
+            NotFoundError: the platform does not know the job.
+        """
         return await (await self.get_job(job_id)).fetch_result()
 
     def open_result(self, job_id: str) -> ResultStream:
         """
-        The result of a completed job as it comes: in chunks, into memory or into a file.
+        Open the result of a completed job as a stream: in chunks, into memory or into a file.
 
             async with connection.open_result(job_id) as stream:
                 await stream.save("result.npz")
 
-        Entering the block asks the platform. Raises ResultUnavailableError when the job has not completed, NotFoundError.
+        The requests are sent on entering the block.
+
+        Raises:
+            ResultUnavailableError: the job has not completed.
+            NotFoundError: the platform does not know the job.
         """
         from ..results import ResultStream
 
@@ -220,18 +268,21 @@ class Connection(Closeable):
         return self._session.results.open(job_id)
 
     async def get_job_circuit(self, job_id: str) -> str:
-        """The program of a job, exactly as it was submitted."""
+        """Return the program of a job, exactly as it was submitted."""
         return await self._session.api.circuit(job_id)
 
     async def list_devices(self) -> list[Device]:
-        """The platform's devices, without specifications and certificates."""
+        """Return the platform's devices, without specifications and certificates."""
         return await self._session.api.devices()
 
     async def get_device(self, target: str) -> Device:
         """
-        The device with its availability, its specification and its certificate.
+        Return a device with its availability, its specification and its certificate.
 
-        The certificate is None where there is none; version 0.2.0 of the protocol knows only specifications.
+        The certificate is None where the device has none. Version 0.2.0 of the protocol has only specifications.
+
+        Raises:
+            NotFoundError: the platform has no such target.
         """
         api = self._session.api
         specification = await api.specification(target)
@@ -259,6 +310,6 @@ def internals(connection: Connection) -> SubmissionSession:
     return connection._session  # noqa: SLF001 - the one accessor
 
 
-def _parts(items: list[str], size: int) -> Iterator[list[str]]:
+def _batches(items: list[str], size: int) -> Iterator[list[str]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]

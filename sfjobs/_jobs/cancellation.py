@@ -12,7 +12,7 @@ import anyio
 from .._util.aio import plain_task_group
 from ..errors import AuthenticationError, ConflictError, RequestFailedError, SFJobsError
 from ..models import JobStatus
-from .job_errors import too_late_to_cancel
+from .job_errors import too_late_to_cancel_error
 from .job_state import JobState
 
 logger = logging.getLogger("sfjobs")
@@ -24,7 +24,7 @@ MAX_CONCURRENT_CANCELLATIONS = 32
 async def cancel(state: JobState) -> None:
     """Cancel the job and apply the platform's response. Raises InvalidJobOperationError when the job has ended."""
     if (conflict := await request_cancel(state)) is not None:
-        raise too_late_to_cancel(state.snapshot) from conflict
+        raise too_late_to_cancel_error(state.snapshot) from conflict
     if state.status == JobStatus.CANCEL_PENDING:
         try:
             await state.poll()

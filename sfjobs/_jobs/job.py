@@ -13,7 +13,7 @@ from .._http import tracing
 from ..models import JobOutlook, JobSnapshot, JobStatus, JSONValue
 from .cancellation import cancel, request_cancel
 from .html import job_html
-from .job_errors import result_unavailable_error, too_late_to_cancel, unsuccessful, wait_timeout_error
+from .job_errors import result_unavailable_error, too_late_to_cancel_error, unsuccessful_error, wait_timeout_error
 from .job_state import JobState
 
 if TYPE_CHECKING:
@@ -147,12 +147,12 @@ class Job:
             WaitTimeoutError: it has not ended after ``timeout`` seconds.
         """
         if self.status.is_final:
-            raise too_late_to_cancel(self.snapshot)
+            raise too_late_to_cancel_error(self.snapshot)
         if wait:
             with anyio.move_on_after(timeout):
                 await request_cancel(self._state, until_available=True)
                 return await self.wait(fetch_result=False)
-            raise wait_timeout_error(self.snapshot, timeout, self._state.trouble)
+            raise wait_timeout_error(self._state, timeout)
         await cancel(self._state)
         return self.status
 
@@ -190,7 +190,7 @@ class Job:
             if fetch_result and self.status == JobStatus.COMPLETED:
                 await fetch_result_when_available(self)
         if scope.cancelled_caught:
-            raise wait_timeout_error(self.snapshot, timeout, self._state.trouble)
+            raise wait_timeout_error(self._state, timeout)
         return self.status
 
     async def fetch_result(self, *, into: Into | None = None, mmap: bool = False) -> Result:
@@ -256,7 +256,7 @@ class Job:
             FailedJobError: it failed; the message has the platform's reason.
             CancelledJobError: it was cancelled.
         """
-        if (error := unsuccessful(self.snapshot)) is not None:
+        if (error := unsuccessful_error(self.snapshot)) is not None:
             raise error
 
     def __eq__(self, other: object) -> bool:

@@ -67,7 +67,7 @@ class Connection(Closeable):
         return super().__enter__()
 
     def close(self) -> None:
-        """Closes the connection. Whoever still waits gets ConnectionClosedError; jobs go on. Safe to call twice."""
+        """Close the connection."""
         if self._bridge.is_open:
             try:
                 self.call(self._async.aclose)
@@ -75,34 +75,34 @@ class Connection(Closeable):
                 self._bridge.close()
 
     def ping(self) -> bool:
-        """True when the platform answers and accepts the credentials; raises what is wrong otherwise."""
+        """Return True when the platform responds and accepts the credentials."""
         return self.call(self._async.ping)
 
     def create_job(
         self, target: str, program: ProgramLike, *, shots: int | None = None, name: str | None = None
     ) -> Job:
-        """Submits ``program`` to run on ``target`` and gives back its job."""
+        """Submit ``program`` to run on ``target``, and return its job."""
         return self._job(self.call(self._async.create_job, target, program, shots=shots, name=name))
 
     def recover(self, *, give_up: bool = False) -> Recovery:
-        """Settles the submissions of this platform and API key that were sent and have no answer, by whichever process."""
+        """Settle the submissions in the journal that were sent and have no response, of any process."""
         return self.call(self._async.recover, give_up=give_up)
 
     def create_jobs(self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100) -> JobStream:
-        """Submits many programs and iterates over their jobs, in the order of the programs."""
+        """Submit many programs, and iterate over their jobs in the order of the programs."""
         stream = self._async.create_jobs(target, (), shots=shots, window=window)
         return JobStream(self, self._job, stream.submissions, programs)
 
     def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str:
-        """The Blackbird text that ``create_job`` submits."""
+        """Return the Blackbird text that ``create_job`` submits."""
         return self.call(self._async.program_text, target, program, shots=shots)
 
     def get_job(self, job_id: str) -> Job:
-        """The job with this id. Raises NotFoundError."""
+        """Return the job with this id."""
         return self._job(self.call(self._async.get_job, job_id))
 
     def events(self, jobs: Iterable[Job], timeout: float | None = None) -> Events:
-        """Iterates over what happens to these jobs, until all have ended."""
+        """Iterate over the changes of these jobs, until all have ended."""
         return Events(self, jobs, timeout)
 
     def list_jobs(
@@ -112,31 +112,31 @@ class Connection(Closeable):
         status: JobStatus | str | None = None,
         limit: int | None = None,
     ) -> Iterator[Job]:
-        """Jobs, newest first, asked for page by page as they are consumed."""
+        """Iterate over the jobs, newest first; pages are requested as they are consumed."""
         return map(self._job, each(self, self._async.list_jobs(ids=ids, status=status, limit=limit)))
 
     def cancel_job(self, job_id: str) -> JobStatus:
-        """Asks for the job to be cancelled. Raises InvalidJobOperationError when it has ended, NotFoundError."""
+        """Cancel the job with this id, and return its status, ``cancel_pending`` or ``cancelled``."""
         return self.call(self._async.cancel_job, job_id)
 
     def get_job_result(self, job_id: str) -> Result:
-        """The result of a completed job. Raises ResultUnavailableError when it has not completed, NotFoundError."""
+        """Return the result of a completed job."""
         return self.call(self._async.get_job_result, job_id)
 
     def open_result(self, job_id: str) -> ResultStream:
-        """The result of a completed job as it comes: in chunks, into memory or into a file."""
+        """Open the result of a completed job as a stream: in chunks, into memory or into a file."""
         return ResultStream(self, self._async.open_result(job_id))
 
     def get_job_circuit(self, job_id: str) -> str:
-        """The program of a job, exactly as it was submitted."""
+        """Return the program of a job, exactly as it was submitted."""
         return self.call(self._async.get_job_circuit, job_id)
 
     def list_devices(self) -> list[Device]:
-        """The platform's devices, without specifications and certificates."""
+        """Return the platform's devices, without specifications and certificates."""
         return self.call(self._async.list_devices)
 
     def get_device(self, target: str) -> Device:
-        """The device with its availability, its specification and its certificate."""
+        """Return a device with its availability, its specification and its certificate."""
         return self.call(self._async.get_device, target)
 
     def call(self, method: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:

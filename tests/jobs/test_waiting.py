@@ -10,7 +10,7 @@ import sfjobs
 from sfjobs import Connection, FailedJobError, Job, ResultCorruptError, WaitTimeoutError
 from sfjobs._client.connection import internals
 from sfjobs._jobs.result_prefetch import MAX_CONCURRENT_DOWNLOADS
-from sfjobs._jobs.waiting import RESULTS_PER_STEP
+from sfjobs._jobs.waiting import MAX_RESULTS_PER_STEP
 from tests.support.feeding_platform import FeedingPlatform
 
 
@@ -97,7 +97,7 @@ async def test_a_step_of_an_iteration_fetches_a_bounded_number_of_results() -> N
         async for job in sfjobs.as_completed(await handles(platform, connection)):
             assert job.has_result
             break
-    assert len(results.asked) == RESULTS_PER_STEP
+    assert len(results.asked) == MAX_RESULTS_PER_STEP
 
 
 async def test_only_the_results_of_the_first_jobs_are_fetched() -> None:
