@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ from .._submission.recovery import Recovery, recover
 from .._submission.session import SubmissionSession
 from .._submission.stream import JobStream, Programs
 from .._util.closing import Closeable
-from ..config import Secret, Settings, SettingsArguments
+from ..config import Secret, Settings
 from ..models import Device, JobSnapshot, JobStatus
 
 if TYPE_CHECKING:
@@ -60,16 +60,9 @@ class Connection(Closeable):
         # Wrapped first: a frame with the plain text would show it in a traceback.
         api_key, access_token = Secret.wrap(api_key), Secret.wrap(access_token)
         if settings is None:
-            arguments: SettingsArguments = {}
-            if url is not None:
-                arguments["url"] = url
-            if api_key is not None:
-                arguments["api_key"] = api_key
-            if access_token is not None:
-                arguments["access_token"] = access_token
-            if api_version is not None:
-                arguments["api_version"] = api_version
-            settings = Settings.load(profile, **arguments)
+            settings = Settings.load(
+                profile, url=url, api_key=api_key, access_token=access_token, api_version=api_version
+            )
         # Jobs and groups work with it. It has no reference to the connection, whose finalizer warns of one left open.
         self._session = SubmissionSession(settings, Transport(settings, transport=transport))
 
@@ -212,19 +205,22 @@ class Connection(Closeable):
         """
         status = None if status is None else JobStatus(status)
         left = sys.maxsize if limit is None else limit
-        # An empty filter must never reach the wire, where it would mean "all".
-        batches = [[]] if ids is None else _batches(list(dict.fromkeys(ids)), LARGEST_PAGE)
+        if left <= 0:
+            return
+        batches: list[list[str]] = [[]]
+        if ids is not None:
+            # An empty filter must never reach the wire, where it would mean "all".
+            wanted = list(dict.fromkeys(ids))
+            batches = [wanted[start : start + LARGEST_PAGE] for start in range(0, len(wanted), LARGEST_PAGE)]
         for batch in batches:
-            if left <= 0:
-                break
             size = len(batch) or min(left, LARGEST_PAGE)
             async with aclosing(self._session.api.job_pages(ids=batch, status=status, size=size)) as pages:
                 async for snapshots in pages:
                     for snapshot in snapshots[:left]:
-                        left -= 1
                         yield self._job(snapshot)
+                    left -= len(snapshots)
                     if left <= 0:
-                        break
+                        return
 
     async def cancel_job(self, job_id: str) -> JobStatus:
         """
@@ -308,8 +304,3 @@ class Connection(Closeable):
 def internals(connection: Connection) -> SubmissionSession:
     """Return what the connection is made of: the way in for the rest of sfjobs, and for its tests."""
     return connection._session  # noqa: SLF001 - the one accessor
-
-
-def _batches(items: list[str], size: int) -> Iterator[list[str]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

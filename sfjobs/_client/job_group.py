@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import anyio
 
-from .._jobs.cancellation import BulkCancellation
+from .._jobs.cancellation import request_cancel_all
 from .._jobs.job import Job, state_of
-from .._jobs.result_prefetch import ResultPrefetcher
+from .._jobs.result_prefetch import fetch_results
 from .._jobs.waiting import Completions
 from .._journal import Addition, GroupMember, GroupTable
 from .._progress import shown
@@ -21,7 +21,6 @@ from .._submission.recovery import recover
 from .._submission.stream import Submission
 from .._tracking.outages import retry_until_available
 from .._tracking.types import in_words
-from .._util.aio import plain_task_group
 from ..errors import ConfigurationError, InvalidJobOperationError, SFJobsError, WaitTimeoutError
 from ..models import JobStatus
 from .connection import Connection, internals
@@ -226,12 +225,7 @@ class JobGroup:
         the first error of a download once the others are done.
         """
         await self.wait()
-        async with plain_task_group() as group:
-            downloads = ResultPrefetcher(group)
-            for job in self.jobs:
-                downloads.begin(job)
-        downloads.raise_for_bugs()
-        for error in downloads.errors.values():
+        for error in (await fetch_results(self.jobs)).values():
             raise error
         results = {job.id: job.result for job in self.jobs if job.has_result}
         return [results.get(member.job_id or "") for member in self.members]
@@ -271,12 +265,11 @@ class JobGroup:
             await self._table.give_up()
             await self._settle()
             await self._load()
-        cancellation = BulkCancellation(map(state_of, self.jobs), until_available=False)
         try:
-            await cancellation.send()
+            errors = await request_cancel_all(map(state_of, self.jobs), until_available=False)
         finally:
             self._members.note_final(self.jobs)
-        for error in cancellation.errors.values():
+        for error in errors.values():
             raise error
         return self.progress
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 
 from .._jobs.job import job_from
@@ -23,54 +24,44 @@ async def send(table: GroupTable, connection: Connection, window: int | None) ->
     The outcome of each is in the journal. When this is cancelled, or raises an error that every submission would meet, the
     rest is left to other processes.
     """
-    sender = _Sender(table, connection)
     claimed, left_to_others = await table.take()
+    requests: dict[str, SubmissionRequest] = {}
     try:
         if claimed:
-            await sender.send(claimed, window)
+            await _send(table, connection, claimed, window, requests)
     finally:
-        table.let_go([key for key in claimed if not sender.is_recorded(key)])
+        table.let_go([key for key in claimed if key not in requests or not requests[key].is_recorded])
     return left_to_others
 
 
-class _Sender:
-    def __init__(self, table: GroupTable, connection: Connection) -> None:
-        self._table = table
-        self._connection = connection
-        self._keys: deque[str] = deque()
-        self._ready: deque[SubmissionRequest] = deque()
-        self._requests: dict[str, SubmissionRequest] = {}
+async def _send(
+    table: GroupTable,
+    connection: Connection,
+    keys: Sequence[str],
+    window: int | None,
+    requests: dict[str, SubmissionRequest],
+) -> None:
+    """Send the submissions with these keys. ``requests`` collects those that have been read from the journal."""
+    new_job = partial(job_from, connection=connection)
+    pipeline = SubmissionPipeline(internals(connection), new_job, "", None, len(keys) if window is None else window)
+    unread, ready = deque(keys), deque[SubmissionRequest]()
 
-    def is_recorded(self, key: str) -> bool:
-        """Whether the journal has this submission as one that is being sent, or was sent."""
-        return key in self._requests and self._requests[key].is_recorded
+    async def pull(most: int) -> bool:
+        if not ready and unread:
+            batch = [unread.popleft() for _ in range(min(PROGRAMS_PER_READ, len(unread)))]
+            for intent in await table.intents(batch):
+                request = SubmissionRequest(intent.target, intent.shots, intent.name, intent.key, intent.body)
+                requests[request.key] = request
+                ready.append(request)
+        if not ready:
+            pipeline.put(End())
+            return False
+        for _ in range(min(most, len(ready))):
+            pipeline.put(ready.popleft())
+        return True
 
-    async def send(self, keys: list[str], window: int | None) -> None:
-        self._keys.extend(keys)
-        width = len(keys) if window is None else window
-        new_job = partial(job_from, connection=self._connection)
-        pipeline = SubmissionPipeline(internals(self._connection), new_job, "", None, width)
-
-        async def pull(most: int) -> bool:
-            await self._read()
-            if not self._ready:
-                pipeline.put(End())
-                return False
-            for _ in range(min(most, len(self._ready))):
-                pipeline.put(self._ready.popleft())
-            return True
-
-        while not pipeline.is_over:
-            if pipeline.is_ready:
-                pipeline.take()
-            else:
-                await pipeline.advance(pull)
-
-    async def _read(self) -> None:
-        if self._ready or not self._keys:
-            return
-        keys = [self._keys.popleft() for _ in range(min(PROGRAMS_PER_READ, len(self._keys)))]
-        for intent in await self._table.intents(keys):
-            request = SubmissionRequest(intent.target, intent.shots, intent.name, intent.key, intent.body)
-            self._requests[request.key] = request
-            self._ready.append(request)
+    while not pipeline.is_over:
+        if pipeline.is_ready:
+            pipeline.take()
+        else:
+            await pipeline.advance(pull)

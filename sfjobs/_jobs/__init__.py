@@ -8,8 +8,7 @@ Jobs that exist: their handles, and waiting, cancelling and following. Names, fr
     job               the handle
     cancellation      of one job, of many
     job_errors        errors about jobs
-    job_state         what is known of one job; polls and retries
-    outlook           why a job is not done yet
+    job_state         what is known of one job, and why it is not done yet; polls and retries
     session           the endpoints, poller, journal and downloads of one connection
     html              a job in a notebook
 """

@@ -61,52 +61,42 @@ async def request_cancel(state: JobState, *, until_available: bool = False) -> C
     return None
 
 
-class BulkCancellation:
+async def request_cancel_all(states: Iterable[JobState], *, until_available: bool) -> dict[str, SFJobsError]:
     """
-    The cancellation of each of some jobs that is not known to have ended.
+    Cancel each job that is not known to have ended; return the errors of single jobs, by job id.
 
-    ``errors`` has the errors of single jobs, by job id.
+    Returns when all cancellations are sent. Raises an error that every other cancellation would meet, too.
     """
+    handles: dict[str, list[JobState]] = {}
+    for state in states:
+        handles.setdefault(state.id, []).append(state)
+    queue = deque(same for same in handles.values() if not any(state.status.is_final for state in same))
+    errors: dict[str, SFJobsError] = {}
+    fatal: list[Exception] = []
 
-    def __init__(self, states: Iterable[JobState], *, until_available: bool) -> None:
-        self._handles: dict[str, list[JobState]] = {}
-        for state in states:
-            self._handles.setdefault(state.id, []).append(state)
-        self._queue = deque(
-            job_id for job_id, same in self._handles.items() if not any(state.status.is_final for state in same)
-        )
-        self._until_available = until_available
-        self._fatal: list[Exception] = []
-        self.errors: dict[str, SFJobsError] = {}
-
-    async def send(self) -> None:
-        """Return when each cancellation is sent. Raises an error that every other cancellation would meet, too."""
-        async with plain_task_group() as group:
-            for _ in range(min(len(self._queue), MAX_CONCURRENT_CANCELLATIONS)):
-                group.start_soon(self._work)
-        if self._fatal:
-            raise self._fatal[0]
-
-    async def _work(self) -> None:
-        while self._queue:
-            state, *others = self._handles[self._queue.popleft()]
+    async def work() -> None:
+        while queue:
+            state, *others = queue.popleft()
             try:
-                await request_cancel(state, until_available=self._until_available)
-            except SFJobsError as error:
-                if _is_fatal(error):
-                    self._stop(error)
-                self.errors[state.id] = error
-            except Exception as error:  # noqa: BLE001 - raised by send, because a task group would wrap it
-                self._stop(error)
+                await request_cancel(state, until_available=until_available)
+            except Exception as error:  # noqa: BLE001 - raised below, once the cancellations under way have ended
+                if isinstance(error, SFJobsError) and not _is_about_all(error):
+                    errors[state.id] = error
+                else:
+                    queue.clear()
+                    fatal.append(error)
             else:
                 for other in others:
                     other.take(state.snapshot, anyio.current_time())
 
-    def _stop(self, error: Exception) -> None:
-        self._queue.clear()
-        self._fatal.append(error)
+    async with plain_task_group() as group:
+        for _ in range(min(len(queue), MAX_CONCURRENT_CANCELLATIONS)):
+            group.start_soon(work)
+    if fatal:
+        raise fatal[0]
+    return errors
 
 
-def _is_fatal(error: SFJobsError) -> bool:
+def _is_about_all(error: SFJobsError) -> bool:
     """Whether every other cancellation would fail the same way."""
     return isinstance(error, AuthenticationError) or (isinstance(error, RequestFailedError) and not error.sent)

@@ -64,6 +64,7 @@ class Events(JobIteration):
         if waiter is None:
             waiter = self._waiter = self._poller.join(self._job_of, wants_changes=True)
             waiter.news.clear()  # these jobs had ended before
+            self._done.update(waiter.outcomes)
         while not self._ready and (waiter.pending or waiter.changes or waiter.news):
             if not waiter.changes and not waiter.news:
                 await self._wait_for_one(self._poller, waiter)
@@ -73,14 +74,13 @@ class Events(JobIteration):
         for state, (old, seen_at) in waiter.changes.items():
             assert isinstance(state, JobState), "no other handle was joined"
             self._ready.append(JobEvent(self._job_of[state], old, state.status, _platform_time(state), seen_at))
+            if state.status.is_final:
+                self._done.add(state.id)
         waiter.changes.clear()
         while waiter.news:
             outcome = waiter.outcomes[waiter.news.popleft()]
             if isinstance(outcome, SFJobsError):
                 self._ready.append(outcome)
-
-    def _done_ids(self) -> set[str]:
-        return {job.id for job in self._jobs if job.status.is_final}
 
 
 def _platform_time(state: JobState) -> datetime | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Self
 
 import anyio
@@ -30,6 +30,7 @@ class JobIteration(Closeable):
         self._jobs = list(jobs)
         self._timeout = timeout
         self._deadline: float | None = None
+        self._done: set[str] = set()  # ids of the jobs that are ready, for the error at the deadline
 
     def __aiter__(self) -> Self:
         return self
@@ -56,13 +57,10 @@ class JobIteration(Closeable):
             await self._fill()
         if scope.cancelled_caught:
             self._leave()
-            raise wait_all_timeout_error(map(state_of, self._jobs), self._timeout, done=self._done_ids())
+            raise wait_all_timeout_error(map(state_of, self._jobs), self._timeout, done=self._done)
 
     async def _fill(self) -> None:
         """Wait until there is something to hand out."""
-        raise NotImplementedError
-
-    def _done_ids(self) -> Collection[str]:
         raise NotImplementedError
 
     async def _wait_for_one(self, poller: Poller, waiter: Waiter) -> None:

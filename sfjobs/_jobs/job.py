@@ -180,18 +180,14 @@ class Job:
         """
         with tracing.span("wait", job_id=self.id, target=self.target) as span:
             try:
-                return await self._wait(timeout, fetch_result)
+                with anyio.move_on_after(timeout):
+                    await self._state.wait_until_final()
+                    if fetch_result and self.status == JobStatus.COMPLETED:
+                        await fetch_result_when_available(self)
+                    return self.status
+                raise wait_timeout_error(self._state, timeout)
             finally:
                 span.note(status=self.status.value)
-
-    async def _wait(self, timeout: float | None, fetch_result: bool) -> JobStatus:
-        with anyio.move_on_after(timeout) as scope:
-            await self._state.wait_until_final()
-            if fetch_result and self.status == JobStatus.COMPLETED:
-                await fetch_result_when_available(self)
-        if scope.cancelled_caught:
-            raise wait_timeout_error(self._state, timeout)
-        return self.status
 
     async def fetch_result(self, *, into: Into | None = None, mmap: bool = False) -> Result:
         """

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from itertools import islice
+from typing import TypeVar
 
 from ..errors import (
     CancelledJobError,
     FailedJobError,
     InvalidJobOperationError,
+    JobError,
     ResultUnavailableError,
     WaitTimeoutError,
 )
 from ..models import JobSnapshot, JobStatus
 from .job_state import JobState
+
+ErrorT = TypeVar("ErrorT", bound=JobError)
 
 MAX_REASON_CHARACTERS = 1000
 """Of each entry of a failed job's ``meta`` that its error quotes; ``meta`` has the whole entry."""
@@ -21,13 +25,12 @@ MAX_REASON_CHARACTERS = 1000
 
 def unsuccessful_error(snapshot: JobSnapshot) -> FailedJobError | CancelledJobError | None:
     """Return the error for a job that has ended without a result, with the platform's reason; None for any other."""
-    job_id, status, meta = snapshot.id, snapshot.status, snapshot.meta
-    if status == JobStatus.FAILED:
-        reason = "; ".join(f"{key}: {value}"[:MAX_REASON_CHARACTERS] for key, value in islice(meta.items(), 10))
-        message = f"job {job_id} failed" + (f": {reason}" if reason else "")
-        return FailedJobError(message, job_id=job_id, status=status, meta=meta)
-    if status == JobStatus.CANCELLED:
-        return CancelledJobError(f"job {job_id} was cancelled", job_id=job_id, status=status, meta=meta)
+    if snapshot.status == JobStatus.FAILED:
+        entries = islice(snapshot.meta.items(), 10)
+        reason = "; ".join(f"{key}: {value}"[:MAX_REASON_CHARACTERS] for key, value in entries)
+        return _error(FailedJobError, snapshot, f"failed: {reason}" if reason else "failed")
+    if snapshot.status == JobStatus.CANCELLED:
+        return _error(CancelledJobError, snapshot, "was cancelled")
     return None
 
 
@@ -60,12 +63,8 @@ def wait_all_timeout_error(
 
 
 def too_late_to_cancel_error(snapshot: JobSnapshot) -> InvalidJobOperationError:
-    return InvalidJobOperationError(
-        f"job {snapshot.id} is {snapshot.status.value} and can no longer be cancelled",
-        job_id=snapshot.id,
-        status=snapshot.status,
-        meta=snapshot.meta,
-    )
+    message = f"is {snapshot.status.value} and can no longer be cancelled"
+    return _error(InvalidJobOperationError, snapshot, message)
 
 
 def result_unavailable_error(snapshot: JobSnapshot) -> ResultUnavailableError:
@@ -76,3 +75,7 @@ def result_unavailable_error(snapshot: JobSnapshot) -> ResultUnavailableError:
     else:
         remedy = "there is no result yet: await job.wait()"
     return ResultUnavailableError(f"job {snapshot.id} is {snapshot.status.value}; {remedy}", job_id=snapshot.id)
+
+
+def _error(kind: type[ErrorT], snapshot: JobSnapshot, what: str) -> ErrorT:
+    return kind(f"job {snapshot.id} {what}", job_id=snapshot.id, status=snapshot.status, meta=snapshot.meta)

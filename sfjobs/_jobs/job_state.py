@@ -12,7 +12,6 @@ from .._tracking.outages import retry_until_available
 from .._tracking.types import in_words
 from ..errors import SFJobsError
 from ..models import Cursor, JobOutlook, JobSnapshot, JobStatus
-from .outlook import build_outlook, loop_time
 from .session import Session
 
 if TYPE_CHECKING:
@@ -99,14 +98,33 @@ class JobState:
         return await retry_until_available(call, note, self.session.poller.interval)
 
     def why(self) -> JobOutlook:
-        """Return why the job is not done yet, without a request."""
-        now = loop_time()
-        return build_outlook(
-            self.snapshot,
-            self.session.poller.outlook(self.id),
-            None if now is None else self.session.api.pace,
-            now,
-            first_seen=self.first_seen,
-            asked_at=self.asked_at,
-            trouble=self.trouble,
+        """Return why the job is not done yet, from what this state, the poller and the rate limiter know."""
+        snapshot, poll, now = self.snapshot, self.session.poller.outlook(self.id), _loop_time()
+        limit = None if now is None else self.session.api.pace
+        position = snapshot.meta.get("queue_position")
+        return JobOutlook(
+            job_id=snapshot.id,
+            status=snapshot.status,
+            started_at=snapshot.started_at,
+            queue_position=position if isinstance(position, int) and not isinstance(position, bool) else None,
+            age=_seconds(self.first_seen, now),
+            last_check=_seconds(self.asked_at, now),
+            last_error=poll.trouble or self.trouble,
+            next_check=_seconds(now, poll.due),
+            is_told=poll.is_told,
+            failing_for=_seconds(poll.failing_since, now),
+            resting_for=None if limit is None else _seconds(now, limit.paused_until),
+            rate=None if limit is None else limit.rate,
         )
+
+
+def _loop_time() -> float | None:
+    """Return the event loop's time, None where no event loop runs."""
+    try:
+        return anyio.current_time()
+    except RuntimeError:
+        return None
+
+
+def _seconds(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else max(end - start, 0.0)

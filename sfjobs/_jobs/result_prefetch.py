@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from anyio.abc import TaskGroup
 
+from .._util.aio import plain_task_group
 from ..errors import SFJobsError
 from ..models import JobStatus
 from .job import Job, fetch_result_when_available
@@ -16,7 +18,7 @@ MAX_CONCURRENT_DOWNLOADS = 32
 
 class ResultPrefetcher:
     """
-    Downloads of results in the tasks of a task group.
+    Downloads of results in the tasks of a task group, which raises an unexpected exception of a download.
 
     ``errors`` has the errors of single jobs.
     """
@@ -25,7 +27,6 @@ class ResultPrefetcher:
         self._group = group
         self._queue: deque[Job] = deque()
         self._workers = 0
-        self._bugs: list[Exception] = []
         self.errors: dict[Job, SFJobsError] = {}
 
     def begin(self, job: Job) -> None:
@@ -37,11 +38,6 @@ class ResultPrefetcher:
             self._workers += 1
             self._group.start_soon(self._work)
 
-    def raise_for_bugs(self) -> None:
-        """Raise an unexpected exception of a download. Call it outside the task group, which would wrap the exception."""
-        if self._bugs:
-            raise self._bugs[0]
-
     async def _work(self) -> None:
         while self._queue:
             job = self._queue.popleft()
@@ -49,6 +45,13 @@ class ResultPrefetcher:
                 await fetch_result_when_available(job)
             except SFJobsError as error:
                 self.errors[job] = error
-            except Exception as error:  # noqa: BLE001 - see raise_for_bugs
-                self._bugs.append(error)
         self._workers -= 1
+
+
+async def fetch_results(jobs: Iterable[Job]) -> dict[Job, SFJobsError]:
+    """Fetch the results of completed jobs; return the errors of single jobs."""
+    async with plain_task_group() as group:
+        downloads = ResultPrefetcher(group)
+        for job in jobs:
+            downloads.begin(job)
+    return downloads.errors

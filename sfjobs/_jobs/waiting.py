@@ -15,11 +15,11 @@ from .._tracking.types import Outcome
 from .._util.aio import plain_task_group
 from ..errors import SFJobsError
 from ..models import JobStatus
-from .cancellation import BulkCancellation
+from .cancellation import request_cancel_all
 from .iteration import JobIteration
 from .job import Job, state_of
 from .job_errors import wait_all_timeout_error
-from .result_prefetch import MAX_CONCURRENT_DOWNLOADS, ResultPrefetcher
+from .result_prefetch import MAX_CONCURRENT_DOWNLOADS, ResultPrefetcher, fetch_results
 
 MAX_RESULTS_PER_STEP = 4 * MAX_CONCURRENT_DOWNLOADS
 """Results fetched in one step of ``as_completed``: enough to use all connections, few enough for a short step."""
@@ -115,12 +115,11 @@ async def cancel_all(jobs: Iterable[Job], *, wait: bool = False, timeout: float 
     if not jobs:
         return []
     _one_poller(jobs)
-    cancellation = BulkCancellation(map(state_of, jobs), until_available=wait)
     with anyio.move_on_after(timeout if wait else None):
-        await cancellation.send()
-        errors = [*cancellation.errors.values()]
+        failed = await request_cancel_all(map(state_of, jobs), until_available=wait)
+        errors = [*failed.values()]
         if wait:
-            cancelled = [job for job in jobs if job.id not in cancellation.errors]
+            cancelled = [job for job in jobs if job.id not in failed]
             errors += await _wait_until_final(cancelled, fetch_results=False)
         if errors:
             raise errors[0]
@@ -145,7 +144,6 @@ class Completions(JobIteration):
         self._fetch_results = fetch_results
         self._ready: deque[tuple[Job, SFJobsError | None]] = deque()
         self._handed_out = 0
-        self._done: set[str] = set()
         self._handles = _handles(self._jobs)
 
     async def __anext__(self) -> Job:
@@ -184,9 +182,6 @@ class Completions(JobIteration):
         self._done.update(job.id for job, _ in completed)
         self._ready.extend(completed)
 
-    def _done_ids(self) -> set[str]:
-        return self._done
-
 
 async def _wait_until_final(jobs: Sequence[Job], *, fetch_results: bool) -> list[SFJobsError]:
     """Wait for all jobs, and return the errors of single jobs."""
@@ -210,7 +205,6 @@ async def _wait_until_final(jobs: Sequence[Job], *, fetch_results: bool) -> list
     finally:
         waiter.on_outcome = None
         poller.leave(waiter)
-    downloads.raise_for_bugs()
     return [
         *(error for error in waiter.outcomes.values() if isinstance(error, SFJobsError)),
         *downloads.errors.values(),
@@ -221,13 +215,8 @@ async def _with_results(ended: Sequence[tuple[Job, SFJobsError | None]]) -> list
     """Fetch the results of completed jobs; return the jobs, with the error of the poll or of the download."""
     if all(error is not None or _is_done(job, fetch_results=True) for job, error in ended):
         return list(ended)
-    async with plain_task_group() as group:
-        downloads = ResultPrefetcher(group)
-        for job, error in ended:
-            if error is None:
-                downloads.begin(job)
-    downloads.raise_for_bugs()
-    return [(job, error or downloads.errors.get(job)) for job, error in ended]
+    errors = await fetch_results(job for job, error in ended if error is None)
+    return [(job, error or errors.get(job)) for job, error in ended]
 
 
 def _handles(jobs: Iterable[Job]) -> dict[str, list[Job]]:

@@ -1,4 +1,4 @@
-"""The blocking API and the async one say the same: names, parameters, defaults, annotations and first lines."""
+"""The blocking API equals the async one: names, parameters, defaults, annotations and first docstring lines."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MADE_BY_CALLERS = {sfjobs.Connection, sfjobs.Job, sfjobs.RemoteEngine, sync.Conn
 
 
 def public(kind: type) -> dict[str, Any]:
-    """Public members and the special methods that have twins, whichever base they come from."""
+    """Public members and the special methods that have twins, inherited or not."""
     special = SPECIAL | ({"__init__"} if kind in MADE_BY_CALLERS else set())
     return {
         name: value
@@ -95,7 +95,7 @@ def test_a_class_has_the_same_members_as_its_twin(theirs: type, ours: type) -> N
 
 
 @pytest.mark.parametrize(("theirs", "ours"), PAIRS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
-def test_every_member_says_the_same_as_its_twin(theirs: type, ours: type) -> None:
+def test_every_member_equals_its_twin(theirs: type, ours: type) -> None:
     members, twins = public(theirs), public(ours)
     found = {name: differences(member, twins[RENAMED.get(name, name)]) for name, member in members.items()}
     assert {name: what for name, what in found.items() if what} == {}
@@ -104,7 +104,7 @@ def test_every_member_says_the_same_as_its_twin(theirs: type, ours: type) -> Non
 @pytest.mark.parametrize(
     ("theirs", "ours"), FUNCTIONS, ids=lambda function: f"{function.__module__}.{function.__name__}"
 )
-def test_every_function_says_the_same_as_its_twin(theirs: Any, ours: Any) -> None:
+def test_every_function_equals_its_twin(theirs: Any, ours: Any) -> None:
     assert differences(theirs, ours) == []
 
 
@@ -113,7 +113,7 @@ def test_every_function_of_the_async_api_has_a_twin() -> None:
     assert functions == {theirs.__name__ for theirs, _ in FUNCTIONS}
 
 
-# -- the net itself ------------------------------------------------------------------------------------------------------
+# -- the test itself -----------------------------------------------------------------------------------------------------
 
 
 class Left:
@@ -172,17 +172,17 @@ async def not_blocking(self: Any, a: int, *, b: str = "x") -> int:
     return 1
 
 
-def test_twins_that_agree_pass_the_net() -> None:
+def test_equal_twins_have_no_differences() -> None:
     assert differences(Left.method, Same.method) == []
     assert differences(Left.read, Same.read) == []
 
 
 @pytest.mark.parametrize("method", [other_default, other_name, other_type, other_words, one_more, not_blocking])
-def test_the_net_catches(method: Any) -> None:
+def test_a_difference_is_found(method: Any) -> None:
     method.__annotations__.pop("self", None)
     twin = altered(method=method)
     assert differences(Left.method, twin.method) != []  # type: ignore[attr-defined]  # made just now
 
 
-def test_the_net_catches_a_method_in_place_of_a_property() -> None:
+def test_a_method_in_place_of_a_property_is_a_difference() -> None:
     assert differences(Left.read, Same.method) != []
