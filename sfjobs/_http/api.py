@@ -9,21 +9,16 @@ import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from .._protocol import wire
 from .._protocol.wire import Known
 from .._tracking.change_feed import ByteStream
 from ..config import Settings
+from ..errors import NotFoundError
 from ..models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
-from .download import Downloading
 from .messages import Request, Response
 from .rate_limiter import RateLimit
 from .transport import Transport
-
-if TYPE_CHECKING:
-    from ..results import Result
-    from ..results.download.fetcher import Into, ResultFetcher
 
 logger = logging.getLogger("sfjobs")
 
@@ -47,7 +42,6 @@ class PlatformAPI:
     def __init__(self, settings: Settings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
-        self._results: ResultFetcher | None = None
         self._legacy = settings.api_version == "0.2.0"
 
     @property
@@ -134,21 +128,6 @@ class PlatformAPI:
         )
         return answer.parse(wire.circuit)
 
-    async def result(self, job_id: str, *, into: Into | None = None, mmap: bool = False) -> Result:
-        """The result, as ``Job.fetch_result`` describes it."""
-        return await self._fetching().fetch(job_id, into=into, mmap=mmap)
-
-    def open_result(self, job_id: str) -> Downloading:
-        """``async with`` the body of the result as a Download."""
-        return self._fetching().open(job_id)
-
-    def _fetching(self) -> ResultFetcher:
-        if self._results is None:
-            from ..results.download.fetcher import ResultFetcher
-
-            self._results = ResultFetcher(self._settings, self._transport)
-        return self._results
-
     async def devices(self) -> list[Device]:
         return (await self._transport.send(Request(method="GET", path="/devices", expect=frozenset({200})))).parse(
             wire.devices
@@ -169,10 +148,15 @@ class PlatformAPI:
         )
         return answer.parse(lambda body: wire.specification(body, target=target))
 
-    async def certificate(self, target: str) -> Mapping[str, JSONValue]:
-        answer = await self._transport.send(
-            Request(method="GET", path=wire.device_path(target, "/certificate"), expect=frozenset({200}))
-        )
+    async def certificate(self, target: str) -> Mapping[str, JSONValue] | None:
+        """None where there is none; version 0.2.0 of the protocol has none."""
+        if self._legacy:
+            return None
+        path = wire.device_path(target, "/certificate")
+        try:
+            answer = await self._transport.send(Request(method="GET", path=path, expect=frozenset({200})))
+        except NotFoundError:
+            return None
         return answer.parse(wire.certificate)
 
 

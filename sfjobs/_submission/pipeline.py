@@ -14,10 +14,12 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from .._jobs.job import Job
+from .._jobs.job import Job, state_of
 from .._util.aio import plain_task_group
-from .sender import BatchSender, Connection, PendingProgram
-from .submitter import SubmissionRequest, Submitter
+from ..models import JobSnapshot
+from .sender import BatchSender, PendingProgram
+from .session import SubmissionSession
+from .submitter import SubmissionRequest
 from .types import FAST_SOURCE_SECONDS, End, Program, Refusal, Submission
 from .window import Window
 
@@ -36,11 +38,16 @@ class SubmissionPipeline:
     """
 
     def __init__(
-        self, connection: Connection, submitter: Submitter, target: str, shots: int | None, window: int
+        self,
+        session: SubmissionSession,
+        job_from: Callable[[JobSnapshot], Job],
+        target: str,
+        shots: int | None,
+        window: int,
     ) -> None:
-        self._connection = connection
+        self._poller = session.poller
         self._window = Window(window)
-        self._sender = BatchSender(connection, submitter, self._window, self._settle, target=target, shots=shots)
+        self._sender = BatchSender(session, job_from, self._window, self._settle, target=target, shots=shots)
         self._pending: deque[PendingProgram] = deque()  # not popped yet, in order
         self._unsettled = 0  # of those, the number without an outcome
         self._unsent: deque[PendingProgram] = deque()  # of those, the ones that no task of this step has begun to send
@@ -156,8 +163,8 @@ class SubmissionPipeline:
             self._unfinished = [job for job in self._unfinished if not job.status.is_final]
 
     async def _wait_for_room(self) -> None:
-        poller = self._connection.poller
-        waiter = poller.join(self._unfinished)
+        poller = self._poller
+        waiter = poller.join(map(state_of, self._unfinished))
         try:
             await poller.wait_for(waiter, 1 - self._room)
             if (hundredth := self._window.size // 100) > 1:

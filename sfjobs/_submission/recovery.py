@@ -94,6 +94,7 @@ class Recovery:
 
     @property
     def refused(self) -> tuple[Recovered, ...]:
+        """Submissions that the platform refused."""
         return self._with("refused")
 
     @property

@@ -10,17 +10,13 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import anyio
 import anyio.lowlevel
 
-from .._http.api import PlatformAPI
 from .._http.retry import Retry, may_repeat
 from .._http.transport import CONNECTIONS
 from .._jobs.job import Job
-from .._tracking.poller import Poller
-from ..config import Settings
 from ..errors import (
     AuthenticationError,
     ConnectionClosedError,
@@ -33,8 +29,8 @@ from ..errors import (
 )
 from ..models import JobSnapshot
 from .capabilities import MAX_BATCH_SIZE
-from .programs import ProgramLike
-from .submitter import SubmissionReply, SubmissionRequest, Submitter
+from .session import SubmissionSession
+from .submitter import SubmissionReply, SubmissionRequest
 from .types import FAST_SOURCE_SECONDS, Refusal, Submission
 from .window import Window
 
@@ -48,21 +44,6 @@ PROGRAMS_PER_STEP = 4 * MAX_CONCURRENT_SUBMISSIONS
 MAX_CONCURRENT_BATCHES = 3
 BATCHED_PROGRAMS_PER_STEP = 8 * MAX_BATCH_SIZE
 """While the platform works on one batch, the next is made. More batches would only make the platform hold more."""
-
-
-class Connection(Protocol):
-    """What is needed of the connection."""
-
-    @property
-    def settings(self) -> Settings: ...
-
-    @property
-    def api(self) -> PlatformAPI: ...
-
-    @property
-    def poller(self) -> Poller: ...
-
-    async def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -87,22 +68,23 @@ class BatchSender:
 
     def __init__(
         self,
-        connection: Connection,
-        submitter: Submitter,
+        session: SubmissionSession,
+        job_from: Callable[[JobSnapshot], Job],
         window: Window,
         settle: Callable[[PendingProgram, Job | Exception], None],
         *,
         target: str,
         shots: int | None,
     ) -> None:
-        self._connection = connection
-        self._submitter = submitter
-        self._capabilities = submitter.capabilities
+        self._session = session
+        self._job_from = job_from
+        self._submitter = session.submitter
+        self._capabilities = session.submitter.capabilities
         self._window = window
         self._settle = settle
         self._target = target
         self._shots = shots
-        self._retry = Retry(attempts=connection.settings.retries)
+        self._retry = Retry(attempts=session.settings.retries)
         self._in_flight: set[anyio.CancelScope] = set()
         self._is_cut_short = False
         self.is_halted = False
@@ -135,7 +117,7 @@ class BatchSender:
         """Leave requests in flight the time for one more attempt: the transport begins no pause beyond that."""
         self._is_cut_short = bool(self._in_flight)
         for scope in self._in_flight:
-            scope.deadline = anyio.current_time() + self._connection.settings.attempt_timeout
+            scope.deadline = anyio.current_time() + self._session.settings.attempt_timeout
 
     async def load(self, unsent: deque[PendingProgram]) -> list[PendingProgram]:
         """
@@ -167,8 +149,7 @@ class BatchSender:
         target = submission.target or self._target
         shots = self._shots if submission.shots is None else submission.shots
         try:
-            text = await self._connection.program_text(target, submission.program, shots=shots)
-            pending.request = self._submitter.request(target, text, shots, submission.name)
+            pending.request = await self._session.prepare(target, submission.program, shots, submission.name)
         except Exception as error:  # noqa: BLE001 - a caller's program object may raise anything
             self._apply_failure([pending], error, generation)
         return pending.request
@@ -207,7 +188,7 @@ class BatchSender:
         limit: RateLimitedError | None = None
         for pending, reply in zip(load, replies, strict=True):
             if isinstance(reply, JobSnapshot):
-                self._settle(pending, Job.of(reply, self._connection))
+                self._settle(pending, self._job_from(reply))
                 accepted += 1
             elif isinstance(reply, RateLimitedError):
                 limit = reply

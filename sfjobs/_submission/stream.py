@@ -20,6 +20,8 @@ class JobStream(Closeable):
     It may be abandoned, cancelled and continued at any step, and shared between tasks. Nothing runs between steps.
     """
 
+    __module__ = "sfjobs"
+
     def __init__(self, pipeline: SubmissionPipeline, programs: Programs) -> None:
         self._pipeline = pipeline
         self._source = _iterator(programs)

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from ..models import Device, DeviceSpecification, JobSnapshot, JSONValue
+    from ..models import Device, DeviceSpecification, JSONValue
 
 Row: TypeAlias = tuple[str, str]
 """A label, which is text, and what stands beside it, which is HTML."""
@@ -66,24 +66,10 @@ _STYLE = (
 )
 
 
-def job_html(job: JobSnapshot, result: str | None = None) -> str:
-    """A job as an HTML fragment, with that of its result below when it is at hand."""
-    rows = [
-        *_text_row("name", job.name),
-        *_text_row("target", job.target),
-        *_time_row("created", job.created_at),
-        *_time_row("started", job.started_at),
-        *_time_row("finished", job.finished_at),
-        *([] if job.running_time is None else [("ran for", f"{job.running_time:.3g} s")]),
-        *_entries(job.meta),
-    ]
-    return _card("Job", job.id, job.status.value, rows, below=result or "")
-
-
 def device_html(device: Device) -> str:
     """A device as an HTML fragment; what is long, such as its layout and its certificate, is folded away."""
     rows = [
-        *_time_row("created", device.created_at),
+        *time_row("created", device.created_at),
         *([("expected uptime", _uptime(device.expected_uptime))] if device.expected_uptime else []),
         *([] if device.specification is None else _specification_rows(device.specification)),
     ]
@@ -92,7 +78,7 @@ def device_html(device: Device) -> str:
     gates = {} if device.specification is None else device.specification.gate_parameters
     allowed = "\n".join(f"{name}: {_allowed(values)}" for name, values in gates.items())
     below = _folded("gate parameters", allowed) + _folded("layout", layout) + _folded("certificate", certificate)
-    return _card("Device", device.target, device.status, rows, below=below)
+    return card("Device", device.target, device.status, rows, below=below)
 
 
 def progress_html(text: str, shares: Mapping[Mood, float]) -> str:
@@ -105,7 +91,7 @@ def progress_html(text: str, shares: Mapping[Mood, float]) -> str:
     return f'<div class="sfjobs" style="{FRAME}">{_STYLE}<div>{_text(text)}</div><div class="sfjobs-bar">{parts}</div></div>'
 
 
-def _card(kind: str, name: str, word: str | None, rows: Iterable[Row], *, below: str) -> str:
+def card(kind: str, name: str, word: str | None, rows: Iterable[Row], *, below: str) -> str:
     badge = ""
     if word is not None:
         mood = _MOODS.get(word, "calm")
@@ -121,15 +107,15 @@ def _card(kind: str, name: str, word: str | None, rows: Iterable[Row], *, below:
     )
 
 
-def _text_row(label: str, text: str | None) -> list[Row]:
+def text_row(label: str, text: str | None) -> list[Row]:
     return [(label, _text(text))] if text else []
 
 
-def _time_row(label: str, when: datetime | None) -> list[Row]:
+def time_row(label: str, when: datetime | None) -> list[Row]:
     return [] if when is None else [(label, escape(f"{when:%Y-%m-%d %H:%M:%S} {when.tzname() or ''}".rstrip()))]
 
 
-def _entries(values: Mapping[str, JSONValue]) -> Iterable[Row]:
+def entries(values: Mapping[str, JSONValue]) -> Iterable[Row]:
     """The first entries of what may be any JSON object."""
     for label, value in list(values.items())[:_MOST_ENTRIES]:
         yield _shortened(label.replace("_", " ")), _text(value if isinstance(value, str) else _compact(value))
@@ -143,7 +129,7 @@ def _specification_rows(specification: DeviceSpecification) -> Iterable[Row]:
         yield "modes", f"{modes:,}"
     else:
         yield from ((f"modes, {_shortened(kind)}", _text(_compact(number))) for kind, number in modes.items())
-    yield from _text_row("compilers", ", ".join(specification.compiler))
+    yield from text_row("compilers", ", ".join(specification.compiler))
 
 
 def _uptime(days: Mapping[str, tuple[time, time]]) -> str:

@@ -30,5 +30,5 @@ class Events(Closeable):
         raise StopIteration
 
     def close(self) -> None:
-        """Stops asking about the jobs that are left."""
+        """Stop polling the jobs that are left."""
         self._connection.call(self._async.aclose)

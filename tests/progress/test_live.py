@@ -10,6 +10,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Job
+from sfjobs._jobs.job import state_of
 from sfjobs._progress import Display, Progress, show, shown
 from sfjobs._progress.live import pause_after
 from tests.support.fake_platform import FakePlatform
@@ -64,7 +65,7 @@ async def test_all_of_a_wait_is_shown() -> None:
     platform, diary = ending_one_by_one(100), Diary()
     async with platform.connection() as connection:
         jobs = handles(connection, platform)
-        async with shown(jobs, fetches=True, display=diary):
+        async with shown(map(state_of, jobs), fetches=True, display=diary):
             await sfjobs.wait_all(jobs)
     ended = [page.ended for page in diary.pages]
     assert ended == sorted(ended)
@@ -80,7 +81,7 @@ async def test_results_on_their_way_are_shown_at_the_end() -> None:
         platform.add(status="complete")
     async with platform.connection() as connection:
         jobs = handles(connection, platform)
-        async with shown(jobs, fetches=True, display=diary):
+        async with shown(map(state_of, jobs), fetches=True, display=diary):
             await sfjobs.wait_all(jobs)
     fetching = [page.fetching for page in diary.pages if page.ended == 100]
     assert fetching == sorted(fetching, reverse=True)
@@ -106,7 +107,7 @@ async def test_a_wait_that_is_given_up_leaves_a_last_word() -> None:
     async with platform.connection() as connection:
         jobs = handles(connection, platform)
         with anyio.move_on_after(5.0):
-            async with shown(jobs, display=diary):
+            async with shown(map(state_of, jobs), display=diary):
                 await sfjobs.wait_all(jobs)
     [last] = diary.last
     assert 10 < last.ended < 60
@@ -117,10 +118,10 @@ async def test_what_goes_wrong_with_a_wait_comes_out_as_it_is() -> None:
     async with platform.connection() as connection:
         jobs = [*handles(connection, platform), Job("unknown", "open", connection)]
         with pytest.raises(sfjobs.NotFoundError):
-            async with shown(jobs, display=diary):
+            async with shown(map(state_of, jobs), display=diary):
                 await sfjobs.wait_all(jobs)
         with pytest.raises(sfjobs.WaitTimeoutError):
-            async with shown(jobs[-1:], display=diary):
+            async with shown(map(state_of, jobs[-1:]), display=diary):
                 await sfjobs.wait_all(jobs[-1:], timeout=0.1)
     assert [last.unheard for last in diary.last] == [1, 1]
 
@@ -139,7 +140,7 @@ async def test_a_display_that_breaks_is_left_alone(error: Exception, at_the_end:
     platform, display = ending_one_by_one(20), Broken(error, at_the_end=at_the_end)
     async with platform.connection() as connection:
         jobs = handles(connection, platform)
-        async with shown(jobs, display=display):
+        async with shown(map(state_of, jobs), display=display):
             statuses = await sfjobs.wait_all(jobs)
     assert (len(statuses), display.uses) == (20, 1)
 
@@ -151,7 +152,7 @@ async def test_a_closed_stderr_does_not_disturb_the_wait(monkeypatch: pytest.Mon
     platform = ending_one_by_one(5)
     async with platform.connection() as connection:
         jobs = handles(connection, platform)
-        async with shown(jobs):
+        async with shown(map(state_of, jobs)):
             assert len(await sfjobs.wait_all(jobs)) == 5
 
 
@@ -159,7 +160,7 @@ async def test_stderr_gets_lines_where_it_is_no_terminal(capsys: pytest.CaptureF
     platform = ending_one_by_one(20)
     async with platform.connection() as connection:
         jobs = handles(connection, platform)
-        async with shown(jobs):
+        async with shown(map(state_of, jobs)):
             await sfjobs.wait_all(jobs)
     captured = capsys.readouterr()
     lines = captured.err.splitlines()

@@ -14,6 +14,8 @@ import pytest
 
 import sfjobs
 from sfjobs import JobStatus
+from sfjobs._client.connection import internals
+from sfjobs._jobs.job import state_of
 from tests.support.fake_platform import SAMPLES, FakeJob, FakePlatform
 from tests.support.worlds import AsyncWorld, BlockingWorld, World, driven
 
@@ -206,7 +208,7 @@ async def refresh_takes_over_status_and_result(w: World) -> None:
 async def results_out_of_order_never_undo_an_end(w: World) -> None:
     _, job = await submitted(w)
     await job.wait()
-    job.take(sfjobs.JobSnapshot(id=job.id, status=JobStatus.QUEUED), w.now())
+    state_of(job).take(sfjobs.JobSnapshot(id=job.id, status=JobStatus.QUEUED), w.now())
     assert job.status == JobStatus.COMPLETED
 
 
@@ -354,7 +356,7 @@ async def test_awaited(scenario: Scenario) -> None:
     platform = FakePlatform(latency=0.01)
     async with platform.connection() as connection:
         await scenario(AsyncWorld(platform, connection))
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
     assert platform.in_flight == 0
 
 
@@ -364,5 +366,5 @@ def test_blocking(scenario: Scenario) -> None:
     world = BlockingWorld(platform)
     with world.blocking:
         driven(scenario(world))
-        assert world.blocking.twin.poller.is_idle
+        assert internals(world.blocking.twin).poller.is_idle
     assert platform.in_flight == 0

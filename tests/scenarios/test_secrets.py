@@ -21,6 +21,7 @@ from rich.pretty import pretty_repr
 from rich.traceback import Traceback
 
 from sfjobs import Connection, Job, RemoteEngine, Secret, Settings, as_completed
+from sfjobs._client.connection import internals
 from sfjobs.errors import (
     AuthenticationError,
     ProtocolError,
@@ -143,7 +144,16 @@ async def test_no_object_shows_a_secret(log: pytest.LogCaptureFixture) -> None:
         result = await job
         engine = RemoteEngine("X8", connection)
         listed = [job async for job in connection.list_jobs()]
-        things = [connection, connection.settings, connection.api, connection.poller, job, job.snapshot, result, engine]
+        things = [
+            connection,
+            connection.settings,
+            internals(connection),
+            internals(connection).api,
+            job,
+            job.snapshot,
+            result,
+            engine,
+        ]
         assert leaks(log, None, *things, *listed, as_completed([job])) == []
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Job, Refusal
+from sfjobs._client.connection import internals
 from sfjobs._submission.sender import MAX_CONCURRENT_SUBMISSIONS
 from sfjobs._submission.window import Window
 from tests.support.counter import Counter, Numbered, circuit, circuits, circuits_of
@@ -84,7 +85,7 @@ async def test_an_abandoned_stream_leaves_nothing_running(platform: FakePlatform
     async with platform.connection() as connection:
         async for _ in connection.create_jobs("simulon_gaussian", Numbered(), window=5):
             break
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
         sent = len(platform.requests)
         await anyio.sleep(3600)
         assert len(platform.requests) == sent
@@ -97,7 +98,7 @@ async def test_a_step_cancelled_while_it_waits_for_room_stops_polling(platform: 
         with anyio.move_on_after(60):
             async for _ in stream:
                 pass
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
 
 
 # -- an unreliable network -----------------------------------------------------------------------------------------------

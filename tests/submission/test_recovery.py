@@ -14,6 +14,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Connection, Recovery, sync
+from sfjobs._client.connection import internals
 from sfjobs._journal import Intent, Journal, JournalLocation
 from tests.support.counter import circuit
 from tests.support.fake_platform import FINAL, URL, FakePlatform, refusal
@@ -425,7 +426,7 @@ async def test_a_body_that_was_written_by_hand_does_not_fail_the_recovery(
     async with connect() as connection:
         await connection.recover()
         journal = Journal.at(JournalLocation(path))
-        account = connection._record.account
+        account = internals(connection).journal.account
         await journal.open([Intent(key="k", url=URL, account=account, target=TARGET, body=b"{}")])
         execute(path, "UPDATE intents SET owner = NULL")
     assert len((await recovered(connect)).outcomes) == 1

@@ -22,6 +22,7 @@ import httpx
 import numpy as np
 
 from sfjobs import Connection, Job
+from sfjobs._client.connection import internals
 from sfjobs.errors import (
     AuthenticationError,
     ConflictError,
@@ -68,7 +69,7 @@ OPERATIONS = {
     "create_job": Operation(lambda c: c.create_job("X8_01", SUBMISSION), "POST", "/jobs"),
     "get_job": Operation(lambda c: c.get_job(JOB), "GET", f"/jobs/{JOB}"),
     "list_jobs": Operation(lambda c: _drain(c.list_jobs()), "GET", "/jobs"),
-    "wait": Operation(lambda c: c.api.jobs(ids=[JOB], attempts=1), "GET", "/jobs"),
+    "wait": Operation(lambda c: internals(c).api.jobs(ids=[JOB], attempts=1), "GET", "/jobs"),
     "cancel": Operation(lambda c: c.cancel_job(JOB), "PATCH", f"/jobs/{JOB}"),
     "result": Operation(lambda c: c.get_job_result(JOB), "GET", f"/jobs/{JOB}/result"),
     "circuit": Operation(lambda c: c.get_job_circuit(JOB), "GET", f"/jobs/{JOB}/circuit"),

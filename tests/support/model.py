@@ -19,6 +19,7 @@ import httpx
 from anyio.abc import TaskGroup
 
 import sfjobs
+from sfjobs._client.connection import internals
 from sfjobs._http.transport import CONNECTIONS
 from sfjobs._util.aio import plain_task_group
 from tests.support.fake_platform import FINAL, FakeJob, FakePlatform, refusal
@@ -404,7 +405,7 @@ class Stage:
             await anyio.lowlevel.checkpoint()
         if self._waiting:
             return
-        assert self._connection.poller.is_idle, "nobody waits, and something is watched or led"
+        assert internals(self._connection).poller.is_idle, "nobody waits, and something is watched or led"
         streams = self._platform.open_streams if isinstance(self._platform, FeedingPlatform) else 0
         assert self._platform.in_flight == 0
         assert streams <= 1

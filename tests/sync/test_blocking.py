@@ -27,6 +27,7 @@ PRELUDE = """
 import gc, os, signal, sys, threading, time
 import httpx
 import sfjobs
+from sfjobs._client.connection import internals
 from sfjobs import sync
 from tests.support.fake_platform import FakePlatform
 
@@ -207,7 +208,7 @@ def test_ctrl_c_ends_a_wait_after_it_has_cleaned_up_and_the_connection_goes_on()
             try:
                 job.wait()
             except KeyboardInterrupt:
-                print("interrupted", connection.twin.poller.is_idle, platform.in_flight)
+                print("interrupted", internals(connection.twin).poller.is_idle, platform.in_flight)
             print(connection.ping())
         print([thread.name for thread in threading.enumerate() if thread.name.startswith("sfjobs")])
     """)

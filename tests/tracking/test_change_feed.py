@@ -11,6 +11,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Connection, Job, JobStatus
+from sfjobs._client.connection import internals
 from sfjobs._tracking.change_feed import FIRST_REST, HOLD, OPENING, SILENCE
 from sfjobs._tracking.recent_changes import MOMENT, MOST
 from sfjobs._tracking.watchlist import GATHER, VERIFY
@@ -299,7 +300,7 @@ async def test_cancelling_everyone_at_any_moment_leaves_nothing(moment: float) -
         jobs = await handles(platform, connection)
         with anyio.move_on_after(moment):
             await wait_each(jobs)
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
         assert platform.in_flight == 0
     assert platform.open_streams == 0
 
@@ -345,7 +346,7 @@ async def test_whatever_becomes_of_the_streams_every_waiter_hears_in_time_and_no
             for job in jobs:
                 patience = None if job in patient else draw.uniform(0, 20)
                 group.start_soon(wait, job, draw.choice([0.0, draw.uniform(0, 30)]), patience)
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
     assert {job.id for job in patient} <= late.keys()
     assert max(late.values()) <= SILENCE + OPENING + 13.2 + 10 * platform.latency
     assert platform.open_streams == 0

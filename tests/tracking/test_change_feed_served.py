@@ -14,6 +14,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Connection, Job, JobStatus
+from sfjobs._client.connection import internals
 from sfjobs.platform import Platform, serving
 
 pytestmark = pytest.mark.real_time
@@ -92,7 +93,7 @@ async def test_waiters_that_are_cancelled_all_the_time_hand_the_stream_on(
                 for _ in range(3):
                     group.start_soon(impatient)
         assert ended == [JobStatus.COMPLETED] * 40
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
     assert requests["GET /jobs/changes"] == 1
 
 

@@ -36,9 +36,11 @@ def list_groups(
     """List the groups in the journal, newest first, and how far their submissions are."""
 
     async def ask(connection: Connection) -> tuple[Sequence[GroupSummary], Sequence[str]]:
+        from ..._client.connection import internals
         from ..._journal import names_of_others, summaries
 
-        whose = required_journal(connection), connection.record.url, connection.record.account
+        session = internals(connection).journal
+        whose = required_journal(connection), session.url, session.account
         return await summaries(*whose), await names_of_others(*whose)
 
     groups, of_others = CommandContext.of(context).ask(ask)

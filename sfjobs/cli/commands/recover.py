@@ -47,7 +47,9 @@ def recover(
 
 def required_journal(connection: Connection) -> Journal:
     """Raises CommandError where there is none, which knows of nothing."""
-    journal = connection.record.journal
+    from ..._client.connection import internals
+
+    journal = internals(connection).journal.journal
     if journal is None:
         raise CommandError("The journal of submissions is off.", "Set SFJOBS_JOURNAL to on, or to the path of a file.")
     return journal

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import anyio
 
 from ..._client.connection import Connection
-from ..._jobs.job import Job
+from ..._jobs.job import Job, state_of
 from ..._jobs.waiting import as_completed
 from ..._progress import shown
 from ...errors import JobError, SFJobsError
@@ -56,7 +56,7 @@ class WaitSession:
                     while await self._step(lambda: while_showing(progress, self._line, completions.advance), progress):
                         pass
                     return
-                async with shown(self._jobs, display=MultiJobDisplay(progress)):
+                async with shown(map(state_of, self._jobs), display=MultiJobDisplay(progress)):
                     while await self._step(completions.advance, progress):
                         pass
 
