@@ -318,7 +318,7 @@ class Job:
             raise
         self.take(snapshot, anyio.current_time())
         self.cursor = snapshot.cursor
-        self._connection.poller.learn(snapshot)
+        self._connection.poller.apply(snapshot)
 
     async def _settle(self) -> None:
         poller = self._connection.poller

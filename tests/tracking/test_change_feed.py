@@ -11,9 +11,14 @@ import pytest
 
 import sfjobs
 from sfjobs import Connection, Job, JobStatus
-from sfjobs._tracking.change_feed import FIRST_REST, HOLD, OPENING, SILENCE
-from sfjobs._tracking.recent_changes import MOMENT, MOST
-from sfjobs._tracking.watchlist import GATHER, VERIFY
+from sfjobs._tracking.change_feed import (
+    FEED_MIN_BACKOFF_SECONDS,
+    FEED_OPEN_HOLD_SECONDS,
+    FEED_OPEN_TIMEOUT_SECONDS,
+    FEED_READ_TIMEOUT_SECONDS,
+)
+from sfjobs._tracking.recent_changes import MAX_RECENT_CHANGES, RECENT_CHANGE_SECONDS
+from sfjobs._tracking.watchlist import FEED_VERIFY_INTERVAL_SECONDS, FIRST_POLL_DELAY_SECONDS
 from sfjobs.models import JobSnapshot
 from tests.support.feeding_platform import FeedingPlatform, Script, Trouble
 
@@ -80,7 +85,7 @@ async def test_what_ended_between_the_handle_and_the_wait_is_told_at_once() -> N
         await anyio.sleep(60)
         started = anyio.current_time()
         await done.wait(fetch_result=False)
-        assert anyio.current_time() - started < HOLD
+        assert anyio.current_time() - started < FEED_OPEN_HOLD_SECONDS
         assert not platform.polls
 
 
@@ -103,7 +108,7 @@ async def test_a_job_that_is_submitted_and_awaited_while_the_stream_is_open_cost
 
 
 async def test_what_is_too_old_to_be_remembered_is_asked_about() -> None:
-    platform = platform_with([5.0, *[7.0] * (MOST + 1), 10_000.0])
+    platform = platform_with([5.0, *[7.0] * (MAX_RECENT_CHANGES + 1), 10_000.0])
     async with platform.connection() as connection, anyio.create_task_group() as group:
         jobs = {job.id: job for job in await handles(platform, connection)}
         first, *_, last = platform.jobs
@@ -123,7 +128,7 @@ async def test_what_others_were_told_of_long_ago_is_not_gathered() -> None:
         before = sum(isinstance(found, JobSnapshot) for found in gc.get_objects())
         assert await jobs[-1].wait(fetch_result=False) == JobStatus.COMPLETED
         gc.collect()
-        assert sum(isinstance(found, JobSnapshot) for found in gc.get_objects()) - before < 2 * MOMENT
+        assert sum(isinstance(found, JobSnapshot) for found in gc.get_objects()) - before < 2 * RECENT_CHANGE_SECONDS
 
 
 async def test_waiting_again_and_again_costs_no_questions() -> None:
@@ -185,7 +190,7 @@ async def test_a_lie_of_the_feed_is_found_out() -> None:
         platform.jobs[job.id].change = -1  # type: ignore[attr-defined]
         platform._change = lambda job, status: setattr(job, "status", status)  # type: ignore[assignment,method-assign]
         await job.wait(fetch_result=False)
-        assert anyio.current_time() <= VERIFY * 1.1 + 1
+        assert anyio.current_time() <= FEED_VERIFY_INTERVAL_SECONDS * 1.1 + 1
     assert len(platform.polls) == 1
 
 
@@ -201,7 +206,7 @@ async def test_list_polling_takes_over_at_once_and_the_stream_is_tried_again(tro
     async with platform.connection() as connection:
         seen = await wait_each(await handles(platform, connection))
     late = {job_id: seen[job_id] - end for job_id, end in ends_of(platform, ends).items()}
-    blind = SILENCE if trouble == "silence" else 0.0
+    blind = FEED_READ_TIMEOUT_SECONDS if trouble == "silence" else 0.0
     assert max(late.values()) <= blind + 0.55 * 1.1 + 3 * LATENCY
     assert 1 <= len(platform.polls) <= 4
     assert len(platform.streams) == 2
@@ -236,8 +241,8 @@ async def test_a_proxy_that_buffers_the_stream_leaves_list_polling() -> None:
     async with platform.connection() as connection:
         seen = await wait_each(await handles(platform, connection))
     late = [seen[job_id] - end for job_id, end in ends_of(platform, ends).items()]
-    assert max(late) <= HOLD + 0.6 + 3 * LATENCY
-    assert len(platform.streams) <= 1 + 10 / FIRST_REST, (
+    assert max(late) <= FEED_OPEN_HOLD_SECONDS + 0.6 + 3 * LATENCY
+    assert len(platform.streams) <= 1 + 10 / FEED_MIN_BACKOFF_SECONDS, (
         "listeners change with every list, and this stream ends with each"
     )
 
@@ -292,7 +297,7 @@ async def test_closing_the_connection_ends_the_stream_and_every_wait() -> None:
     assert platform.open_streams == 0
 
 
-@pytest.mark.parametrize("moment", [0.0, GATHER / 2, LATENCY * 0.9, LATENCY * 1.2, 0.5, 2.005, 2.015])
+@pytest.mark.parametrize("moment", [0.0, FIRST_POLL_DELAY_SECONDS / 2, LATENCY * 0.9, LATENCY * 1.2, 0.5, 2.005, 2.015])
 async def test_cancelling_everyone_at_any_moment_leaves_nothing(moment: float) -> None:
     platform = platform_with([2.0] * 100 + [9.0] * 100)
     async with platform.connection() as connection:
@@ -347,6 +352,6 @@ async def test_whatever_becomes_of_the_streams_every_waiter_hears_in_time_and_no
                 group.start_soon(wait, job, draw.choice([0.0, draw.uniform(0, 30)]), patience)
         assert connection.poller.is_idle
     assert {job.id for job in patient} <= late.keys()
-    assert max(late.values()) <= SILENCE + OPENING + 13.2 + 10 * platform.latency
+    assert max(late.values()) <= FEED_READ_TIMEOUT_SECONDS + FEED_OPEN_TIMEOUT_SECONDS + 13.2 + 10 * platform.latency
     assert platform.open_streams == 0
     assert platform.in_flight == 0
