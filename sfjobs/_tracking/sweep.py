@@ -6,6 +6,7 @@ when it begins.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import anyio
 
@@ -21,38 +22,32 @@ MAX_CONCURRENT_POLLS = 4
 """Requests of one sweep that are under way at a time."""
 
 
+@dataclass(slots=True, eq=False)
 class Sweeper:
     """Polls the due jobs of one connection. ``note_offer`` gets the cursor of each response."""
 
-    def __init__(
-        self,
-        source: StatusSource,
-        tracker: JobTracker,
-        outages: OutageMonitor,
-        note_offer: Callable[[Cursor | None], None],
-    ) -> None:
-        self._source = source
-        self._tracker = tracker
-        self._outages = outages
-        self._note_offer = note_offer
-        self._until = float("-inf")
+    source: StatusSource
+    tracker: JobTracker
+    outages: OutageMonitor
+    note_offer: Callable[[Cursor | None], None]
+    until: float = float("-inf")
 
     async def sweep(self, leader: Waiter) -> None:
         """Poll all jobs that are due, each request filled up with the jobs that are due next, until ``leader`` is settled."""
-        self._tracker.clear_abandoned()
-        queue, popped = self._tracker.queue, list[TrackedJob]()
-        until = self._until = self._outages.begin_sweep(anyio.current_time())
+        self.tracker.clear_abandoned()
+        queue, popped = self.tracker.queue, list[TrackedJob]()
+        until = self.until = self.outages.begin_sweep(anyio.current_time())
 
         async def work() -> None:
             # Popped one by one: a leader may be settled by the first of a hundred requests.
-            while not leader.is_settled and (batch := queue.pop_batch(until, self._source.batch_limit)):
+            while not leader.is_settled and (batch := queue.pop_batch(until, self.source.batch_limit)):
                 popped.extend(batch)
                 ids = [job.job_id for job in batch]
-                for job_id in await self._poll(ids, self._source.query(ids, self._tracker.known)):
-                    await self._poll([job_id], self._source.query_single(job_id, self._tracker.known))
+                for job_id in await self._poll(ids, self.source.query(ids, self.tracker.known)):
+                    await self._poll([job_id], self.source.query_single(job_id, self.tracker.known))
 
         try:
-            if not queue.has_more_due(until, self._source.batch_limit):
+            if not queue.has_more_due(until, self.source.batch_limit):
                 await work()
             else:
                 async with plain_task_group() as group:
@@ -60,8 +55,8 @@ class Sweeper:
                         group.start_soon(work)
         finally:
             # The jobs that a settled leader has not polled do not wait for the next pause.
-            if self._tracker.requeue(popped) or queue.next_due() < until:
-                self._outages.end_sweep_early(anyio.current_time())
+            if self.tracker.requeue(popped) or queue.next_due() < until:
+                self.outages.end_sweep_early(anyio.current_time())
 
     async def _poll(self, ids: Sequence[str], response: Awaitable[StatusReport | None]) -> Sequence[str]:
         """Apply a response, or its error. Return the ids that have to be polled one by one."""
@@ -75,20 +70,20 @@ class Sweeper:
         if report is None:
             return ()
         now = anyio.current_time()
-        self._outages.note_response(now)
-        self._note_offer(report.cursor)
-        return self._tracker.apply_report(ids, report, now)
+        self.outages.note_response(now)
+        self.note_offer(report.cursor)
+        return self.tracker.apply_report(ids, report, now)
 
     def _note_failure(self, ids: Sequence[str], error: SFJobsError) -> None:
         """Retry after a transient error; any other ends the polling of the jobs that it is about."""
         now = anyio.current_time()
         if is_transient(error):
-            self._outages.note_failure(len(ids), error, now)
-            self._tracker.note_transient(ids, error, now, due=max(now, self._until))
+            self.outages.note_failure(len(ids), error, now)
+            self.tracker.note_transient(ids, error, now, due=max(now, self.until))
         elif _is_about_one_job(error):
-            self._tracker.note_permanent(ids[0], error, now)
+            self.tracker.note_permanent(ids[0], error, now)
         else:
-            self._tracker.fail(ids, error)
+            self.tracker.fail(ids, error)
 
 
 def _is_about_one_job(error: SFJobsError) -> bool:

@@ -1,6 +1,6 @@
 """
-Scenarios of a job's life: the caller's calls and their outcomes. Each is written once and runs on asyncio, on trio and through the
-blocking twin.
+Scenarios of a job's life: the caller's calls and their outcomes. Each is written once and runs on asyncio, on trio and through
+the blocking twin.
 """
 
 from __future__ import annotations
