@@ -71,14 +71,10 @@ class LogSchedule:
 
 
 def _ended(progress: Progress) -> str:
-    failures = [
-        f"{number:,} {word}"
-        for number, word in ((progress.failed, "failed"), (progress.cancelled, "cancelled"))
-        if number
-    ]
-    noun = "job" if progress.total == 1 else "jobs"
-    words = f"{progress.ended:,} of {progress.total:,} {noun} ended"
-    return f"{words} ({', '.join(failures)})" if failures else words
+    failures = ((progress.failed, "failed"), (progress.cancelled, "cancelled"))
+    details = ", ".join(f"{number:,} {word}" for number, word in failures if number)
+    words = f"{progress.ended:,} of {progress.total:,} {'job' if progress.total == 1 else 'jobs'} ended"
+    return f"{words} ({details})" if details else words
 
 
 def _parts(progress: Progress) -> Iterator[tuple[str, str]]:
