@@ -87,7 +87,7 @@ async def request_cancel_all(states: Iterable[JobState], *, until_available: boo
                     fatal.append(error)
             else:
                 for other in others:
-                    other.take(state.snapshot, anyio.current_time())
+                    other.apply(state.snapshot, anyio.current_time())
 
     async with plain_task_group() as group:
         for _ in range(min(len(queue), MAX_CONCURRENT_CANCELLATIONS)):

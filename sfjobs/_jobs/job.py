@@ -282,7 +282,7 @@ def job_from(snapshot: JobSnapshot, connection: Connection) -> Job:
     """Return a handle for a job that the platform has just reported."""
     job = Job(snapshot.id, snapshot.status, connection)
     state = state_of(job)
-    state.take(snapshot, anyio.current_time())
+    state.apply(snapshot, anyio.current_time())
     state.cursor = snapshot.cursor
     return job
 

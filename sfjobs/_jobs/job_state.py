@@ -53,7 +53,7 @@ class JobState:
     def has_result(self) -> bool:
         return self.result is not None
 
-    def take(self, snapshot: JobSnapshot, at: float) -> None:
+    def apply(self, snapshot: JobSnapshot, at: float) -> None:
         """Apply a snapshot that was received ``at`` this time, unless it is older than the present one."""
         self.asked_at = at
         self.trouble = None
@@ -72,9 +72,9 @@ class JobState:
         except SFJobsError as error:
             self.trouble = in_words(error)
             raise
-        self.take(snapshot, anyio.current_time())
+        self.apply(snapshot, anyio.current_time())
         self.cursor = snapshot.cursor
-        self.session.poller.learn(snapshot)
+        self.session.poller.apply(snapshot)
 
     async def wait_until_final(self) -> None:
         """Return once the job has ended. Raises the error that ended the polling of this job."""

@@ -90,7 +90,7 @@ def on_a_terminal(environment: dict[str, str], *words: str) -> str:
 def test_a_log_has_a_line_now_and_then_and_one_that_stays(environment: dict[str, str], jobs: list[str]) -> None:
     done = logged(environment, "wait", *jobs)
     lines = done.stderr.splitlines()
-    assert lines[0] == "0 of 8 jobs ended · 8 not heard of yet"
+    assert lines[0] == "0 of 8 jobs ended · 8 not polled yet"
     assert [line for line in lines if line.startswith("8 of 8 jobs ended (2 failed) after ")] == lines[-3:-2]
     assert (len(lines) < 8, "\r" in done.stderr, "\x1b" in done.stderr) == (True, False, False)
     assert sorted(done.stdout.split()[::2]) == sorted(jobs)
@@ -98,7 +98,7 @@ def test_a_log_has_a_line_now_and_then_and_one_that_stays(environment: dict[str,
 
 def test_a_log_that_has_no_dot_gets_commas(environment: dict[str, str], jobs: list[str]) -> None:
     done = logged({**environment, "PYTHONIOENCODING": "ascii"}, "wait", *jobs)
-    assert done.stderr.splitlines()[0] == "0 of 8 jobs ended, 8 not heard of yet"
+    assert done.stderr.splitlines()[0] == "0 of 8 jobs ended, 8 not polled yet"
 
 
 def test_the_line_that_stays_is_only_for_waits_to_the_end(
@@ -139,7 +139,7 @@ def test_the_line_stays_out_of_the_way_of_what_others_print() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_a_terminal_has_one_line_and_is_left_clean(environment: dict[str, str], jobs: list[str]) -> None:
     written = on_a_terminal({**environment, "COLUMNS": "80"}, "wait", *jobs[:-2])
-    assert "0 of 6 jobs ended · 6 not heard of yet (" in written
+    assert "0 of 6 jobs ended · 6 not polled yet (" in written
     lines = written.splitlines()
     assert lines[-1].startswith("6 of 6 jobs ended after ")
     assert written.count("\x1b[?25l") == written.count("\x1b[?25h")  # the cursor, hidden and shown again

@@ -110,14 +110,16 @@ async def test_a_short_outage_during_a_wait_is_no_warning(log: pytest.LogCapture
     await wait_through_outages(lasting=3)
     informed = lines(log, "INFO")
     assert lines(log, "WARNING") == []
-    assert informed[0].startswith("asking about 1 jobs failed, and is tried until it is answered: ")
-    assert re.fullmatch(r"the platform answers again, after \d s", informed[-2])
+    assert informed[0].startswith("a poll of 1 job(s) failed and is retried: ")
+    assert re.fullmatch(r"the platform responds again, after \d s", informed[-2])
 
 
 async def test_a_long_outage_during_a_wait_is_one_warning(log: pytest.LogCaptureFixture) -> None:
     await wait_through_outages(lasting=50)
     (warning,) = lines(log, "WARNING")
-    assert re.match(r"the platform has not said for \d\d s how 1 jobs stand: GET .*no route", warning)
+    assert re.match(
+        r"polls have failed for \d\d s, the last one of 1 job\(s\), and are retried: GET .*no route", warning
+    )
 
 
 async def test_each_long_outage_is_a_warning(log: pytest.LogCaptureFixture) -> None:

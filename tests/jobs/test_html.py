@@ -68,7 +68,7 @@ def display_of(shown: JobSnapshot | Device) -> str:
     if isinstance(shown, Device):
         return shown._repr_html_()
     job = Job(shown.id, shown.status, FakePlatform().connection())
-    state_of(job).take(shown, 0.0)
+    state_of(job).apply(shown, 0.0)
     return job._repr_html_()
 
 

@@ -104,7 +104,7 @@ async def test_what_is_waited_out_is_told_by_why_by_the_timeout_and_by_the_progr
         job = sfjobs.Job(platform.add(ends_at=150).id, "queued", connection)
         with pytest.raises(sfjobs.WaitTimeoutError, match="connection refused"):
             await sfjobs.wait_all([job], timeout=30, progress=True)
-        assert "waiting out TransportError: GET" in shown[-1]
+        assert "retrying after TransportError: GET" in shown[-1]
         group.start_soon(job.wait)
         await anyio.sleep(35)
         why = job.why()

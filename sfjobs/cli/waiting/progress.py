@@ -20,7 +20,7 @@ from rich.text import Text
 from ..._client.connection import Connection
 from ..._jobs.job import Job
 from ..._progress import Progress as Standing
-from ..._progress.text import COMMA, DOT, Occasions, last_line, line
+from ..._progress.text import COMMA, DOT, LogSchedule, last_line, line
 from ...config import Settings
 from ...errors import InvalidJobOperationError, SFJobsError
 from ...models import JobStatus
@@ -101,14 +101,14 @@ class MultiJobDisplay:
     def __init__(self, progress: WaitProgress) -> None:
         self._progress = progress
         self._separator = DOT if can_draw(progress.console) else COMMA
-        self._occasions = Occasions()
+        self._schedule = LogSchedule()
 
     def show(self, standing: Standing) -> None:
         console = self._progress.console
         if console.is_terminal:
             # Beside the line there are the spinner and the time.
             self._progress.show(line(standing, max(console.width - 15, 1), separator=self._separator))
-        elif self._occasions.is_one(standing):
+        elif self._schedule.is_due(standing):
             self._progress.show(line(standing, separator=self._separator))
 
     def conclude(self, standing: Standing) -> None:
