@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 from .._protocol import wire
 from .._protocol.wire import Known
-from .._tracking.change_feed import ByteStream
 from ..config import Settings
 from ..models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
 from .download import Downloading
-from .messages import Request, Response
+from .messages import ByteStream, Request, Response
 from .rate_limiter import RateLimit
 from .transport import Transport
 

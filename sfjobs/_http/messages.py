@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, NoReturn, Protocol, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from .._protocol import wire
@@ -65,6 +65,20 @@ class NotModified(Exception):
 def compact_json(value: JSONValue) -> bytes:
     """JSON without white space, in UTF-8. Raises ValueError for half a surrogate pair."""
     return _compact.encode(value).encode()
+
+
+class ByteStream(Protocol):
+    """
+    A response that stays open. ``read`` returns the next bytes, and ``b""`` at the end. Where it ``is_resumable``, a cancelled
+    ``read`` loses no bytes.
+    """
+
+    @property
+    def is_resumable(self) -> bool: ...
+
+    async def read(self) -> bytes: ...
+
+    async def aclose(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

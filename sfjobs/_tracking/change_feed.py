@@ -16,6 +16,7 @@ from typing import Protocol
 
 import anyio
 
+from .._http.messages import ByteStream
 from .._protocol import wire
 from .._protocol.sse import EventDecoder, ServerEvent
 from .._protocol.wire import Known
@@ -40,20 +41,6 @@ LONGEST_REST = 60.0
 
 HELD = 60.0
 """Seconds after which a stream has held."""
-
-
-class ByteStream(Protocol):
-    """
-    An answer that stays open. ``read`` gives what comes next, nothing at its end; where it ``is_resumable``, one that was
-    cancelled has lost nothing.
-    """
-
-    @property
-    def is_resumable(self) -> bool: ...
-
-    async def read(self) -> bytes: ...
-
-    async def aclose(self) -> None: ...
 
 
 class Opener(Protocol):
