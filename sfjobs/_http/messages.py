@@ -29,8 +29,6 @@ from .retry import retry_after
 if TYPE_CHECKING:
     import anyio
 
-    from .rate_limiter import Permit
-
 Lane: TypeAlias = Literal["poll", "bulk"]
 """Which pool of connections a request goes through, so that large results and many submissions never hold up the polls."""
 
@@ -199,18 +197,6 @@ class Response:
         if self.headers.get("content-type", "").lstrip().lower().startswith("text/html"):
             self.refuse("a page")
 
-    def tell(self, turn: Permit) -> Self:
-        """Tells those that wait for their turn what this answer means to them."""
-        if self.status_code not in (429, 503):
-            turn.accepted()
-            return self
-        error = self._refusal()
-        if isinstance(error, RateLimitedError):
-            turn.refused(error.retry_after, is_quota=error.is_quota)
-        else:
-            turn.unavailable(error.retry_after)
-        return self
-
     def check_status(self) -> None:
         """
         Raises the error that the status means, or NotModified where that was asked for; a success other than the expected one
@@ -225,9 +211,10 @@ class Response:
             return
         if not 400 <= status < 600:
             self.refuse(f"a redirect to {self._destination()}" if 300 <= status < 400 else self._kind())
-        raise self._refusal()
+        raise self.refusal()
 
-    def _refusal(self) -> ResponseError:
+    def refusal(self) -> ResponseError:
+        """The error that this response means."""
         words, reason = self._parsed(wire.error_words)
         return refusal(
             self.request.method,

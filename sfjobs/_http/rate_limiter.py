@@ -15,7 +15,8 @@ from typing import Self
 import anyio
 import anyio.lowlevel
 
-from .messages import Lane
+from ..errors import RateLimitedError
+from .messages import Lane, Response
 from .retry import LONGEST_HINT
 
 # A slow start: whatever is under way when a limit is met comes back refused. What a limit of 5/s with a burst of 10 would not
@@ -377,6 +378,17 @@ class Permit:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._governor.end(self)
+
+    def observe(self, response: Response) -> None:
+        """Report the response to the rate limiter: a 429, a 503, or any other, which was accepted."""
+        if response.status_code not in (429, 503):
+            self.accepted()
+            return
+        error = response.refusal()
+        if isinstance(error, RateLimitedError):
+            self.refused(error.retry_after, is_quota=error.is_quota)
+        else:
+            self.unavailable(error.retry_after)
 
     def accepted(self) -> None:
         """It was let through, whatever else the answer says."""

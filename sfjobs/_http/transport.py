@@ -163,8 +163,11 @@ class Transport:
                     line.status = incoming.status_code
                 opened.hold(incoming, number)
                 if not 200 <= incoming.status_code < 300:
-                    return (await self._in_time(request, incoming.read_whole())).tell(turn)
-                answer = opened.answer.tell(turn)
+                    answer = await self._in_time(request, incoming.read_whole())
+                    turn.observe(answer)
+                    return answer
+                answer = opened.answer
+                turn.observe(answer)
                 answer.check_status()
                 answer.refuse_page()
                 held.pop_all()
@@ -254,7 +257,9 @@ class Transport:
     async def _exchange(self, request: Request, token: Secret | None, number: int) -> Response:
         async with self._limiters[request.lane], self._governor.turn(request.lane) as turn:
             request.shield_on()
-            return (await self._in_time(request, self._answered(request, token, number))).tell(turn)
+            answer = await self._in_time(request, self._answered(request, token, number))
+            turn.observe(answer)
+            return answer
 
     async def _answered(self, request: Request, token: Secret | None, number: int) -> Response:
         with _Logged(request, number) as line:
