@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import anyio
 import anyio.to_thread
 
-from .._http.api import LARGEST_PAGE, PlatformAPI
+from .._http.api import MAX_PAGE_SIZE, PlatformAPI
 from .._http.download import Downloading
 from .._http.transport import HTTPTransport, Transport
 from .._jobs.events import Events
@@ -228,11 +228,11 @@ class Connection(Closeable):
         word = None if status is None else JobStatus(status)
         left = float("inf") if limit is None else limit
         # An empty filter must never reach the wire, where it would mean "all".
-        parts: list[list[str]] = [[]] if wanted is None else list(_parts(wanted, LARGEST_PAGE))
+        parts: list[list[str]] = [[]] if wanted is None else list(_parts(wanted, MAX_PAGE_SIZE))
         for part in parts:
             if left <= 0:
                 break
-            size = len(part) or int(min(left, LARGEST_PAGE))
+            size = len(part) or int(min(left, MAX_PAGE_SIZE))
             async with aclosing(self._api.job_pages(ids=part, status=word, size=size)) as pages:
                 async for snapshots in pages:
                     for snapshot in snapshots[: len(snapshots) if limit is None else int(left)]:

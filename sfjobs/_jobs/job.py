@@ -213,7 +213,7 @@ class Job:
         return build_outlook(
             self.snapshot,
             self._connection.poller.outlook(self.id),
-            None if now is None else self._connection.api.pace,
+            None if now is None else self._connection.api.rate_limit,
             now,
             first_seen=self.first_seen,
             asked_at=self.asked_at,

@@ -16,8 +16,8 @@ import anyio
 import anyio.lowlevel
 
 from .._http.api import PlatformAPI
-from .._http.retry import Retry, may_repeat
-from .._http.transport import CONNECTIONS
+from .._http.retry import Retry, may_retry
+from .._http.transport import MAX_CONNECTIONS
 from .._jobs.job import Job
 from .._tracking.poller import Poller
 from ..config import Settings
@@ -39,7 +39,7 @@ from .window import Window
 
 logger = logging.getLogger("sfjobs")
 
-WIDTH = CONNECTIONS["bulk"]
+WIDTH = MAX_CONNECTIONS["bulk"]
 """Submissions under way together."""
 
 BURST = 4 * WIDTH
@@ -232,7 +232,7 @@ class BatchSender:
         slot.order.tries += 1
         error.attempts = slot.order.tries
         is_last = slot.order.tries % self._retry.attempts == 0
-        return not is_last and may_repeat(error, idempotent=self._submitter.honours_keys)
+        return not is_last and may_retry(error, idempotent=self._submitter.honours_keys)
 
     def _pause(self, load: Sequence[PendingProgram]) -> float:
         tries = max(slot.order.tries for slot in load if slot.order is not None)
@@ -256,7 +256,7 @@ class BatchSender:
         """Whether only the hurry of a cancelled step ended the tries, and the next step can go on with the same key."""
         if not self._is_hurried or not self._submitter.honours_keys or not isinstance(error, RequestFailedError):
             return False
-        return isinstance(error, SubmissionUnknownError) or may_repeat(error, idempotent=True)
+        return isinstance(error, SubmissionUnknownError) or may_retry(error, idempotent=True)
 
 
 def _lets_nothing_through(error: Exception) -> bool:

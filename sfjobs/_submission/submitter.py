@@ -16,8 +16,8 @@ from typing import TypeAlias
 import anyio
 
 from .._http import tracing
-from .._http.api import reported
-from .._http.messages import Request, Response, compact_json, refusal
+from .._http.api import log_unknown_status
+from .._http.messages import Request, Response, compact_json, response_error
 from .._http.transport import Transport
 from .._journal import Intent, JournalSession, State, SubmissionOutcome, fate_after
 from .._protocol import wire
@@ -137,14 +137,14 @@ class Submitter:
             idempotent=idempotent,
             expect=frozenset({201}) if self._legacy else None,
             shield=shield,
-            on_departure=partial(_note_departure, [order], idempotent),
+            on_in_flight=partial(_note_departure, [order], idempotent),
         )
         with tracing.span("submit", requests=True, target=order.target, shots=order.shots) as span:
             try:
                 answer = await self._transport.send(request)
                 self._learn_of_keys(answer.headers.get("idempotency-key") == order.key)
                 self._learn(answer)
-                snapshot = reported(answer.parse(partial(wire.job_snapshot, cursor=answer.cursor())))
+                snapshot = log_unknown_status(answer.parse(partial(wire.job_snapshot, cursor=answer.cursor())))
             except (TransportError, ProtocolError) as error:
                 if self._tells_enough(error):
                     raise
@@ -179,7 +179,7 @@ class Submitter:
             content=b"[%s]" % b",".join(map(_item, orders)),
             idempotent=self._honours_keys,
             shield=shield,
-            on_departure=partial(_note_departure, orders, self._honours_keys),
+            on_in_flight=partial(_note_departure, orders, self._honours_keys),
         )
         targets = {order.target for order in orders}
         target = targets.pop() if len(targets) == 1 else None
@@ -221,14 +221,14 @@ class Submitter:
         return outcomes + [self._not_told(order, answer) for order in orders[len(said) :]]
 
     def _outcome(
-        self, order: SubmissionRequest, said: JobSnapshot | wire.Refused | wire.MalformedResponse, answer: Response
+        self, order: SubmissionRequest, said: JobSnapshot | wire.RefusedItem | wire.MalformedResponse, answer: Response
     ) -> JobSnapshot | RequestFailedError:
         if isinstance(said, JobSnapshot):
             _log(said, order)
-            return reported(said)
+            return log_unknown_status(said)
         method, url = answer.request.method, answer.url
-        if isinstance(said, wire.Refused):
-            return refusal(method, url, said.status_code, said.words)
+        if isinstance(said, wire.RefusedItem):
+            return response_error(method, url, said.status_code, said.error)
         message = f"{method} {url} was answered for one of a batch, but not in the platform's language: {said}"
         error = ProtocolError(message, method=method, url=url)
         return error if self._tells_enough(error) else self._unknown(order, error)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import anyio
 
-from .._http.retry import LONGEST_HINT, Retry, is_transient
+from .._http.retry import MAX_RETRY_AFTER_SECONDS, Retry, is_transient
 from ..errors import ResponseError, SFJobsError
 from .types import PollInterval
 
@@ -101,7 +101,7 @@ async def retry_until_available(
 
 def _hint(error: SFJobsError) -> float | None:
     hint = error.retry_after if isinstance(error, ResponseError) else None
-    return None if hint is None else min(hint, LONGEST_HINT)
+    return None if hint is None else min(hint, MAX_RETRY_AFTER_SECONDS)
 
 
 def _kind(error: SFJobsError) -> object:

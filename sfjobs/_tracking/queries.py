@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 
-from .._http.api import LARGEST_PAGE, PlatformAPI
+from .._http.api import MAX_PAGE_SIZE, PlatformAPI
 from .._protocol.wire import Known
 from ..errors import ResponseError
 from ..models import Cursor, JobSnapshot
@@ -23,7 +23,7 @@ LONGEST_QUERY = 6000
 class ListSource:
     """``GET /jobs`` with as many ids as fit."""
 
-    batch = LARGEST_PAGE
+    batch = MAX_PAGE_SIZE
 
     def __init__(self, api: PlatformAPI) -> None:
         self._api = api

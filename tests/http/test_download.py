@@ -313,7 +313,7 @@ async def test_an_answer_that_does_not_fit_leaves_its_slot() -> None:
         platform.result = npy(SAMPLES[::-1])
         with pytest.raises(TransportError, match="changed meanwhile"):
             await read(download)
-        assert not transport._limiters["bulk"].statistics().borrowed_tokens
+        assert not transport._slots["bulk"].statistics().borrowed_tokens
 
 
 @pytest.mark.parametrize("headers", [{}, NO_RANGES], ids=["ranges", "no ranges"])
@@ -453,7 +453,7 @@ async def test_a_download_that_is_closed_while_it_asks_for_the_rest_leaves_its_s
         with pytest.raises(ConnectionClosedError, match="this download"):
             await read(download)
         assert len(asked(platform)) == 2
-        assert not transport._limiters["bulk"].statistics().borrowed_tokens
+        assert not transport._slots["bulk"].statistics().borrowed_tokens
 
 
 # -- what must not be seen, and what must not be touched --

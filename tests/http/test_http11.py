@@ -14,7 +14,7 @@ import pytest
 
 from sfjobs import Connection, Settings
 from sfjobs._http import tcp_stream as sockets
-from sfjobs._http.http11 import KEEP_ALIVE, DirectTransport, ResponseBody
+from sfjobs._http.http11 import KEEP_ALIVE_SECONDS, DirectTransport, ResponseBody
 from sfjobs.errors import ConnectionClosedError, RequestTimeoutError, SubmissionUnknownError, TransportError
 from tests.support.raw_server import JSON_HEAD, Peer, RawServer, Script, answering, raw_server, reset_at_once, serving
 
@@ -109,10 +109,10 @@ async def test_a_connection_that_was_idle_for_too_long_is_not_used_again() -> No
     now = 100.0
     async with raw_server(serving(ANSWER)) as server, direct(server, clock=lambda: now) as transport:
         await ask(transport, server)
-        now += KEEP_ALIVE
+        now += KEEP_ALIVE_SECONDS
         await ask(transport, server)
         assert server.connections == 1
-        now += KEEP_ALIVE + 0.01
+        now += KEEP_ALIVE_SECONDS + 0.01
         await ask(transport, server)
         assert server.connections == 2
 
@@ -123,7 +123,7 @@ async def test_idle_connections_below_the_one_in_use_are_closed_when_they_are_ol
         responses = [await transport.handle_async_request(request(server)) for _ in range(3)]
         for response in responses:
             await everything(response)
-        now += KEEP_ALIVE - 1
+        now += KEEP_ALIVE_SECONDS - 1
         await ask(transport, server)
         now += 2
         await ask(transport, server)
@@ -195,7 +195,9 @@ async def falls_silent(peer: Peer) -> None:
 @pytest.mark.parametrize("script", [silent, falls_silent])
 async def test_silence_ends_a_request_and_its_connection(script: Script) -> None:
     async with raw_server(script) as server, Connection(settings=settings_for(server, read_timeout=0.05)) as connection:
-        with pytest.raises(RequestTimeoutError, match=r"GET \S+/healthz: the platform was silent for 0.05 s") as caught:
+        with pytest.raises(
+            RequestTimeoutError, match=r"GET \S+/healthz: the platform sent nothing for 0.05 s"
+        ) as caught:
             await connection.ping()
         await server.has_open(0)
     assert caught.value.sent
@@ -372,7 +374,7 @@ async def test_a_read_that_is_cut_loses_nothing_and_another_task_goes_on(frame: 
 async def test_reads_that_are_cut_while_data_comes_in_lose_nothing(
     frame: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "SHARE", 20_000)
+    monkeypatch.setattr(sockets, "YIELD_BYTES", 20_000)
     parts = FRAMES[frame](LONG)
     async with raw_server(in_pieces(b"".join(parts), 40_000)) as server, direct(server) as transport:
         response = await transport.handle_async_request(request(server))

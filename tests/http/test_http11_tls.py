@@ -125,7 +125,7 @@ async def test_long_bodies_go_both_ways() -> None:
 async def test_reads_that_are_cut_while_data_comes_in_lose_nothing(
     room: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "SHARE", 20_000)
+    monkeypatch.setattr(sockets, "YIELD_BYTES", 20_000)
 
     async def script(peer: Peer) -> None:
         await peer.read_request()

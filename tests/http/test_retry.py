@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sfjobs._http.retry import LONGEST_HINT, Retry, may_repeat, retry_after
+from sfjobs._http.retry import MAX_RETRY_AFTER_SECONDS, Retry, may_retry, retry_after
 from sfjobs.errors import (
     AuthenticationError,
     ProtocolError,
@@ -65,7 +65,7 @@ VERDICTS: list[tuple[RequestFailedError, str]] = [
 @pytest.mark.parametrize("idempotent", [True, False], ids=["idempotent", "harmful"])
 @pytest.mark.parametrize(("error", "verdict"), VERDICTS, ids=lambda value: repr(value)[:40])
 def test_what_may_be_sent_again(error: RequestFailedError, verdict: str, idempotent: bool) -> None:
-    assert may_repeat(error, idempotent=idempotent) is (verdict == ALWAYS or (verdict == ONLY_HARMLESS and idempotent))
+    assert may_retry(error, idempotent=idempotent) is (verdict == ALWAYS or (verdict == ONLY_HARMLESS and idempotent))
 
 
 NOW = datetime(2026, 1, 27, 15, 0, 0, tzinfo=UTC)
@@ -140,15 +140,15 @@ def test_a_hint_by_date_counts_from_now() -> None:
 
 
 def test_a_huge_hint_is_never_a_short_one() -> None:
-    assert (retry_after("9" * 100) or 0) > LONGEST_HINT
+    assert (retry_after("9" * 100) or 0) > MAX_RETRY_AFTER_SECONDS
 
 
-@pytest.mark.parametrize("hint", [0.0, 0.25, 7.0, LONGEST_HINT])
+@pytest.mark.parametrize("hint", [0.0, 0.25, 7.0, MAX_RETRY_AFTER_SECONDS])
 def test_the_platforms_hint_is_obeyed_as_it_is(hint: float) -> None:
     assert Retry().pause(1, hint) == hint
 
 
-@pytest.mark.parametrize("hint", [LONGEST_HINT + 1, 1e11, math.inf])
+@pytest.mark.parametrize("hint", [MAX_RETRY_AFTER_SECONDS + 1, 1e11, math.inf])
 def test_a_hint_beyond_the_longest_ends_the_retrying(hint: float) -> None:
     assert Retry().pause(1, hint) is None
 

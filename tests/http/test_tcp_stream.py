@@ -69,7 +69,7 @@ async def test_an_address_that_refuses_is_passed_over(monkeypatch: pytest.Monkey
 
 
 async def test_an_address_that_does_not_answer_is_overtaken(monkeypatch: pytest.MonkeyPatch, mute: int) -> None:
-    monkeypatch.setattr(sockets, "HEAD_START", 0.01)
+    monkeypatch.setattr(sockets, "NEXT_ADDRESS_DELAY_SECONDS", 0.01)
     async with raw_server(greet) as server:
         resolving(monkeypatch, mute, int(server.url.rpartition(":")[2]))
         assert await greeting(await connect("several.test", 80, None)) == b"hello"
@@ -83,7 +83,7 @@ async def test_all_addresses_are_named_when_none_answers(monkeypatch: pytest.Mon
 
 
 async def test_waiting_for_an_address_may_be_cut(monkeypatch: pytest.MonkeyPatch, mute: int) -> None:
-    monkeypatch.setattr(sockets, "HEAD_START", 0.0)
+    monkeypatch.setattr(sockets, "NEXT_ADDRESS_DELAY_SECONDS", 0.0)
     resolving(monkeypatch, mute, mute)
     with anyio.move_on_after(0.02) as patience:
         await connect("several.test", 80, None)
@@ -108,7 +108,7 @@ async def a_pair() -> AsyncIterator[tuple[TCPStream, socket.socket]]:
 
 
 async def test_who_reads_much_that_has_come_leaves_turns_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "SHARE", 1000)
+    monkeypatch.setattr(sockets, "YIELD_BYTES", 1000)
     turns = taken = 0
 
     async def count() -> None:
@@ -127,7 +127,7 @@ async def test_who_reads_much_that_has_come_leaves_turns_to_the_others(monkeypat
 
 
 async def test_reading_much_that_has_come_can_be_cut_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "SHARE", 1000)
+    monkeypatch.setattr(sockets, "YIELD_BYTES", 1000)
     sent = bytes(range(250)) * 200
     room, taken = memoryview(bytearray(len(sent))), 0
     async with a_pair() as (stream, peer):

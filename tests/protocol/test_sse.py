@@ -77,7 +77,7 @@ def test_what_the_standard_says(stream: bytes, events: list[ServerEvent], size: 
 
 
 def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "LARGEST_EVENT", 1000)
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
     decoder = EventDecoder()
     decoder.decode(b"data: " + b"x" * 900)
     with pytest.raises(ValueError, match="more than 1000 bytes"):

@@ -304,7 +304,7 @@ def test_what_is_no_token_is_refused_without_being_shown(answer: object) -> None
     ],
 )
 def test_the_words_of_an_error_are_found_where_there_are_any(answer: object, words: tuple[object, ...]) -> None:
-    assert wire.error_words(answer) == words
+    assert wire.error_fields(answer) == words
 
 
 @pytest.mark.parametrize("job_id", BAD_FIELDS["id"])
@@ -339,13 +339,13 @@ def test_the_answer_to_a_batch_is_read_item_by_item() -> None:
     items = [{"status": 201, "job": {"id": "a", "status": "open"}}, {"status": 409, "error": words}, 7]
     job, refused, malformed = wire.batch({"data": items}, 4)
     assert job == wire.job_snapshot({"id": "a", "status": "open"})
-    assert refused == wire.Refused(409, ("no", "not this one", {"a": 1}))
+    assert refused == wire.RefusedItem(409, ("no", "not this one", {"a": 1}))
     assert isinstance(malformed, wire.MalformedResponse)
     assert malformed.__traceback__ is None
 
 
 def test_an_answer_about_more_than_the_batch_is_malformed() -> None:
-    with pytest.raises(wire.MalformedResponse, match="2 submissions, and there were 1"):
+    with pytest.raises(wire.MalformedResponse, match="2 outcomes for 1 submissions"):
         wire.batch({"data": [{}, {}]}, 1)
 
 
@@ -362,14 +362,14 @@ ANYTHING = st.recursive(
 )
 
 
-@pytest.mark.parametrize("reader", [*READERS, "error_words"])
+@pytest.mark.parametrize("reader", [*READERS, "error_fields"])
 @settings(max_examples=60, deadline=None)
 @given(answer=ANYTHING)
 def test_whatever_json_says_is_read_or_refused(reader: str, answer: object) -> None:
     try:
-        READERS.get(reader, wire.error_words)(answer)
+        READERS.get(reader, wire.error_fields)(answer)
     except MalformedResponse:
-        assert reader != "error_words"
+        assert reader != "error_fields"
 
 
 @settings(max_examples=60, deadline=None)

@@ -135,7 +135,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> dict[int, FaultProxy]:
 
     monkeypatch.setattr(direct, "connect", told)
     monkeypatch.setattr("sfjobs._http.transport.Retry", functools.partial(Retry, base=0.02))
-    monkeypatch.setattr("sfjobs._http.rate_limiter.FIRST_REST", 0.02)
+    monkeypatch.setattr("sfjobs._http.rate_model.FIRST_PAUSE_SECONDS", 0.02)
     return lines
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 import sfjobs
-from sfjobs._http.retry import BUDGET, Retry, RetryBudget
+from sfjobs._http.retry import RETRY_BUDGET, Retry, RetryBudget
 from sfjobs._progress.text import line
 from sfjobs.cli.waiting.progress import phase
 from tests.support.fake_platform import FakePlatform, refusal
@@ -189,7 +189,7 @@ async def test_a_platform_that_stays_in_trouble_is_spared() -> None:
     async with platform.connection() as connection:
         out_of_reach(platform, float("inf"), answer=refusal(503, "trouble", ""))
         assert await attempted(platform, connection, 1000) == 0
-        assert len(platform.submissions) == 1000 + BUDGET
+        assert len(platform.submissions) == 1000 + RETRY_BUDGET
 
 
 async def test_polls_go_on_where_calls_repeat_nothing_more() -> None:

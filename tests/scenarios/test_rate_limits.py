@@ -32,7 +32,7 @@ class LimitedPlatform(FakePlatform):
 
     async def judge(self, request: httpx.Request) -> httpx.Response | None:
         now = anyio.current_time()
-        wait = self.limiter.take(now)
+        wait = self.limiter.admit(now)
         (self.accepted if wait is None else self.refused).append(now)
         await anyio.sleep(self.latency)
         if wait is None:
