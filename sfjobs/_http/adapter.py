@@ -10,7 +10,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 from functools import cached_property, lru_cache
 from types import TracebackType
-from typing import Protocol, TypeAlias, cast
+from typing import TypeAlias, cast
 from urllib.parse import quote_plus
 
 import anyio
@@ -44,6 +44,8 @@ class HTTPAdapter:
         self.settings = settings
         self.is_closed = False
         self._is_direct = False
+        self._timeouts = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout).as_dict()
+        self._connect_timeout = httpx.Timeout(None, connect=settings.connect_timeout).as_dict()
         self._send: Callable[[httpx.Request], Awaitable[httpx.Response]]
         self._close: Callable[[], Awaitable[None]]
         # Loading the trust store takes 150 ms, which plain HTTP need not pay.
@@ -82,15 +84,7 @@ class HTTPAdapter:
             headers.update(tracing.headers())
             headers["Accept-Version"] = self.settings.api_version
             headers["Authorization"] = f"Bearer {token.reveal()}"
-        read_timeout = self.settings.read_timeout if has_timeout else None
-        extensions: dict[str, object] = {
-            "timeout": {
-                "connect": self.settings.connect_timeout,
-                "read": read_timeout,
-                "write": read_timeout,
-                "pool": read_timeout,
-            }
-        }
+        extensions: dict[str, object] = {"timeout": self._timeouts if has_timeout else self._connect_timeout}
         if self._is_direct and request.params:
             # Parsing a URL with the ids of a hundred jobs takes longer than the rest of the request.
             extensions["target"] = url.removeprefix(self.settings.url).encode()
@@ -131,7 +125,7 @@ class StreamingResponse:
         """The secrets that were sent, which the response should not repeat."""
         self.status_code = response.status_code
         self._response = response
-        self._body: _Body | None = None
+        self._body: ResponseBody | _HTTPXBody | None = None
 
     @property
     def is_resumable(self) -> bool:
@@ -174,7 +168,7 @@ class StreamingResponse:
         with self._translation:
             return await self._opened().read_into(buffer)
 
-    def _opened(self) -> _Body:
+    def _opened(self) -> ResponseBody | _HTTPXBody:
         if self._body is None:
             if self._response.headers.get("content-encoding", "identity") != "identity":
                 self.response.reject("it is compressed, which was not requested")
@@ -208,14 +202,6 @@ class StreamingResponse:
             if self._body is not None:
                 await self._body.aclose()
             await self._response.aclose()
-
-
-class _Body(Protocol):
-    async def read(self) -> bytes: ...
-
-    async def read_into(self, room: memoryview) -> int: ...
-
-    async def aclose(self) -> None: ...
 
 
 class _HTTPXBody:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from os.path import commonprefix
 from types import TracebackType
 from typing import Protocol, TypeAlias
 
@@ -107,7 +108,8 @@ class Download:
             segment = self._segment or await self._resumed()
             try:
                 count = await self._timed_read(segment, buffer)
-                if not count and self._is_short():
+                # h11 does not check the length of every body.
+                if not count and self._length is not None and self._position < self._length:
                     raise self._broken(f"it ended after {self._position} bytes of {self._length}")
             except TransportError as error:
                 await self._break_off(error)
@@ -227,10 +229,6 @@ class Download:
         self._length = total
         return ""
 
-    def _is_short(self) -> bool:
-        """For lengths that h11 does not check."""
-        return self._length is not None and self._position < self._length
-
     def _is_slow(self) -> bool:
         seconds = self._segment_seconds
         return seconds > self._timeout and self._segment_bytes < MIN_BYTES_PER_SECOND * seconds
@@ -284,14 +282,5 @@ def _without(text: str, secret: Secret) -> Iterator[str]:
     start = secret.reveal()[:_SECRET_PREFIX_LENGTH]
     while start and (place := text.find(start)) >= 0:
         yield text[:place] + "***"
-        text = text[place:].removeprefix(_common_prefix(text[place:], secret))
+        text = text[place:].removeprefix(commonprefix((text[place:], secret.reveal())))  # noqa: RUF071 - no paths
     yield text
-
-
-def _common_prefix(text: str, secret: Secret) -> str:
-    length = 0
-    for ours, theirs in zip(text, secret.reveal(), strict=False):
-        if ours != theirs:
-            break
-        length += 1
-    return text[:length]

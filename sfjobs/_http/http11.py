@@ -112,24 +112,18 @@ class DirectTransport(httpx.AsyncBaseTransport):
     ) -> httpx.Response:
         machine = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
         await _send(stream, _encoded(machine, request, await request.aread()), timeouts.get("write"))
-        read_timeout = timeouts.get("read")
+        timeout = timeouts.get("read")
         while True:
             event = _next_event(machine)
             if isinstance(event, h11.Response):
                 break
             if event is h11.NEED_DATA:
-                data = await _received(stream.receive(READ_BYTES), read_timeout)
+                data = await _received(stream.receive(READ_BYTES), timeout)
                 if not data:
                     raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
                 machine.receive_data(data)
-        body = ResponseBody(
-            self,
-            stream,
-            machine,
-            length=_length(request.method, event),
-            keeps_alive=_keeps_alive(event),
-            read_timeout=read_timeout,
-        )
+        length, keeps_alive = _length(request.method, event), _keeps_alive(event)
+        body = ResponseBody(self, stream, machine, length=length, keeps_alive=keeps_alive, timeout=timeout)
         return httpx.Response(
             event.status_code,
             headers=event.headers.raw_items(),
@@ -152,7 +146,7 @@ class ResponseBody(httpx.AsyncByteStream):
         *,
         length: int | None,
         keeps_alive: bool,
-        read_timeout: float | None,
+        timeout: float | None,
     ) -> None:
         self._owner = owner
         self._stream: TCPStream | None = stream
@@ -160,7 +154,7 @@ class ResponseBody(httpx.AsyncByteStream):
         self._length = length
         self._left = length
         self._keeps_alive = keeps_alive
-        self._read_timeout = read_timeout
+        self._timeout = timeout
         self._ahead = b""
         self._rest = memoryview(b"")
         self._is_whole = False
@@ -201,7 +195,7 @@ class ResponseBody(httpx.AsyncByteStream):
             buffer[:count], self._rest = self._rest[:count], self._rest[count:]
             return count
         try:
-            return self._advance(await _received(self._stream.receive_into(buffer[: self._left]), self._read_timeout))
+            return self._advance(await _received(self._stream.receive_into(buffer[: self._left]), self._timeout))
         except httpx.TransportError:
             self.close()
             raise
@@ -210,7 +204,7 @@ class ResponseBody(httpx.AsyncByteStream):
         assert self._left is not None
         piece, self._ahead = self._ahead, b""
         if not piece:
-            piece = await _received(stream.receive(min(self._left, PIECE_BYTES)), self._read_timeout)
+            piece = await _received(stream.receive(min(self._left, PIECE_BYTES)), self._timeout)
         self._advance(len(piece))
         return piece
 
@@ -242,7 +236,7 @@ class ResponseBody(httpx.AsyncByteStream):
             elif pieces:
                 return b"".join(pieces)
             else:
-                self._machine.receive_data(await _received(stream.receive(READ_BYTES), self._read_timeout))
+                self._machine.receive_data(await _received(stream.receive(READ_BYTES), self._timeout))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while piece := await self.read():

@@ -109,11 +109,6 @@ class Request:
         if self.on_in_flight is not None:
             self.on_in_flight(in_flight)
 
-    @property
-    def returns_secret(self) -> bool:
-        """Whether the response holds a token. It is never quoted, not even when it is malformed."""
-        return self.path.endswith("/openid-connect/token")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
@@ -213,7 +208,7 @@ class Response:
             return "an empty body instead of JSON"
         media_type = _MEDIA_TYPE.match(self.headers.get("content-type", ""))
         kind = media_type[0] if media_type else "a body without type"
-        if self.request.returns_secret:
+        if self.request.path.endswith("/openid-connect/token"):  # never quoted, not even when it is malformed
             return f"{kind} instead of JSON"
         return f"{kind} that starts with {self.body[:60].decode('utf-8', 'replace')!r} instead of JSON"
 

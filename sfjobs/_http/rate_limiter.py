@@ -116,11 +116,10 @@ class RateLimiter:
         now = anyio.current_time()
         if permit.is_in_flight:
             self.model.undo_sent(now)
-            permit.is_in_flight = False
-            self.in_flight -= 1
+            self.release(permit)
         else:
             self._queues[permit.lane].remove(permit)
-        self._grant_waiting(now)
+            self._grant_waiting(now)
 
 
 class Permit:

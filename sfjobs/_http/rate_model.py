@@ -12,9 +12,9 @@ from collections import deque
 
 from .retry import MAX_RETRY_AFTER_SECONDS
 
-# Slow start: all requests in flight when a limit is first met are refused together. The lanes are narrower than the upper bound,
-# so that nothing is bounded from there on.
-INITIAL_WIDTH, UNBOUNDED_WIDTH, WIDTH_GROWTH = 2, 64, 1.5
+# Slow start: all requests in flight when a limit is first met are refused together. The width, how many may be in flight, grows
+# until it exceeds that of the lanes.
+INITIAL_WIDTH, WIDTH_GROWTH = 2, 1.5
 # A limit of 5/s with a burst of 10 refuses one of these. Slow responses must be more, since the bucket fills meanwhile.
 FIRST_STEP_RESPONSES, FIRST_STEP_RESPONSES_PER_SECOND, MAX_FIRST_STEP_RESPONSES = 12, 5.0, 24
 
@@ -63,11 +63,10 @@ class RateModel:
         self._setbacks = 0  # in a row, until a request is accepted
         self._learnt_at = float("-inf")
         self._burst_generation = -1
-        self._learnt_count, self._learnt_span = (
-            0,
-            1.0,
-        )  # the limits were learnt from so many requests in so many seconds
+        self._learnt_count = 0  # requests that the limits were learnt from
+        self._learnt_span = 1.0  # the seconds of those requests
         self._accepted: deque[float] = deque(maxlen=4096)  # times since the last 429
+        self._first_response_at = 0.0
         self._start_slowly()
 
     @property
@@ -84,7 +83,7 @@ class RateModel:
     def max_in_flight(self) -> float:
         if self._setbacks:
             return 1
-        return float("inf") if self._high or self._width >= UNBOUNDED_WIDTH else int(self._width)
+        return float("inf") if self._high else int(self._width)
 
     @property
     def ready_at(self) -> float:
@@ -114,7 +113,7 @@ class RateModel:
         if generation == self.generation:
             self._accepted.append(now)
             self._setbacks = 0
-            if not self._high and self._width < UNBOUNDED_WIDTH and in_flight >= int(self._width):
+            if not self._high and in_flight >= int(self._width):
                 self._widen(now)
         elif generation == self._burst_generation:
             self._rescale(self._learnt_count + 1, self._learnt_span)
@@ -160,11 +159,10 @@ class RateModel:
 
     def _start_slowly(self) -> None:
         self._width = float(INITIAL_WIDTH)
-        self._responses = 0
-        self._first_response_at: float | None = None
+        self._responses = 0  # at this width
 
     def _widen(self, now: float) -> None:
-        if self._first_response_at is None:
+        if not self._responses:
             self._first_response_at = now
         self._responses += 1
         enough = self._width
@@ -176,9 +174,7 @@ class RateModel:
             self._width *= WIDTH_GROWTH
 
     def _forget_limit(self) -> None:
-        self._low = self._high = 0.0
-        self._may_be_window = False
-        self._next_at = float("-inf")
+        self._high = 0.0
         self._hold = HOLD_SECONDS
         self._start_slowly()
 
