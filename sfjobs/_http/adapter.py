@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from types import TracebackType
 from typing import TypeAlias, cast
@@ -137,6 +137,9 @@ class StreamingResponse:
         return self._with_body(b"")
 
     def _with_body(self, body: bytes) -> Response:
+        # A platform or proxy may repeat the request in an error. Errors quote bodies and end in logs.
+        for secret in self.secrets:
+            body = body.replace(secret.reveal().encode(), b"***")
         response = self._response
         links = response.links if "link" in response.headers else {}
         return Response(
@@ -144,16 +147,10 @@ class StreamingResponse:
             url=self._url,
             status_code=response.status_code,
             headers=response.headers,
-            body=self._without_secrets(body),
+            body=body,
             next_link=links.get("next", {}).get("url"),
             monitor_link=links.get("monitor", {}).get("url"),
         )
-
-    def _without_secrets(self, body: bytes) -> bytes:
-        """A platform or proxy may repeat the request in an error. Errors quote bodies and end in logs."""
-        for secret in self.secrets:
-            body = body.replace(secret.reveal().encode(), b"***")
-        return body
 
     async def read(self) -> bytes:
         """
@@ -286,18 +283,19 @@ def timed_out(settings: Settings, request: Request, reason: str, *, sent: bool =
 
 def _root_cause(error: BaseException) -> str:
     """The message of the deepest cause. httpx's own messages are often empty."""
-    for _ in range(10):
-        deeper = error.__cause__ or error.__context__
-        if deeper is None:
-            break
-        error = deeper
-    return str(error) or type(error).__name__
+    *_, deepest = _causes(error)
+    return str(deepest) or type(deepest).__name__
 
 
 def _drop_frames(error: BaseException) -> None:
-    deeper: BaseException | None = error
+    for cause in _causes(error):
+        cause.__traceback__ = None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the error and its chain of causes, each once."""
     seen: set[int] = set()
-    while deeper is not None and id(deeper) not in seen:
-        seen.add(id(deeper))
-        deeper.__traceback__ = None
-        deeper = deeper.__cause__ or deeper.__context__
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

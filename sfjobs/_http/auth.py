@@ -1,5 +1,5 @@
 """
-The access token of a connection. ``transport`` gets it before it takes a slot, and passes in how a request is sent, so nothing
+The access token of a connection. ``transport`` gets it before it acquires a slot, and passes in how a request is sent, so nothing
 here knows HTTP clients.
 
 No lock is held during a request: a hundred requests with an expired token make one token request and then all continue. An

@@ -247,15 +247,16 @@ class ResponseBody(httpx.AsyncByteStream):
 
     def close(self) -> None:
         """Close the connection, unless the body has been read to its end. Never waits, so that a cancelled task can call it."""
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            self._owner.discard(stream)
+        self._release(keep=False)
 
     def _finish(self) -> None:
         self._is_whole = True
+        self._release(keep=self._keeps_alive)
+
+    def _release(self, *, keep: bool) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
-            (self._owner.keep if self._keeps_alive else self._owner.discard)(stream)
+            (self._owner.keep if keep else self._owner.discard)(stream)
 
 
 # h11's exceptions and the frames of its parser hold what was sent and received. So our own exceptions are raised after those are

@@ -193,13 +193,10 @@ class Response:
 
     def _destination(self) -> str:
         """The host of a redirect. Its path and query are not shown: they may repeat the request."""
-        location = self.headers.get("location", "")
         try:
-            parts = urlsplit(location)
+            parts = urlsplit(self.headers.get("location", ""))
         except ValueError:
-            location = ""
-        if not location:
-            return "an unknown address"
+            return "an invalid address"
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2][:200]}" if parts.netloc else "another path"
 
     def _kind(self) -> str:

@@ -1,6 +1,6 @@
 """
 Waiting for the rate limit. Nothing waits until the platform answers 429. From then on all requests of a connection are evenly
-spaced, no faster than the platform has shown to accept. Each request takes a ``Permit`` from the one ``RateLimiter``, which
+spaced, no faster than the platform has shown to accept. Each request needs a ``Permit`` of the one ``RateLimiter``, which
 waits inside the tasks of its callers. ``rate_model`` has the rules, ``retry`` decides how often a request is sent, and ``window``
 bounds the unfinished jobs.
 """
