@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
-from .._http.api import LARGEST_PAGE
+from .._http.api import MAX_PAGE_SIZE
 from .._http.download import Downloading
 from .._http.transport import HTTPTransport, Transport
 from .._jobs.events import Events
@@ -212,9 +212,9 @@ class Connection(Closeable):
         if ids is not None:
             # An empty filter must never reach the wire, where it would mean "all".
             wanted = list(dict.fromkeys(ids))
-            batches = [wanted[start : start + LARGEST_PAGE] for start in range(0, len(wanted), LARGEST_PAGE)]
+            batches = [wanted[start : start + MAX_PAGE_SIZE] for start in range(0, len(wanted), MAX_PAGE_SIZE)]
         for batch in batches:
-            size = len(batch) or min(left, LARGEST_PAGE)
+            size = len(batch) or min(left, MAX_PAGE_SIZE)
             async with aclosing(self._session.api.job_pages(ids=batch, status=status, size=size)) as pages:
                 async for snapshots in pages:
                     for snapshot in snapshots[:left]:

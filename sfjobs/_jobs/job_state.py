@@ -100,7 +100,7 @@ class JobState:
     def why(self) -> JobOutlook:
         """Return why the job is not done yet, from what this state, the poller and the rate limiter know."""
         snapshot, poll, now = self.snapshot, self.session.poller.outlook(self.id), _loop_time()
-        limit = None if now is None else self.session.api.pace
+        limit = None if now is None else self.session.api.rate_limit
         position = snapshot.meta.get("queue_position")
         return JobOutlook(
             job_id=snapshot.id,

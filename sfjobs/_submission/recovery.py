@@ -21,7 +21,7 @@ from typing import Literal, TypeAlias
 
 import anyio
 
-from .._http.api import LARGEST_PAGE, PlatformAPI
+from .._http.api import MAX_PAGE_SIZE, PlatformAPI
 from .._journal import Journal, JournalEntry, JournalSession, State, SubmissionOutcome
 from .._util.aio import plain_task_group
 from ..errors import (
@@ -233,7 +233,7 @@ class _RecoveryRun:
         """Return the jobs with these targets and names, newest first, without those of other submissions in the journal."""
         found: list[JobSnapshot] = []
         searched = 0
-        async with aclosing(self._api.job_pages(size=LARGEST_PAGE)) as pages:
+        async with aclosing(self._api.job_pages(size=MAX_PAGE_SIZE)) as pages:
             async for page in pages:
                 searched += len(page)
                 recent = [job for job in page if job.created_at is None or job.created_at >= earliest]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import anyio
 import anyio.lowlevel
 
-from .._http.retry import Retry, may_repeat
-from .._http.transport import CONNECTIONS
+from .._http.retry import Retry, may_retry
+from .._http.transport import MAX_CONNECTIONS
 from .._jobs.job import Job
 from ..errors import (
     AuthenticationError,
@@ -36,7 +36,7 @@ from .window import Window
 
 logger = logging.getLogger("sfjobs")
 
-MAX_CONCURRENT_SUBMISSIONS = CONNECTIONS["bulk"]
+MAX_CONCURRENT_SUBMISSIONS = MAX_CONNECTIONS["bulk"]
 
 PROGRAMS_PER_STEP = 4 * MAX_CONCURRENT_SUBMISSIONS
 """Enough to keep all connections busy, and few enough to be done soon."""
@@ -210,7 +210,7 @@ class BatchSender:
         request.attempts += 1
         error.attempts = request.attempts
         is_last = request.attempts % self._retry.attempts == 0
-        return not is_last and may_repeat(error, idempotent=self._capabilities.honours_keys)
+        return not is_last and may_retry(error, idempotent=self._capabilities.honours_keys)
 
     def _pause(self, load: Sequence[PendingProgram]) -> float:
         attempts = max(pending.request.attempts for pending in load if pending.request is not None)
@@ -238,7 +238,7 @@ class BatchSender:
         """Return whether only the cancellation of this step ended the attempts, and the next can go on with the same key."""
         if not self._is_cut_short or not self._capabilities.honours_keys or not isinstance(error, RequestFailedError):
             return False
-        return isinstance(error, SubmissionUnknownError) or may_repeat(error, idempotent=True)
+        return isinstance(error, SubmissionUnknownError) or may_retry(error, idempotent=True)
 
 
 def _would_repeat(error: Exception) -> bool:

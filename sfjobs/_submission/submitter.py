@@ -15,8 +15,8 @@ from typing import TypeAlias, TypeVar
 import anyio
 
 from .._http import tracing
-from .._http.api import reported
-from .._http.messages import Request, Response, compact_json, refusal
+from .._http.api import log_unknown_status
+from .._http.messages import Request, Response, compact_json, response_error
 from .._http.transport import Transport
 from .._journal import Intent, JournalSession, State, SubmissionOutcome
 from .._protocol import wire
@@ -157,7 +157,7 @@ class Submitter:
             idempotent=idempotent,
             expect=frozenset({201}) if self._legacy else None,
             shield=shield,
-            on_departure=partial(_note_departure, [request], idempotent),
+            on_in_flight=partial(_note_departure, [request], idempotent),
         )
         with tracing.span("submit", requests=True, target=intent.target, shots=intent.shots) as span:
             try:
@@ -166,7 +166,7 @@ class Submitter:
                     self.capabilities.honours_keys = True
                     self._session.note_keys_honoured()
                 self.capabilities.learn(response)
-                snapshot = reported(response.parse(partial(wire.job_snapshot, cursor=response.cursor())))
+                snapshot = log_unknown_status(response.parse(partial(wire.job_snapshot, cursor=response.cursor())))
             except (TransportError, ProtocolError) as error:
                 if self._is_conclusive(error):
                     raise
@@ -185,7 +185,7 @@ class Submitter:
             content=b"[%s]" % b",".join(map(_batch_item, requests)),
             idempotent=self.capabilities.honours_keys,
             shield=shield,
-            on_departure=partial(_note_departure, requests, self.capabilities.honours_keys),
+            on_in_flight=partial(_note_departure, requests, self.capabilities.honours_keys),
         )
         targets = {request.intent.target for request in requests}
         target = targets.pop() if len(targets) == 1 else None
@@ -217,15 +217,15 @@ class Submitter:
     def _reply(
         self,
         request: SubmissionRequest,
-        item: JobSnapshot | wire.Refused | wire.MalformedResponse,
+        item: JobSnapshot | wire.RefusedItem | wire.MalformedResponse,
         response: Response,
     ) -> JobSnapshot | RequestFailedError:
         if isinstance(item, JobSnapshot):
             _log(item, request)
-            return reported(item)
+            return log_unknown_status(item)
         method, url = response.request.method, response.url
-        if isinstance(item, wire.Refused):
-            return refusal(method, url, item.status_code, item.words)
+        if isinstance(item, wire.RefusedItem):
+            return response_error(method, url, item.status_code, item.error)
         message = f"{method} {url} returned a malformed reply to one submission of a batch: {item}"
         error = ProtocolError(message, method=method, url=url)
         return error if self._is_conclusive(error) else self.unknown_error(request, str(error), error)

@@ -12,10 +12,11 @@ import json
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import anyio
 
+from .._http.messages import ByteStream
 from .._protocol import wire
 from .._protocol.sse import EventDecoder, ServerEvent
 from .._protocol.wire import Known
@@ -40,20 +41,6 @@ FEED_MAX_BACKOFF_SECONDS = 60.0
 
 FEED_STABLE_SECONDS = 60.0
 """Time after which a stream has been stable."""
-
-
-class ByteStream(Protocol):
-    """
-    An answer that stays open. ``read`` gives what comes next, nothing at its end; where it ``is_resumable``, one that was
-    cancelled has lost nothing.
-    """
-
-    @property
-    def is_resumable(self) -> bool: ...
-
-    async def read(self) -> bytes: ...
-
-    async def aclose(self) -> None: ...
 
 
 Opener: TypeAlias = Callable[[str, str | None], Awaitable[ByteStream]]

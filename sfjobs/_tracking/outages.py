@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import anyio
 
-from .._http.retry import LONGEST_HINT, Retry, is_transient
+from .._http.retry import MAX_RETRY_AFTER_SECONDS, Retry, is_transient
 from ..errors import ResponseError, SFJobsError
 from .types import PollInterval
 
@@ -107,7 +107,7 @@ async def retry_until_available(
 def retry_hint(error: SFJobsError) -> float | None:
     """Return the seconds in the response's ``Retry-After``, bounded; None without one."""
     hint = error.retry_after if isinstance(error, ResponseError) else None
-    return None if hint is None else min(hint, LONGEST_HINT)
+    return None if hint is None else min(hint, MAX_RETRY_AFTER_SECONDS)
 
 
 def _kind(error: SFJobsError) -> object:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from .._http.api import LARGEST_PAGE, PlatformAPI
+from .._http.api import MAX_PAGE_SIZE, PlatformAPI
 from .._protocol.wire import Known
 from ..errors import ResponseError
 from ..models import Cursor, JobSnapshot
@@ -25,7 +25,7 @@ class StatusSources:
 
     def __init__(self, api: PlatformAPI) -> None:
         self._api = api
-        self.batch_limit = 1 if api.settings.api_version == "0.2.0" else LARGEST_PAGE
+        self.batch_limit = 1 if api.settings.api_version == "0.2.0" else MAX_PAGE_SIZE
 
     async def query(self, ids: Sequence[str], known: Known) -> StatusReport | None:
         """Poll the jobs. Return None when the platform turns out to have no list: from then on ``batch_limit`` is 1."""

@@ -13,7 +13,7 @@ from . import raw
 from .arena import QUICK, FastPlatform, Table, median
 from .fast.board import TARGET, job_id
 
-CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 REQUESTS = 5_000 if QUICK else 20_000
 REPETITIONS = 3 if QUICK else 5
 
@@ -73,7 +73,7 @@ def _rate(platform: FastPlatform, request: bytes, requests: int) -> tuple[float,
 
     platform_before = platform.do("report")["cpu"]
     start = time.perf_counter()
-    raw.exchange(platform.port, iter([request] * requests), CONNECTIONS, receive)
+    raw.exchange(platform.port, iter([request] * requests), MAX_CONNECTIONS, receive)
     taken = time.perf_counter() - start
     assert not wrong, wrong[0]
     return requests / taken, (platform.do("report")["cpu"] - platform_before) / taken
@@ -83,7 +83,7 @@ def main() -> dict[str, object]:
     """Print a table and return it for a file of results."""
     rows = run()
     table = Table(
-        f"plain sockets, {CONNECTIONS} at a time, median of {REPETITIONS}", "request", "per s", "platform busy"
+        f"plain sockets, {MAX_CONNECTIONS} at a time, median of {REPETITIONS}", "request", "per s", "platform busy"
     )
     for row in rows:
         table.row(row.request, row.per_second, row.platform_busy)

@@ -109,7 +109,7 @@ async def test_an_html_page_is_not_a_cancellation() -> None:
     platform.trouble = failing(99, lambda request: page)
     async with platform.connection() as connection:
         job = handle(platform, connection)
-        with pytest.raises(sfjobs.ProtocolError, match="a page"):
+        with pytest.raises(sfjobs.ProtocolError, match="HTML page"):
             await job.cancel()
         assert job.status == "queued"
 

@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 
 import sfjobs
 from sfjobs._client.connection import internals
-from sfjobs._http.transport import CONNECTIONS
+from sfjobs._http.transport import MAX_CONNECTIONS
 from sfjobs._util.aio import plain_task_group
 from tests.support.fake_platform import FINAL, FakeJob, FakePlatform, refusal
 from tests.support.feeding_platform import FeedingPlatform, StagedJob
@@ -178,7 +178,7 @@ class ProgramRun:
             assert self._made[name] in count, f"{self._made[name]} jobs of one submission, not {count}"
         await self._check_quiet()
         assert not self._waiting
-        assert self._platform.most_in_flight <= sum(CONNECTIONS.values())
+        assert self._platform.most_in_flight <= sum(MAX_CONNECTIONS.values())
 
     async def _conclude(self) -> None:
         """End the faults and every job: all waits have to end now."""

@@ -58,7 +58,7 @@ class ResultStream(Closeable):
         """
         download = self._taken("result()")
         with _masking(download):
-            return await receive(download, max_bytes=self._max_bytes, job_id=self._job_id, url=download.answer.url)
+            return await receive(download, max_bytes=self._max_bytes, job_id=self._job_id, url=download.response.url)
 
     async def array(self) -> Array:
         """The samples, as ``result().samples``: of shape (shots, modes), or (shots, spatial modes, timebins)."""
@@ -76,7 +76,7 @@ class ResultStream(Closeable):
         check_suffix(file)
         download = self._taken("save()")
         with _masking(download):
-            await save(download, file, max_bytes=self._max_bytes, job_id=self._job_id, url=download.answer.url)
+            await save(download, file, max_bytes=self._max_bytes, job_id=self._job_id, url=download.response.url)
         return file
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -128,7 +128,7 @@ class _Chunks:
     def _check_digest(self, download: Download) -> None:
         """Nobody decodes these bytes, and one that says no length ends wherever its connection does."""
         if download.digest not in {None, self._sha.digest()}:
-            with naming(self._job_id, download.answer.url):
+            with naming(self._job_id, download.response.url):
                 raise ResultCorruptError("its SHA-256 is not that of the platform's result")
 
 

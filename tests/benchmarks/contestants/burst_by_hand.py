@@ -16,7 +16,7 @@ import numpy as np
 
 from ..contest import BATCH, CADENCE, Run
 
-CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 
 Get: TypeAlias = Callable[[str], Awaitable[bytes]]
 
@@ -29,7 +29,7 @@ def main() -> None:
 async def with_httpx(run: Run) -> None:
     import httpx
 
-    limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+    limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
     async with httpx.AsyncClient(
         base_url=run.task.url, headers=run.task.headers, limits=limits, timeout=60.0
     ) as client:
@@ -48,7 +48,7 @@ async def with_aiohttp(run: Run) -> None:
     async with aiohttp.ClientSession(
         run.task.url,
         headers=run.task.headers,
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+        connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
         raise_for_status=True,
     ) as session:
 
@@ -69,7 +69,7 @@ async def _measured(run: Run, get: Get) -> None:
 async def _wait(run: Run, get: Get) -> dict[str, Any]:
     left = dict.fromkeys(run.ids)
     results: dict[str, Any] = {}
-    free = asyncio.Semaphore(CONNECTIONS)
+    free = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def poll(ids: list[str]) -> None:
         query = "&".join(f"id={id_}" for id_ in ids)

@@ -13,7 +13,7 @@ import httpx
 from ..contest import BATCH, CADENCE, Run
 from .submit_by_hand import JOB
 
-CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 
 
 async def main() -> None:
@@ -21,7 +21,7 @@ async def main() -> None:
     task = run.task
     progress = {"submitted": 0, "results": 0, "raised": 0}
     run.notes["progress"] = progress
-    free = asyncio.Semaphore(CONNECTIONS)
+    free = asyncio.Semaphore(MAX_CONNECTIONS)
     async with httpx.AsyncClient(base_url=task.url, headers=task.headers, timeout=60.0) as client:
 
         async def send(method: str, path: str, **content: Any) -> httpx.Response:

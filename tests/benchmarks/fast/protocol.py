@@ -22,7 +22,7 @@ from .board import KEY, TOKEN, Board
 from .delay import DelayLine
 from .messages import JSON, Request, answered, refused
 
-LARGEST_PAGE: Final = 100
+MAX_PAGE_SIZE: Final = 100
 KEEP_ALIVE_SECONDS: Final = 10.0
 """Seconds after which a comment shows that a stream lives."""
 
@@ -166,13 +166,13 @@ class Platform:
     def _list(self, request: Request) -> bytes:
         self._count("list")
         ids = [value for name, _, value in _items(request.query) if name == b"id"]
-        if len(ids) > LARGEST_PAGE:
+        if len(ids) > MAX_PAGE_SIZE:
             return refused(400, "validation-error")
         if ids:
             indices = [index for index in map(self.board.find, ids) if index is not None]
         else:
             size = next((int(value) for name, _, value in _items(request.query) if name == b"size"), 5)
-            indices = list(range(len(self.board) - 1, -1, -1))[: min(size, LARGEST_PAGE)]
+            indices = list(range(len(self.board) - 1, -1, -1))[: min(size, MAX_PAGE_SIZE)]
         content = b'{"data":[%s]}' % self.board.texts(indices)
         return answered(200, content, JSON + self._link() + self._offers)
 
@@ -189,7 +189,7 @@ class Platform:
     def _submit_batch(self, request: Request, now: float) -> bytes:
         self._count("batch")
         items: list[Mapping[str, object]] = json.loads(request.body)
-        if not self.scenario.batches or len(items) > LARGEST_PAGE:
+        if not self.scenario.batches or len(items) > MAX_PAGE_SIZE:
             return refused(400, "validation-error")
         taken = [self.board.submit(now, item, _text(item.get("idempotency_key"))) for item in items]
         content = b",".join([b'{"status":201,"job":%s}' % self.board.text(index) for index in taken])
