@@ -5,10 +5,11 @@ What the platform tells about jobs and devices, as frozen snapshots: no I/O, no 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from enum import StrEnum
+from itertools import groupby
 from typing import Self, TypeAlias, Union
 
 JSONValue: TypeAlias = Union[  # noqa: UP007 - `|` cannot hold forward references at run time
@@ -212,6 +213,49 @@ class Device:
         return self.status == "online"
 
     def _repr_html_(self) -> str:
-        from ._util.html import device_html
+        return _device_html(self)
 
-        return device_html(self)
+
+def _device_html(device: Device) -> str:
+    """Return a device as an HTML fragment; long parts, such as the layout and the certificate, are folded."""
+    from ._util import html  # takes 7 ms, and is needed in notebooks only
+
+    specification = device.specification or DeviceSpecification(target=device.target)
+    uptime = "<br/>".join(
+        html.escaped(line) for line in _uptime(list(device.expected_uptime.items())[: html.MAX_ENTRIES])
+    )
+    rows = [*html.time_row("created", device.created_at), *([("expected uptime", uptime)] if uptime else [])]
+    if isinstance(specification.modes, Mapping):
+        modes = specification.modes.items()
+        rows += [(f"modes, {kind}", html.escaped(html.json_text(number))) for kind, number in modes]
+    elif device.specification is not None:
+        rows.append(("modes", f"{specification.modes:,}"))
+    rows += html.text_row("compilers", ", ".join(specification.compiler))
+    gates = specification.gate_parameters.items()
+    allowed = "\n".join(f"{name}: {_allowed(values, html.json_text)}" for name, values in gates)
+    certificate = "" if device.certificate is None else html.json_text(device.certificate, indent=2)
+    below = [("gate parameters", allowed), ("layout", specification.layout), ("certificate", certificate)]
+    folded = "".join(html.folded(title, text) for title, text in below)
+    return html.card("Device", device.target, device.status, rows, below=folded)
+
+
+def _uptime(days: Sequence[tuple[str, tuple[time, time]]]) -> Iterator[str]:
+    """Yield one line for each run of days with the same hours."""
+    for (start, end), run in groupby(days, key=lambda day: day[1]):
+        names = [day.capitalize() for day, _ in run]
+        which = "every day" if len(names) == 7 else ", ".join(names)
+        yield f"{which}: {start:%H:%M} to {end:%H:%M} {start.tzname() or ''}".rstrip()
+
+
+def _allowed(values: JSONValue, json_text: Callable[[JSONValue], str]) -> str:
+    """Write ``[0, [0.5, 1]]``, the number 0 and a range, as ``0 or 0.5 to 1``; other values as JSON."""
+
+    def number(value: JSONValue) -> str:
+        return f"{value:.5g}" if isinstance(value, float) else json_text(value)
+
+    if not isinstance(values, list):
+        return json_text(values)
+    return " or ".join(
+        " to ".join(map(number, value)) if isinstance(value, list) and len(value) == 2 else number(value)
+        for value in values
+    )

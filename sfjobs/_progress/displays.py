@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Protocol, TextIO
 
-from .._util.html import Mood, progress_html
+from .._util.html import Tone, progress_html
 from .tally import Progress
 from .text import COMMA, DOT, Occasions, last_line, line
 
@@ -155,9 +155,9 @@ def _separator(stream: TextIO) -> str:
     return DOT
 
 
-def _shares(progress: Progress) -> Mapping[Mood, float]:
+def _shares(progress: Progress) -> Mapping[Tone, float]:
     """What the bar is made of; the rest of it is empty."""
-    counts: Mapping[Mood, int] = {
+    counts: Mapping[Tone, int] = {
         "good": progress.complete,
         "bad": progress.failed,
         "calm": progress.cancelled,

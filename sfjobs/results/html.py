@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .._util.html import FRAME
+from .._util.html import FRAME_STYLE
 from ..errors import ResultError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def result_html(result: Result) -> str:
     if result.metadata:
         lines.append(f"metadata: {_names(result)}")
     drawing = _drawing(result)
-    return f'<div style="{FRAME}">{"<br/>".join(lines)}{drawing}</div>'
+    return f'<div style="{FRAME_STYLE}">{"<br/>".join(lines)}{drawing}</div>'
 
 
 def _names(result: Result) -> str:
