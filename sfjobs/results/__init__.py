@@ -15,5 +15,5 @@ What a job measured: from a response body to arrays, to counts, to a file and to
 
 from .download.stream import ResultStream as ResultStream
 from .download.to_memory import receive as receive
-from .result import Array as Array
 from .result import Result as Result
+from .statistics import Array as Array

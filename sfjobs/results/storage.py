@@ -49,7 +49,7 @@ def save(
     return path
 
 
-def save_picture(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """As ``save`` does; the suffix says which format. Raises ``ValueError`` for one that matplotlib does not know."""
     with AtomicFile(path) as part:
         part.use(lambda file: figure.savefig(file, format=path.suffix.removeprefix(".") or None))

@@ -213,5 +213,6 @@ def test_a_picture_shows_itself_in_a_notebook() -> None:
 
 def test_plotting_without_matplotlib_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "sfjobs.results.plotting", raising=False)
     with pytest.raises(ConfigurationError, match=r"sfjobs\[plot\]"):
         Result([SAMPLES]).plot()

@@ -22,7 +22,8 @@ from ...errors import ResultTooLargeError
 from ..formats.buffers import UserArrayBuffer
 from ..formats.memory_map import map_arrays
 from ..formats.npz import NamedBufferFor, any_memory
-from ..result import Array, Result
+from ..result import Result
+from ..statistics import Array
 from .cache import ResultCache, name_of
 from .cached_body import KeptSource, RecordedSource, find
 from .to_file import check_suffix, save, spool

@@ -18,7 +18,8 @@ from ...errors import ResultCorruptError, ResultTooLargeError
 from ..formats.decoder import ArrayDecoder, Mask, sink_for
 from ..formats.npy import MAGIC
 from ..formats.npz import NamedBufferFor, any_memory
-from ..result import Array, Result
+from ..result import Result
+from ..statistics import Array
 
 HEAD_BYTES = 1 << 13
 """Read before the format is known, and of a small body all there is."""
