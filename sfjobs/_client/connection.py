@@ -31,7 +31,7 @@ from .._tracking.change_feed import ChangeFeed
 from .._tracking.poller import Poller
 from .._tracking.queries import StatusSources
 from .._tracking.types import PollInterval
-from .._util.closing import Closeable
+from .._util.aio import Closeable
 from ..config import Secret, Settings, SettingsArguments
 from ..errors import NotFoundError
 from ..models import Device, JobSnapshot, JobStatus, JSONValue

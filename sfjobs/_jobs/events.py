@@ -16,7 +16,7 @@ import anyio
 
 from .._tracking.poller import Poller
 from .._tracking.types import Waiter
-from .._util.closing import Closeable
+from .._util.aio import Closeable
 from ..errors import SFJobsError, WaitTimeoutError
 from ..models import JobStatus
 from .job import Job

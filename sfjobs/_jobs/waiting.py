@@ -15,8 +15,7 @@ import anyio
 from .._progress import shown
 from .._tracking.poller import Poller
 from .._tracking.types import Outcome, Waiter
-from .._util.aio import plain_task_group
-from .._util.closing import Closeable
+from .._util.aio import Closeable, plain_task_group
 from ..errors import SFJobsError, WaitTimeoutError
 from ..models import JobStatus
 from .cancellation import BulkCancellation

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 import anyio
 
 from .._jobs.job import Job
-from .._util.closing import Closeable
+from .._util.aio import Closeable
 from .programs import ProgramLike
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from .._util.atomic_file import AtomicFile
 from . import file
 from .secret import Secret
 from .values import problem
@@ -149,18 +150,13 @@ def _quoted(text: str) -> str:
 
 
 def _try_to_write(target: Path, text: Secret) -> str:
-    part = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
+    """Return why the file could not be written; empty on success."""
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(descriptor, "wb") as stream:  # noqa: PTH123 - a descriptor, which was made with its mode
-                stream.write(text.reveal().encode())
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        with AtomicFile(target, mode=0o600) as file:
+            # Encoded in this expression: a variable with the text would show in a traceback's locals.
+            file.use(lambda stream: stream.write(text.reveal().encode()))
+            file.commit()
     except OSError as error:
         return error.strerror or type(error).__name__
     return ""

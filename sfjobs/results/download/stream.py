@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from ..._http.download import Download, Downloading
-from ..._util.closing import Closeable
+from ..._util.aio import Closeable
 from ...errors import ResultCorruptError, ResultError
 from ..result import Result
 from ..statistics import Array

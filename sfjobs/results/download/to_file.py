@@ -17,7 +17,7 @@ import anyio.to_thread
 
 from ..._http.download import ByteSource
 from ..._util.aio import plain_task_group
-from ..._util.atomic_file import AtomicFile, of_file
+from ..._util.atomic_file import AtomicFile, naming_file
 from ...errors import ResultCorruptError
 from ..formats.buffers import Checker
 from ..formats.decoder import QUOTED_BYTES, ArrayDecoder, sink_for
@@ -66,7 +66,7 @@ async def spool(source: ByteSource, *, max_bytes: int, job_id: str, url: str) ->
     file = await anyio.to_thread.run_sync(TemporaryFile)
 
     def write(piece: memoryview) -> None:
-        with of_file(Path(gettempdir())):
+        with naming_file(Path(gettempdir())):
             file.write(piece)
 
     try:

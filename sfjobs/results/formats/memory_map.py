@@ -17,7 +17,7 @@ from typing import IO, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..._util.atomic_file import of_file
+from ..._util.atomic_file import naming_file
 from ...errors import ResultCorruptError
 from .npy import MAGIC, NpyDecoder, NpyHeader
 
@@ -69,7 +69,7 @@ def _map_member(file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipIn
         return map_array(file, member.header_offset + _LOCAL_HEADER.size + sum(lengths), member.file_size)
     # A temporary file has no name, or is deleted by the system: it goes with its last user, however that ends.
     with archive.open(member) as packed, TemporaryFile() as unpacked:
-        with of_file(Path(gettempdir())):
+        with naming_file(Path(gettempdir())):
             shutil.copyfileobj(packed, unpacked, _COPIED_BYTES)
             unpacked.flush()
         return map_array(unpacked, 0, member.file_size)
