@@ -23,7 +23,7 @@ from sfjobs import Connection, Job, NotFoundError, ResultCorruptError
 from sfjobs._util.atomic_file import AtomicFile
 from sfjobs.results import Result
 from sfjobs.results.download import cache as caching
-from sfjobs.results.download.cache import Recording, ResultCache, Usage, name_of
+from sfjobs.results.download.cache import CacheUsage, CacheWriter, ResultCache, cache_key
 from tests.support.fake_platform import FakePlatform, npz
 
 pytestmark = [
@@ -267,13 +267,13 @@ async def test_an_entry_does_not_lead_out_of_the_folder(platform: FakePlatform, 
 
 async def test_a_large_body_is_never_in_memory_for_the_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    write = Recording.write
+    write = CacheWriter.write
 
-    def spy(self: Recording, data: bytes | bytearray) -> None:
+    def spy(self: CacheWriter, data: bytes | bytearray) -> None:
         sizes.append(len(data))
         write(self, data)
 
-    monkeypatch.setattr(Recording, "write", spy)
+    monkeypatch.setattr(CacheWriter, "write", spy)
     body = npz(np.zeros((5 << 20,), np.uint8))
     await fetched(platform_with(body), folder)
     assert (sum(sizes), max(sizes) < 2 << 20) == (len(body), True)
@@ -333,13 +333,13 @@ async def test_nobody_else_can_read_it(platform: FakePlatform, folder: Path) -> 
 
 
 def put(cache: ResultCache, name: str, body: bytes) -> None:
-    recording = cache.record(name_of(name), '"v1"', hashlib.sha256(body).digest(), len(body))
+    recording = cache.writer(cache_key(name), '"v1"', hashlib.sha256(body).digest(), len(body))
     assert recording is not None
     recording.complete(body)
 
 
 def found(cache: ResultCache, name: str) -> bytes | None:
-    kept = cache.find(name_of(name))
+    kept = cache.find(cache_key(name))
     if kept is None:
         return None
     with kept.file:
@@ -358,7 +358,7 @@ def test_a_search_can_be_given_up_half_way(folder: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cache.find(name_of("n"), stop)
+        cache.find(cache_key("n"), stop)
     assert found(cache, "n") is not None
 
 
@@ -449,7 +449,7 @@ def test_one_result_may_take_all_the_room_there_is(folder: Path) -> None:
 def test_what_is_being_read_can_be_evicted(folder: Path) -> None:
     cache = ResultCache(folder, 150_000)
     put(cache, "a", b"a" * 100_000)
-    kept = cache.find(name_of("a"))
+    kept = cache.find(cache_key("a"))
     assert kept is not None
     with kept.file:
         put(cache, "b", b"b" * 100_000)
@@ -508,9 +508,9 @@ def test_clearing_removes_its_own_and_nothing_else(folder: Path) -> None:
     usage = cache.clear()
     assert (usage.results, 2000 < usage.size < 3000) == (2, True)
     assert files_in(folder) == [mine]
-    assert cache.usage() == Usage(0, 0)
+    assert cache.usage() == CacheUsage(0, 0)
 
 
 def test_a_cache_that_is_not_there_yet_is_empty(folder: Path) -> None:
-    assert ResultCache(folder, 1).usage() == ResultCache(folder, 1).clear() == Usage(0, 0)
+    assert ResultCache(folder, 1).usage() == ResultCache(folder, 1).clear() == CacheUsage(0, 0)
     assert found(ResultCache(folder, 1), "a") is None

@@ -128,7 +128,7 @@ async def test_an_array_that_cannot_be_written_to_is_refused_before_anything_is_
 
 
 async def test_an_array_cannot_be_mapped() -> None:
-    with pytest.raises(ValueError, match="cannot be mapped"):
+    with pytest.raises(ValueError, match="cannot be a memory map"):
         await fetched(npz(SAMPLES), np.zeros_like(SAMPLES), mmap=True)
 
 

@@ -22,7 +22,7 @@ import pytest
 
 from sfjobs.errors import ResultCorruptError, ResultTooLargeError
 from sfjobs.results import receive
-from sfjobs.results.formats.decoder import sink_for
+from sfjobs.results.formats.decoder import decoder_for
 from sfjobs.results.formats.npy import NpyDecoder
 from tests.results.test_npy import ARRAYS, assert_same, npy, scrambled, with_header
 from tests.results.test_npz import Unseekable
@@ -31,10 +31,10 @@ from tests.support.byte_source import ChunkedSource
 LIMIT = 1 << 16
 Arrays = dict[str, npt.NDArray[np.generic]]
 
-# What numpy's reader takes and ours does not, and why.
+# What numpy's reader accepts and ours does not, and why.
 LISTED_FOR_NPY = {
     r"bytes follow the end of the array": "numpy reads no further than the array",
-    r"header speaks of": "the length that was declared is not the file's",
+    r"header declares": "the length that was declared is not the file's",
     r"header cannot be read|not that of a \.npy array": "numpy reads headers of Python 2, and evaluates backslashes",
     r"its type .* is not one that a result may have": "deprecated and repeated types, sub-arrays, types without a size",
     r"its type has a (malformed field|field of an odd shape)": "other spellings of a structure",
@@ -44,24 +44,24 @@ LISTED_FOR_NPY = {
     r"its header would have": "a header of zeros or of 10 KB",
 }
 
-# What zipfile takes and ours does not: it only looks at the directory, from the end, and believes it.
+# What zipfile accepts and ours does not: it reads only the directory, from the end, and checks nothing against it.
 LISTED_FOR_NPZ = {
-    r"where a record of the archive belongs are the bytes": "bytes before, between or behind the members",
+    r"in place of a record": "bytes before, between or behind the members",
     r"it is neither \.npy nor": "bytes before the archive",
     r"the first bytes are wrong|unknown version": "a method in a local header, or a size before",
     r"the directory does not describe it": "a local header that contradicts the directory",
     r"CRC-32 (is not that|behind it)": "a checksum in the local header or descriptor that contradicts the directory's",
     r"sizes behind it": "sizes in a descriptor that contradict the directory's",
-    r"(number|length|place) of the directory|number of members|is said to be|is said to lie on": "a damaged end record",
-    r"it cannot unpack|would reach beyond|are said to be in a zip64 field": "sizes in a local header",
+    r"(number|length|place) of the directory|number of members|is declared|puts it on another disk": "a damaged end record",
+    r"it cannot unpack|would reach beyond|should be in a zip64 field": "sizes in a local header",
     r"it is encrypted|a patch|unusual method|unsafe name|does not end in \.npy|not UTF-8": "flags, method or name there",
-    r"header speaks of|the array ends too early|bytes follow the end of the array": "a size in a local header, or in ours",
+    r"header declares|the array ends too early|bytes follow the end of the array": "a size in a local header, or in ours",
     r"compressed bytes end": "the same for deflate",
     r"damaged: Error": "the same for deflate",
-    r"follows b'|follows None|of \d+ members are left|than the \d+ members": "a directory that skips a member",
+    r"follows b'|follows None|of \d+ members are left|than the archive's \d+ members": "a directory that skips a member",
     r"bytes follow the end of (the archive|its arrays)": "bytes behind the archive",
     r"the archive ends too early": "bytes within the archive",
-    r"unusual length|the name is there twice": "a second member of one name, which hides the first",
+    r"unusual length|another member has the same name": "a second member of one name, which hides the first",
     r"the arrays have about|more than the limit": "the limit",
     **{reason: "in a member: " + why for reason, why in LISTED_FOR_NPY.items()},
 }
@@ -104,19 +104,19 @@ def decoded(data: bytes, source: random.Random, declared: int | None, limit: int
     most = source.choice([1, 3, 20, 100, 1000, 1 << 20])
     if most < 20 < len(data) // 50 and source.random() < 0.9:
         most = 20  # a long body byte by byte takes as long as fifty others
-    sink = sink_for(data[:8], max_bytes=limit, declared_bytes=declared)
+    decoder = decoder_for(data[:8], max_bytes=limit, declared_bytes=declared)
     view = memoryview(data)
     while view:
         count = min(source.randint(1, most), len(view))
-        room = sink.room() if most < 1000 or source.random() < 0.8 else memoryview(b"")
+        room = decoder.room() if most < 1000 or source.random() < 0.8 else memoryview(b"")
         if room:
             count = min(count, len(room))
             room[:count] = view[:count]
-            sink.wrote(count)
+            decoder.wrote(count)
         else:
-            sink.feed(view[:count], checkpoint)
+            decoder.feed(view[:count], checkpoint)
         view = view[count:]
-    return sink.finish()
+    return decoder.finish()
 
 
 def by_numpy(data: bytes) -> Arrays | None:

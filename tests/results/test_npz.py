@@ -186,7 +186,7 @@ def test_a_member_that_is_no_array_is_refused(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_name_that_is_there_twice_is_refused() -> None:
-    with pytest.raises(ResultCorruptError, match="there twice"):
+    with pytest.raises(ResultCorruptError, match="same name"):
         read(archive(("arr_0.npy", npy(SAMPLES)), ("arr_0.npy", npy(SAMPLES))))
 
 
@@ -203,7 +203,7 @@ def test_an_unusual_compression_is_refused(method: int) -> None:
 
 def test_more_members_than_the_limit_are_refused() -> None:
     data = archive(*[(f"{index}.npy", EMPTY) for index in range(MAX_MEMBERS + 1)])
-    with pytest.raises(ResultCorruptError, match="more than 10000 members"):
+    with pytest.raises(ResultCorruptError, match="more members than the limit of 10000"):
         read(data)
 
 
@@ -211,7 +211,7 @@ def test_a_huge_directory_is_refused_before_it_is_collected() -> None:
     data = archive(*[(f"{index:0100}.npy", EMPTY) for index in range(8000)])
     tracemalloc.start()
     try:
-        with pytest.raises(ResultCorruptError, match="directory has more than the 1048576 bytes"):
+        with pytest.raises(ResultCorruptError, match="directory is larger than the limit of 1048576 bytes"):
             read(data)
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:
@@ -225,7 +225,7 @@ def test_a_directory_of_long_comments_is_refused() -> None:
             info = zipfile.ZipInfo(f"{index}.npy")
             info.comment = bytes(60_000)
             out.writestr(info, EMPTY)
-    with pytest.raises(ResultCorruptError, match="directory has more"):
+    with pytest.raises(ResultCorruptError, match="directory is larger"):
         read(file.getvalue())
 
 
@@ -445,14 +445,14 @@ def test_the_crc_of_the_local_header_is_held_against_the_bytes() -> None:
 
 
 def test_bytes_before_the_archive_are_not_read() -> None:
-    with pytest.raises(ResultCorruptError, match="where a record of the archive belongs"):
+    with pytest.raises(ResultCorruptError, match="in place of a record"):
         read(b"#!/bin/sh\n" + npz("stored", SAMPLES))
 
 
 def test_a_gap_between_members_is_not_read() -> None:
     data = npz("stored", SAMPLES, SAMPLES)
     second = data.index(b"PK\x03\x04", 4)
-    with pytest.raises(ResultCorruptError, match="one with gaps"):
+    with pytest.raises(ResultCorruptError, match="it has gaps"):
         read(data[:second] + b"gap" + data[second:])
 
 
@@ -506,7 +506,7 @@ def test_a_refused_decoder_takes_nothing_more() -> None:
     with pytest.raises(ResultCorruptError):
         decoder.feed(b"not an archive")
     for again in (lambda: decoder.feed(npz("stored", SAMPLES)), decoder.room, decoder.finish):
-        with pytest.raises(ResultCorruptError, match="refused before"):
+        with pytest.raises(ResultCorruptError, match="rejected before"):
             again()
 
 

@@ -86,7 +86,9 @@ async def test_a_second_use_says_what_took_the_bytes(first: str, second: str) ->
     async with platform_with().connection() as connection, connection.open_result(JOB) as stream:
         await USES[first](stream)
         words = "result()" if first == "array" else "a loop over its chunks"
-        with pytest.raises(RuntimeError, match=f"job {JOB} was taken by {words.replace('(', '.').replace(')', '.')}"):
+        with pytest.raises(
+            RuntimeError, match=f"job {JOB} was already consumed by {words.replace('(', '.').replace(')', '.')}"
+        ):
             await USES[second](stream)
 
 
@@ -239,7 +241,7 @@ def test_blocking_chunks_make_the_body(blocking: sfjobs.sync.Connection) -> None
     with blocking, blocking.open_result(JOB) as stream:
         assert stream.length == len(BODY)
         assert b"".join(stream) == BODY
-        with pytest.raises(RuntimeError, match="taken by a loop"):
+        with pytest.raises(RuntimeError, match="consumed by a loop"):
             stream.array()
 
 

@@ -1,6 +1,6 @@
 """
-The arrays of a file as read-only views of it, of which nothing is in memory before it is looked at. Blocking; of an archive that
-has been checked. Called by ``files`` and ``fetching``.
+Maps the arrays of a file into memory: read-only views, whose bytes are read when they are used. Blocking; an archive must have
+been checked before. Called by ``storage`` and ``fetcher``.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ _COPIED_BYTES = 1 << 20
 
 def map_arrays(file: IO[bytes]) -> dict[str, npt.NDArray[np.generic]]:
     """
-    The arrays by name; that of a ``.npy`` file is ``arr_0``. Outputs are mapped, deflated ones from a temporary file, which
-    lives as long as they do; what is beside them is read.
+    Return the arrays by name; that of a ``.npy`` file is ``arr_0``.
+
+    Outputs are mapped, deflated ones from a temporary file that lives as long as they do; metadata is read.
     """
     file.seek(0)
     size = os.fstat(file.fileno()).st_size
@@ -42,7 +43,7 @@ def map_arrays(file: IO[bytes]) -> dict[str, npt.NDArray[np.generic]]:
 
 
 def map_array(file: IO[bytes], start: int, size: int) -> npt.NDArray[np.generic]:
-    """The ``.npy`` file that begins at ``start`` and has ``size`` bytes, whose header goes through the decoder's checks."""
+    """Map the ``.npy`` file of ``size`` bytes at ``start``, after the decoder's checks of its header."""
     file.seek(start)
     header = NpyHeader()
     while header.layout is None and (piece := file.read(min(4096, start + size - file.tell()))):
@@ -51,9 +52,9 @@ def map_array(file: IO[bytes], start: int, size: int) -> npt.NDArray[np.generic]
     if layout is None:
         raise ResultCorruptError("the header is incomplete")
     if layout.offset + layout.nbytes != size:
-        raise ResultCorruptError(f"it has {size} bytes, but its header speaks of {layout.offset + layout.nbytes}")
+        raise ResultCorruptError(f"it has {size} bytes, but its header declares {layout.offset + layout.nbytes}")
     order: Literal["F", "C"] = "F" if layout.fortran_order else "C"
-    if not layout.nbytes:  # there is nothing to map
+    if not layout.nbytes:  # an empty range cannot be mapped
         return np.empty(layout.shape, layout.dtype, order)
     return np.memmap(file, layout.dtype, "r", start + layout.offset, layout.shape, order)
 
@@ -67,7 +68,7 @@ def _map_member(file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipIn
         file.seek(member.header_offset)
         lengths = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
         return map_array(file, member.header_offset + _LOCAL_HEADER.size + sum(lengths), member.file_size)
-    # A temporary file has no name, or is deleted by the system: it goes with its last user, however that ends.
+    # The system deletes a temporary file with its last user, even if the process is killed.
     with archive.open(member) as packed, TemporaryFile() as unpacked:
         with naming_file(Path(gettempdir())):
             shutil.copyfileobj(packed, unpacked, _COPIED_BYTES)
