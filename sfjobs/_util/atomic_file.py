@@ -16,7 +16,7 @@ from typing import IO, Self, TypeVar
 
 T = TypeVar("T")
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 class AtomicFile:
@@ -42,24 +42,15 @@ class AtomicFile:
         with self._lock, naming_file(self._target):
             if not self._is_closed:
                 descriptor = os.open(self._path, _NEW, self._mode)
-                self._file = os.fdopen(descriptor, "wb")
+                self._file = os.fdopen(descriptor, "w+b")
 
     def use(self, work: Callable[[IO[bytes]], T]) -> T | None:
-        """Return ``work(file)``, or None if the file was discarded."""
+        """Return ``work(file)``, which may write and read, or None if the file was discarded."""
         with self._lock, naming_file(self._target):
             return None if self._file is None else work(self._file)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.use(lambda file: file.write(data))
-
-    def read_back(self, read: Callable[[IO[bytes]], T]) -> T | None:
-        """Return ``read(file)`` for a reader at the start of what was written, or None if the file was discarded."""
-        with self._lock, naming_file(self._target):
-            if self._file is None:
-                return None
-            self._file.flush()
-            with self._path.open("rb") as written:
-                return read(written)
 
     def commit(self) -> None:
         """Replace ``path``. A ``durable`` file survives a loss of power."""

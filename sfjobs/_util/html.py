@@ -24,7 +24,6 @@ FRAME_STYLE = "font-size:13px;line-height:1.5"
 """The inline style of every fragment, with or without the style sheet."""
 
 MAX_ENTRIES = 20
-_MAX_TEXT_CHARS = 400
 _MAX_LISTING_CHARS = 20_000
 
 _TONES: Mapping[str, Tone] = {
@@ -134,9 +133,9 @@ def json_text(value: object, indent: int | None = None) -> str:
     return json.dumps(value, indent=indent, ensure_ascii=False, default=str)
 
 
-def escaped(text: str) -> str:
-    """Return ``text`` for a place in HTML, cut to 400 characters."""
-    return _clean(text if len(text) <= _MAX_TEXT_CHARS else f"{text[:_MAX_TEXT_CHARS]} …")
+def escaped(text: str, max_chars: int = 400) -> str:
+    """Return ``text`` for a place in HTML, cut to ``max_chars``."""
+    return _clean(text if len(text) <= max_chars else f"{text[:max_chars]} …")
 
 
 def _clean(text: str) -> str:

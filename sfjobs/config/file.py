@@ -19,7 +19,6 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NoReturn
 
 import platformdirs
 
@@ -59,13 +58,12 @@ def load(profile: str | None, variables: Mapping[str, Secret], *, known: Iterabl
                 f"There is no profile {profile!r} (from {named_by}): there is no file {file}", "Write the file"
             )
         return {}
-    profiles = _profiles(file, _read_toml(file), {*known, *_KEY_REFERENCES})
+    profiles = _profiles(file, known)
     name = profile or DEFAULT_PROFILE
     if name not in profiles:
         raise problem(f"{file} has no profile {name!r} (from {named_by})", f"It has {', '.join(sorted(profiles))}")
     _warn_if_open(file, profiles)
-    source = str(file) if name == DEFAULT_PROFILE else f"{file} [{name}]"
-    layer = {key: SourcedValue(value, source) for key, value in profiles[name].items()}
+    layer = {key: SourcedValue(value, _source(file, name)) for key, value in profiles[name].items()}
     return _with_key_from_keyring(with_key_from_file(layer, folder=file.parent), name)
 
 
@@ -74,8 +72,7 @@ def stored(profile: str, variables: Mapping[str, Secret], *, known: Iterable[str
     file = path(variables)
     if not file.exists():
         return {}
-    profiles = _profiles(file, _read_toml(file), {*known, *_KEY_REFERENCES})
-    return {key: SourcedValue(value, str(file)) for key, value in profiles.get(profile, {}).items()}
+    return {key: SourcedValue(value, str(file)) for key, value in _profiles(file, known).get(profile, {}).items()}
 
 
 def read(file: Path, *, what: str) -> Secret:
@@ -149,10 +146,6 @@ def parse_toml(text: Secret) -> tuple[dict[str, object], str]:
     return document, ""
 
 
-def _read_toml(file: Path) -> dict[str, object]:
-    return parsed(file, read(file, what="the configuration of sfjobs"))
-
-
 def parsed(file: Path, text: Secret) -> dict[str, object]:
     """Return the document in ``text``, the content of ``file``. Raises ConfigurationError."""
     document, reason = parse_toml(text)
@@ -161,7 +154,9 @@ def parsed(file: Path, text: Secret) -> dict[str, object]:
     return document
 
 
-def _profiles(file: Path, document: dict[str, object], known: set[str]) -> dict[str, dict[str, object]]:
+def _profiles(file: Path, settings: Iterable[str]) -> dict[str, dict[str, object]]:
+    known = {*settings, *_KEY_REFERENCES}
+    document = parsed(file, read(file, what="the configuration of sfjobs"))
     named = document.pop("profiles", {})
     if not isinstance(named, dict) or not all(isinstance(table, dict) for table in named.values()):
         raise problem(f"profiles in {file} is not a table of tables", "Begin each profile with [profiles.NAME]")
@@ -174,14 +169,15 @@ def _profiles(file: Path, document: dict[str, object], known: set[str]) -> dict[
     for name, table in profiles.items():
         for key in table:
             if key not in known:
-                _reject(file, name, key, known)
+                candidates = {*known, "profiles"} if name == DEFAULT_PROFILE else known
+                raise problem(
+                    f"There is no setting {key[:80]!r} (in {_source(file, name)})", suggestion(key, candidates)
+                )
     return profiles
 
 
-def _reject(file: Path, profile: str, key: str, known: set[str]) -> NoReturn:
-    place = str(file) if profile == DEFAULT_PROFILE else f"{file} [{profile}]"
-    candidates = {*known, "profiles"} if profile == DEFAULT_PROFILE else known
-    raise problem(f"There is no setting {key[:80]!r} (in {place})", suggestion(key, candidates))
+def _source(file: Path, profile: str) -> str:
+    return str(file) if profile == DEFAULT_PROFILE else f"{file} [{profile}]"
 
 
 def _warn_if_open(file: Path, profiles: Mapping[str, Mapping[str, object]]) -> None:

@@ -260,20 +260,14 @@ def known_url(profile: str = DEFAULT_PROFILE, environ: Mapping[str, str] | None 
 def known_cache(profile: str | None = None, environ: Mapping[str, str] | None = None) -> tuple[str | None, int]:
     """Return ``result_cache`` (on by default) and ``result_cache_bytes``, also if no platform is configured."""
     variables = _relevant_variables(environ)
-    layer: Layer = _merged(
-        [
-            _environment_layer({name: value for name, value in variables.items() if name in _CACHE_VARIABLES}),
-            file.stored(
-                profile or _revealed(variables.get("SFJOBS_PROFILE")) or DEFAULT_PROFILE, variables, known=NAMES
-            ),
-            {
-                "result_cache": SourcedValue(True, "default"),
-                "result_cache_bytes": SourcedValue(_DEFAULT_CACHE_BYTES, "default"),
-            },
-        ]
+    profile = profile or _revealed(variables.get("SFJOBS_PROFILE")) or DEFAULT_PROFILE
+    own = _environment_layer({name: value for name, value in variables.items() if name in _CACHE_VARIABLES})
+    layer = _merged([own, file.stored(profile, variables, known=NAMES)])
+    folder = checked("result_cache", layer.get("result_cache", SourcedValue(True, "default")))
+    max_bytes = checked(
+        "result_cache_bytes", layer.get("result_cache_bytes", SourcedValue(_DEFAULT_CACHE_BYTES, "default"))
     )
-    folder, most = (checked(name, layer[name]) for name in ("result_cache", "result_cache_bytes"))
-    return cast("tuple[str | None, int]", (folder, most))
+    return cast("tuple[str | None, int]", (folder, max_bytes))
 
 
 def _revealed(text: Secret | None) -> str | None:

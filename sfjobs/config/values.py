@@ -210,20 +210,14 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
+_SECONDS = ("connect_timeout", "read_timeout", "attempt_timeout", "poll_interval_min", "poll_interval_max")
 _CHECKS: Mapping[str, Callable[[str, SourcedValue], object]] = {
     "url": _url,
-    "api_key": _credential,
-    "access_token": _credential,
     "api_version": _version,
     "ca_file": _authorities,
-    "max_result_bytes": _whole_number,
     "result_cache": _cache,
-    "result_cache_bytes": _whole_number,
-    "connect_timeout": _seconds,
-    "read_timeout": _seconds,
-    "attempt_timeout": _seconds,
-    "retries": _whole_number,
-    "poll_interval_min": _seconds,
-    "poll_interval_max": _seconds,
     "journal": _journal,
+    **dict.fromkeys(("api_key", "access_token"), _credential),
+    **dict.fromkeys(("max_result_bytes", "result_cache_bytes", "retries"), _whole_number),
+    **dict.fromkeys(_SECONDS, _seconds),
 }

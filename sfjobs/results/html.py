@@ -12,7 +12,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from .._util.html import FRAME_STYLE
+from .._util.html import FRAME_STYLE, escaped
 from ..errors import ResultError
 from .statistics import Array, photon_number_distribution
 
@@ -28,7 +28,7 @@ _BAR_COLOUR = "#4c8dd6"
 
 def result_html(outputs: Sequence[Array], metadata: Mapping[str, object], job_id: str) -> str:
     """Return a result as an HTML fragment, without a drawing for samples that have no natural one. Never raises."""
-    job = f" of job <code>{escape(job_id)}</code>" if job_id else ""
+    job = f" of job <code>{escaped(job_id)}</code>" if job_id else ""
     lines = [f"<b>Result</b>{job}"]
     lines += [escape(_description(output.shape, str(output.dtype))) for output in outputs[:_MAX_NAMES]]
     if more := len(outputs[_MAX_NAMES:]):
@@ -39,13 +39,9 @@ def result_html(outputs: Sequence[Array], metadata: Mapping[str, object], job_id
 
 
 def _names(metadata: Mapping[str, object]) -> str:
-    names = [f"<code>{escape(_shortened(name))}</code>" for name in islice(metadata, _MAX_NAMES)]
+    names = [f"<code>{escaped(name, _MAX_NAME_CHARS)}</code>" for name in islice(metadata, _MAX_NAMES)]
     more = len(metadata) - len(names)
     return ", ".join(names) + (f" and {more:,} more" if more else "")
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _MAX_NAME_CHARS else f"{text[:_MAX_NAME_CHARS]}…"
 
 
 def _description(shape: tuple[int, ...], dtype: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sfjobs.results import Array, Result
-from sfjobs.results import csv as tables_module
+from sfjobs.results import csv as csv_module
 
 SOURCE = np.random.default_rng(4)
 INTEGERS: dict[str, Array] = {
@@ -99,7 +99,7 @@ def test_clicks_are_zero_and_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("samples", [INTEGERS["photons"], INTEGERS["extremes of int64"], FLOATS["homodyne"]])
 def test_pieces_join_without_a_seam(samples: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Result([samples]).save(tmp_path / "whole.csv").read_bytes()
-    monkeypatch.setattr(tables_module, "_PIECE_NUMBERS", 7)
+    monkeypatch.setattr(csv_module, "_PIECE_NUMBERS", 7)
     assert Result([samples]).save(tmp_path / "pieces.csv").read_bytes() == whole
 
 
@@ -138,7 +138,7 @@ def test_what_is_no_table_of_numbers_is_refused_and_leaves_nothing(samples: Arra
 def test_a_failed_table_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"old")
-    monkeypatch.setattr(tables_module, "_spelled", lambda _: 1 / 0)
+    monkeypatch.setattr(csv_module, "_formatted", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         Result([np.ones((2, 2))]).save(path)
     assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("a.csv", b"old")]

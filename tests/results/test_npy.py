@@ -64,7 +64,7 @@ def header(descr: str, shape: str = "(1,)", fortran_order: str = "False") -> str
 def decode(data: bytes, max_bytes: int = LIMIT, expected_bytes: int | None = None) -> npt.NDArray[np.generic]:
     decoder = NpyDecoder(max_bytes, expected_bytes)
     decoder.feed(data)
-    return decoder.finish()
+    return decoder.finish_array()
 
 
 def assert_same(found: npt.NDArray[np.generic], expected: npt.NDArray[np.generic]) -> None:
@@ -104,14 +104,14 @@ def test_any_cut_into_chunks_gives_the_same_array(name: str, size: int) -> None:
     decoder = NpyDecoder(LIMIT)
     for start in range(0, len(data), size):
         decoder.feed(data[start : start + size])
-    assert_same(decoder.finish(), ARRAYS[name])
+    assert_same(decoder.finish_array(), ARRAYS[name])
 
 
 def test_empty_chunks_change_nothing() -> None:
     decoder = NpyDecoder(LIMIT)
     for chunk in (b"", npy(ARRAYS["uint8"]), b""):
         decoder.feed(chunk)
-    assert_same(decoder.finish(), ARRAYS["uint8"])
+    assert_same(decoder.finish_array(), ARRAYS["uint8"])
 
 
 def test_the_array_belongs_to_the_caller_and_is_writable() -> None:
@@ -280,7 +280,7 @@ def test_the_room_is_the_memory_of_the_array_and_ends_with_it() -> None:
             decoder.wrote(len(room))
             view = view[len(room) :]
         assert (rooms, len(view)) == ([8, 2, 118, 8000], 0)
-        assert_same(decoder.finish(), np.arange(1000))
+        assert_same(decoder.finish_array(), np.arange(1000))
 
 
 @pytest.mark.parametrize("expected_bytes", [0, 1, 8, 9, 10, 11, 127])
@@ -294,7 +294,7 @@ def test_no_room_reaches_beyond_the_length_that_was_declared(expected_bytes: int
             decoder.wrote(len(room))
             view = view[len(room) :]
             left -= len(room)
-        decoder.finish()
+        decoder.finish_array()
 
 
 def test_a_short_body_of_unknown_length_cannot_ask_for_more_than_can_come() -> None:

@@ -55,25 +55,13 @@ class ArrayDecoder(Protocol):
         ...
 
 
-class NpyBodyDecoder:
+class NpyBodyDecoder(NpyDecoder):
     """Decodes a body of one array, ``arr_0``."""
 
     left_to_inflate = 0
 
-    def __init__(self, max_bytes: int, declared_bytes: int | None, buffer_for: NamedBufferFor = any_buffer) -> None:
-        if declared_bytes is not None and declared_bytes > max_bytes + MAX_OVERHEAD_BYTES:
-            raise ResultTooLargeError(f"the body has {declared_bytes} bytes; the limit of an array is {max_bytes}")
-        self._decoder = NpyDecoder(max_bytes, declared_bytes, buffer_for=partial(buffer_for, "arr_0"))
-        self.room = self._decoder.room
-        self.wrote = self._decoder.wrote
-        self.digest = self._decoder.digest
-
-    def feed(self, chunk: memoryview, checkpoint: Callable[[], None] = lambda: None, /) -> None:
-        self._decoder.feed(chunk)
-        checkpoint()
-
     def finish(self) -> dict[str, npt.NDArray[np.generic]]:
-        return {"arr_0": self._decoder.finish()}
+        return {"arr_0": self.finish_array()}
 
 
 def decoder_for(
@@ -92,7 +80,9 @@ def decoder_for(
     quotes what ``mask`` leaves of ``start``.
     """
     if start.startswith(MAGIC):
-        return NpyBodyDecoder(max_bytes, declared_bytes, buffer_for)
+        if declared_bytes is not None and declared_bytes > max_bytes + MAX_OVERHEAD_BYTES:
+            raise ResultTooLargeError(f"the body has {declared_bytes} bytes; the limit of an array is {max_bytes}")
+        return NpyBodyDecoder(max_bytes, declared_bytes, buffer_for=partial(buffer_for, "arr_0"))
     if start.startswith(ARCHIVE_STARTS):
         return NpzDecoder(max_bytes, declared_bytes, hashes=hashes, buffer_for=buffer_for)
     if not start:

@@ -63,7 +63,7 @@ def _map_member(file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipIn
     if not _OUTPUT.fullmatch(member.filename):
         decoder = NpyDecoder(member.file_size, member.file_size)
         decoder.feed(archive.read(member))
-        return decoder.finish()
+        return decoder.finish_array()
     if member.compress_type == zipfile.ZIP_STORED:
         file.seek(member.header_offset)
         lengths = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))

@@ -221,8 +221,8 @@ class NpyDecoder:
             self._release()
             raise
 
-    def feed(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Copy the next bytes. Raises as ``wrote`` does, and for bytes beyond the end of the file."""
+    def feed(self, chunk: bytes | bytearray | memoryview, checkpoint: Callable[[], None] = lambda: None) -> None:
+        """Copy the next bytes. Raises as ``wrote`` does, and for bytes beyond the end of the file; then calls ``checkpoint``."""
         view = memoryview(chunk)
         while view:
             room = self.room()
@@ -233,6 +233,7 @@ class NpyDecoder:
             room[:count] = view[:count]
             self.wrote(count)
             view = view[count:]
+        checkpoint()
 
     def content(self) -> tuple[bytes, memoryview]:
         """Return all bytes so far, those of the header and those of the array. The second shares the array's memory."""
@@ -245,7 +246,7 @@ class NpyDecoder:
             digest.defer(part)
         return digest.digest(checkpoint)
 
-    def finish(self) -> npt.NDArray[np.generic]:
+    def finish_array(self) -> npt.NDArray[np.generic]:
         """Return the array, after the last byte. Raises ``ResultCorruptError`` if bytes are missing."""
         array, missing = self.array, self.missing
         if array is None:

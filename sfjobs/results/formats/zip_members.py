@@ -72,7 +72,7 @@ class StoredMember(Member):
         return self._npy.content()
 
     def finish(self) -> npt.NDArray[np.generic]:
-        return self._npy.finish()
+        return self._npy.finish_array()
 
 
 class DeflatedMember(Member):
@@ -104,7 +104,7 @@ class DeflatedMember(Member):
         return view
 
     def finish(self) -> npt.NDArray[np.generic]:
-        array = self._npy.finish()
+        array = self._npy.finish_array()
         if not self._inflater.eof:
             raise ResultCorruptError("it is damaged: its compressed bytes end too early")
         if self._compressed_bytes not in {None, self.compressed}:
