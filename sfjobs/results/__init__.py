@@ -14,5 +14,5 @@ The result of a job: from a response body to arrays, counts, statistics, files a
 
 from .download.stream import ResultStream as ResultStream
 from .download.to_memory import receive as receive
+from .formats.npy import Array as Array
 from .result import Result as Result
-from .statistics import Array as Array

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import IO, TypeAlias
+from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
-Rows: TypeAlias = npt.NDArray[np.generic]
+from .formats.npy import Array
 
 # Numbers converted to text at once, of some 20 bytes each.
 _PIECE_NUMBERS = 1 << 18
@@ -20,7 +19,7 @@ _PIECE_NUMBERS = 1 << 18
 _MAX_TABLE_NUMBERS = 1 << 16
 
 
-def write_table(file: IO[bytes], samples: Rows) -> None:
+def write_table(file: IO[bytes], samples: Array) -> None:
     """
     Write ``samples`` as a table whose numbers read back exactly.
 
@@ -50,13 +49,13 @@ def _names(shape: tuple[int, ...], parts: tuple[str, ...]) -> list[str]:
     return [f"{name}{part}" for name in names for part in parts]
 
 
-def _plain(rows: Rows) -> Rows:
+def _plain(rows: Array) -> Array:
     """Replace complex numbers by their real and imaginary parts, side by side."""
     rows = np.ascontiguousarray(rows)
     return rows.view(rows.real.dtype)
 
 
-def _formatted(rows: Rows) -> bytes:
+def _formatted(rows: Array) -> bytes:
     if rows.dtype.kind == "f" and rows.dtype.itemsize != 8:
         # numpy knows the shortest text of its other floats; Python writes a float32 of 0.1 as 0.10000000149011612.
         text = "\n".join(map(",".join, rows.astype(np.str_).tolist()))
@@ -75,7 +74,7 @@ class _NumberTable:
         self._last = np.array([f"{number}\n" for number in range(low, high + 1)], np.bytes_)
 
     @classmethod
-    def of(cls, samples: Rows) -> _NumberTable | None:
+    def of(cls, samples: Array) -> _NumberTable | None:
         """Return the table for ``samples``; None unless they are whole numbers or clicks from a small range."""
         if samples.dtype.kind not in "biu" or not samples.size:
             return None
@@ -83,7 +82,7 @@ class _NumberTable:
         limit = min(_MAX_TABLE_NUMBERS, samples.size)
         return cls(low, high) if high - low < limit and high < 1 << 63 else None
 
-    def formatted(self, rows: Rows) -> bytes:
+    def formatted(self, rows: Array) -> bytes:
         indices = rows.astype(np.int64) - self._low
         texts = self._inner[indices]
         texts[:, -1] = self._last[indices[:, -1]]

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from .._util.html import FRAME_STYLE, escaped
 from ..errors import ResultError
-from .statistics import Array, photon_number_distribution
+from .formats.npy import Array
+from .statistics import photon_number_distribution
 
 # Displaying a result must not take longer than fetching it: more values than this are cut to the first shots.
 _MAX_DRAWN_VALUES = 10_000_000

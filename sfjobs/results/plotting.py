@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from ..errors import ConfigurationError, ResultError
 from .counts import count_patterns
-from .statistics import Array, by_modes, mean_photon_number, photon_number_distribution, samples_of, whole_numbers
+from .formats.npy import Array
+from .statistics import by_modes, mean_photon_number, photon_number_distribution, samples_of, whole_numbers
 
 try:
     from matplotlib.figure import Figure

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from . import statistics
 from .counts import Counts, count_patterns
-from .statistics import Array
+from .formats.npy import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

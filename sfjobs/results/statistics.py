@@ -7,14 +7,13 @@ Every function raises ``ResultError`` for samples that do not fit; ``job_id`` go
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ResultError
-
-Array: TypeAlias = npt.NDArray[np.generic]
+from .formats.npy import Array
 
 # More photons in one shot are no photon numbers, and a distribution over them would fill the memory.
 _MAX_PHOTONS = 1_000_000

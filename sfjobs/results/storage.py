@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from .._util.atomic_file import AtomicFile
 from ..errors import ResultCorruptError, ResultTooLargeError
@@ -22,18 +21,14 @@ from .csv import write_table
 from .formats.buffers import discarding
 from .formats.decoder import QUOTED_BYTES, decoder_for
 from .formats.memory_map import map_arrays
-from .formats.npy import MAGIC
+from .formats.npy import MAGIC, Array
 from .formats.npz import NamedBufferFor, any_buffer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def save(
-    path: Path,
-    outputs: Sequence[npt.NDArray[np.generic]],
-    metadata: Mapping[str, npt.NDArray[np.generic] | np.generic],
-) -> Path:
+def save(path: Path, outputs: Sequence[Array], metadata: Mapping[str, Array | np.generic]) -> Path:
     """Write a file that is durable and appears complete. Arrays of objects raise ``ValueError``: nothing is pickled."""
     if path.suffix not in {".npy", ".npz", ".csv"}:
         raise ValueError(f"{path} ends in neither .npy nor .npz nor .csv: choose one of them")
@@ -56,7 +51,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         target.commit()
 
 
-def load(path: Path, *, mmap: bool, max_bytes: int) -> dict[str, npt.NDArray[np.generic]]:
+def load(path: Path, *, mmap: bool, max_bytes: int) -> dict[str, Array]:
     """Return the arrays of a file by name; that of a ``.npy`` file is ``arr_0``. The first bytes decide the format."""
     try:
         with path.open("rb") as file:
@@ -70,9 +65,7 @@ def load(path: Path, *, mmap: bool, max_bytes: int) -> dict[str, npt.NDArray[np.
         raise type(error)(f"{path}: {error.message}") from error.__cause__
 
 
-def _read(
-    file: BufferedReader, size: int, max_bytes: int, buffer_for: NamedBufferFor = any_buffer
-) -> dict[str, npt.NDArray[np.generic]]:
+def _read(file: BufferedReader, size: int, max_bytes: int, buffer_for: NamedBufferFor = any_buffer) -> dict[str, Array]:
     decoder = decoder_for(file.read(QUOTED_BYTES), max_bytes=max_bytes, declared_bytes=size, buffer_for=buffer_for)
     file.seek(0)
     while (room := decoder.room()) and (count := file.readinto(room)):
@@ -82,12 +75,7 @@ def _read(
     return decoder.finish()
 
 
-def _write(
-    suffix: str,
-    outputs: Sequence[npt.NDArray[np.generic]],
-    metadata: Mapping[str, npt.NDArray[np.generic] | np.generic],
-    file: IO[bytes],
-) -> None:
+def _write(suffix: str, outputs: Sequence[Array], metadata: Mapping[str, Array | np.generic], file: IO[bytes]) -> None:
     if suffix == ".npy":
         np.lib.format.write_array(file, outputs[0], allow_pickle=False)
     elif suffix == ".csv":
@@ -96,11 +84,7 @@ def _write(
         _write_archive(file, outputs, metadata)
 
 
-def _write_archive(
-    file: IO[bytes],
-    outputs: Sequence[npt.NDArray[np.generic]],
-    metadata: Mapping[str, npt.NDArray[np.generic] | np.generic],
-) -> None:
+def _write_archive(file: IO[bytes], outputs: Sequence[Array], metadata: Mapping[str, Array | np.generic]) -> None:
     arrays = {f"arr_{index}": output for index, output in enumerate(outputs)}
     if clash := arrays.keys() & metadata.keys():
         raise ValueError(f"metadata cannot be saved under the names of outputs: {', '.join(sorted(clash))}")

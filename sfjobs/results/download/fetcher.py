@@ -21,9 +21,9 @@ from ...config import Settings
 from ...errors import ResultTooLargeError
 from ..formats.buffers import UserArrayBuffer
 from ..formats.memory_map import map_arrays
+from ..formats.npy import Array
 from ..formats.npz import NamedBufferFor, any_buffer
 from ..result import Result
-from ..statistics import Array
 from .cache import ResultCache, cache_key
 from .cached_body import CachedSource, WriteThroughSource, find
 from .to_file import check_suffix, save, spool
@@ -113,31 +113,32 @@ class ResultFetcher:
         """Return ``use`` of the body, from the network or the cache. The platform decides whether the cached one is current."""
         request = self._request(job_id, media_type)
         if self._cache is None:
-            return await self._transport.receive(request, lambda answer, download: use(download, answer.url))
+            return await self._transport.receive(request, lambda response, download: use(download, response.url))
         key = cache_key(self._settings.url, self._settings.api_version, job_id, request.headers.get("Accept", ""))
+        use_and_cache = partial(self._write_through, self._cache, key, use)
         cached = await find(self._cache, key)
         if cached is None:
-            return await self._transport.receive(request, partial(self._write_through, self._cache, key, use))
+            return await self._transport.receive(request, use_and_cache)
         with cached.file:
             request = self._request(job_id, media_type, etag=cached.entry.etag)
             try:
-                return await self._transport.receive(request, partial(self._write_through, self._cache, key, use))
+                return await self._transport.receive(request, use_and_cache)
             except NotModified:
                 pass
             return await use(CachedSource(cached), f"the cache of {self._settings.url}")
 
     async def _write_through(
-        self, cache: ResultCache, key: str, use: Use[T], answer: Response, download: Download
+        self, cache: ResultCache, key: str, use: Use[T], response: Response, download: Download
     ) -> T:
         """Use a body, and write it to the cache meanwhile if the platform gave its entity tag and digest."""
         writer = None
         if download.etag is not None and download.digest is not None:
             writer = cache.writer(key, download.etag, download.digest, download.length)
         if writer is None:
-            return await use(download, answer.url)
+            return await use(download, response.url)
         source = WriteThroughSource(download, writer)
         try:
-            outcome = await use(source, answer.url)
+            outcome = await use(source, response.url)
             await source.complete()
         finally:
             await source.aclose()

@@ -12,8 +12,8 @@ from typing import Self
 from ..._http.download import Download, Downloading
 from ..._util.aio import Closeable
 from ...errors import ResultCorruptError, ResultError
+from ..formats.npy import Array
 from ..result import Result
-from ..statistics import Array
 from .to_file import check_suffix, save
 from .to_memory import naming_result, receive
 

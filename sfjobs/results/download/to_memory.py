@@ -16,10 +16,9 @@ from ..._http.download import ByteSource
 from ..._util.aio import plain_task_group
 from ...errors import ResultCorruptError, ResultTooLargeError
 from ..formats.decoder import ArrayDecoder, Mask, decoder_for
-from ..formats.npy import MAGIC
+from ..formats.npy import MAGIC, Array
 from ..formats.npz import NamedBufferFor, any_buffer
 from ..result import Result
-from ..statistics import Array
 
 HEAD_BYTES = 1 << 13  # read before the format is known; a small body fits into it
 # Members that unpack to no more, and bodies to hash of no more, are processed in the event loop: a thread would cost more.

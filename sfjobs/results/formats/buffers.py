@@ -6,10 +6,9 @@ are stored elsewhere. Called by ``fetcher``, ``storage`` and ``to_file``.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from ...errors import ResultTooLargeError
-from .npy import ArrayBuffer, Buffer, NpyLayout, new_buffer, translating_numpy_errors
+from .npy import Array, ArrayBuffer, Buffer, NpyLayout, new_buffer, translating_numpy_errors
 from .npz import NamedBufferFor
 
 SAMPLES = "arr_0"
@@ -24,7 +23,7 @@ class UserArrayBuffer:
     file, and copied to it at the end where it is not.
     """
 
-    def __init__(self, array: npt.NDArray[np.generic], job_id: str) -> None:
+    def __init__(self, array: Array, job_id: str) -> None:
         if not array.flags.writeable:
             raise ValueError(f"the array for the samples of job {job_id} is read-only: give a writable one")
         self._array = array
@@ -47,7 +46,7 @@ class UserArrayBuffer:
         self.is_overwritten = True
         return ArrayBuffer(self._array)
 
-    def copy(self, samples: npt.NDArray[np.generic]) -> None:
+    def copy(self, samples: Array) -> None:
         """Copy ``samples`` to an array whose order or gaps did not allow to receive them there."""
         self.is_overwritten = True
         np.copyto(self._array, samples)
@@ -58,7 +57,7 @@ class DiscardBuffer:
 
     def __init__(self, layout: NpyLayout) -> None:
         with translating_numpy_errors(layout):
-            self.array: npt.NDArray[np.generic] = np.broadcast_to(np.zeros((), layout.dtype), layout.shape)
+            self.array: Array = np.broadcast_to(np.zeros((), layout.dtype), layout.shape)
         self._size = layout.nbytes
         self._scratch = memoryview(bytearray(min(self._size, _SCRATCH_BYTES)))
 

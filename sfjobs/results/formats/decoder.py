@@ -9,11 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from ...errors import ResultCorruptError, ResultTooLargeError
-from .npy import MAGIC, MAX_OVERHEAD_BYTES, NpyDecoder
+from .npy import MAGIC, MAX_OVERHEAD_BYTES, Array, NpyDecoder
 from .npz import NamedBufferFor, NpzDecoder, any_buffer
 from .zip_records import ARCHIVE_STARTS
 
@@ -50,7 +47,7 @@ class ArrayDecoder(Protocol):
         """Return the SHA-256 of all bytes so far."""
         ...
 
-    def finish(self) -> dict[str, npt.NDArray[np.generic]]:
+    def finish(self) -> dict[str, Array]:
         """Return the arrays by name."""
         ...
 
@@ -60,7 +57,7 @@ class NpyBodyDecoder(NpyDecoder):
 
     left_to_inflate = 0
 
-    def finish(self) -> dict[str, npt.NDArray[np.generic]]:
+    def finish(self) -> dict[str, Array]:
         return {"arr_0": self.finish_array()}
 
 

@@ -15,18 +15,17 @@ from tempfile import TemporaryFile, gettempdir
 from typing import IO, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from ..._util.atomic_file import naming_file
 from ...errors import ResultCorruptError
-from .npy import MAGIC, NpyDecoder, NpyHeader
+from .npy import MAGIC, Array, NpyDecoder, NpyHeader
 
 _OUTPUT = re.compile(r"arr_\d+\.npy", re.ASCII)
 _LOCAL_HEADER = struct.Struct("<26x2H")
 _COPIED_BYTES = 1 << 20
 
 
-def map_arrays(file: IO[bytes]) -> dict[str, npt.NDArray[np.generic]]:
+def map_arrays(file: IO[bytes]) -> dict[str, Array]:
     """
     Return the arrays by name; that of a ``.npy`` file is ``arr_0``.
 
@@ -42,7 +41,7 @@ def map_arrays(file: IO[bytes]) -> dict[str, npt.NDArray[np.generic]]:
         }
 
 
-def map_array(file: IO[bytes], start: int, size: int) -> npt.NDArray[np.generic]:
+def map_array(file: IO[bytes], start: int, size: int) -> Array:
     """Map the ``.npy`` file of ``size`` bytes at ``start``, after the decoder's checks of its header."""
     file.seek(start)
     header = NpyHeader()
@@ -59,7 +58,7 @@ def map_array(file: IO[bytes], start: int, size: int) -> npt.NDArray[np.generic]
     return np.memmap(file, layout.dtype, "r", start + layout.offset, layout.shape, order)
 
 
-def _map_member(file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[np.generic]:
+def _map_member(file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     if not _OUTPUT.fullmatch(member.filename):
         decoder = NpyDecoder(member.file_size, member.file_size)
         decoder.feed(archive.read(member))

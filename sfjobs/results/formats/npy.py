@@ -22,6 +22,8 @@ import numpy.typing as npt
 from ...errors import ResultCorruptError, ResultTooLargeError
 from .digest import BodyDigest
 
+Array: TypeAlias = npt.NDArray[np.generic]
+
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 10_000
 MAX_OVERHEAD_BYTES = len(MAGIC) + 2 + 4 + MAX_HEADER_BYTES
@@ -107,7 +109,7 @@ class Buffer(Protocol):
     """Memory for the bytes of one array."""
 
     @property
-    def array(self) -> npt.NDArray[np.generic]: ...
+    def array(self) -> Array: ...
 
     def room(self, filled: int) -> memoryview:
         """Return the memory behind the first ``filled`` bytes: never beyond the array's end, empty at its end."""
@@ -121,7 +123,7 @@ class Buffer(Protocol):
 class ArrayBuffer:
     """The memory of ``array`` itself, which is contiguous in the order of the file."""
 
-    def __init__(self, array: npt.NDArray[np.generic]) -> None:
+    def __init__(self, array: Array) -> None:
         self.array = array
         # Bytes, not elements: the buffer protocol has no datetime64, and a chunk may end inside an element.
         self._bytes = array.reshape(-1, order="A").view(np.uint8).data if array.nbytes else _EMPTY
@@ -187,7 +189,7 @@ class NpyDecoder:
         return None if self._buffer is None else self._size - self._filled
 
     @property
-    def array(self) -> npt.NDArray[np.generic] | None:
+    def array(self) -> Array | None:
         """The complete array, or None: a partly filled one is never given out."""
         return None if self._buffer is None or self._filled < self._size else self._buffer.array
 
@@ -246,7 +248,7 @@ class NpyDecoder:
             digest.defer(part)
         return digest.digest(checkpoint)
 
-    def finish_array(self) -> npt.NDArray[np.generic]:
+    def finish_array(self) -> Array:
         """Return the array, after the last byte. Raises ``ResultCorruptError`` if bytes are missing."""
         array, missing = self.array, self.missing
         if array is None:

@@ -13,12 +13,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
 from ...errors import ResultCorruptError, ResultTooLargeError
 from .digest import BodyDigest
-from .npy import MAX_OVERHEAD_BYTES, Buffer, NpyDecoder, NpyLayout, new_buffer
+from .npy import MAX_OVERHEAD_BYTES, Array, Buffer, NpyDecoder, NpyLayout, new_buffer
 from .zip_directory import MAX_DIRECTORY_BYTES, Directory
 from .zip_members import DeflatedMember, StoredMember
 from .zip_records import (
@@ -77,7 +74,7 @@ class NpzDecoder:
         self._max_bytes = max_bytes
         self._left = max_bytes
         self._buffer_for = buffer_for
-        self._arrays: dict[str, npt.NDArray[np.generic]] = {}
+        self._arrays: dict[str, Array] = {}
         self._entries: list[ZipEntry] = []
         self._names_bytes = 0
         self._directory: Directory | None = None
@@ -139,7 +136,7 @@ class NpzDecoder:
             raise ValueError("this decoder does not hash: make it with hashes=True")
         return self._digest.digest(checkpoint)
 
-    def finish(self) -> dict[str, npt.NDArray[np.generic]]:
+    def finish(self) -> dict[str, Array]:
         """Return the arrays by name, in the archive's order. Raises ``ResultCorruptError`` if bytes are missing."""
         self._check_not_rejected()
         with self._releasing_on_error():

@@ -8,11 +8,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 
-import numpy as np
-import numpy.typing as npt
-
 from ...errors import ResultCorruptError
-from .npy import NpyDecoder
+from .npy import Array, NpyDecoder
 
 STORED_PIECE_BYTES = 1 << 20  # checked at once: its CRC-32 takes 0.2 ms
 INFLATED_PIECE_BYTES = 1 << 18
@@ -71,7 +68,7 @@ class StoredMember(Member):
     def content(self) -> tuple[bytes, memoryview]:
         return self._npy.content()
 
-    def finish(self) -> npt.NDArray[np.generic]:
+    def finish(self) -> Array:
         return self._npy.finish_array()
 
 
@@ -103,7 +100,7 @@ class DeflatedMember(Member):
             view = view[used:]
         return view
 
-    def finish(self) -> npt.NDArray[np.generic]:
+    def finish(self) -> Array:
         array = self._npy.finish_array()
         if not self._inflater.eof:
             raise ResultCorruptError("it is damaged: its compressed bytes end too early")
