@@ -40,7 +40,8 @@ def store_profile(
     text = file.read(target, what="the configuration of sfjobs") if target.exists() else Secret("")
     wanted = file.parsed(target, text)
     removed = set(without) - values.keys()
-    _update(wanted, profile, {name: _wrapped(value) for name, value in values.items()}, removed)
+    wrapped = {name: Secret(value) if isinstance(value, str) else value for name, value in values.items()}
+    _update(wanted, profile, wrapped, removed)
     edited = _edited(text, profile, values, removed)
     if file.parse_toml(edited) != (wanted, ""):
         edited = _emitted(wanted)
@@ -49,10 +50,6 @@ def store_profile(
     failure = _try_to_write(target, edited)
     if failure:
         raise problem(f"{target} cannot be written: {failure}", "Set SFJOBS_CONFIG to a writable file")
-
-
-def _wrapped(value: Value) -> object:
-    return Secret(value) if isinstance(value, str) else value
 
 
 def _update(document: dict[str, object], profile: str, values: Mapping[str, object], removed: set[str]) -> None:

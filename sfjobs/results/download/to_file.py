@@ -22,7 +22,7 @@ from ..formats.buffers import discarding
 from ..formats.decoder import QUOTED_BYTES, ArrayDecoder, decoder_for
 from ..formats.digest import file_digest
 from ..formats.npy import MAGIC
-from .to_memory import fill, naming_result, resumed_wrongly
+from .to_memory import compare_digests, digest_of_resumed, fill, naming_result
 
 PIECE_BYTES = 2 << 20  # size of each of two buffers: one is filled while the other is written
 _UNLIMITED_BYTES = 1 << 62
@@ -47,7 +47,7 @@ async def save(source: ByteSource, path: Path, *, max_bytes: int, job_id: str, u
         body = _CheckedBody(file.write, max_bytes, source.length, path.suffix)
         with naming_result(job_id, url):
             await _copy(source, body)
-            check = partial(file.use, partial(_check_digest, _digest_to_check(source)))
+            check = partial(file.use, partial(_check_digest, digest_of_resumed(source)))
             await anyio.to_thread.run_sync(_finish, body, check, file.commit)
     except BaseException:
         with anyio.CancelScope(shield=True):
@@ -71,7 +71,7 @@ async def spool(source: ByteSource, *, max_bytes: int, job_id: str, url: str) ->
         with naming_result(job_id, url):
             body = _CheckedBody(write, max_bytes, source.length)
             await _copy(source, body)
-            check = partial(_check_digest, _digest_to_check(source), file)
+            check = partial(_check_digest, digest_of_resumed(source), file)
             await anyio.to_thread.run_sync(_finish, body, check, file.flush)
     except BaseException:
         with anyio.CancelScope(shield=True):
@@ -129,12 +129,6 @@ def _finish(body: _CheckedBody, check: Callable[[], object], complete: Callable[
     complete()
 
 
-def _digest_to_check(source: ByteSource) -> bytes | None:
-    """Return the expected digest after the end of a resumed body. Others are not worth the time of 0.5 s for each GB."""
-    digest: bytes | None = getattr(source, "digest", None)
-    return digest if getattr(source, "is_resumed", False) else None
-
-
 def _check_digest(expected: bytes | None, file: IO[bytes]) -> None:
-    if expected is not None and file_digest(file, anyio.from_thread.check_cancelled) != expected:
-        raise resumed_wrongly()
+    if expected is not None:
+        compare_digests(file_digest(file, anyio.from_thread.check_cancelled), expected)

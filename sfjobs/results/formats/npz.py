@@ -208,8 +208,10 @@ class NpzDecoder:
             self._member = DeflatedMember(npy, compressed_bytes=header.compressed)
 
     def _check_name(self, name: str) -> None:
-        if problem := _problem_with(name):
-            raise ResultCorruptError(problem)
+        if not name.endswith(".npy"):
+            raise ResultCorruptError("it is not an array (its name does not end in .npy)")
+        if not name.isprintable() or "\\" in name or _ABSOLUTE.match(name) or ".." in name.split("/"):
+            raise ResultCorruptError("it has an unsafe name")
         if name.removesuffix(".npy") in self._arrays:
             raise ResultCorruptError("another member has the same name")
         self._names_bytes += _ENTRY_BYTES + len(name)
@@ -267,11 +269,3 @@ class NpzDecoder:
                 raise
             with naming_member(self._header.name):
                 raise
-
-
-def _problem_with(name: str) -> str | None:
-    if not name.endswith(".npy"):
-        return "it is not an array (its name does not end in .npy)"
-    if not name.isprintable() or "\\" in name or _ABSOLUTE.match(name) or ".." in name.split("/"):
-        return "it has an unsafe name"
-    return None

@@ -29,6 +29,12 @@ class Member:
         """How many bytes of the array are missing; 0 until its header is complete."""
         return self._npy.missing or 0
 
+    def content(self) -> tuple[bytes, memoryview]:
+        return self._npy.content()
+
+    def finish(self) -> Array:
+        return self._npy.finish_array()
+
 
 class StoredMember(Member):
     """A member whose bytes are the ``.npy`` file itself."""
@@ -65,12 +71,6 @@ class StoredMember(Member):
             checkpoint()
         return view
 
-    def content(self) -> tuple[bytes, memoryview]:
-        return self._npy.content()
-
-    def finish(self) -> Array:
-        return self._npy.finish_array()
-
 
 class DeflatedMember(Member):
     """
@@ -101,7 +101,7 @@ class DeflatedMember(Member):
         return view
 
     def finish(self) -> Array:
-        array = self._npy.finish_array()
+        array = super().finish()
         if not self._inflater.eof:
             raise ResultCorruptError("it is damaged: its compressed bytes end too early")
         if self._compressed_bytes not in {None, self.compressed}:

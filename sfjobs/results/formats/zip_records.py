@@ -204,17 +204,14 @@ def _name(name: bytes, flags: int) -> str:
 
 def _full_numbers(numbers: tuple[int, ...], extra: bytes) -> list[int]:
     """Return the numbers; those whose bits are all 1 are replaced by the next one of the zip64 field in ``extra``."""
-    if _IN_EXTRA_32 not in numbers:
-        return list(numbers)
-    field = _zip64_field(extra)
-    full: list[int] = []
-    for number in numbers:
+    field = _zip64_field(extra) if _IN_EXTRA_32 in numbers else b""
+    full = list(numbers)
+    for index, number in enumerate(numbers):
         if number != _IN_EXTRA_32:
-            full.append(number)
             continue
         if len(field) < 8:
             raise ResultCorruptError("its sizes should be in a zip64 field, which is missing or too short")
-        full.append(int.from_bytes(field[:8], "little"))
+        full[index] = int.from_bytes(field[:8], "little")
         field = field[8:]
     return full
 
