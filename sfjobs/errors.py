@@ -97,7 +97,7 @@ class TransportError(RequestFailedError):
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
-    """No response was received within the timeout."""
+    """The response, or its next bytes, did not arrive within the timeout."""
 
 
 class ProtocolError(RequestFailedError):

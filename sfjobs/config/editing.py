@@ -38,14 +38,14 @@ def store_profile(
     # A symbolic link stays one: some users link to settings that they keep elsewhere.
     target = Path(os.path.realpath(path))
     text = file.read(target, what="the configuration of sfjobs") if target.exists() else Secret("")
-    wanted = file.parsed(target, text)
+    expected = file.parsed(target, text)
     removed = set(without) - values.keys()
     wrapped = {name: Secret(value) if isinstance(value, str) else value for name, value in values.items()}
-    _update(wanted, profile, wrapped, removed)
+    _update(expected, profile, wrapped, removed)
     edited = _edited(text, profile, values, removed)
-    if file.parse_toml(edited) != (wanted, ""):
-        edited = _emitted(wanted)
-        if file.parse_toml(edited) != (wanted, ""):
+    if file.parse_toml(edited) != (expected, ""):
+        edited = _emitted(expected)
+        if file.parse_toml(edited) != (expected, ""):
             raise problem(f"{target} holds values that sfjobs cannot write", "Write url and api_key into it by hand")
     failure = _try_to_write(target, edited)
     if failure:

@@ -59,7 +59,6 @@ def _xanadu_cloud_client(variables: Mapping[str, Secret]) -> Layer:
 
 
 def _strawberry_fields(variables: Mapping[str, Secret]) -> Layer:
-    environment = _from_environment(variables, _SF_PREFIX)
     found: Layer = {}
     for file, is_local in _strawberry_fields_files(variables):
         text = read(file, what="the settings of Strawberry Fields")
@@ -76,7 +75,7 @@ def _strawberry_fields(variables: Mapping[str, Secret]) -> Layer:
             )
         found = {name.upper(): SourcedValue(value, f"{file} [api]") for name, value in api.items()}
         break
-    found |= environment
+    found |= _from_environment(variables, _SF_PREFIX)
     token = found.get("AUTHENTICATION_TOKEN")
     if token is None or (isinstance(token.value, Secret) and not token.value.reveal().strip()):
         return {}

@@ -302,7 +302,9 @@ async def test_a_full_disk_disables_only_the_cache_and_is_logged_once(
     for _ in range(2):
         np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
     assert files_in(folder) == []
-    assert warnings_in(caplog) == [f"results are not kept in {folder}: No space left on device"]
+    assert warnings_in(caplog) == [
+        f"results are not cached in {folder}: No space left on device. Each one is downloaded again."
+    ]
 
 
 @pytest.mark.parametrize("what", ["a file in its place", "below a file"])
@@ -325,7 +327,9 @@ async def test_a_folder_that_others_can_write_to_is_not_used(
     for _ in range(2):
         np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
     assert answers_with_a_body(platform) == 3
-    assert warnings_in(caplog) == [f"results are not kept in {folder}: others can write to it: chmod 700 {folder}"]
+    assert warnings_in(caplog) == [
+        f"results are not cached in {folder}: others can write to it: chmod 700 {folder}. Each one is downloaded again."
+    ]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")

@@ -146,7 +146,8 @@ class ResultCache:
         """Log once for each folder that the cache does not work; the download goes on without it."""
         if self._folder not in _reported:
             _reported.add(self._folder)
-            logger.warning("results are not kept in %s: %s", self._folder, error.strerror or error)
+            reason = error.strerror or error
+            logger.warning("results are not cached in %s: %s. Each one is downloaded again.", self._folder, reason)
 
     def _open(self, entry: CacheEntry, path: Path, checkpoint: Callable[[], object]) -> CachedBody | None:
         body = self._folder / (entry.digest + _BODY)
@@ -163,7 +164,7 @@ class ResultCache:
             file.close()
             raise
         file.close()
-        logger.info("%s is damaged and is fetched again", body)
+        logger.info("%s is damaged, so the result is downloaded again", body)
         _delete(path)
         _delete(body)
         return None

@@ -77,7 +77,7 @@ class EndRecord:
 
 
 def record_length(record: bytes | bytearray) -> int:
-    """Return how long the record is that begins like this, as far as these bytes tell."""
+    """Return how long the record is that begins like this, as far as these bytes show."""
     if len(record) < SIGNATURE_BYTES:
         return SIGNATURE_BYTES
     signature = bytes(record[:SIGNATURE_BYTES])
@@ -154,7 +154,7 @@ def read_end(record: bytes, *, has_end64: bool) -> EndRecord:
 
 def descriptor_length(record: bytes | bytearray, *, crc: int, compressed: int, size: int) -> int:
     """
-    Return how long the data descriptor is that begins like this, as far as these bytes tell.
+    Return how long the data descriptor is that begins like this, as far as these bytes show.
 
     A descriptor may or may not have a signature, and has sizes of 4 or of 8 bytes; the numbers of the member before it, which
     are known, decide. No member has 0 bytes, so the sizes are never ambiguous.
