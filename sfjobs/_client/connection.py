@@ -21,7 +21,7 @@ from .._submission.recovery import Recovery, recover
 from .._submission.session import SubmissionSession
 from .._submission.stream import JobStream
 from .._submission.types import Programs
-from .._util.closing import Closeable
+from .._util.aio import Closeable
 from ..config import Secret, Settings
 from ..models import Device, JobSnapshot, JobStatus
 

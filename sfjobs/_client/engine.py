@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .._jobs.job import Job
 from .._submission.programs import ProgramLike
-from .._util.closing import Closeable
+from .._util.aio import Closeable
 from ..models import Device
 from .connection import Connection
 

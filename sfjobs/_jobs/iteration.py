@@ -9,7 +9,7 @@ import anyio
 
 from .._tracking.poller import Poller
 from .._tracking.types import Waiter
-from .._util.closing import Closeable
+from .._util.aio import Closeable
 from .job import Job, state_of
 from .job_errors import wait_all_timeout_error
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Protocol, TextIO
 
-from .._util.html import Mood, progress_html
+from .._util.html import Tone, progress_html
 from .tally import Progress
 from .text import COMMA, DOT, LogSchedule, last_line, line
 
@@ -135,7 +135,7 @@ def _is_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def _shares(progress: Progress) -> Mapping[Mood, float]:
+def _shares(progress: Progress) -> Mapping[Tone, float]:
     """Return the parts of the bar; the rest of it is empty."""
     return {
         "good": progress.complete / progress.total,

@@ -8,7 +8,7 @@ from typing import Self
 import anyio
 
 from .._jobs.job import Job
-from .._util.closing import Closeable
+from .._util.aio import Closeable
 from .pipeline import SubmissionPipeline
 from .types import FAST_SOURCE_SECONDS, YIELD_EVERY, End, Program, Programs, Refusal
 

@@ -223,7 +223,7 @@ def test_a_keyring_that_refuses_is_told_without_the_key(type_in, keyring, file, 
     type_in("hunter2")
     assert run(["login", "--url", "http://127.0.0.1:9", "--key-stdin", "--no-check", "--keyring"]) == 1
     err = capsys.readouterr().err
-    assert "does not take the API key" in err
+    assert "refused the API key" in err
     assert "hunter2" not in err
 
 

@@ -1,4 +1,4 @@
-"""How jobs and devices look in a notebook: well-formed, without script, and with every text of the platform as text."""
+"""The HTML of jobs and devices: well-formed, without script, and with every text of the platform escaped."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_display_is_well_formed_and_without_script(shown: JobSnapshot | Device
 
 
 @pytest.mark.parametrize("shown", hostile(), ids=lambda shown: type(shown).__name__)
-def test_characters_that_turn_a_text_around_are_replaced(shown: JobSnapshot | Device) -> None:
+def test_characters_that_change_the_direction_of_writing_are_replaced(shown: JobSnapshot | Device) -> None:
     assert not re.search("[\u202e\x00]", display_of(shown))
 
 
@@ -138,9 +138,9 @@ def test_a_device_shows(text: str) -> None:
 
 async def test_a_completed_job_shows_its_result() -> None:
     platform = FakePlatform()
-    added = platform.add(status="complete")
+    job_record = platform.add(status="complete")
     async with platform.connection() as connection:
-        job = sfjobs.Job(added.id, "open", connection)
+        job = sfjobs.Job(job_record.id, "open", connection)
         before = job._repr_html_()
         await job.wait()
     assert "3 shots × 2 modes, uint8" not in before

@@ -222,27 +222,27 @@ STARTED = datetime(2026, 1, 27, 15, 15, 26, tzinfo=UTC)
         (
             {"status": "queued", "queue_position": 3, "age": 12.0, "last_check": 0.42, "next_check": 0.78},
             (
-                "Job 1 is queued and has not started, number 3 in the queue. It was first seen 12 s ago and last asked about "
-                "0.4 s ago. The next question is due in 0.8 s."
+                "Job 1 is queued and has not started, number 3 in the queue. It was first seen 12 s ago and last polled "
+                "0.4 s ago. The next poll is due in 0.8 s."
             ),
         ),
         (
             {"status": "queued", "started_at": STARTED, "age": 70.0, "last_check": 70.0},
             (
-                "Job 1 has been running since 2026-01-27 15:15:26+00:00 (queued). It was first seen 70 s ago and last asked "
-                "about 70 s ago. Nobody waits for it, so nobody asks."
+                "Job 1 has been running since 2026-01-27 15:15:26+00:00 (queued). It was first seen 70 s ago and last polled "
+                "70 s ago. It is not polled, because no call waits for it."
             ),
         ),
         (
             {"status": "open", "last_error": "TransportError: no route", "next_check": 0.0},
             (
-                "Job 1 is open and has not started. The last question about it failed: TransportError: no route. The next "
-                "question is being asked now."
+                "Job 1 is open and has not started. The last poll failed: TransportError: no route. The next "
+                "poll is under way."
             ),
         ),
-        ({"status": "cancel_pending"}, "Job 1 is being cancelled. Nobody waits for it, so nobody asks."),
+        ({"status": "cancel_pending"}, "Job 1 is being cancelled. It is not polled, because no call waits for it."),
         ({"status": "complete"}, "Job 1 is complete: it has ended."),
-        ({"status": "paused"}, "Job 1 is paused and has not started. Nobody waits for it, so nobody asks."),
+        ({"status": "paused"}, "Job 1 is paused and has not started. It is not polled, because no call waits for it."),
     ],
 )
 def test_an_outlook_prints_as_sentences(known: dict[str, object], words: str) -> None:

@@ -150,7 +150,7 @@ async def test_why_names_the_rate_limit() -> None:
         assert why.resting_for is not None
         assert 37 < why.resting_for < 40
         assert why.rate is not None
-        assert "The platform takes no requests for another 3" in str(why)
+        assert "The platform accepts no requests for another 3" in str(why)
         group.cancel_scope.cancel()
 
 

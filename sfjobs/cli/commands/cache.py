@@ -12,7 +12,7 @@ from ..output.json import write_json
 
 if TYPE_CHECKING:
     from ...models import JSONValue
-    from ...results.download.cache import Usage
+    from ...results.download.cache import CacheUsage
 
 JSONOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -58,13 +58,13 @@ def _configured(context: typer.Context) -> tuple[str | None, int]:
     return known_cache(CommandContext.of(context).profile)
 
 
-def _usage(folder: str | None, most_bytes: int, *, clears: bool) -> Usage:
+def _usage(folder: str | None, most_bytes: int, *, clears: bool) -> CacheUsage:
     from pathlib import Path
 
-    from ...results.download.cache import ResultCache, Usage
+    from ...results.download.cache import CacheUsage, ResultCache
 
     if folder is None:
-        return Usage(0, 0)
+        return CacheUsage(0, 0)
     cache = ResultCache(Path(folder), most_bytes)
     try:
         return cache.clear() if clears else cache.usage()
@@ -74,11 +74,11 @@ def _usage(folder: str | None, most_bytes: int, *, clears: bool) -> Usage:
         ) from error
 
 
-def _about(folder: str | None, usage: Usage) -> dict[str, JSONValue]:
+def _about(folder: str | None, usage: CacheUsage) -> dict[str, JSONValue]:
     return {"folder": folder, "results": usage.results, "bytes": usage.size}
 
 
-def _in_words(usage: Usage) -> str:
+def _in_words(usage: CacheUsage) -> str:
     return f"{usage.results} result{'' if usage.results == 1 else 's'}, {_bytes(usage.size)}"
 
 
