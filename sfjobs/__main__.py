@@ -1,4 +1,4 @@
-"""``python -m sfjobs`` is the command ``sfjobs``."""
+"""Run the command ``sfjobs`` as ``python -m sfjobs``."""
 
 from .cli import main
 

@@ -6,6 +6,7 @@ time with ``@pytest.mark.real_time`` (or ``pytestmark`` for a module).
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,19 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     if request.param == "trio":
         return "trio", {} if real_time else {"clock": trio.testing.MockClock(autojump_threshold=0)}
     return "asyncio", {} if real_time else {"loop_factory": VirtualLoop}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _children_react_to_sigint() -> Iterator[None]:
+    """
+    Children inherit it when this process ignores SIGINT, as in ``nohup nox -s tests &``, and tests of Ctrl-C would wait for ever.
+    They do not inherit a handler: with one that does nothing, this process still ignores Ctrl-C and its children do not.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,6 +1,14 @@
 """
-The command ``sfjobs``: one file a command group, put together in ``application``. What a command needs beyond typer it imports
-when it runs, so that ``--help`` and completion stay quick.
+The command ``sfjobs``. A command imports what it needs beyond typer when it runs, so that ``--help`` and completion are quick.
+
+    application      the command line: finds the command, and turns exceptions into an error message and an exit code
+    errors           exit codes, and the two lines of each error message
+    context          global options, and the connection, settings and consoles of a command
+    job_ids          job ids as users type them: shortened, or from standard input
+    program_files    Blackbird scripts and the options of a submission
+    commands         one file a command
+    output           what commands print: tables, charts, JSON
+    waiting          commands that wait: the progress line, and Ctrl-C
 """
 
 from __future__ import annotations
@@ -10,11 +18,11 @@ import sys
 from .._version import __version__
 
 _EXTRA = frozenset({"typer", "rich"})
-_INTERRUPTED = 130  # failures.ExitCode.INTERRUPTED, which may not have been imported by then
+_INTERRUPTED = 130  # errors.ExitCode.INTERRUPTED, which may not be imported yet
 
 
 def main() -> None:
-    """Runs the command line of this process and exits with its code (see ``failures.ExitCode``)."""
+    """Run this process's command line and exit with its code, an ``errors.ExitCode``."""
     arguments = sys.argv[1:]
     if arguments == ["--version"]:
         print(f"sfjobs {__version__}")  # noqa: T201 - works without the extra, and at once
@@ -23,7 +31,7 @@ def main() -> None:
         from .application import run
 
         code = run(arguments)
-    except KeyboardInterrupt:  # before a command begins, or after it has ended
+    except KeyboardInterrupt:  # before a command starts, or after it has ended
         code = _INTERRUPTED
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]

@@ -1,4 +1,4 @@
-"""Puts the commands together, and is the one place where an exception becomes two lines on stderr and an exit code."""
+"""The command line: finds the command, runs it, and turns exceptions into two lines on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -14,65 +14,65 @@ from ..errors import SFJobsError
 from .context import CommandContext, report
 from .errors import CommandError, ExitCode, Failure, explain
 
-_COMPLETION = "_SFJOBS_COMPLETE"
-"""The environment variable by which a shell asks what could come next."""
+_COMPLETION_VARIABLE = "_SFJOBS_COMPLETE"
+"""Set in the environment by a shell that asks for completions."""
 
 # Some releases of typer carry a copy of click, whose exceptions are not those of the package click.
 _CommandLineError = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 _COMMANDS = {
-    "run": ("commands.run", "run", "Run a Blackbird script and show what was measured."),
-    "submit": ("commands.submit", "submit", "Submit Blackbird scripts and print the ids of the jobs."),
-    "list": ("commands.list_", "list_jobs", "List jobs, newest first."),
-    "show": ("commands.show", "show", "Show one job: status, times, and what the platform says of it."),
-    "wait": ("commands.wait", "wait", "Wait until jobs have ended."),
-    "result": ("commands.result", "result", "Show what a job measured, once it is complete."),
-    "circuit": ("commands.circuit", "circuit", "Print the program of a job, exactly as it was submitted."),
-    "cancel": ("commands.cancel", "cancel", "Cancel jobs; print id and status of each."),
-    "recover": ("commands.recover", "recover", "Find out what became of submissions that have no answer."),
-    "group": ("commands.group", "app", "Look at groups of jobs."),
-    "devices": ("commands.devices", "devices", "List the platform's devices."),
-    "device": ("commands.devices", "device", "Show a device: status, uptime, specification, certificate."),
-    "serve": ("commands.serve", "serve", "Run a platform until Ctrl-C."),
-    "platform": ("commands.platform", "app", "Look after the platform of this machine."),
-    "login": ("commands.login", "login", "Ask for an API key, try it and keep it."),
-    "ping": ("commands.ping", "ping", "Ask the platform whether it answers and accepts the credentials."),
-    "config": ("commands.config", "app", "Look at the settings."),
-    "cache": ("commands.cache", "app", "Look at the results kept from before, or remove them."),
+    "run": ("run", "run", "Run a Blackbird script and show what was measured."),
+    "submit": ("submit", "submit", "Submit Blackbird scripts and print the ids of the jobs."),
+    "list": ("list_", "list_jobs", "List jobs, newest first."),
+    "show": ("show", "show", "Show one job: status, times, and the platform's messages."),
+    "wait": ("wait", "wait", "Wait until jobs have ended."),
+    "result": ("result", "result", "Show what a job measured, once it is complete."),
+    "circuit": ("circuit", "circuit", "Print the program of a job, exactly as it was submitted."),
+    "cancel": ("cancel", "cancel", "Cancel jobs; print id and status of each."),
+    "recover": ("recover", "recover", "Look up submissions that never got a response."),
+    "group": ("group", "app", "Show and remove groups of jobs."),
+    "devices": ("devices", "devices", "List the platform's devices."),
+    "device": ("devices", "device", "Show a device: status, uptime, specification, certificate."),
+    "serve": ("serve", "serve", "Run a platform until Ctrl-C."),
+    "platform": ("platform", "app", "Manage the platform on this machine."),
+    "login": ("login", "login", "Check an API key and store it."),
+    "ping": ("ping", "ping", "Check that the platform responds and accepts the credentials."),
+    "config": ("config", "app", "Show the settings."),
+    "cache": ("cache", "app", "Show or remove cached results."),
 }
-"""By name: the file, what in it is the command, and the first sentence of its help."""
+"""By name: the file in ``commands``, the command in that file, and the first sentence of its help."""
 
 
 def application(words: Sequence[str]) -> typer.Typer:
     """
-    The commands. Only those that ``words`` name are loaded; of the others there is what the list of commands says, so that
-    ``--help`` takes hardly longer than typer itself. Completion has words of its own and loads all.
+    Return the commands. Only those named in ``words`` are imported, the others are listed alone, so that ``--help`` takes hardly
+    longer than typer's import. Completion, which passes no words, imports all.
     """
     app = typer.Typer(
         name="sfjobs",
         invoke_without_command=True,
         epilog="Exit codes: 0 done, 1 usage or configuration, 2 job failed or cancelled, 3 timed out, 4 authentication,"
         " 5 network or platform, 130 interrupted.",
-        # Without rich: what it would draw around the help takes longer to load than all the rest.
+        # Without rich: importing what draws its boxes around the help takes longer than everything else.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_options)
     for name, (module, attribute, summary) in _COMMANDS.items():
-        if name not in words and _COMPLETION not in os.environ:
-            app.command(name, help=summary)(_not_loaded)
+        if name not in words and _COMPLETION_VARIABLE not in os.environ:
+            app.command(name, help=summary)(_not_imported)
             continue
-        command = getattr(import_module(f".{module}", __package__), attribute)
+        command = getattr(import_module(f".commands.{module}", __package__), attribute)
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
+            app.add_typer(command, name=name, help=summary, no_args_is_help=True)
         else:
             app.command(name)(command)
     return app
 
 
-def _not_loaded() -> None:
-    raise AssertionError("a command that runs is among the words of its command line")
+def _not_imported() -> None:
+    raise AssertionError("the words of a command line include the name of its command")
 
 
 def _global_options(
@@ -81,10 +81,10 @@ def _global_options(
         str | None, typer.Option(metavar="NAME", help="Profile of the configuration file to use. [SFJOBS_PROFILE]")
     ] = None,
     url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Platform to talk to, as in http://127.0.0.1:8080. [SFJOBS_URL]")
+        str | None, typer.Option(metavar="URL", help="Platform to use, as in http://127.0.0.1:8080. [SFJOBS_URL]")
     ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> int:
+) -> None:
     """Jobs on photonic quantum computers, and a platform of your own that runs them."""
     context.obj = CommandContext(profile=profile, url=url)
     if version:
@@ -93,15 +93,14 @@ def _global_options(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(ExitCode.USAGE)
-    return ExitCode.OK
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command line and returns its exit code. Bugs come out as the exceptions that they are."""
+    """Run one command line and return its exit code, 0 for a command that returns none. Other exceptions are bugs."""
     try:
         code = application(arguments)(args=list(arguments), prog_name="sfjobs", standalone_mode=False)
     except _CommandLineError as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # of a group: its message is the help
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: the message is its help
             typer.echo(str(error))
             return ExitCode.USAGE
         failure = _usage_failure(error)

@@ -1,10 +1,10 @@
-"""What stands before the command and holds for all of them: which platform is meant, how it is asked, and where to write."""
+"""What all commands share: the global options, a connection by the settings, the two consoles and the option ``--json``."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
 
 import typer
 
@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
     from .._client.connection import Connection
     from ..config import Settings
+    from ..errors import SFJobsError
     from .errors import Failure
 
 T = TypeVar("T")
+
+JSONOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +30,10 @@ class CommandContext:
 
     @classmethod
     def of(cls, context: typer.Context) -> CommandContext:
-        scope = context.find_object(cls)
-        assert scope is not None, "the application's callback sets it before any command runs"
-        return scope
+        """Return the global options of the command line that typer is running."""
+        found = context.find_object(cls)
+        assert found is not None, "the application's callback sets it before any command runs"
+        return found
 
     def settings(self) -> Settings:
         from ..config import Settings
@@ -37,55 +41,58 @@ class CommandContext:
         return _with_cache(Settings.load(self.profile, url=self.url))
 
     def settings_if_any(self) -> Settings | None:
-        """None when no platform is configured anywhere, which some commands can do without."""
+        """Return None when no platform is configured: some commands need none."""
         from ..config import Settings
 
         found = Settings.find(self.profile, url=self.url)
         return None if found is None else _with_cache(found)
 
-    def ask(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Runs ``work`` in an event loop of its own, with a connection to the platform."""
-        import anyio
+    def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run ``work`` with a connection to the platform, in a new event loop."""
+        return run_with_connection(self.settings(), work)
 
-        from .._client.connection import Connection
-
-        settings = self.settings()
-
-        async def main() -> T:
-            async with Connection(settings=settings) as connection:
-                return await work(connection)
-
-        return anyio.run(main)
-
-    def command(self, *words: str) -> str:
-        """A line to type that means the same platform as this one does."""
+    def command_line(self, *words: str) -> str:
+        """Return the command ``sfjobs words`` with the global options of this one."""
         import shlex
 
         options = [*(["--profile", self.profile] if self.profile else []), *(["--url", self.url] if self.url else [])]
         return shlex.join(["sfjobs", *options, *words])
 
 
+def run_with_connection(settings: Settings, work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Run ``work`` with a connection, in a new event loop."""
+    import anyio
+
+    from .._client.connection import Connection
+
+    async def main() -> T:
+        async with Connection(settings=settings) as connection:
+            return await work(connection)
+
+    return anyio.run(main)
+
+
 def _with_cache(settings: Settings) -> Settings:
-    """Commands follow one another and often want the same result: what the library does on request, they do by default."""
+    """Turn the result cache on, which the library leaves off: several commands in a row often need the same result."""
     return settings.with_defaults(result_cache=True)
 
 
 def stdout() -> Console:
-    """Where the outcome of a command goes: stdout, without colours unless it is a terminal."""
+    """Return a console for what a command is run for; colours on a terminal only."""
     from rich.console import Console
 
     return Console(highlight=False, emoji=False, markup=False)
 
 
 def stderr() -> Console:
-    """Where everything said on the way goes: stderr."""
+    """Return a console for progress, notes and errors."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, emoji=False, markup=False)
 
 
 def report(failure: Failure) -> None:
-    """The two lines, unwrapped: a terminal wraps by itself, and a log keeps its lines."""
+    """Print the two lines of a failure on stderr, unwrapped: a terminal wraps by itself, and a log keeps its lines."""
     from .errors import printable
 
     console = stderr()
@@ -93,6 +100,16 @@ def report(failure: Failure) -> None:
     console.print(f"  {printable(failure.remedy)}", soft_wrap=True)
 
 
+def raise_first(errors: Sequence[SFJobsError]) -> None:
+    """Raise the first of several errors, if there are any, after reporting the others."""
+    from .errors import explain
+
+    for error in errors[1:]:
+        report(explain(error))
+    if errors:
+        raise errors[0]
+
+
 def can_draw(console: Console) -> bool:
-    """Whether block characters and kets can be written there."""
+    """Return whether the console's encoding has block characters and kets."""
     return console.encoding.lower().replace("-", "").startswith("utf")

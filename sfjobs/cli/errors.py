@@ -1,6 +1,6 @@
 """
-How a command ends: its exit code, and for every failure two lines on stderr, what happened and what to do. Commands raise;
-``application`` asks ``explain`` and prints.
+How a command fails: its exit code, and two lines on stderr, what happened and what to do next. Commands raise, ``explain``
+chooses, ``application`` prints.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """What a script can tell from the exit code alone."""
+    """The exit codes of all commands, for scripts."""
 
     OK = 0
     USAGE = 1
-    """The command line, a setting or the program is not right; the same call will fail again."""
+    """The command line, a setting or the program is wrong; the same command will fail again."""
     JOB = 2
     """The job failed or was cancelled."""
     TIMEOUT = 3
-    """The caller's patience ended before the job did."""
+    """``--timeout`` ended before the job."""
     AUTHENTICATION = 4
     PLATFORM = 5
-    """The network or the platform is in trouble, or answered with nonsense."""
+    """The network or the platform failed, or sent an invalid response."""
     INTERRUPTED = 130
-    """Ctrl-C, as shells count it: 128 + SIGINT."""
+    """Ctrl-C: 128 + SIGINT, as in shells."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The two lines and the code."""
+    """The two lines and the exit code."""
 
     what: str
     remedy: str
@@ -43,95 +43,63 @@ class Failure:
 
 
 class CommandError(Exception):
-    """Something that the command line finds wrong by itself."""
+    """An error that the command line finds itself."""
 
     def __init__(self, what: str, remedy: str, code: ExitCode = ExitCode.USAGE) -> None:
         super().__init__(what)
         self.failure = Failure(what, remedy, code)
 
 
-# The first class that fits counts, so the special ones stand before the general.
+# The first class that matches counts: special ones stand before general ones.
 _REMEDIES: tuple[tuple[type[errors.SFJobsError], ExitCode, str], ...] = (
-    (errors.ConfigurationError, ExitCode.USAGE, "Mend that and try again; `sfjobs --help` names the options."),
+    (errors.ConfigurationError, ExitCode.USAGE, "Correct it and try again; `sfjobs --help` lists the options."),
     (errors.JournalError, ExitCode.USAGE, "Set SFJOBS_JOURNAL to the path of a file that can be written, or to off."),
-    (
-        errors.FailedJobError,
-        ExitCode.JOB,
-        "Mend the program if the reason is in it; otherwise ask the platform's owner.",
-    ),
+    (errors.FailedJobError, ExitCode.JOB, "Correct the program, or ask the platform's owner if it is not the cause."),
     (errors.CancelledJobError, ExitCode.JOB, "Submit it again if that was a mistake."),
     (errors.WaitTimeoutError, ExitCode.TIMEOUT, "Give --timeout a larger number, or leave it out to wait to the end."),
-    (errors.JobError, ExitCode.USAGE, "See where it stands: `sfjobs show ID`."),
-    (
-        errors.AuthenticationError,
-        ExitCode.AUTHENTICATION,
-        "Log in again: `sfjobs login`; or set SFJOBS_API_KEY to a key that this platform knows.",
-    ),
-    (
-        errors.PermissionDeniedError,
-        ExitCode.AUTHENTICATION,
-        "Ask the platform's owner, or use a key of another account.",
-    ),
-    (errors.InvalidRequestError, ExitCode.USAGE, "Mend the program or the options; the platform did not take the job."),
-    (errors.ConflictError, ExitCode.USAGE, "Mend the program, or choose a target that it suits with --target."),
-    (
-        errors.NotFoundError,
-        ExitCode.USAGE,
-        "Check the id or the target, and which platform the settings point at: `sfjobs config show`.",
-    ),
+    (errors.JobError, ExitCode.USAGE, "Check its status: `sfjobs show ID`."),
+    (errors.AuthenticationError, ExitCode.AUTHENTICATION, "Run `sfjobs login`, or set SFJOBS_API_KEY to a valid key."),
+    (errors.PermissionDeniedError, ExitCode.AUTHENTICATION, "Ask the platform's owner, or use another account's key."),
+    (errors.InvalidRequestError, ExitCode.USAGE, "Correct the program or the options; no job was created."),
+    (errors.ConflictError, ExitCode.USAGE, "Correct the program, or choose another target with --target."),
+    (errors.NotFoundError, ExitCode.USAGE, "Check the id or target, and the platform with `sfjobs config show`."),
     (errors.RateLimitedError, ExitCode.PLATFORM, "Wait a while, then try again."),
-    (errors.ResponseError, ExitCode.PLATFORM, "Try again later; if it stays, tell the platform's owner."),
-    (
-        errors.SubmissionUnknownError,
-        ExitCode.PLATFORM,
-        "See whether the platform has the job before you submit it again: `sfjobs recover`.",
-    ),
-    (
-        errors.ProtocolError,
-        ExitCode.PLATFORM,
-        "Check that the url is that of a platform, not of a proxy or a web page.",
-    ),
-    (
-        errors.RequestFailedError,
-        ExitCode.PLATFORM,
-        "Check the url and the network, or start a platform: `sfjobs serve`.",
-    ),
+    (errors.ResponseError, ExitCode.PLATFORM, "Try again later; if it persists, ask the platform's owner."),
+    (errors.SubmissionUnknownError, ExitCode.PLATFORM, "Run `sfjobs recover` before you submit it again."),
+    (errors.ProtocolError, ExitCode.PLATFORM, "Check that the url is a platform's, not a proxy's or a web page's."),
+    (errors.RequestFailedError, ExitCode.PLATFORM, "Check url and network, or start a platform: `sfjobs serve`."),
     (errors.ResultTooLargeError, ExitCode.PLATFORM, "Set SFJOBS_MAX_RESULT_BYTES higher if there is memory for it."),
-    (errors.ResultError, ExitCode.PLATFORM, "Fetch it again; if it stays, tell the platform's owner."),
+    (errors.ResultError, ExitCode.PLATFORM, "Fetch it again; if it persists, ask the platform's owner."),
     (errors.SFJobsError, ExitCode.PLATFORM, "Try again later."),
 )
-_EXPLAINED_BY_THE_PLATFORM = (
-    errors.InvalidRequestError,
-    errors.PermissionDeniedError,
-    errors.NotFoundError,
-    errors.ConflictError,
-)
+_EXPLAINED = (errors.InvalidRequestError, errors.PermissionDeniedError, errors.NotFoundError, errors.ConflictError)
+"""By the platform, in a message for the user."""
 
 
 def explain(error: errors.SFJobsError | CommandError) -> Failure:
-    """The two lines for ``error``. A message of two lines is its own remedy, as those of ``Settings`` are."""
+    """Return the two lines and the exit code for ``error``. The second line of its message, if it has one, is the remedy."""
     if isinstance(error, CommandError):
         return error.failure
     code, remedy = next((code, remedy) for kind, code, remedy in _REMEDIES if isinstance(error, kind))
-    what, _, own = str(error).partition("\n")
-    if isinstance(error, _EXPLAINED_BY_THE_PLATFORM) and error.detail:
+    what, _, own_remedy = str(error).partition("\n")
+    if isinstance(error, _EXPLAINED) and error.detail:
         what = _refusal(error)
-    return Failure(what, own or remedy, code)
+    return Failure(what, own_remedy or remedy, code)
 
 
 def _refusal(error: errors.ResponseError) -> str:
-    """The platform's own words, with what it says in detail: that is where a refused program or target is explained."""
+    """Return the platform's message with its details, which name the target or the fields that it does not accept."""
     more = [
-        f"{key}: {', '.join(unsaid)}"
+        f"{key}: {', '.join(new)}"
         for key, value in error.meta.items()
-        if (unsaid := [text for text in _texts(value) if text not in error.detail])
+        if (new := [text for text in _texts(value) if text not in error.detail])
     ]
     detail = f"{error.detail} ({'; '.join(more)})" if more else error.detail
     return f"The platform refused this ({error.status_code} {error.code}): {detail}"
 
 
 def _texts(value: JSONValue) -> list[str]:
-    """The single messages of a field, which may stand in a list, or in lists by index."""
+    """Return the messages about a field, which may be nested in lists and objects."""
     if isinstance(value, Mapping):
         return [text for part in value.values() for text in _texts(part)]
     if isinstance(value, list):
@@ -140,12 +108,10 @@ def _texts(value: JSONValue) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """
-    ``text`` on one line and without control characters: words of a platform must not steer the terminal that shows them.
-    """
+    """Return ``text`` on one line without control characters: texts of a platform must not steer the terminal."""
     return visible(" ".join(text.split()))
 
 
 def visible(text: str) -> str:
-    """``text`` with every character that is not printable written as its number."""
+    """Return ``text`` with its control characters as hexadecimal numbers."""
     return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)

@@ -1,32 +1,55 @@
-"""Blackbird scripts as they are named on the command line."""
+"""Blackbird scripts named on the command line, the options of ``run`` and ``submit``, and their submission."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
 
 from .errors import CommandError, printable
+
+if TYPE_CHECKING:
+    from .._client.connection import Connection
+    from .._jobs.job import Job
+
+TargetOption: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="TARGET", help="Device to run on; by default the target in the script.")
+]
+ShotsOption: TypeAlias = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Number of shots; by default the number in the script.")
+]
+NameOption: TypeAlias = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the job, to find it again.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A program's text, where it came from, and the target that it is meant for."""
+    """A program's text, the path or ``-`` that it was read from, and what the options say about its job."""
 
     source: str
     text: str
     target: str
+    shots: int | None
+    name: str | None
 
+    @classmethod
+    def read(cls, source: str, *, target: str | None, shots: int | None, name: str | None) -> Script:
+        """Read the script at the path ``source``, or from standard input for ``-``. Raises CommandError."""
+        from .._protocol.blackbird_header import read_header
 
-def read(source: str, target: str | None) -> Script:
-    """The script at the path ``source``, or from standard input for ``-``. Raises CommandError for what is no script."""
-    from .._protocol.blackbird_header import read_header
+        text = _text(source)
+        target = target or read_header(text).target
+        if target is None:
+            raise CommandError(f"{printable(source)} has no target to run on.", "Give one: --target simulon_gaussian")
+        return cls(source, text, target, shots, name)
 
-    text = _text(source)
-    target = target or read_header(text).target
-    if target is None:
-        raise CommandError(f"{printable(source)} names no target to run on.", "Give one: --target simulon_gaussian")
-    return Script(source, text, target)
+    async def submit(self, connection: Connection) -> Job:
+        try:
+            return await connection.create_job(self.target, self.text, shots=self.shots, name=self.name)
+        except ValueError as error:
+            raise CommandError(f"The job is not valid: {error}", "Correct the option named here.") from error
 
 
 def _text(source: str) -> str:
@@ -37,6 +60,5 @@ def _text(source: str) -> str:
         what = f"{source} cannot be read: {error.strerror or error}."
         raise CommandError(what, "Give the path of a Blackbird script, or - for standard input.") from error
     except UnicodeDecodeError as error:
-        raise CommandError(
-            f"{source} is not text in UTF-8 (byte {error.start}).", "Give a Blackbird script."
-        ) from error
+        what = f"{source} is not text in UTF-8 (byte {error.start})."
+        raise CommandError(what, "Give a Blackbird script.") from error

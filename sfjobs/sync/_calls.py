@@ -1,7 +1,4 @@
-"""
-The loop's side of the bridge: where calls from other threads are handed in, and what becomes of each. Knows only asyncio,
-because the bridge's loop is always asyncio's.
-"""
+"""The event loop's side of the portal: the calls that other threads submit. Uses asyncio alone, as the portal's loop does."""
 
 from __future__ import annotations
 
@@ -21,81 +18,85 @@ T = TypeVar("T")
 
 class CallQueue:
     """
-    Where calls are handed in, on the loop's side. A portal's own ``start_task_soon`` goes to the loop and back before the
+    Starts the calls of other threads in the event loop. ``BlockingPortal.start_task_soon`` goes to the loop and back before the
     call itself does; this goes once, which takes a third off the cost of a call.
     """
 
     def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.thread = threading.get_ident()
+        self.thread_id = threading.get_ident()
+        self._loop = asyncio.get_running_loop()
         self._is_open = True
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
+        """Accept calls until cancelled, then cancel those that run."""
         try:
             await anyio.sleep_forever()
         finally:
             self._is_open = False
             with anyio.CancelScope(shield=True):
-                for task in self._under_way:
+                for task in self._tasks:
                     task.cancel()
-                await asyncio.gather(*self._under_way, return_exceptions=True)
+                await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def hand_in(self, errand: Call[T]) -> None:
-        self._soon(self._begin, errand)
+    def submit(self, call: Call[T]) -> None:
+        """Start ``call`` soon. From any thread."""
+        self._call_soon(self._start, call)
 
-    def recall(self, errand: Call[T]) -> None:
-        self._soon(errand.cancel)
+    def cancel(self, call: Call[T]) -> None:
+        """Cancel ``call`` soon. From any thread."""
+        self._call_soon(call.cancel)
 
-    def _soon(self, action: Callable[..., None], *args: object) -> None:
+    def _call_soon(self, callback: Callable[..., None], *args: object) -> None:
         try:
-            self.loop.call_soon_threadsafe(action, *args, context=_context())
+            self._loop.call_soon_threadsafe(callback, *args, context=_context())
         except RuntimeError:
             raise ConnectionClosedError("this connection is closed") from None
 
-    def _begin(self, errand: Call[T]) -> None:
+    def _start(self, call: Call[T]) -> None:
         if not self._is_open:
-            errand.finished.set()
+            call.finished.set()
             return
-        errand.task = self.loop.create_task(errand.run())
-        self._under_way.add(errand.task)
-        errand.task.add_done_callback(self._under_way.discard)
-        # A task that is cancelled before its first step never says by itself that it has finished.
-        errand.task.add_done_callback(lambda _: errand.finished.set())
+        call.task = self._loop.create_task(call.run())
+        self._tasks.add(call.task)
+        call.task.add_done_callback(self._tasks.discard)
+        # Not at the end of `run`: a task that is cancelled before its first step never gets there.
+        call.task.add_done_callback(lambda _: call.finished.set())
 
 
 class Call(Generic[T]):
-    """One call under way, which may be recalled at any moment, also before the loop has begun it."""
+    """One coroutine to run in the event loop; can be cancelled at any time, also before the loop has started it."""
 
-    def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
-        self._work = work
-        self._values: list[T] = []
+    def __init__(self, func: Callable[[], Awaitable[T]]) -> None:
+        self._func = func
+        self._results: list[T] = []
         self._error: Exception | None = None
         self.task: asyncio.Task[None] | None = None
         self.finished = threading.Event()
 
     async def run(self) -> None:
         try:
-            self._values.append(await self._work())
-        except Exception as error:  # noqa: BLE001 - raised in the thread that asked
+            self._results.append(await self._func())
+        except Exception as error:  # noqa: BLE001 - raised in the calling thread
             self._error = error
 
     def cancel(self) -> None:
-        if self.task is None:  # the interrupt came before it was handed in
+        if self.task is None:  # the interrupt came before `submit`
             self.finished.set()
         else:
             self.task.cancel()
 
-    def outcome(self) -> T:
+    def result(self) -> T:
+        """Return the coroutine's result or raise its exception, once ``finished`` is set."""
         if self._error is not None:
             raise self._error
-        if not self._values:
+        if not self._results:
             raise ConnectionClosedError("the connection was closed during this call")
-        return self._values[0]
+        return self._results[0]
 
 
 def _context() -> contextvars.Context:
-    """The caller's context variables, but for the one by which a caller inside trio says that it is there."""
+    """Copy the caller's context variables, except the one by which sniffio knows that the caller runs inside trio."""
     context = contextvars.copy_context()
     if "sniffio" in sys.modules:
         context.run(sys.modules["sniffio"].current_async_library_cvar.set, "asyncio")

@@ -1,25 +1,24 @@
-"""Steps of an async iterator, as calls over the bridge take them."""
+"""Steps of an async iterator, each of them one blocking call."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from .connection import Connection
+from ._portal import Portal
 
 T = TypeVar("T")
 
 
-async def next_of(items: AsyncIterator[T]) -> list[T]:
-    """The next item alone, or nothing: StopAsyncIteration must not cross from one thread to another."""
+async def next_item(items: AsyncIterator[T]) -> list[T]:
+    """Return the next item alone in a list, or an empty list: StopAsyncIteration must not cross from one thread to another."""
     try:
         return [await anext(items)]
     except StopAsyncIteration:
         return []
 
 
-def each(connection: Connection, items: AsyncIterator[T]) -> Iterator[T]:
-    """Pulls one item at a time over the connection's bridge."""
-    while found := connection.call(next_of, items):
+def iterate(portal: Portal, items: AsyncIterator[T]) -> Iterator[T]:
+    """Yield the items one by one, each by a call through the portal."""
+    while found := portal.call(next_item, items):
         yield from found

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from .._client.connection import Connection as AsyncConnection
 from .._http.transport import HTTPTransport
 from .._jobs.job import Job as AsyncJob
 from .._submission.programs import ProgramLike
 from .._submission.recovery import Recovery
-from .._submission.stream import pipeline_of
 from ..config import Secret, Settings
 from ..models import Device, JobOutlook, JobSnapshot, JobStatus, JSONValue
-from ._closeable import Closeable
-from ._iteration import each
+from ._iteration import iterate
 from ._portal import Portal
+from ._view import Closeable, View, internals
 from .events import Events
 from .results import ResultStream
 from .stream import JobStream, Programs
@@ -25,11 +24,10 @@ if TYPE_CHECKING:
     from ..results import Result
     from ..results.download.fetcher import Into
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Connection(Closeable):
+class Connection(Closeable, View[AsyncConnection]):
     """
     A connection to a platform, described by its settings: arguments, then ``SFJOBS_*`` in the environment, then the
     configuration file. May be used from any number of threads, and inside a running event loop such as a notebook's; its
@@ -47,7 +45,7 @@ class Connection(Closeable):
         settings: Settings | None = None,
         transport: HTTPTransport | None = None,
     ) -> None:
-        self._async = AsyncConnection(
+        connection = AsyncConnection(
             url,
             api_key=(api_key := Secret.wrap(api_key)),
             access_token=(access_token := Secret.wrap(access_token)),
@@ -56,7 +54,7 @@ class Connection(Closeable):
             settings=settings,
             transport=transport,
         )
-        self._bridge = Portal()
+        super().__init__(connection, Portal())
 
     @property
     def settings(self) -> Settings:
@@ -64,47 +62,50 @@ class Connection(Closeable):
         return self._async.settings
 
     def __enter__(self) -> Self:
-        self.call(self._async.__aenter__)
+        self._portal.call(self._async.__aenter__)
         return super().__enter__()
 
     def close(self) -> None:
         """Close the connection."""
-        if self._bridge.is_open:
+        if self._portal.is_open:
             try:
-                self.call(self._async.aclose)
+                self._portal.call(self._async.aclose)
             finally:
-                self._bridge.close()
+                self._portal.close()
 
     def ping(self) -> bool:
         """Return True when the platform responds and accepts the credentials."""
-        return self.call(self._async.ping)
+        return self._portal.call(self._async.ping)
 
     def create_job(
         self, target: str, program: ProgramLike, *, shots: int | None = None, name: str | None = None
     ) -> Job:
         """Submit ``program`` to run on ``target``, and return its job."""
-        return self._job(self.call(self._async.create_job, target, program, shots=shots, name=name))
+        return job_view(self._portal.call(self._async.create_job, target, program, shots=shots, name=name), self)
 
     def recover(self, *, give_up: bool = False) -> Recovery:
         """Settle the submissions in the journal that were sent and have no response, of any process."""
-        return self.call(self._async.recover, give_up=give_up)
+        return self._portal.call(self._async.recover, give_up=give_up)
 
-    def create_jobs(self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100) -> JobStream:
+    def create_jobs(
+        self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100
+    ) -> JobStream[Job]:
         """Submit many programs, and iterate over their jobs in the order of the programs."""
         stream = self._async.create_jobs(target, (), shots=shots, window=window)
-        return JobStream(self, self._job, pipeline_of(stream), programs)
+        return JobStream(stream, self._portal, programs, lambda job: job_view(job, self))
 
     def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str:
         """Return the Blackbird text that ``create_job`` submits."""
-        return self.call(self._async.program_text, target, program, shots=shots)
+        return self._portal.call(self._async.program_text, target, program, shots=shots)
 
     def get_job(self, job_id: str) -> Job:
         """Return the job with this id."""
-        return self._job(self.call(self._async.get_job, job_id))
+        return job_view(self._portal.call(self._async.get_job, job_id), self)
 
-    def events(self, jobs: Iterable[Job], timeout: float | None = None) -> Events:
+    def events(self, jobs: Iterable[Job], timeout: float | None = None) -> Events[Job]:
         """Iterate over the changes of these jobs, until all have ended."""
-        return Events(self, jobs, timeout)
+        views = {internals(job)[0]: job for job in jobs}
+        return Events(self._async.events(views, timeout), self._portal, views)
 
     def list_jobs(
         self,
@@ -114,55 +115,41 @@ class Connection(Closeable):
         limit: int | None = None,
     ) -> Iterator[Job]:
         """Iterate over the jobs, newest first; pages are requested as they are consumed."""
-        return map(self._job, each(self, self._async.list_jobs(ids=ids, status=status, limit=limit)))
+        jobs = self._async.list_jobs(ids=ids, status=status, limit=limit)
+        return (job_view(job, self) for job in iterate(self._portal, jobs))
 
     def cancel_job(self, job_id: str) -> JobStatus:
         """Cancel the job with this id, and return its status, ``cancel_pending`` or ``cancelled``."""
-        return self.call(self._async.cancel_job, job_id)
+        return self._portal.call(self._async.cancel_job, job_id)
 
     def get_job_result(self, job_id: str) -> Result:
         """Return the result of a completed job."""
-        return self.call(self._async.get_job_result, job_id)
+        return self._portal.call(self._async.get_job_result, job_id)
 
     def open_result(self, job_id: str) -> ResultStream:
         """Open the result of a completed job as a stream: in chunks, into memory or into a file."""
-        return ResultStream(self, self._async.open_result(job_id))
+        return ResultStream(self._async.open_result(job_id), self._portal)
 
     def get_job_circuit(self, job_id: str) -> str:
         """Return the program of a job, exactly as it was submitted."""
-        return self.call(self._async.get_job_circuit, job_id)
+        return self._portal.call(self._async.get_job_circuit, job_id)
 
     def list_devices(self) -> list[Device]:
         """Return the platform's devices, without specifications and certificates."""
-        return self.call(self._async.list_devices)
+        return self._portal.call(self._async.list_devices)
 
     def get_device(self, target: str) -> Device:
         """Return a device with its availability, its specification and its certificate."""
-        return self.call(self._async.get_device, target)
-
-    def call(self, method: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs a coroutine function on the connection's own loop: the way in for the other classes here."""
-        return self._bridge.call(method, *args, **kwargs)
-
-    @property
-    def twin(self) -> AsyncConnection:
-        """The async connection, for use inside ``call``."""
-        return self._async
-
-    def _job(self, job: AsyncJob) -> Job:
-        return Job.of(job, self)
-
-    def __repr__(self) -> str:
-        return repr(self._async)
+        return self._portal.call(self._async.get_device, target)
 
 
-class Job:
+class Job(View[AsyncJob]):
     """
     One job on the platform: a view of an async ``Job``, whose documentation is its own. Two views of the same id on the same
     connection are equal.
     """
 
-    __slots__ = ("_connection", "_job")
+    __slots__ = ("_connection",)
 
     def __init__(
         self,
@@ -171,70 +158,59 @@ class Job:
         connection: Connection,
         meta: Mapping[str, JSONValue] | None = None,
     ) -> None:
+        twin, portal = internals(connection)
+        super().__init__(AsyncJob(id_, status, twin, meta), portal)
         self._connection = connection
-        self._job = AsyncJob(id_, status, connection.twin, meta)
-
-    @classmethod
-    def of(cls, job: AsyncJob, connection: Connection) -> Job:
-        """The blocking view of an async job of this connection."""
-        view = cls(job.id, job.status, connection)
-        view._job = job
-        return view
-
-    @property
-    def twin(self) -> AsyncJob:
-        """The async job, for use inside ``Connection.call``."""
-        return self._job
 
     @property
     def id(self) -> str:
         """The id of the job on the platform."""
-        return self._job.id
+        return self._async.id
 
     @property
     def status(self) -> JobStatus:
         """The status in the latest snapshot."""
-        return self._job.status
+        return self._async.status
 
     @property
     def snapshot(self) -> JobSnapshot:
         """The latest snapshot: all that the platform said of the job, as one frozen value."""
-        return self._job.snapshot
+        return self._async.snapshot
 
     @property
     def meta(self) -> Mapping[str, JSONValue]:
         """The platform's metadata, such as the reason of a failure."""
-        return self._job.meta
+        return self._async.meta
 
     @property
     def name(self) -> str | None:
         """The name that the job was submitted with."""
-        return self._job.name
+        return self._async.name
 
     @property
     def target(self) -> str | None:
         """The target that runs the job."""
-        return self._job.target
+        return self._async.target
 
     @property
     def created_at(self) -> datetime | None:
         """Time of the submission, by the platform's clock."""
-        return self._job.created_at
+        return self._async.created_at
 
     @property
     def started_at(self) -> datetime | None:
         """Time when the job began to run; None while it is in the queue."""
-        return self._job.started_at
+        return self._async.started_at
 
     @property
     def finished_at(self) -> datetime | None:
         """Time when the job ended; None before."""
-        return self._job.finished_at
+        return self._async.finished_at
 
     @property
     def running_time(self) -> float | None:
         """Seconds on the device; None until the platform reports it."""
-        return self._job.running_time
+        return self._async.running_time
 
     @property
     def connection(self) -> Connection:
@@ -244,58 +220,62 @@ class Job:
     @property
     def result(self) -> Result:
         """The result, once ``wait``, ``refresh``, ``fetch_result`` or ``finish`` has fetched it."""
-        return self._job.result
+        return self._async.result
 
     @property
     def has_result(self) -> bool:
         """Whether ``result`` has been fetched."""
-        return self._job.has_result
+        return self._async.has_result
 
     def refresh(self) -> None:
         """Update the status and the metadata, and fetch the result when the job has completed."""
-        self._connection.call(self._job.refresh)
+        self._portal.call(self._async.refresh)
 
     def cancel(self, *, wait: bool = False, timeout: float | None = None) -> JobStatus:
         """Cancel the job and return its status, ``cancel_pending`` or ``cancelled``."""
-        return self._connection.call(self._job.cancel, wait=wait, timeout=timeout)
+        return self._portal.call(self._async.cancel, wait=wait, timeout=timeout)
 
     def why(self) -> JobOutlook:
         """Return why the job is not done yet, from what is known here."""
-        return self._connection.call(in_the_loop, self._job.why)
+        return self._portal.call(_run_in_loop, self._async.why)
 
     def wait(self, timeout: float | None = None, *, fetch_result: bool = True) -> JobStatus:
         """Wait until the job has ended, fetch the result of a completed job, and return the final status."""
-        return self._connection.call(self._job.wait, timeout, fetch_result=fetch_result)
+        return self._portal.call(self._async.wait, timeout, fetch_result=fetch_result)
 
     def fetch_result(self, *, into: Into | None = None, mmap: bool = False) -> Result:
         """Return the result of a completed job; fetch it unless that was done before."""
-        return self._connection.call(self._job.fetch_result, into=into, mmap=mmap)
+        return self._portal.call(self._async.fetch_result, into=into, mmap=mmap)
 
     def require_result(self) -> None:
         """Check that the job has completed."""
-        self._job.require_result()
+        self._async.require_result()
 
     def finish(self) -> Result:
         """Wait for the result and return it."""
-        return self._connection.call(self._job.finish)
+        return self._portal.call(self._async.finish)
 
     def raise_for_status(self) -> None:
         """Check that the job has not failed and was not cancelled."""
-        self._job.raise_for_status()
+        self._async.raise_for_status()
 
     def __eq__(self, other: object) -> bool:
-        return self._job == other._job if isinstance(other, Job) else NotImplemented
+        return self._async == other._async if isinstance(other, Job) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self._job)
+        return hash(self._async)
 
     def _repr_html_(self) -> str:
-        return self._job._repr_html_()
-
-    def __repr__(self) -> str:
-        return repr(self._job)
+        return self._async._repr_html_()
 
 
-async def in_the_loop(ask: Callable[[], T]) -> T:
-    """For what needs the loop's clock, or its state to stand still, and no waiting."""
-    return ask()
+def job_view(job: AsyncJob, connection: Connection) -> Job:
+    """Return the blocking view of an async job of this connection."""
+    view = Job(job.id, job.status, connection)
+    View.__init__(view, job, internals(connection)[1])  # in the place of the async job that its constructor made
+    return view
+
+
+async def _run_in_loop(func: Callable[[], T]) -> T:
+    """Call a function that needs the event loop's clock, or state that does not change meanwhile."""
+    return func()

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from .._client.engine import RemoteEngine as AsyncRemoteEngine
 from .._submission.programs import ProgramLike
 from ..models import Device
-from ._closeable import Closeable
-from .connection import Connection, Job
+from ._view import Closeable, View, internals
+from .connection import Connection, Job, job_view
 
 if TYPE_CHECKING:
     from ..results import Result
 
 
-class RemoteEngine(Closeable):
+class RemoteEngine(Closeable, View[AsyncRemoteEngine]):
     """
     Runs programs on one target, such as ``"simulon_gaussian"`` or ``"X8_01"`` (``"X8"`` and ``"X12"`` are short for the
     latest device of the kind). Without a ``connection`` it opens one by the settings, which ``close`` closes again.
@@ -23,12 +23,13 @@ class RemoteEngine(Closeable):
     def __init__(self, target: str, connection: Connection | None = None) -> None:
         self._connection = Connection() if connection is None else connection
         self._is_own = connection is None
-        self._engine = AsyncRemoteEngine(target, self._connection.twin)
+        twin, portal = internals(self._connection)
+        super().__init__(AsyncRemoteEngine(target, twin), portal)
 
     @property
     def target(self) -> str:
         """The target that runs the programs."""
-        return self._engine.target
+        return self._async.target
 
     @property
     def connection(self) -> Connection:
@@ -37,22 +38,19 @@ class RemoteEngine(Closeable):
 
     def device(self) -> Device:
         """Return the target's device with specification and certificate; requested once."""
-        return self._connection.call(self._engine.device)
+        return self._portal.call(self._async.device)
 
     def run(
         self, program: ProgramLike, *, shots: int | None = None, name: str | None = None, timeout: float | None = None
     ) -> Result:
         """Submit ``program``, wait for its result, and return it."""
-        return self._connection.call(self._engine.run, program, shots=shots, name=name, timeout=timeout)
+        return self._portal.call(self._async.run, program, shots=shots, name=name, timeout=timeout)
 
     def run_async(self, program: ProgramLike, *, shots: int | None = None, name: str | None = None) -> Job:
         """Submit ``program``, and return its job without waiting for its end."""
-        return Job.of(self._connection.call(self._engine.run_async, program, shots=shots, name=name), self._connection)
+        return job_view(self._portal.call(self._async.run_async, program, shots=shots, name=name), self._connection)
 
     def close(self) -> None:
         """Close the connection that the engine has opened; a given ``connection`` stays open."""
         if self._is_own:
             self._connection.close()
-
-    def __repr__(self) -> str:
-        return repr(self._engine)

@@ -1,34 +1,35 @@
-"""What happens to jobs, as it happens, blocking. The caller's own jobs come back, not copies."""
+"""The changes of many jobs, blocking. Events carry the caller's own jobs, not copies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Self
+from collections.abc import Mapping
+from typing import Generic, Self, TypeVar
 
+from .._jobs.events import Events as AsyncEvents
 from .._jobs.events import JobEvent
-from ._closeable import Closeable
-from ._iteration import next_of
+from .._jobs.job import Job as AsyncJob
+from ._iteration import next_item
+from ._portal import Portal
+from ._view import Closeable, View
 
-if TYPE_CHECKING:
-    from .connection import Connection, Job
+JobT = TypeVar("JobT")
 
 
-class Events(Closeable):
-    """Iterates over what happens to jobs until all of them have ended."""
+class Events(Closeable, View[AsyncEvents], Generic[JobT]):
+    """An iterator over the changes of jobs, until all of them have ended."""
 
-    def __init__(self, connection: Connection, jobs: Iterable[Job], timeout: float | None = None) -> None:
-        self._connection = connection
-        self._views = {job.twin: job for job in jobs}
-        self._async = connection.twin.events(self._views, timeout)
+    def __init__(self, events: AsyncEvents, portal: Portal, views: Mapping[AsyncJob, JobT]) -> None:
+        super().__init__(events, portal)
+        self._views = views
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> JobEvent[Job]:
-        for event in self._connection.call(next_of, self._async):
+    def __next__(self) -> JobEvent[JobT]:
+        for event in self._portal.call(next_item, self._async):
             return JobEvent(self._views[event.job], event.old, event.new, event.at, event.seen_at)
         raise StopIteration
 
     def close(self) -> None:
-        """Stop polling the jobs that are left."""
-        self._connection.call(self._async.aclose)
+        """Stops asking about the jobs that are left."""
+        self._portal.call(self._async.aclose)

@@ -1,56 +1,50 @@
-"""The result of one job as it comes, blocking."""
+"""The result of one job as it arrives, blocking."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
-from ._closeable import Closeable
-from ._iteration import each
+from ._iteration import iterate
+from ._view import Closeable, View
 
 if TYPE_CHECKING:
     from ..results import Array, Result
     from ..results import ResultStream as AsyncResultStream
-    from .connection import Connection
+
+_AsyncResultStream: TypeAlias = "AsyncResultStream"  # not imported at run time: that would load numpy
 
 
-class ResultStream(Closeable):
-    """The result of a job on its way, between ``with`` and the end of its block."""
-
-    def __init__(self, connection: Connection, stream: AsyncResultStream) -> None:
-        self._connection = connection
-        self._async = stream
+class ResultStream(Closeable, View[_AsyncResultStream]):
+    """The download of a result, open for the time of its ``with`` block."""
 
     def __enter__(self) -> Self:
-        self._connection.call(self._async.__aenter__)
+        self._portal.call(self._async.__aenter__)
         return self
 
     def close(self) -> None:
-        """Ends the download. Safe to call twice."""
-        self._connection.call(self._async.aclose)
+        """End the download. Safe to call twice."""
+        self._portal.call(self._async.aclose)
 
     @property
     def length(self) -> int | None:
-        """Bytes of the whole body, None where the platform does not say."""
+        """Bytes of the whole body; None if the platform did not declare them."""
         return self._async.length
 
     def result(self) -> Result:
-        """The whole result, in memory."""
-        return self._connection.call(self._async.result)
+        """Return the whole result, in memory."""
+        return self._portal.call(self._async.result)
 
     def array(self) -> Array:
-        """The samples, as ``result().samples``: of shape (shots, modes), or (shots, spatial modes, timebins)."""
-        return self._connection.call(self._async.array)
+        """Return ``(await result()).samples``, of shape (shots, modes) or (shots, spatial modes, timebins)."""
+        return self._portal.call(self._async.array)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the result to a file as the platform sends it, and returns the file's path."""
-        return self._connection.call(self._async.save, path)
+        """Write the body to a file as the platform sends it, and return the path."""
+        return self._portal.call(self._async.save, path)
 
     def __iter__(self) -> Iterator[bytes]:
         """Chunks of a MiB; the last may be shorter. A step that was cancelled has lost nothing, and may be made again."""
-        return each(self._connection, aiter(self._async))
-
-    def __repr__(self) -> str:
-        return repr(self._async)
+        return iterate(self._portal, aiter(self._async))

@@ -1,4 +1,4 @@
-"""Many submissions with a window, blocking."""
+"""Many submissions with a bounded number of unfinished jobs, blocking."""
 
 from __future__ import annotations
 
@@ -6,91 +6,83 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import Generic, Self, TypeAlias, TypeVar
 
 from .._jobs.job import Job as AsyncJob
-from .._submission.pipeline import SubmissionPipeline
+from .._submission.stream import JobStream as AsyncJobStream
+from .._submission.stream import pipeline_of
 from .._submission.types import FAST_SOURCE_SECONDS, YIELD_EVERY, End, Program, Refusal
-from ._closeable import Closeable
+from ._portal import Portal
+from ._view import Closeable, View
 
-if TYPE_CHECKING:
-    from .connection import Connection, Job
-
+JobT = TypeVar("JobT")
 Programs: TypeAlias = Iterable[Program]
 
 
-class JobStream(Closeable):
+class JobStream(Closeable, View[AsyncJobStream], Generic[JobT]):
     """
-    The iterator that ``create_jobs`` returns: jobs in the order of the programs, and a Refusal for each that was not submitted.
-
-    The thread that iterates reads the programs, so that their source may use the connection.
+    An iterator over jobs in the order of their programs, with a Refusal in the place of a job that could not be submitted. The
+    calling thread iterates over the programs, so that a generator of programs may use the connection itself.
     """
 
     def __init__(
-        self,
-        connection: Connection,
-        view: Callable[[AsyncJob], Job],
-        submissions: SubmissionPipeline,
-        programs: Programs,
+        self, stream: AsyncJobStream, portal: Portal, programs: Programs, view: Callable[[AsyncJob], JobT]
     ) -> None:
+        super().__init__(stream, portal)
         if isinstance(programs, str):
             raise TypeError("many programs are an iterable of programs, not one text: see create_job")
-        self._connection = connection
+        self._pipeline = pipeline_of(stream)
         self._view = view
-        self._submissions = submissions
         self._source = iter(programs)
-        self._turn = threading.Lock()
-        self._is_prompt = False
+        self._lock = threading.Lock()
+        self._is_fast = False
         self._is_closed = False
-        # These two outlive a call that Ctrl-C ends, in whatever moment.
+        # Both keep their items when Ctrl-C ends a call, at whatever point.
         self._pulled: deque[Program | End] = deque()
-        self._given: deque[AsyncJob | Refusal] = deque()
+        self._ready: deque[AsyncJob | Refusal] = deque()
 
     @property
-    def submitted(self) -> list[Job]:
+    def submitted(self) -> list[JobT]:
         """The jobs that were submitted and not returned yet, in order; also after closing."""
-        given = [item for item in self._given if isinstance(item, AsyncJob)]
-        return [self._view(job) for job in [*given, *self._submissions.submitted]]
+        ready = [item for item in self._ready if isinstance(item, AsyncJob)]
+        return [self._view(job) for job in [*ready, *self._pipeline.submitted]]
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Job | Refusal:
-        with self._turn:
+    def __next__(self) -> JobT | Refusal:
+        with self._lock:
             if self._is_closed:
                 raise StopIteration
-            while not self._given:
-                wanted = self._connection.call(self._step)
+            while not self._ready:
+                wanted = self._portal.call(self._advance)
                 if wanted is None:
                     raise StopIteration
                 self._pull(wanted)
-            item = self._given.popleft()
+            item = self._ready.popleft()
         return self._view(item) if isinstance(item, AsyncJob) else item
 
     def close(self) -> None:
         """Submit nothing more. Jobs go on; ``submitted`` has those that were not returned. May be called twice."""
         self._is_closed = True
-        self._connection.call(self._cut)
+        self._portal.call(self._async.aclose)
 
-    async def _cut(self) -> None:
-        self._submissions.close()
-
-    async def _step(self) -> int | None:
-        """Makes the next outcomes ready, or says how many programs are wanted before; None when there is nothing left."""
-        submissions = self._submissions
+    async def _advance(self) -> int | None:
+        """Make outcomes ready and return 0, or return how many programs are needed first; None at the end."""
+        pipeline = self._pipeline
         while self._pulled:
-            submissions.put(self._pulled.popleft())
-        while not submissions.is_ready:
-            if submissions.is_done:
+            pipeline.put(self._pulled.popleft())
+        while not pipeline.is_ready:
+            if pipeline.is_done:
                 return None
-            if submissions.wanted and not submissions.has_unsent and (self._is_prompt or not submissions.has_next):
-                return submissions.wanted
-            await submissions.advance()
-        self._given.extend(submissions.pop_ready(YIELD_EVERY))
+            if pipeline.wanted and not pipeline.has_unsent and (self._is_fast or not pipeline.has_next):
+                return pipeline.wanted
+            await pipeline.advance()
+        self._ready.extend(pipeline.pop_ready(YIELD_EVERY))
         return 0
 
     def _pull(self, wanted: int) -> None:
-        """Up to as many programs: fewer when making them takes its time, for then those that there are go first."""
+        """Get up to ``wanted`` programs from the source; fewer from a slow one, so that the first of them are sent meanwhile."""
         started = time.monotonic()
         while len(self._pulled) < wanted and not (self._pulled and time.monotonic() - started > FAST_SOURCE_SECONDS):
             try:
@@ -101,4 +93,4 @@ class JobStream(Closeable):
             except Exception as error:  # noqa: BLE001 - raised when the jobs before it have been handed out
                 self._pulled.append(End(error))
                 break
-        self._is_prompt = time.monotonic() - started < FAST_SOURCE_SECONDS * len(self._pulled)
+        self._is_fast = time.monotonic() - started < FAST_SOURCE_SECONDS * len(self._pulled)

@@ -1,26 +1,27 @@
-"""Many jobs as one, blocking. The caller's own jobs come back, not copies."""
+"""Many jobs together, blocking. The caller's own jobs are returned, not copies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Self
 
-from .._jobs import waiting as groups
+from .._jobs import waiting
+from .._jobs.job import Job as AsyncJob
 from ..models import JobStatus
-from ._closeable import Closeable
-from ._iteration import next_of
-from .connection import Connection, Job
+from ._iteration import next_item
+from ._portal import Portal
+from ._view import Closeable, internals
+from .connection import Job
 
 
 def wait_all(
     jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True, progress: bool = False
 ) -> list[JobStatus]:
     """Wait until every job has ended, and return the final statuses in the order of ``jobs``."""
-    jobs = list(jobs)
-    if not jobs:
+    twins, portal = _internals(list(jobs))
+    if portal is None:
         return []
-    twins = [job.twin for job in jobs]
-    return _one_connection(jobs).call(groups.wait_all, twins, timeout, fetch_results=fetch_results, progress=progress)
+    return portal.call(waiting.wait_all, twins, timeout, fetch_results=fetch_results, progress=progress)
 
 
 def as_completed(jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> Completions:
@@ -39,10 +40,8 @@ def first(jobs: Iterable[Job], k: int = 1, timeout: float | None = None, *, fetc
 
 def cancel_all(jobs: Iterable[Job], *, wait: bool = False, timeout: float | None = None) -> list[JobStatus]:
     """Cancel every job that has not ended, and return the statuses in the order of ``jobs``."""
-    jobs = list(jobs)
-    if not jobs:
-        return []
-    return _one_connection(jobs).call(groups.cancel_all, [job.twin for job in jobs], wait=wait, timeout=timeout)
+    twins, portal = _internals(list(jobs))
+    return [] if portal is None else portal.call(waiting.cancel_all, twins, wait=wait, timeout=timeout)
 
 
 class Completions(Closeable):
@@ -50,27 +49,29 @@ class Completions(Closeable):
 
     def __init__(self, jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> None:
         views = list(jobs)
-        self._views = {id(job.twin): job for job in views}
-        self._connection = _one_connection(views) if views else None
-        self._async = groups.Completions([job.twin for job in views], timeout, fetch_results=fetch_results)
+        twins, self._portal = _internals(views)
+        self._views = {id(twin): view for twin, view in zip(twins, views, strict=True)}
+        self._async = waiting.Completions(twins, timeout, fetch_results=fetch_results)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Job:
-        if self._connection is None:
-            raise StopIteration
-        for job in self._connection.call(next_of, self._async):
-            return self._views[id(job)]
+        if self._portal is not None:
+            for job in self._portal.call(next_item, self._async):
+                return self._views[id(job)]
         raise StopIteration
 
     def close(self) -> None:
-        """Stop polling the jobs that are left."""
-        if self._connection is not None:
-            self._connection.call(self._async.aclose)
+        """Stops asking about the jobs that are left."""
+        if self._portal is not None:
+            self._portal.call(self._async.aclose)
 
 
-def _one_connection(jobs: Sequence[Job]) -> Connection:
-    if any(job.connection is not jobs[0].connection for job in jobs):
+def _internals(jobs: list[Job]) -> tuple[list[AsyncJob], Portal | None]:
+    """Return the async twins of jobs and the portal of their connection, None without jobs."""
+    twins = [internals(job)[0] for job in jobs]
+    portals = {internals(job)[1] for job in jobs}
+    if len(portals) > 1:
         raise ValueError("these jobs belong to several connections: wait for each connection's jobs by themselves")
-    return jobs[0].connection
+    return twins, portals.pop() if portals else None

@@ -39,7 +39,7 @@ def run(calls: int = CALLS) -> list[Row]:
         url, key = platform.url, platform.api_key
         blocking = stack.enter_context(sync.Connection(url, api_key=key))
         blocking.ping()
-        token = blocking.call(_token, blocking.twin)
+        token = _token(blocking)
         headers = {"Authorization": f"Bearer {token}", "Accept-Version": "0.4.0"}
         client = stack.enter_context(httpx.Client(headers=headers))
         session = stack.enter_context(requests.Session())
@@ -61,12 +61,14 @@ def run(calls: int = CALLS) -> list[Row]:
     ]
 
 
-async def _token(connection: sfjobs.Connection) -> str:
+def _token(blocking: sync.Connection) -> str:
     from sfjobs._http.auth import TokenSource
+    from sfjobs.sync._view import internals
 
+    connection, portal = internals(blocking)
     tokens = vars(vars(connection)["_transport"])["_tokens"]
     assert isinstance(tokens, TokenSource)
-    return (await tokens.get()).reveal()
+    return portal.call(tokens.get).reveal()
 
 
 def _timed(call: Callable[[], object], times: int) -> float:

@@ -1,4 +1,4 @@
-"""The cache of the command line, against a platform that really answers conditional requests."""
+"""The result cache of commands, against a platform with conditional requests."""
 
 from __future__ import annotations
 
@@ -8,35 +8,14 @@ from pathlib import Path
 import pytest
 
 from sfjobs.cli.application import run
-from sfjobs.platform.server.serving import Platform
 
 pytestmark = pytest.mark.real_time
 
-PROGRAM = """name demo
-version 1.0
-target simulon_gaussian (shots=20)
-
-S2gate(0.8, 0.0) | [0, 1]
-MeasureFock() | [0, 1]
-"""
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where commands keep results by default, in a folder with a script and no settings."""
-    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "demo.xbb").write_text(PROGRAM)
-    return tmp_path / "cache" / "sfjobs"
-
 
 @pytest.fixture
-def configured(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    monkeypatch.setenv("SFJOBS_URL", platform.url)
-    monkeypatch.setenv("SFJOBS_API_KEY", platform.api_key)
-    return platform
+def cache(home: Path) -> Path:
+    """The default folder of cached results."""
+    return home / "cache" / "sfjobs"
 
 
 def answer(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
@@ -47,7 +26,7 @@ def answer(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]
 
 
 @pytest.mark.usefixtures("configured")
-def test_a_result_that_a_run_has_fetched_is_not_sent_again(
+def test_a_result_that_a_run_has_fetched_is_not_downloaded_again(
     capsys: pytest.CaptureFixture[str], cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = answer(capsys, "run", "demo.xbb")
@@ -69,7 +48,7 @@ def test_it_can_be_turned_off(capsys: pytest.CaptureFixture[str], cache: Path, m
 
 
 @pytest.mark.usefixtures("configured")
-def test_its_folder_can_be_named(
+def test_its_folder_can_be_configured(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SFJOBS_RESULT_CACHE", str(tmp_path / "elsewhere"))
@@ -77,13 +56,13 @@ def test_its_folder_can_be_named(
     assert (len(list((tmp_path / "elsewhere").iterdir())), cache.exists()) == (2, False)
 
 
-def test_a_platform_that_lives_for_one_run_keeps_nothing(capsys: pytest.CaptureFixture[str], cache: Path) -> None:
+def test_results_of_an_embedded_platform_are_not_cached(capsys: pytest.CaptureFixture[str], cache: Path) -> None:
     answer(capsys, "run", "demo.xbb")
     assert not cache.exists()
 
 
 @pytest.mark.usefixtures("configured")
-def test_show_says_how_much_there_is_and_clear_removes_it(capsys: pytest.CaptureFixture[str], cache: Path) -> None:
+def test_show_prints_the_size_and_clear_removes_the_results(capsys: pytest.CaptureFixture[str], cache: Path) -> None:
     answer(capsys, "run", "demo.xbb")
     shown = answer(capsys, "cache", "show")
     assert (shown["folder"], shown["results"], shown["max_bytes"]) == (str(cache), 1, 2 << 30)
@@ -95,7 +74,7 @@ def test_show_says_how_much_there_is_and_clear_removes_it(capsys: pytest.Capture
     assert list(cache.iterdir()) == []
 
 
-def test_without_a_platform_there_is_a_cache_all_the_same(capsys: pytest.CaptureFixture[str], cache: Path) -> None:
+def test_the_cache_needs_no_platform(capsys: pytest.CaptureFixture[str], cache: Path) -> None:
     assert answer(capsys, "cache", "show") == {"folder": str(cache), "results": 0, "bytes": 0, "max_bytes": 2 << 30}
 
 
@@ -109,7 +88,7 @@ def test_a_folder_that_cannot_be_read_is_an_error_of_two_lines(
 
 
 @pytest.mark.usefixtures("configured")
-def test_the_settings_that_are_shown_say_that_it_is_on(capsys: pytest.CaptureFixture[str], cache: Path) -> None:
+def test_config_show_reports_that_it_is_on(capsys: pytest.CaptureFixture[str], cache: Path) -> None:
     settings = answer(capsys, "config", "show")["settings"]
     assert isinstance(settings, dict)
     assert settings["result_cache"] == {"value": str(cache), "source": "default"}

@@ -1,4 +1,4 @@
-"""The commands against a platform that really runs the programs."""
+"""`run`, `ping` and `serve` against a platform that runs programs."""
 
 from __future__ import annotations
 
@@ -16,47 +16,11 @@ import pytest
 from sfjobs import Connection, Result
 from sfjobs.cli.application import run
 from sfjobs.platform.server.serving import Platform
+from tests.support.commands import PROGRAM, read_until, start, stop
 from tests.support.paths import ROOT
+from tests.support.processes import Child
 
 pytestmark = pytest.mark.real_time
-
-PROGRAM = """name demo
-version 1.0
-target simulon_gaussian (shots=20)
-
-S2gate(0.8, 0.0) | [0, 1]
-MeasureFock() | [0, 1]
-"""
-
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path, monkeypatch):
-    """No settings but those that a test makes, in a folder of its own."""
-    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "demo.xbb").write_text(PROGRAM)
-    return tmp_path
-
-
-@pytest.fixture
-def configured(platform, monkeypatch):
-    monkeypatch.setenv("SFJOBS_URL", platform.url)
-    monkeypatch.setenv("SFJOBS_API_KEY", platform.api_key)
-    return platform
-
-
-def command(*arguments: str, **options) -> subprocess.Popen[str]:
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "sfjobs", *arguments],
-        env=environ,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        **options,
-    )
 
 
 def status_of(platform: Platform, job_id: str) -> str:
@@ -70,7 +34,7 @@ def status_of(platform: Platform, job_id: str) -> str:
 # --- ping ------------------------------------------------------------------------------------------------------------
 
 
-def test_ping_says_who_answers_and_where_the_key_came_from(configured, capsys):
+def test_ping_prints_the_url_and_the_source_of_the_key(configured, capsys):
     assert run(["ping"]) == 0
     out = capsys.readouterr().out
     assert configured.url in out
@@ -85,7 +49,7 @@ def test_a_wrong_key_exits_with_4_and_is_not_shown(configured, capsys, monkeypat
     assert "hunter2" not in err
 
 
-def test_a_platform_that_is_not_there_exits_with_5(capsys, monkeypatch):
+def test_an_unreachable_platform_exits_with_5(capsys, monkeypatch):
     monkeypatch.setenv("SFJOBS_RETRIES", "1")
     monkeypatch.setenv("SFJOBS_API_KEY", "key")
     assert run(["--url", "http://127.0.0.1:9", "ping"]) == 5
@@ -103,7 +67,7 @@ def test_a_run_shows_what_was_measured(configured, capsys):
     assert "Photons in a shot" in out
 
 
-def test_what_is_said_on_the_way_goes_to_stderr_in_plain_lines(configured, capsys):
+def test_progress_goes_to_stderr_in_plain_lines(configured, capsys):
     run(["run", "demo.xbb"])
     err = capsys.readouterr().err
     assert "Submitting to simulon_gaussian" in err
@@ -111,7 +75,7 @@ def test_what_is_said_on_the_way_goes_to_stderr_in_plain_lines(configured, capsy
     assert "\x1b" not in err
 
 
-def test_the_options_beat_the_script(configured, capsys):
+def test_options_override_the_script(configured, capsys):
     assert run(["run", "demo.xbb", "--shots", "7", "--name", "other", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["shots"], answer["name"]) == (7, "other")
@@ -128,33 +92,26 @@ def test_json_is_one_object_on_stdout_and_nothing_else(configured, capsys):
 
 
 @pytest.mark.parametrize("suffix", ["npz", "npy"])
-def test_the_samples_are_written_to_a_file(configured, alone, suffix):
+def test_the_samples_are_written_to_a_file(configured, home, suffix):
     assert run(["run", "demo.xbb", "--output", f"out.{suffix}"]) == 0
-    assert Result.load(alone / f"out.{suffix}").samples.shape == (20, 2)
+    assert Result.load(home / f"out.{suffix}").samples.shape == (20, 2)
 
 
-def test_the_picture_is_drawn(configured, alone):
+def test_the_chart_is_drawn(configured, home):
     assert run(["run", "demo.xbb", "--plot", "out.png"]) == 0
-    assert (alone / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert (home / "out.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_file_that_cannot_be_written_is_named(configured, alone, capsys):
-    (alone / "out.npz").mkdir()
+def test_a_file_that_cannot_be_written_is_named(configured, home, capsys):
+    (home / "out.npz").mkdir()
     assert run(["run", "demo.xbb", "--output", "out.npz"]) == 1
     assert "cannot be written to out.npz" in capsys.readouterr().err
 
 
 def test_the_program_may_come_from_standard_input(configured):
-    done = subprocess.run(
-        [sys.executable, "-m", "sfjobs", "run", "-", "--json"],
-        input=PROGRAM,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert json.loads(done.stdout)["shots"] == 20
+    with start("run", "-", "--json", stdin=subprocess.PIPE) as process:
+        out, _ = process.communicate(PROGRAM)
+    assert json.loads(out)["shots"] == 20
 
 
 @pytest.mark.parametrize(
@@ -165,8 +122,8 @@ def test_the_program_may_come_from_standard_input(configured):
         (PROGRAM.replace("S2gate", "Kgate"), "Kgate"),
     ],
 )
-def test_a_program_that_the_platform_refuses_exits_with_1_and_says_why(configured, alone, capsys, program, words):
-    (alone / "bad.xbb").write_text(program)
+def test_a_program_that_the_platform_refuses_exits_with_1_and_says_why(configured, home, capsys, program, words):
+    (home / "bad.xbb").write_text(program)
     assert run(["run", "bad.xbb"]) == 1
     err = capsys.readouterr().err
     assert words in err
@@ -201,10 +158,10 @@ def test_a_key_without_a_url_starts_nothing(capsys, monkeypatch):
 # --- Ctrl-C ----------------------------------------------------------------------------------------------------------
 
 
-def interrupt_at(process: subprocess.Popen[str], *moments: str) -> list[str]:
-    """Sends SIGINT when stderr says each of ``moments``; the lines of stderr to the end."""
+def interrupt_at(process: Child, *texts: str) -> list[str]:
+    """Send SIGINT at the first line of stderr with each of ``texts``; return all lines of stderr."""
     assert process.stderr is not None
-    lines, left = [], list(moments)
+    lines, left = [], list(texts)
     for line in process.stderr:
         lines.append(line)
         if left and left[0] in line:
@@ -213,8 +170,8 @@ def interrupt_at(process: subprocess.Popen[str], *moments: str) -> list[str]:
     return lines
 
 
-def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(configured):
-    with command("run", "demo.xbb", "--target", "never", "--json") as process:
+def test_ctrl_c_leaves_the_job_running_and_prints_the_commands_to_return_to_it(configured):
+    with start("run", "demo.xbb", "--target", "never", "--json") as process:
         lines = interrupt_at(process, ": queued")
         assert process.stdout is not None
         answer = json.loads(process.stdout.read())
@@ -226,7 +183,7 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(configured):
 
 
 def test_a_second_ctrl_c_cancels_the_job(configured):
-    with command("run", "demo.xbb", "--target", "never", "--json") as process:
+    with start("run", "demo.xbb", "--target", "never", "--json") as process:
         lines = interrupt_at(process, ": queued", "Come back")
         assert process.stdout is not None
         answer = json.loads(process.stdout.read())
@@ -236,12 +193,12 @@ def test_a_second_ctrl_c_cancels_the_job(configured):
 
 
 @pytest.fixture
-def interrupted_alone(alone, monkeypatch):
-    """A run with a platform of its own, and somebody who keeps pressing Ctrl-C: its lines, and where its temporary files were."""
-    (alone / "long.xbb").write_text(PROGRAM.replace("shots=20", "shots=3000000"))
-    (alone / "temporary").mkdir()
-    monkeypatch.setenv("TMPDIR", str(alone / "temporary"))
-    with command("run", "long.xbb") as process:
+def interrupted_run(home, monkeypatch):
+    """The lines of a run with an embedded platform that gets SIGINT until it ends, and the folder of its temporary files."""
+    (home / "long.xbb").write_text(PROGRAM.replace("shots=20", "shots=3000000"))
+    (home / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(home / "temporary"))
+    with start("run", "long.xbb") as process:
         assert process.stderr is not None
         lines = []
         for line in process.stderr:
@@ -256,52 +213,38 @@ def interrupted_alone(alone, monkeypatch):
                 process.wait(timeout=0.01)
         lines += process.stderr
     assert process.returncode == 130
-    return lines, alone / "temporary"
+    return lines, home / "temporary"
 
 
-def test_ctrl_c_says_that_the_job_ends_with_a_platform_that_the_run_started(interrupted_alone):
-    lines, _ = interrupted_alone
+def test_ctrl_c_reports_that_the_job_ends_with_the_embedded_platform(interrupted_run):
+    lines, _ = interrupted_run
     assert lines[-2].endswith("ends with its platform.\n")
     assert lines[-1].startswith("  To keep jobs alive, start `sfjobs serve`")
 
 
-def test_ctrl_c_leaves_nothing_of_a_platform_that_the_run_started(interrupted_alone):
-    _, folder = interrupted_alone
+def test_ctrl_c_leaves_no_files_of_the_embedded_platform(interrupted_run):
+    _, folder = interrupted_run
     assert not list(folder.iterdir())
 
 
 # --- serve -----------------------------------------------------------------------------------------------------------
 
 
-def stop(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-
-
-def test_serve_says_in_one_json_line_where_it_is_once_it_answers(alone, capsys, monkeypatch):
-    process = command("serve", "--json", "--data-dir", "data")
-    assert process.stdout is not None
-    place = json.loads(process.stdout.readline())
-    try:
+def test_serve_prints_its_address_as_one_json_object_once_it_responds(monkeypatch):
+    with start("serve", "--json", "--data-dir", "data") as process:
+        assert process.stdout is not None
+        place = json.loads(process.stdout.readline())
         assert Path(place["api_key_file"]).read_text().strip()
         monkeypatch.setenv("SFJOBS_URL", place["url"])
         monkeypatch.setenv("SFJOBS_API_KEY_FILE", place["api_key_file"])
         assert run(["ping"]) == 0
-    finally:
         stop(process)
-    assert process.returncode == 0
 
 
-def test_serve_tells_people_how_to_point_each_client_at_it():
-    process = command("serve", "--data-dir", "data")
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if "Ctrl-C" in line:
-            break
-    stop(process)
-    text = "".join(lines)
+def test_serve_prints_the_settings_of_each_client():
+    with start("serve", "--data-dir", "data") as process:
+        text = "".join(read_until(process, "Ctrl-C"))
+        stop(process)
     for name in (
         "SFJOBS_URL",
         "SFJOBS_API_KEY_FILE",
@@ -312,22 +255,14 @@ def test_serve_tells_people_how_to_point_each_client_at_it():
         assert f"export {name}=" in text
 
 
-def test_the_printed_lines_point_sfjobs_at_it(alone):
-    process = command("serve", "--data-dir", "a folder")
-    assert process.stdout is not None
-    exports = []
-    for line in process.stdout:
-        if line.startswith("  export SFJOBS_"):
-            exports.append(line.strip())
-        if "Ctrl-C" in line:
-            break
-    try:
-        script = "\n".join([*exports, f"exec '{sys.executable}' -m sfjobs ping"])
+def test_the_printed_settings_connect_sfjobs_to_the_platform():
+    with start("serve", "--data-dir", "a folder") as process:
+        exports = [line for line in read_until(process, "Ctrl-C") if line.startswith("  export SFJOBS_")]
+        script = "".join([*exports, f"exec '{sys.executable}' -m sfjobs ping"])
         done = subprocess.run(
             ["/bin/sh", "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60, check=False
         )
         assert done.returncode == 0
-    finally:
         stop(process)
 
 

@@ -1,4 +1,4 @@
-"""Every failure has an exit code a script can rely on, and words that cannot steer a terminal."""
+"""Exit codes and messages of failures, and their control characters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EXIT_CODES = {
 
 
 @pytest.mark.parametrize(("kind", "code"), EXIT_CODES.items(), ids=lambda value: getattr(value, "__name__", str(value)))
-def test_the_exit_code_tells_the_kind_of_failure(kind, code):
+def test_each_kind_of_failure_has_its_exit_code(kind, code):
     assert explain(kind("what happened")).code == code
 
 
@@ -51,7 +51,7 @@ def test_a_message_of_two_lines_is_its_own_remedy():
     assert (failure.what, failure.remedy) == ("what happened", "what to do")
 
 
-def test_a_refusal_is_told_in_the_words_of_the_platform():
+def test_a_refusal_has_the_message_of_the_platform():
     error = errors.InvalidRequestError(
         "POST http://host/jobs: 400",
         status_code=400,
@@ -62,14 +62,14 @@ def test_a_refusal_is_told_in_the_words_of_the_platform():
     assert "Not valid. (target: There is no target 'X9'.)" in explain(error).what
 
 
-def test_what_the_platform_says_of_a_field_is_told_once():
+def test_a_message_about_a_field_is_not_repeated():
     said = {"id": {"0": ["Not a valid UUID."], "3": ["Too long."]}, "target": ["There is no target 'X9'."]}
     detail = "id: Not a valid UUID.; id: Too long.; target: There is no target 'X9'."
     error = errors.InvalidRequestError("400", status_code=400, code="validation-error", detail=detail, meta=said)
     assert explain(error).what == f"The platform refused this (400 validation-error): {detail}"
 
 
-def test_a_failure_of_the_command_itself_keeps_its_words():
+def test_an_error_of_the_command_line_keeps_its_message():
     assert explain(CommandError("a", "b", ExitCode.TIMEOUT)) == CommandError("a", "b", ExitCode.TIMEOUT).failure
 
 
@@ -82,5 +82,5 @@ def test_a_failure_of_the_command_itself_keeps_its_words():
         ("right-to-left \u202e", "right-to-left \\x202e"),
     ],
 )
-def test_words_of_a_platform_cannot_steer_the_terminal(text, shown):
+def test_control_characters_are_escaped(text, shown):
     assert printable(text) == shown

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,24 +16,17 @@ from anyio.from_thread import start_blocking_portal
 from sfjobs import Connection, Job, Result
 from sfjobs.cli.application import run
 from sfjobs.platform.server.serving import Platform
-from tests.support.paths import ROOT
+from tests.support.commands import PROGRAM, start
 from tests.support.raw_server import JSON_HEAD, Peer, RawServer, Script, answering, raw_server
 
 pytestmark = pytest.mark.real_time
 
-PROGRAM = """name demo
-version 1.0
-target simulon_gaussian (shots=20)
-
-S2gate(0.8, 0.0) | [0, 1]
-MeasureFock() | [0, 1]
-"""
-NOBODYS = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")
 def jobs(platform: Platform) -> dict[str, str]:
-    """Ids of jobs by where they stand."""
+    """The ids of jobs by their status."""
 
     async def submit() -> dict[str, str]:
         async with Connection(platform.url, api_key=platform.api_key) as connection:
@@ -54,29 +45,13 @@ def jobs(platform: Platform) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path, monkeypatch):
-    """No settings but those that a test makes, 80 columns, no second try, in a folder of its own."""
-    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("SFJOBS_RETRIES", "1")
-    monkeypatch.setenv("SFJOBS_POLL_INTERVAL_MIN", "0.05")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "demo.xbb").write_text(PROGRAM)
-    (tmp_path / "bad.xbb").write_text(PROGRAM.replace("S2gate", "Kgate"))
-    return tmp_path
-
-
-@pytest.fixture
-def configured(platform, monkeypatch):
-    monkeypatch.setenv("SFJOBS_URL", platform.url)
-    monkeypatch.setenv("SFJOBS_API_KEY", platform.api_key)
-    return platform
+def bad_script(home):
+    (home / "bad.xbb").write_text(PROGRAM.replace("S2gate", "Kgate"))
 
 
 def words_of(line: str, jobs: dict[str, str]) -> list[str]:
-    """The words of a command line, with ids in the places of ``{complete}`` and so on."""
-    return [word.format(**jobs, nobodys=NOBODYS, short=jobs["complete"][:8]) for word in line.split()]
+    """Split a command line, with the ids of jobs for ``{complete}`` and so on."""
+    return [word.format(**jobs, unknown=UNKNOWN_ID, short=jobs["complete"][:8]) for word in line.split()]
 
 
 async def job_of(platform: Platform, job_id: str) -> Job:
@@ -107,10 +82,10 @@ WORKING = [
 
 
 @pytest.mark.parametrize("line", WORKING)
-def test_the_output_fits_80_columns_and_is_plain(configured, jobs, capsys, alone, line):
+def test_the_output_fits_80_columns_and_is_plain(configured, jobs, capsys, home, line):
     assert run(words_of(line, jobs)) == 0
     # A path is as long as it is.
-    out = capsys.readouterr().out.replace(str(alone), "")
+    out = capsys.readouterr().out.replace(str(home), "")
     assert out.strip()
     assert [text for text in out.splitlines() if len(text) > 80 or "\x1b" in text or text.endswith(" ")] == []
 
@@ -123,13 +98,13 @@ def test_json_is_one_document_and_nothing_else(configured, jobs, capsys, line):
     assert out.count("\n") == 1
 
 
-def answer_of(capsys, *words: str) -> dict:
+def document_of(capsys, *words: str) -> dict:
     run([*words, "--json"])
     return json.loads(capsys.readouterr().out)
 
 
-def test_submit_prints_the_ids_alone_in_the_order_of_the_programs(configured, capsys, alone):
-    (alone / "second.xbb").write_text(PROGRAM.replace("name demo", "name second"))
+def test_submit_prints_the_ids_alone_in_the_order_of_the_programs(configured, capsys, home):
+    (home / "second.xbb").write_text(PROGRAM.replace("name demo", "name second"))
     assert run(["submit", "demo.xbb", "second.xbb", "--target", "never"]) == 0
     ids = capsys.readouterr().out.split()
     names = [anyio.run(job_of, configured, job_id).name for job_id in ids]
@@ -137,7 +112,7 @@ def test_submit_prints_the_ids_alone_in_the_order_of_the_programs(configured, ca
 
 
 def test_submit_refuses_a_program_before_any_is_submitted(configured, capsys):
-    """The ids are compared, not the jobs: those of the tests before may still be running."""
+    """Compares ids, not jobs: jobs of other tests may still be running."""
 
     def ids() -> list[str]:
         assert run(["list", "--ids", "--limit", "100"]) == 0
@@ -149,7 +124,7 @@ def test_submit_refuses_a_program_before_any_is_submitted(configured, capsys):
     assert ids() == before
 
 
-def test_submit_says_how_far_it_came(configured, capsys):
+def test_submit_reports_how_many_programs_were_submitted(configured, capsys):
     assert run(["submit", "demo.xbb", "bad.xbb", "demo.xbb"]) == 1
     captured = capsys.readouterr()
     assert len(captured.out.split()) == 1
@@ -176,20 +151,20 @@ def test_circuit_prints_the_program_as_it_was_submitted(configured, jobs, capsys
     assert capsys.readouterr().out.startswith("name demo\nversion 1.0\ntarget always_fails")
 
 
-def test_result_writes_the_files_that_run_writes(configured, jobs, alone):
+def test_result_writes_the_files_that_run_writes(configured, jobs, home):
     assert run(["result", jobs["complete"], "--output", "out.npz", "--plot", "out.png"]) == 0
-    assert Result.load(alone / "out.npz").samples.shape == (20, 2)
-    assert (alone / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert Result.load(home / "out.npz").samples.shape == (20, 2)
+    assert (home / "out.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_result_writes_a_table(configured, jobs, alone):
+def test_result_writes_a_table(configured, jobs, home):
     assert run(["result", jobs["complete"], "--output", "out.csv"]) == 0
-    head, *shots = (alone / "out.csv").read_text().splitlines()
+    head, *shots = (home / "out.csv").read_text().splitlines()
     assert head == "mode_0,mode_1"
     assert len(shots) == 20
 
 
-def test_cancel_gives_the_final_word_of_each(configured, capsys):
+def test_cancel_prints_the_final_status_of_each(configured, capsys):
     run(["submit", "demo.xbb", "demo.xbb", "--target", "never"])
     ids = capsys.readouterr().out.split()
     assert run(["cancel", *ids, "--wait"]) == 0
@@ -212,45 +187,33 @@ def test_wait_takes_ids_from_standard_input(configured, jobs, capsys, monkeypatc
     assert capsys.readouterr().out == f"{jobs['complete']} complete\n"
 
 
-def test_wait_runs_a_command_for_each_job_as_it_ends(configured, jobs, alone, capfd):
+def test_wait_runs_a_command_for_each_job_as_it_ends(configured, jobs, home, capfd):
     command = 'printf "%s %s\n" "$SFJOBS_JOB_ID" "$SFJOBS_JOB_STATUS" >> ended'
     assert run(["wait", jobs["complete"], jobs["failed"], "--then", command]) == 2
     lines = {f"{jobs['complete']} complete", f"{jobs['failed']} failed"}
-    assert set((alone / "ended").read_text().splitlines()) == lines
+    assert set((home / "ended").read_text().splitlines()) == lines
 
 
-def test_what_a_command_prints_stays_out_of_the_document(configured, jobs, capfd):
+def test_the_output_of_a_command_is_kept_out_of_the_document(configured, jobs, capfd):
     assert run(["wait", jobs["complete"], "--then", "echo done", "--json"]) == 0
     captured = capfd.readouterr()
     assert json.loads(captured.out)["jobs"][0]["then_exit_code"] == 0
     assert "done" in captured.err
 
 
-def test_a_command_that_fails_is_told_by_the_exit_code(configured, jobs, capfd):
+def test_a_failed_command_sets_the_exit_code(configured, jobs, capfd):
     assert run(["wait", jobs["complete"], "--then", "exit 7"]) == 1
     assert f"7 for job {jobs['complete']}" in capfd.readouterr().err
 
 
-def test_the_document_of_a_wait_that_timed_out_says_what_is_pending(configured, jobs, capsys):
+def test_the_document_of_a_wait_that_timed_out_lists_pending_jobs(configured, jobs, capsys):
     assert run(["wait", jobs["waiting"], jobs["failed"], "--timeout", "0.5", "--json"]) == 3
     answer = json.loads(capsys.readouterr().out)
     assert [job["id"] for job in answer["jobs"]] == [jobs["failed"]]
     assert answer["pending"] == [jobs["waiting"]]
 
 
-def start(*words: str) -> subprocess.Popen[str]:
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "sfjobs", *words],
-        env=environ,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def test_ctrl_c_ends_the_wait_alone_and_says_how_to_come_back(configured, jobs):
+def test_ctrl_c_ends_only_the_wait_and_prints_the_command_to_return_to_it(configured, jobs):
     with start("--url", configured.url, "wait", jobs["waiting"]) as process:
         assert process.stderr is not None
         lines = []
@@ -276,7 +239,7 @@ def job_object(job_id: str, **fields: object) -> dict[str, object]:
     return {"id": job_id, "status": "queued", "name": None, "target": "X8_01", "meta": {}, **fields}
 
 
-def json_answer(document: object) -> bytes:
+def json_response(document: object) -> bytes:
     body = json.dumps(document).encode()
     return JSON_HEAD + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
 
@@ -285,12 +248,12 @@ ALIKE = [f"abcd{number}000-0000-4000-8000-000000000000" for number in range(2)]
 
 
 def listing(**fields: object) -> bytes:
-    return json_answer({"data": [job_object(job_id, **fields) for job_id in ALIKE]})
+    return json_response({"data": [job_object(job_id, **fields) for job_id in ALIKE]})
 
 
 @pytest.fixture
 def scripted(monkeypatch):
-    """Points the settings at a scripted server."""
+    """Start a scripted server and connect commands to it."""
 
     @contextmanager
     def scripted(*scripts: Script) -> Iterator[RawServer]:
@@ -310,46 +273,46 @@ def test_an_ambiguous_id_lists_the_candidates(scripted, capsys, command):
     assert all(job_id in err for job_id in ALIKE)
 
 
-def test_a_whole_id_costs_no_look_at_the_list(scripted, capsys):
-    asked = []
+def test_a_whole_id_costs_no_list_request(scripted, capsys):
+    requests = []
 
     async def script(peer: Peer) -> None:
-        asked.append((await peer.read_head()).split(b" ")[1])
-        await peer.send(json_answer(job_object(ALIKE[0])))
+        requests.append((await peer.read_head()).split(b" ")[1])
+        await peer.send(json_response(job_object(ALIKE[0])))
 
     with scripted(script):
         assert run(["show", ALIKE[0]]) == 0
-    assert asked == [f"/jobs/{ALIKE[0]}".encode()]
+    assert requests == [f"/jobs/{ALIKE[0]}".encode()]
 
 
-def test_a_shortened_id_is_looked_for_among_the_newest_thousand(scripted, capsys):
-    asked = []
+def test_a_shortened_id_is_looked_up_among_the_newest_thousand_jobs(scripted, capsys):
+    requests = []
 
     async def script(peer: Peer) -> None:
         head = await peer.read_head()
-        asked.append(head.split(b" ")[1])
-        page = len(asked)
+        requests.append(head.split(b" ")[1])
+        page = len(requests)
         jobs = [job_object(f"{page:08x}-0000-4000-8000-{number:012x}") for number in range(100)]
         link = f'Link: </jobs?size=100&cursor={page}>; rel="next"\r\n'.encode()
-        await peer.send(json_answer({"data": jobs}).replace(b"\r\n\r\n", b"\r\n" + link + b"\r\n", 1))
+        await peer.send(json_response({"data": jobs}).replace(b"\r\n\r\n", b"\r\n" + link + b"\r\n", 1))
 
     with scripted(script):
         assert run(["show", "ffff"]) == 1
-    assert len(asked) == 10
+    assert len(requests) == 10
 
 
-def test_words_of_a_platform_do_not_steer_the_terminal(scripted, capsys):
+def test_control_characters_of_a_platform_are_escaped(scripted, capsys):
     with scripted(answering(listing(name="\x1b[31mred"))):
         assert run(["list"]) == 0
     assert "\x1b" not in capsys.readouterr().out
 
 
-def test_watching_asks_once_a_look_and_shows_what_has_changed(scripted):
-    looks = []
+def test_watch_sends_one_request_an_update_and_prints_changes_only(scripted):
+    requests = []
 
     async def script(peer: Peer) -> None:
-        looks.append((await peer.read_head()).split(b" ")[1])
-        await peer.send(listing(status="queued" if len(looks) < 3 else "failed"))
+        requests.append((await peer.read_head()).split(b" ")[1])
+        await peer.send(listing(status="queued" if len(requests) < 3 else "failed"))
 
     with scripted(script), start("list", "--watch", "--interval", "0.1") as process:
         assert process.stdout is not None
@@ -360,12 +323,12 @@ def test_watching_asks_once_a_look_and_shows_what_has_changed(scripted):
                 process.send_signal(signal.SIGINT)
     assert process.returncode == 130
     assert sum("target" in line for line in lines) == 2
-    assert set(looks) == {b"/jobs?size=20"}
+    assert set(requests) == {b"/jobs?size=20"}
 
 
 # --- exit codes ------------------------------------------------------------------------------------------------------
 
-ASKING = [
+REQUESTING = [
     "ping",
     "devices",
     "device X8_01",
@@ -381,7 +344,7 @@ ASKING = [
 
 
 def code_and_error(capsys, line: str, jobs: dict[str, str]) -> tuple[int, int]:
-    """The exit code, and how many lines stderr ends with that are the two of an error."""
+    """Return the exit code, and the number of lines from the error message to the end of stderr."""
     code = run(words_of(line, jobs))
     lines = capsys.readouterr().err.splitlines()
     return code, len(lines) - next(
@@ -389,26 +352,26 @@ def code_and_error(capsys, line: str, jobs: dict[str, str]) -> tuple[int, int]:
     )
 
 
-@pytest.mark.parametrize("line", ASKING)
+@pytest.mark.parametrize("line", REQUESTING)
 def test_a_bad_key_exits_with_4(configured, jobs, capsys, monkeypatch, line):
     monkeypatch.setenv("SFJOBS_API_KEY", "wrong")
     assert code_and_error(capsys, line, jobs) == (4, 2)
 
 
-@pytest.mark.parametrize("line", [*ASKING, "config show"])
+@pytest.mark.parametrize("line", [*REQUESTING, "config show"])
 def test_no_settings_exit_with_1(jobs, capsys, line):
     assert code_and_error(capsys, line, jobs) == (1, 2)
 
 
-@pytest.mark.parametrize("line", ASKING)
+@pytest.mark.parametrize("line", REQUESTING)
 def test_a_platform_that_cannot_be_reached_exits_with_5(jobs, capsys, monkeypatch, line):
     monkeypatch.setenv("SFJOBS_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("SFJOBS_API_KEY", "key")
     assert code_and_error(capsys, line, jobs) == (5, 2)
 
 
-@pytest.mark.parametrize("line", ASKING)
-def test_a_platform_in_trouble_exits_with_5(scripted, jobs, capsys, line):
+@pytest.mark.parametrize("line", REQUESTING)
+def test_a_platform_that_fails_exits_with_5(scripted, jobs, capsys, line):
     with scripted(answering(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")):
         assert code_and_error(capsys, line, jobs) == (5, 2)
 
@@ -416,8 +379,8 @@ def test_a_platform_in_trouble_exits_with_5(scripted, jobs, capsys, line):
 @pytest.mark.parametrize(
     ("line", "code"),
     [
-        *((f"{command} {{nobodys}}", 1) for command in ("show", "wait", "result", "circuit", "cancel")),
-        *((f"{command} ffffffff-nobodys", 1) for command in ("show", "wait", "result", "circuit", "cancel")),
+        *((f"{command} {{unknown}}", 1) for command in ("show", "wait", "result", "circuit", "cancel")),
+        *((f"{command} ffffffff-unknown", 1) for command in ("show", "wait", "result", "circuit", "cancel")),
         ("show abc", 1),
         ("wait {failed}", 2),
         ("wait {failed} {complete}", 2),
@@ -439,5 +402,5 @@ def test_a_platform_in_trouble_exits_with_5(scripted, jobs, capsys, line):
         ("result {complete} --output x.txt", 1),
     ],
 )
-def test_the_exit_code_tells_what_went_wrong(configured, jobs, capsys, line, code):
+def test_each_error_has_its_exit_code(configured, jobs, capsys, line, code):
     assert code_and_error(capsys, line, jobs) == (code, 2)

@@ -1,4 +1,4 @@
-"""``sfjobs login`` and ``sfjobs config show``: the key goes in, is found again, and is never seen."""
+"""``sfjobs login`` and ``sfjobs config show``: the key is stored, used, and never printed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import stat
-import subprocess
 import sys
 import types
 
@@ -15,19 +14,15 @@ import pytest
 
 from sfjobs.cli.application import run
 from sfjobs.config import Secret, Settings
-from tests.support.paths import ROOT
+from tests.support.commands import start
 
 pytestmark = pytest.mark.real_time
 
 
-@pytest.fixture(autouse=True)
-def file(tmp_path, monkeypatch):
-    """Where the configuration will be: in a folder that is not there yet."""
-    for name in ("HOME", "XDG_CONFIG_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.setenv("SFJOBS_RETRIES", "1")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "home" / "sfjobs" / "config.toml"
+@pytest.fixture
+def file(home):
+    """The configuration file, in a folder that does not exist yet."""
+    return home / "home" / "sfjobs" / "config.toml"
 
 
 @pytest.fixture
@@ -40,7 +35,7 @@ def type_in(monkeypatch):
 
 @pytest.fixture
 def keyring(monkeypatch):
-    """The package keyring, as far as it is used, with nothing in it yet."""
+    """A replacement for the package keyring, empty."""
     kept: dict[tuple[str, str], str] = {}
     module = types.ModuleType("keyring")
     module.__dict__.update(
@@ -51,7 +46,7 @@ def keyring(monkeypatch):
     return kept
 
 
-def test_a_key_from_standard_input_is_tried_and_kept(platform, type_in, file, capsys):
+def test_a_key_from_standard_input_is_checked_and_stored(platform, type_in, file, capsys):
     type_in(f"{platform.api_key}\n")
     assert run(["login", "--url", platform.url, "--key-stdin"]) == 0
     settings = Settings.load(environ={"SFJOBS_CONFIG": str(file)})
@@ -81,7 +76,7 @@ def test_after_the_login_the_other_commands_work(platform, type_in):
     assert run(["--profile", "lab", "ping"]) == 0
 
 
-def test_a_wrong_key_exits_with_4_and_keeps_nothing(platform, type_in, file, capsys):
+def test_a_wrong_key_exits_with_4_and_stores_nothing(platform, type_in, file, capsys):
     type_in("hunter2")
     assert run(["login", "--url", platform.url, "--key-stdin"]) == 4
     captured = capsys.readouterr()
@@ -90,13 +85,13 @@ def test_a_wrong_key_exits_with_4_and_keeps_nothing(platform, type_in, file, cap
     assert not file.exists()
 
 
-def test_the_key_is_tried_and_not_a_token_of_the_environment(platform, type_in, file, monkeypatch):
+def test_the_check_uses_the_key_and_not_a_token_of_the_environment(platform, type_in, file, monkeypatch):
     monkeypatch.setenv("SFJOBS_API_KEY", platform.api_key)
     type_in("hunter2")
     assert run(["login", "--url", platform.url, "--key-stdin"]) == 4
 
 
-def test_without_the_check_nobody_is_asked(type_in, file, capsys):
+def test_without_the_check_no_request_is_sent(type_in, file, capsys):
     type_in("key")
     assert run(["login", "--url", "http://127.0.0.1:9", "--key-stdin", "--no-check", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -120,7 +115,7 @@ def test_without_the_check_nobody_is_asked(type_in, file, capsys):
         ("login --url http://127.0.0.1:9 --key-stdin", "key", 5),
     ],
 )
-def test_a_login_that_fails_is_two_lines_and_keeps_nothing(type_in, file, capsys, line, typed, code):
+def test_a_failed_login_is_two_lines_and_stores_nothing(type_in, file, capsys, line, typed, code):
     type_in(typed)
     assert run(line.split()) == code
     assert len(capsys.readouterr().err.splitlines()) == 2
@@ -137,35 +132,26 @@ def test_a_second_login_keeps_the_url_and_all_other_lines(platform, type_in, fil
     assert file.read_text() == before.replace(platform.api_key, "other-key")
 
 
-def test_it_says_which_variables_still_win(type_in, capsys, monkeypatch):
+def test_it_reports_variables_that_override_the_file(type_in, capsys, monkeypatch):
     monkeypatch.setenv("SFJOBS_API_KEY", "another")
     type_in("key")
     run(["login", "--url", "http://127.0.0.1:9", "--key-stdin", "--no-check"])
     assert "SFJOBS_API_KEY in the environment still win" in capsys.readouterr().err
 
 
-def test_the_key_that_is_typed_does_not_echo(platform, file):
+def test_the_key_that_is_typed_does_not_echo(platform, file, monkeypatch):
     ours, theirs = pty.openpty()
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "TERM": "dumb"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sfjobs", "login", "--url", platform.url],
-        env=environ,
-        start_new_session=True,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    shown = b""
-    try:
+    monkeypatch.setenv("TERM", "dumb")
+    login = ("login", "--url", platform.url)
+    with start(*login, start_new_session=True, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
         while b"not shown" not in shown:
             shown += os.read(ours, 1024)
         os.write(ours, platform.api_key.encode() + b"\n")
-        while b"kept in" not in shown:
+        while b"stored in" not in shown:
             shown += os.read(ours, 1024)
-    finally:
-        process.wait(timeout=60)
-        os.close(ours)
+    os.close(ours)
     assert process.returncode == 0
     assert platform.api_key.encode() not in shown
     assert Settings.load(environ={"SFJOBS_CONFIG": str(file)}).api_key == Secret(platform.api_key)
@@ -189,7 +175,7 @@ def test_the_keyring_takes_the_place_of_a_key_in_the_file(platform, type_in, key
     assert "api_key =" not in file.read_text()
 
 
-def test_the_keyring_is_left_alone_while_something_stronger_has_a_key(keyring, file, monkeypatch):
+def test_the_keyring_is_not_used_while_a_setting_overrides_it(keyring, file, monkeypatch):
     file.parent.mkdir(parents=True)
     file.write_text('url = "http://host"\napi_key_keyring = true\n')
     monkeypatch.setitem(sys.modules, "keyring", None)
@@ -197,7 +183,7 @@ def test_the_keyring_is_left_alone_while_something_stronger_has_a_key(keyring, f
     assert Settings.load(environ=environ).api_key == Secret("key")
 
 
-def test_a_key_goes_to_the_url_that_it_was_stored_for_alone(type_in, keyring, file, capsys):
+def test_a_key_is_sent_only_to_the_url_that_it_was_stored_for(type_in, keyring, file, capsys):
     type_in("key")
     run(["login", "--url", "http://127.0.0.1:9", "--key-stdin", "--no-check", "--keyring"])
     file.write_text(file.read_text().replace("127.0.0.1:9", "elsewhere"))
@@ -215,7 +201,7 @@ def test_without_the_package_keyring_two_lines_say_so(type_in, file, capsys, mon
     assert "pip install keyring" in capsys.readouterr().err
 
 
-def test_a_keyring_that_refuses_is_told_without_the_key(type_in, keyring, file, capsys):
+def test_the_message_about_a_failing_keyring_does_not_have_the_key(type_in, keyring, file, capsys):
     def refuse(service: str, username: str, password: str) -> None:
         raise RuntimeError(f"no {password}")
 

@@ -1,30 +1,19 @@
-"""``sfjobs platform keys`` beside a platform that runs, and what ``sfjobs serve`` says of addresses that others can reach."""
+"""``sfjobs platform keys`` beside a running platform, and the warnings of ``sfjobs serve`` about public addresses."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from sfjobs.cli.application import run
 from sfjobs.platform.server.serving import serving
-from tests.support.paths import ROOT
+from tests.support.commands import read_until, start, stop
+from tests.support.processes import Child
 from tests.support.raw_server import CERTIFICATE
 
 pytestmark = pytest.mark.real_time
-
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path, monkeypatch):
-    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def keys(*words: str) -> int:
@@ -50,7 +39,7 @@ def may_ping(monkeypatch, url: str, api_key: str) -> int:
     return run(["ping"])
 
 
-def test_a_key_is_good_from_when_it_is_made_until_it_is_revoked(capsys, monkeypatch):
+def test_a_key_is_valid_from_when_it_is_made_until_it_is_revoked(capsys, monkeypatch):
     with serving(data_dir="data") as platform:
         api_key = made(capsys, "alice")
         before = may_ping(monkeypatch, platform.url, api_key)
@@ -59,7 +48,7 @@ def test_a_key_is_good_from_when_it_is_made_until_it_is_revoked(capsys, monkeypa
     assert (before, after) == (0, 4)
 
 
-def test_the_key_alone_is_on_stdout_and_what_is_said_of_it_on_stderr(capsys):
+def test_only_the_key_is_printed_on_stdout(capsys):
     assert keys("add", "alice", "--account", "team") == 0
     captured = capsys.readouterr()
     assert captured.out.strip() not in captured.err
@@ -95,7 +84,7 @@ def test_the_list_as_json(capsys, monkeypatch):
     assert all(key["created_at"].endswith("+00:00") and key["revoked_at"] is None for key in used)
 
 
-def test_what_cannot_be_done_is_two_lines_and_exit_code_1(capsys):
+def test_errors_are_two_lines_and_exit_code_1(capsys):
     assert keys("list") == 1
     assert "there is no platform in data" in capsys.readouterr().err
     made(capsys, "alice")
@@ -111,25 +100,10 @@ def test_serving_others_without_a_key_for_them_is_refused_with_the_command_that_
     assert "sfjobs platform keys add NAME --data-dir data" in remedy
 
 
-def served(*words: str) -> tuple[dict[str, str], subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sfjobs", "serve", "--json", "--data-dir", "data", *words],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line, process.communicate()
+def served(*words: str) -> tuple[dict[str, str], Child]:
+    process = start("serve", "--json", "--data-dir", "data", *words)
+    [line] = read_until(process, "{")
     return json.loads(line), process
-
-
-def stopped(process: subprocess.Popen[str]) -> str:
-    process.send_signal(signal.SIGINT)
-    error = process.communicate(timeout=60)[1]
-    assert process.returncode == 0
-    return error
 
 
 TLS = ("--tls-cert", str(CERTIFICATE), "--tls-key", str(CERTIFICATE))
@@ -141,19 +115,18 @@ TLS = ("--tls-cert", str(CERTIFICATE), "--tls-key", str(CERTIFICATE))
 def test_plain_http_for_others_is_warned_about(capsys, words, warned):
     made(capsys, "alice")
     _, process = served(*words)
-    assert ("Warning: without TLS" in stopped(process)) is warned
+    with process:
+        assert ("Warning: without TLS" in stop(process)) is warned
 
 
 def test_with_a_certificate_it_speaks_https(monkeypatch):
     place, process = served("--host", "localhost", *TLS)  # whose certificate it is
-    try:
+    with process:
         assert place["url"].startswith("https://localhost:")
         api_key = Path(place["api_key_file"]).read_text().strip()
         monkeypatch.setenv("SFJOBS_CA_FILE", str(CERTIFICATE))
-        code = may_ping(monkeypatch, place["url"], api_key)
-    finally:
-        stopped(process)
-    assert code == 0
+        assert may_ping(monkeypatch, place["url"], api_key) == 0
+        stop(process)
 
 
 def test_a_certificate_without_its_key_is_refused(capsys):
@@ -161,21 +134,22 @@ def test_a_certificate_without_its_key_is_refused(capsys):
     assert "only one was given" in capsys.readouterr().err
 
 
-def test_a_stop_says_what_it_waits_for(capsys, monkeypatch):
+def test_a_stop_reports_the_running_jobs(capsys, monkeypatch):
     place, process = served("--grace", "0.01")
     api_key = Path(place["api_key_file"]).read_text().strip()
     monkeypatch.setenv("SFJOBS_URL", place["url"])
     monkeypatch.setenv("SFJOBS_API_KEY", api_key)
     Path("long.xbb").write_text(LONG)
-    assert run(["submit", "long.xbb"]) == 0
-    job_id = capsys.readouterr().out.strip()
-    while True:
-        run(["show", job_id, "--json"])
-        job = json.loads(capsys.readouterr().out)
-        if job["started_at"]:
-            break
-    assert job["status"] == "queued"
-    assert "Stopping: 1 job may go on for 0.01 s" in stopped(process)
+    with process:
+        assert run(["submit", "long.xbb"]) == 0
+        job_id = capsys.readouterr().out.strip()
+        while True:
+            run(["show", job_id, "--json"])
+            job = json.loads(capsys.readouterr().out)
+            if job["started_at"]:
+                break
+        assert job["status"] == "queued"
+        assert "Stopping: 1 job may go on for 0.01 s" in stop(process)
 
 
 # Twelve modes of squeezed light, which take minutes: three quarters of the work that a simulation may be. With more than that

@@ -11,26 +11,15 @@ import pytest
 from sfjobs import Connection, JobGroup, Submission
 from sfjobs.cli.application import run
 from sfjobs.platform.server.serving import Platform
+from tests.support.commands import PROGRAM
 from tests.support.journals import execute, states
 
 pytestmark = pytest.mark.real_time
 
-PROGRAM = """name demo
-version 1.0
-target simulon_gaussian (shots=20)
-
-S2gate(0.8, 0.0) | [0, 1]
-MeasureFock() | [0, 1]
-"""
-
 
 @pytest.fixture(autouse=True)
-def journal(platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def journal(configured: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "submissions.db"
-    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.setenv("SFJOBS_URL", platform.url)
-    monkeypatch.setenv("SFJOBS_API_KEY", platform.api_key)
     monkeypatch.setenv("SFJOBS_JOURNAL", str(path))
     return path
 
@@ -44,13 +33,13 @@ def submit(name: str) -> str:
 
 
 def forget(journal: Path) -> None:
-    """As a process leaves its submissions that was killed before it heard of the answers."""
+    """Make the journal as a process leaves it that was killed before it got responses."""
     body = json.dumps({"name": None, "target": "simulon_gaussian", "circuit": PROGRAM, "language": "blackbird:1.0"})
     execute(journal, "UPDATE intents SET state = 'open', owner = 12345, job_id = NULL, body = ?", body.encode())
     execute(journal, "DELETE FROM platforms")
 
 
-def test_what_has_no_answer_is_found(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_submission_without_a_response_is_found(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     job_id = submit("demo0")
     forget(journal)
     assert run(["recover"]) == 0
@@ -68,23 +57,25 @@ def test_json_is_one_object(journal: Path, capsys: pytest.CaptureFixture[str]) -
     assert told == {"under_way": 0, "of_other_accounts": 0, "set_aside": []}
 
 
-def test_what_nobody_knows_exits_with_5_until_it_is_given_up(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_outcome_exits_with_5_until_it_is_given_up(
+    journal: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     submit("demo2")
     forget(journal)
-    execute(journal, "UPDATE intents SET name = 'nobodys'")
+    execute(journal, "UPDATE intents SET name = 'other'")
     assert run(["recover"]) == 5
     out, err = capsys.readouterr()
-    assert out.startswith("unknown  -  simulon_gaussian  nobodys  the platform lists no such job")
+    assert out.startswith("unknown  -  simulon_gaussian  other  the platform lists no such job")
     assert "--give-up" in err
     assert run(["recover", "--give-up"]) == 0
     assert run(["recover"]) == 0
-    assert "No submission is without an answer." in capsys.readouterr().err
+    assert "Every submission has its response." in capsys.readouterr().err
 
 
-def test_a_journal_that_was_damaged_is_named(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_path_of_a_damaged_journal_is_printed(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     journal.write_bytes(b"no database" * 1000)
     assert run(["recover"]) == 0
-    assert "A damaged journal was set aside: " in capsys.readouterr().err
+    assert "A damaged journal was moved to " in capsys.readouterr().err
 
 
 def test_a_journal_that_cannot_be_written_exits_with_1(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,7 +85,7 @@ def test_a_journal_that_cannot_be_written_exits_with_1(journal: Path, capsys: py
 
 
 @pytest.mark.parametrize("line", ["recover", "group list", "group show sweep"])
-def test_a_journal_that_is_off_is_not_said_to_be_empty(
+def test_a_journal_that_is_off_is_not_reported_as_empty(
     line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SFJOBS_JOURNAL", "off")
@@ -104,7 +95,7 @@ def test_a_journal_that_is_off_is_not_said_to_be_empty(
     assert "is off" in told.err
 
 
-def test_the_settings_tell_where_the_journal_is(
+def test_the_settings_have_the_path_of_the_journal(
     journal: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["config", "show", "--json"]) == 0
@@ -173,7 +164,7 @@ def test_a_group_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.split() == ids[:2]
 
 
-def test_a_group_is_removed_when_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_group_is_removed(capsys: pytest.CaptureFixture[str]) -> None:
     begin("sweep", 1)
     assert run(["group", "remove", "sweep"]) == 1
     assert "1 programs are yet to be sent" in capsys.readouterr().err
@@ -187,6 +178,6 @@ def test_a_group_is_removed_when_it_is_over(capsys: pytest.CaptureFixture[str]) 
     assert run(["group", "show", "sweep"]) == 1
 
 
-def test_a_group_that_is_not_there_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_group_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["group", "show", "nobodys"]) == 1
     assert "sfjobs group list" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""How the command starts: what it loads, and what it says when something is missing."""
+"""What the command imports at its start, and its messages when something is missing."""
 
 from __future__ import annotations
 
@@ -17,13 +17,6 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
     )
-
-
-@pytest.fixture(autouse=True)
-def unconfigured(tmp_path, monkeypatch):
-    for name in ("HOME", "XDG_CONFIG_HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.chdir(tmp_path)
 
 
 def imported_by(*arguments: str) -> set[str]:
@@ -61,13 +54,14 @@ HEAVY = {"httpx", "numpy", "uvicorn", "starlette", "matplotlib", "anyio", "rich.
 
 
 @pytest.mark.parametrize("line", ["--help", "--version", *(f"{command} --help" for command in COMMANDS)])
-def test_asking_for_help_loads_nothing_heavy(line):
+def test_help_imports_nothing_heavy(line):
     assert not imported_by("-m", "sfjobs", *line.split()) & HEAVY
 
 
-def test_asking_for_help_loads_no_command():
+def test_help_imports_no_command():
     loaded = {name for name in imported_by("-m", "sfjobs", "--help") if name.startswith("sfjobs.")}
     assert loaded == {
+        "sfjobs._version",
         "sfjobs.cli",
         "sfjobs.cli.application",
         "sfjobs.cli.errors",
@@ -76,7 +70,7 @@ def test_asking_for_help_loads_no_command():
     }
 
 
-def test_the_list_of_commands_says_what_each_says_of_itself(capsys):
+def test_the_list_of_commands_has_the_first_sentence_of_each_help(capsys):
     run(["--help"])
     listed = dict(
         re.findall(r"^  ([a-z]+) {2,}(\S.*)$", capsys.readouterr().out.partition("Commands:")[2], re.MULTILINE)
@@ -161,13 +155,13 @@ def script(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], ["names no target", "--target"]),
+        ([], ["has no target", "--target"]),
         (["--target", "t", "--output", "x.txt"], ["x.txt", ".npz or .npy or .csv"]),
-        (["--target", "t", "--output", "nowhere/x.npz"], ["a folder that is not there", "nowhere"]),
+        (["--target", "t", "--output", "nowhere/x.npz"], ["a folder that does not exist", "nowhere"]),
         (["--target", "t", "--plot", "x.jpeg"], ["x.jpeg", ".png or .svg or .pdf"]),
     ],
 )
-def test_what_can_be_known_beforehand_is_refused_before_anything_starts(capsys, script, options, words):
+def test_invalid_options_are_refused_before_anything_starts(capsys, script, options, words):
     assert run(["run", script, *options]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
@@ -180,7 +174,7 @@ def test_a_plot_without_matplotlib_is_refused_before_anything_starts(capsys, scr
     assert "pip install 'sfjobs[plot]'" in capsys.readouterr().err
 
 
-def test_a_binary_file_is_no_program(capsys, tmp_path):
+def test_a_binary_file_is_refused(capsys, tmp_path):
     (tmp_path / "x.xbb").write_bytes(b"\xff\x00")
     assert run(["run", "x.xbb"]) == 1
     assert "not text in UTF-8" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What is said about a result, to people and to programs."""
+"""The summary of a result, for people and for programs."""
 
 from __future__ import annotations
 
@@ -69,16 +69,16 @@ def drawn(distribution, *, width=40, blocks=True) -> list[str]:
     return [line.plain for line in bars(distribution, width=width, blocks=blocks)]
 
 
-def test_the_longest_bar_fills_its_place_and_the_others_are_in_proportion():
+def test_the_longest_bar_fills_its_column_and_the_others_are_in_proportion():
     lines = drawn([0.5, 0.25, 0.25], blocks=False)
     assert [line.count("#") for line in lines] == [29, 14, 14]
 
 
-def test_what_was_seen_at_all_has_a_bar():
+def test_every_photon_number_that_occurs_has_a_bar():
     assert [line.count("#") for line in drawn([0.998, 0.001, 0.0, 0.001], blocks=False)][1:] == [1, 0, 1]
 
 
-def test_many_photon_numbers_share_lines():
+def test_many_photon_numbers_share_bars():
     lines = drawn([1 / 100] * 100)
     assert len(lines) <= 17
     assert lines[0].startswith("  0-7 ")
@@ -95,23 +95,23 @@ def test_pairs_of_photons_make_no_zigzag():
     assert heights[:-1] == sorted(heights[:-1], reverse=True)
 
 
-def test_a_long_thin_tail_is_one_line():
+def test_a_long_thin_tail_is_one_bar():
     distribution = [0.5, 0.4999] + [0.0] * 997 + [0.0001]
     assert [line.split()[0] for line in drawn(distribution)][-1] == "16+"
 
 
-def test_homodyne_outcomes_are_told_by_mode():
+def test_homodyne_samples_are_summed_up_by_mode():
     samples = np.array([[1.0, -2.0], [3.0, -2.0]])
     rows = [line.split() for line in shown(samples).splitlines()]
     assert ["0", "+2.0000", "1.0000"] in rows
     assert ["1", "-2.0000", "0.0000"] in rows
 
 
-def test_heterodyne_outcomes_have_two_parts():
+def test_heterodyne_samples_have_two_parts():
     assert ["0", "+1.0000", "+2.0000i", "1.0000"] in [line.split() for line in shown([[0 + 2j], [2 + 2j]]).splitlines()]
 
 
-def test_timebins_of_a_mode_are_taken_together():
+def test_the_timebins_of_a_mode_are_averaged():
     samples = np.arange(8.0).reshape(2, 2, 2)
     rows = [line.split() for line in shown(samples).splitlines()]
     assert ["0", "+2.5000"] in [row[:2] for row in rows]
@@ -139,7 +139,7 @@ def test_json_of_photon_numbers():
     assert data["most_frequent"][0] == {"pattern": [0, 0], "count": 5, "probability": 0.5}
 
 
-def test_json_of_outcomes_that_are_no_numbers_is_still_json():
+def test_json_of_samples_that_are_not_numbers_is_valid():
     data = json.dumps(summarize(Result([np.array([[np.nan], [1.0]])])).as_json(), allow_nan=False)
     assert json.loads(data)["modes"] == [{"mean": None, "standard_deviation": None}]
 
@@ -148,7 +148,7 @@ def test_json_of_outcomes_that_are_no_numbers_is_still_json():
     "samples",
     [np.zeros((0, 3)), np.zeros((3, 0), int), np.array(7), np.array(["a"]), np.array([[-1]]), np.array([[10**9]])],
 )
-def test_odd_results_get_a_reason_instead_of_a_picture(samples):
+def test_a_result_of_another_kind_gets_a_reason_instead_of_a_chart(samples):
     assert shown(samples).startswith("No summary: ")
 
 

@@ -20,6 +20,7 @@ import sfjobs
 from sfjobs.platform import Platform, serving
 from tests.support.environment import clean_environment
 from tests.support.paths import ROOT
+from tests.support.processes import Child
 
 EXAMPLES = ROOT / "examples"
 NOT_CONFIGURED = "No platform is configured: starting one on this machine"
@@ -131,7 +132,7 @@ def test_sweep_prints_the_ids_that_are_left_on_ctrl_c(tmp_path: Path) -> None:
     with serving() as platform:
         environment = clean_environment(tmp_path, **settings_of(platform))
         command = [sys.executable, str(EXAMPLES / "sweep.py"), "--circuits", "2000"]
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        with Child(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
             anyio.run(until_jobs_are_there, platform)
             process.send_signal(signal.SIGINT)
             output, _ = process.communicate(timeout=SECONDS)

@@ -37,7 +37,7 @@ RENAMED = {
 }
 SEAMS = {
     # between the two sides
-    "advance", "call", "of", "submissions", "twin", "__await__", "__del__",
+    "advance", "__await__", "__del__",
 }  # fmt: skip
 SPECIAL = {*RENAMED, *RENAMED.values()}
 MADE_BY_CALLERS = {sfjobs.Connection, sfjobs.Job, sfjobs.RemoteEngine, sync.Connection, sync.Job, sync.RemoteEngine}
@@ -60,6 +60,16 @@ def in_words(annotation: str) -> str:
     return annotation.replace("AsyncIterator", "Iterator")
 
 
+def with_jobs(annotation: str) -> str:
+    """An annotation of the blocking side, whose iterators have the type of job as a parameter, as the async side writes it."""
+    return (
+        annotation.replace("[JobT]", "[Job]")
+        .replace("JobT ", "Job ")
+        .replace("JobStream[Job]", "JobStream")
+        .replace("Events[Job]", "Events")
+    )
+
+
 def differences(theirs: Any, ours: Any) -> list[str]:
     found = []
     if isinstance(theirs, property) or isinstance(ours, property):
@@ -79,7 +89,10 @@ def differences(theirs: Any, ours: Any) -> list[str]:
             found.append(f"{parameter} is not {twin}")
     if len(their_parameters) != len(our_parameters):
         found.append(f"{len(their_parameters)} parameters are not {len(our_parameters)}")
-    returns = in_words(str(inspect.signature(theirs).return_annotation)), str(inspect.signature(ours).return_annotation)
+    returns = (
+        in_words(str(inspect.signature(theirs).return_annotation)),
+        with_jobs(str(inspect.signature(ours).return_annotation)),
+    )
     if returns[0] != returns[1]:
         found.append(f"-> {returns[0]} is not -> {returns[1]}")
     first_lines = [(inspect.getdoc(side) or "").partition("\n")[0] for side in (theirs, ours)]

@@ -28,6 +28,7 @@ from tests.support.counter import circuit, circuits
 from tests.support.fake_platform import KEY, URL, FakePlatform, refusal
 from tests.support.journals import execute, rows, states
 from tests.support.paths import ROOT
+from tests.support.processes import Child
 
 pytestmark = pytest.mark.real_time
 
@@ -357,8 +358,8 @@ anyio.run(main, *sys.argv[1:])
 """
 
 
-def python(script: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+def python(script: str, *arguments: str, **options: Any) -> Child:
+    return Child(
         [sys.executable, "-c", script, *arguments],
         text=True,
         stdin=subprocess.PIPE,
@@ -368,7 +369,7 @@ def python(script: str, *arguments: str, **options: Any) -> subprocess.Popen[str
     )
 
 
-def finished(process: subprocess.Popen[str]) -> str:
+def finished(process: Child) -> str:
     out, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     return out

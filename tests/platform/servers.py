@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 from sfjobs.platform import Platform
@@ -40,6 +41,7 @@ class ServerProcess:
             stderr=subprocess.PIPE,
             text=True,
         )
+        weakref.finalize(self, self.process.kill)  # for a test that fails before it stops the server
 
     def ready(self) -> Platform:
         """Wait until it listens."""

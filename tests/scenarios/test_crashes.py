@@ -21,6 +21,7 @@ from tests.support.crash_client import JOBS, NOT_DONE, name
 from tests.support.faulty_platform import MOMENTS, Death, FaultyPlatform, faulty_platform
 from tests.support.journals import rows
 from tests.support.paths import ROOT
+from tests.support.processes import Child
 
 pytestmark = [
     pytest.mark.real_time,
@@ -34,7 +35,7 @@ LOSS = 0.3
 class Clients:
     """The process that forks the clients."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Child) -> None:
         self._process = process
 
     def run(
@@ -61,9 +62,7 @@ class Clients:
 def clients() -> Iterator[Clients]:
     command = [sys.executable, "-m", "tests.support.crash_client"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
+    with Child(command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         yield Clients(process)
 
 

@@ -16,6 +16,7 @@ import sfjobs
 from sfjobs import JobStatus
 from sfjobs._client.connection import internals
 from sfjobs._jobs.job import state_of
+from sfjobs.sync import _view
 from tests.support.fake_platform import SAMPLES, FakeJob, FakePlatform
 from tests.support.worlds import AsyncWorld, BlockingWorld, World, driven
 
@@ -366,5 +367,5 @@ def test_blocking(scenario: Scenario) -> None:
     world = BlockingWorld(platform)
     with world.blocking:
         driven(scenario(world))
-        assert internals(world.blocking.twin).poller.is_idle
+        assert internals(_view.internals(world.blocking)[0]).poller.is_idle
     assert platform.in_flight == 0

@@ -1,4 +1,4 @@
-"""The blocking twin where it meets threads, signals, forks and the end of a program: each on the real thing."""
+"""The blocking API with real threads, signals, forks and ends of programs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ import pytest
 
 import sfjobs
 from sfjobs import sync
+from sfjobs.sync._view import internals
 from tests.support.fake_platform import FakePlatform
 from tests.support.paths import ROOT
 
 PRELUDE = """
-import gc, os, signal, sys, threading, time
+import gc, logging, os, signal, sys, threading, time
 import httpx
 import sfjobs
 from sfjobs._client.connection import internals
 from sfjobs import sync
+from sfjobs.sync._view import internals
 from tests.support.fake_platform import FakePlatform
 
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # a slow machine is no fault: it would be reported as a slow callback
 platform = FakePlatform()
 def connect():
     settings = platform.settings(poll_interval_min=0.05)
@@ -45,7 +48,7 @@ def interrupt_after(seconds, times=1):
 
 
 def run(program: str, *, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    """Runs ``program`` after the prelude, with every warning an error."""
+    """Run ``program`` after the prelude; every warning is an error."""
     return subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-c", PRELUDE + textwrap.dedent(program)],
         cwd=ROOT,
@@ -88,7 +91,7 @@ def test_eight_threads_share_one_connection_and_its_polls(platform: FakePlatform
     assert len(platform.polls) < 80
 
 
-def test_closing_frees_the_threads_that_wait(platform: FakePlatform, connection: sync.Connection) -> None:
+def test_closing_ends_the_waits_of_other_threads(platform: FakePlatform, connection: sync.Connection) -> None:
     job = sync.Job(platform.add().id, "open", connection)
     errors: list[Exception] = []
 
@@ -109,7 +112,7 @@ def test_closing_frees_the_threads_that_wait(platform: FakePlatform, connection:
     assert len(errors) == 8
 
 
-def test_after_closing_there_is_no_thread(platform: FakePlatform) -> None:
+def test_closing_ends_the_thread(platform: FakePlatform) -> None:
     before = sfjobs_threads()
     with sync.Connection(settings=platform.settings(), transport=httpx.MockTransport(platform.handle)) as connection:
         connection.ping()
@@ -120,14 +123,14 @@ def test_after_closing_there_is_no_thread(platform: FakePlatform) -> None:
         connection.ping()
 
 
-def test_a_connection_that_cannot_be_made_leaves_no_thread() -> None:
+def test_a_failed_constructor_leaves_no_thread() -> None:
     before = sfjobs_threads()
     with pytest.raises(sfjobs.ConfigurationError):
         sync.Connection("not a url", api_key="key")
     assert sfjobs_threads() == before
 
 
-def test_a_forgotten_connection_leaves_no_thread(platform: FakePlatform) -> None:
+def test_a_collected_connection_leaves_no_thread(platform: FakePlatform) -> None:
     before = sfjobs_threads()
     connection = sync.Connection(settings=platform.settings(), transport=httpx.MockTransport(platform.handle))
     connection.ping()
@@ -150,30 +153,30 @@ def test_it_works_inside_a_running_loop(platform: FakePlatform, connection: sync
     assert asyncio.run(cell()) == "complete"
 
 
-async def test_it_works_inside_either_loop(platform: FakePlatform, connection: sync.Connection) -> None:
+async def test_it_works_inside_asyncio_and_trio(platform: FakePlatform, connection: sync.Connection) -> None:
     assert connection.ping()
 
 
-test_it_works_inside_either_loop = pytest.mark.real_time(test_it_works_inside_either_loop)
+test_it_works_inside_asyncio_and_trio = pytest.mark.real_time(test_it_works_inside_asyncio_and_trio)
 
 
-def test_an_async_connection_is_not_for_the_twins_loop(platform: FakePlatform, connection: sync.Connection) -> None:
+def test_the_async_twin_refuses_another_event_loop(platform: FakePlatform, connection: sync.Connection) -> None:
     connection.ping()
     with pytest.raises(sfjobs.ConnectionClosedError, match="another event loop"):
-        asyncio.run(connection.twin.ping())
+        asyncio.run(internals(connection)[0].ping())
 
 
-def test_context_variables_go_with_the_call(platform: FakePlatform, connection: sync.Connection) -> None:
+def test_a_call_has_the_context_variables_of_its_thread(platform: FakePlatform, connection: sync.Connection) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
     seen: list[str] = []
 
-    async def look(request: httpx.Request) -> None:
+    async def record(request: httpx.Request) -> None:
         seen.append(variable.get("nothing"))
 
-    platform.trouble = look
-    variable.set("the caller's")
+    platform.trouble = record
+    variable.set("of the thread")
     connection.ping()
-    assert set(seen) == {"the caller's"}
+    assert set(seen) == {"of the thread"}
 
 
 # -- groups --------------------------------------------------------------------------------------------------------------
@@ -208,7 +211,7 @@ def test_ctrl_c_ends_a_wait_after_it_has_cleaned_up_and_the_connection_goes_on()
             try:
                 job.wait()
             except KeyboardInterrupt:
-                print("interrupted", internals(connection.twin).poller.is_idle, platform.in_flight)
+                print("interrupted", internals(connection)[0].poller.is_idle, platform.in_flight)
             print(connection.ping())
         print([thread.name for thread in threading.enumerate() if thread.name.startswith("sfjobs")])
     """)
@@ -240,7 +243,7 @@ def test_ctrl_c_at_any_moment_leaves_nothing_behind() -> None:
                     interrupted += 1
                 thread.join()
             print(interrupted, connection.ping(), platform.in_flight)
-            print(slowest < 2.5)  # the grace that a call gets to clean up is 5 s, and was never needed
+            print(slowest < 2.5)  # a call may clean up for 5 s, and never needs that long
     """)
     assert done.stdout.split() == ["60", "True", "0", "True"], done.stderr
 
@@ -260,7 +263,7 @@ def test_ctrl_c_without_a_handler_ends_the_program_as_usual() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_child_is_told_so_and_the_parent_goes_on() -> None:
+def test_a_forked_child_gets_an_error_and_the_parent_goes_on() -> None:
     done = run("""
         import warnings
         warnings.simplefilter("ignore", DeprecationWarning)  # Python's own, about forking with threads
@@ -283,7 +286,7 @@ def test_a_forked_child_is_told_so_and_the_parent_goes_on() -> None:
 
 
 @pytest.mark.parametrize("ending", ["", "raise SystemExit(3)", "os.kill(os.getpid(), signal.SIGTERM)"])
-def test_a_program_that_ends_with_an_open_connection_neither_hangs_nor_complains(ending: str) -> None:
+def test_a_program_that_ends_with_an_open_connection_neither_hangs_nor_warns(ending: str) -> None:
     done = run(f"""
         connection = connect()
         connection.ping()
@@ -308,7 +311,7 @@ def test_a_program_may_end_while_another_thread_waits() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_an_error_shows_the_callers_line_and_the_coroutine_and_little_between() -> None:
+def test_a_traceback_has_the_callers_line_and_the_coroutine_and_little_between() -> None:
     done = run("""
         with connect() as connection:
             connection.get_job("unknown")

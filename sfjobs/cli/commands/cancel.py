@@ -1,4 +1,4 @@
-"""``sfjobs cancel``: ends jobs."""
+"""``sfjobs cancel``: cancel jobs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import job_ids as ids
-from ..context import CommandContext, report
-from ..errors import ExitCode, explain, printable
+from ..context import CommandContext, JSONOption, raise_first
+from ..errors import printable
 from ..output.json import about_job, write_json
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ def cancel(
     context: typer.Context,
     job_ids: ids.IdsArgument,
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the final word on each.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
-) -> int:
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the final status of each.")] = False,
+    as_json: JSONOption = False,
+) -> None:
     """
     Cancel jobs; print id and status of each.
 
-    A job may be faster and end `complete` all the same; --wait tells.
+    A job may complete before the platform cancels it: --wait shows which.
     """
-    words = ids.given(job_ids)
+    shortened = ids.given(job_ids)
     jobs: list[Job] = []
     failures: list[SFJobsError] = []
 
@@ -39,7 +39,7 @@ def cancel(
         from ..._jobs.waiting import wait_all
         from ...errors import SFJobsError
 
-        for job_id in await ids.resolve(connection, words):
+        for job_id in await ids.resolve(connection, shortened):
             job = Job(job_id, "open", connection)
             try:
                 await job.cancel()
@@ -51,14 +51,10 @@ def cancel(
             await wait_all(jobs, fetch_results=False)
 
     try:
-        CommandContext.of(context).ask(work)
+        CommandContext.of(context).run(work)
     finally:
         if as_json and (jobs or failures):
             write_json({"jobs": [about_job(job) for job in jobs]})
         elif not as_json:
             sys.stdout.write("".join(f"{printable(job.id)} {printable(job.status.value)}\n" for job in jobs))
-    for failure in failures[1:]:
-        report(explain(failure))
-    if failures:
-        raise failures[0]
-    return ExitCode.OK
+    raise_first(failures)

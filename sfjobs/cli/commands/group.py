@@ -1,4 +1,4 @@
-"""``sfjobs group``: the groups of jobs in the journal. Asks the platform nothing that the journal can say."""
+"""``sfjobs group``: the groups of jobs in the journal. Sends no request: what the journal knows is enough."""
 
 from __future__ import annotations
 
@@ -8,55 +8,44 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..context import CommandContext, stderr, stdout
-from ..errors import CommandError, ExitCode, printable
-from ..output.json import write_json
+from ..context import CommandContext, JSONOption, stdout
+from ..errors import CommandError, printable
+from ..output.json import pick, write_json
 from .recover import required_journal
 
 if TYPE_CHECKING:
     from ..._client.connection import Connection
     from ..._client.job_group import JobGroup
-    from ..._journal import GroupMember, GroupSummary
-    from ...models import JSONValue
+    from ..._journal import GroupSummary
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look at groups of jobs.")
-
-
-@app.callback()
-def _group() -> None:  # a group of commands
-    pass
+app = typer.Typer()
 
 
 @app.command("list")
-def list_groups(
-    context: typer.Context,
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> int:
-    """List the groups in the journal, newest first, and how far their submissions are."""
+def list_groups(context: typer.Context, *, as_json: JSONOption = False) -> None:
+    """List the groups in the journal, newest first, and the states of their submissions."""
 
-    async def ask(connection: Connection) -> tuple[Sequence[GroupSummary], Sequence[str]]:
+    async def read(connection: Connection) -> tuple[Sequence[GroupSummary], Sequence[str]]:
         from ..._client.connection import internals
         from ..._journal import names_of_others, summaries
 
         session = internals(connection).journal
-        whose = required_journal(connection), session.url, session.account
-        return await summaries(*whose), await names_of_others(*whose)
+        owner = required_journal(connection), session.url, session.account
+        return await summaries(*owner), await names_of_others(*owner)
 
-    groups, of_others = CommandContext.of(context).ask(ask)
+    groups, of_others = CommandContext.of(context).run(read)
     if as_json:
-        write_json({"groups": [_described(group) for group in groups], "of_other_accounts": list(of_others)})
-        return ExitCode.OK
+        names = ("name", "programs", "added", "in_doubt", "submitted", "begun_at", "changed_at")
+        write_json({"groups": [pick(group, *names) for group in groups], "of_other_accounts": of_others})
+        return
     if groups:
         _show_groups(groups)
     else:
-        stdout().print("No groups yet.")
+        typer.echo("No groups yet.")
     if of_others:
-        names = ", ".join(map(printable, of_others))
-        stderr().print(
-            f"Begun with another API key: {names}. If this one has replaced that, open them.", soft_wrap=True
-        )
-    return ExitCode.OK
+        names_of_others = ", ".join(map(printable, of_others))
+        line = f"Groups of another API key: {names_of_others}. If this key has replaced it, open them to adopt them."
+        typer.echo(line, err=True)
 
 
 @app.command("show")
@@ -65,43 +54,38 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the group.")],
     *,
     ids: Annotated[bool, typer.Option("--ids", help="Print the ids of its jobs and nothing else.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> int:
-    """Show how far a group is, as the journal has it, and each of its programs."""
-
-    async def ask(connection: Connection) -> JobGroup:
-        from ..._client.job_group import JobGroup
-
-        return _there_is(await JobGroup.open(name, connection))
-
-    group = CommandContext.of(context).ask(ask)
+    as_json: JSONOption = False,
+) -> None:
+    """Show the state of a group and of each of its programs, as the journal has them."""
+    group = CommandContext.of(context).run(lambda connection: _open(name, connection))
     if as_json:
-        write_json(_whole(group))
+        names = ("index", "name", "state", "target", "shots", "key", "attempt", "job_id", "status", "reason")
+        members = [pick(member, *names) for member in group.members]
+        write_json({"name": group.name, "progress": _counts(group), "members": members})
     elif ids:
         sys.stdout.write("".join(f"{printable(member.job_id)}\n" for member in group.members if member.job_id))
     else:
         _show_members(group)
-    return ExitCode.OK
 
 
 @app.command("remove")
 def remove(
-    context: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a group that is over.")]
-) -> int:
-    """Forget a group that is over. Its jobs stay on the platform."""
+    context: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a finished group.")]
+) -> None:
+    """Remove a finished group from the journal. Its jobs stay on the platform."""
 
     async def work(connection: Connection) -> None:
-        from ..._client.job_group import JobGroup
+        await (await _open(name, connection)).remove()
 
-        await _there_is(await JobGroup.open(name, connection)).remove()
-
-    CommandContext.of(context).ask(work)
-    return ExitCode.OK
+    CommandContext.of(context).run(work)
 
 
-def _there_is(group: JobGroup) -> JobGroup:
+async def _open(name: str, connection: Connection) -> JobGroup:
+    from ..._client.job_group import JobGroup
+
+    group = await JobGroup.open(name, connection)
     if not len(group):
-        raise CommandError(f"There is no group {printable(group.name)!r}.", "See `sfjobs group list`.")
+        raise CommandError(f"The journal has no group {printable(group.name)!r}.", "See `sfjobs group list`.")
     return group
 
 
@@ -110,14 +94,13 @@ def _show_groups(groups: Sequence[GroupSummary]) -> None:
 
     from ..output.tables import indented, moment, table
 
-    console = stdout()
     grid = table("group", "begun")
     for column in ("programs", "added", "in doubt", "submitted"):
         grid.add_column(column, justify="right", no_wrap=True)
     for group in groups:
         counts = (group.programs, group.added, group.in_doubt, group.submitted)
         grid.add_row(Text(printable(group.name)), moment(group.begun_at), *map(str, counts))
-    indented(console, grid)
+    indented(stdout(), grid)
 
 
 def _show_members(group: JobGroup) -> None:
@@ -125,56 +108,19 @@ def _show_members(group: JobGroup) -> None:
 
     from ..output.tables import counted, indented, short_ids, table
 
-    console = stdout()
-    counts = {word: count for word, count in _counts(group).items() if count and word != "programs"}
-    told = ", ".join(f"{count:,} {word.replace('_', ' ')}" for word, count in counts.items())
-    console.print(f"{printable(group.name)}: {counted(len(group), 'program')}, {told}", soft_wrap=True)
+    counts = {state: count for state, count in _counts(group).items() if count and state != "programs"}
+    listed = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in counts.items())
+    typer.echo(f"{printable(group.name)}: {counted(len(group), 'program')}, {listed}")
     grid = table("program", "state", "job", "attempt", "target")
     job_ids = short_ids([member.job_id or "" for member in group.members])
     for member, job_id in zip(group.members, job_ids, strict=True):
-        words = (member.name or str(member.index), _standing(member), job_id, str(member.attempt), member.target)
-        grid.add_row(*(Text(printable(word)) for word in words))
-    indented(console, grid)
-
-
-def _standing(member: GroupMember) -> str:
-    """What is known of the job, else of the submission."""
-    return member.state.value.replace("_", " ") if member.status is None else member.status.value
-
-
-def _described(group: GroupSummary) -> dict[str, JSONValue]:
-    return {
-        "name": group.name,
-        "programs": group.programs,
-        "added": group.added,
-        "in_doubt": group.in_doubt,
-        "submitted": group.submitted,
-        "begun_at": group.begun_at.isoformat(),
-        "changed_at": group.changed_at.isoformat(),
-    }
+        state = member.state.value.replace("_", " ") if member.status is None else member.status.value
+        row = (member.name or str(member.index), state, job_id, str(member.attempt), member.target)
+        grid.add_row(*(Text(printable(cell)) for cell in row))
+    indented(stdout(), grid)
 
 
 def _counts(group: JobGroup) -> dict[str, int]:
     from dataclasses import asdict
 
     return asdict(group.progress)
-
-
-def _whole(group: JobGroup) -> dict[str, JSONValue]:
-    counts: dict[str, JSONValue] = {**_counts(group)}
-    members: list[JSONValue] = [
-        {
-            "index": member.index,
-            "name": member.name,
-            "state": member.state.value,
-            "target": member.target,
-            "shots": member.shots,
-            "key": member.key,
-            "attempt": member.attempt,
-            "job_id": member.job_id,
-            "status": None if member.status is None else member.status.value,
-            "reason": member.reason,
-        }
-        for member in group.members
-    ]
-    return {"name": group.name, "progress": counts, "members": members}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..context import CommandContext, stdout
+from ..context import CommandContext, JSONOption, stdout
 from ..errors import CommandError, ExitCode, printable
 from ..output.json import about_job, write_json
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ..._client.connection import Connection
     from ..._jobs.job import Job
 
-_ONE_REQUEST = 100
-"""Jobs that one list request brings."""
+_PAGE_SIZE = 100
+"""Jobs in the response to one list request."""
 
 
 def list_jobs(
@@ -31,36 +31,38 @@ def list_jobs(
     ] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many to show.")] = 20,
     ids: Annotated[bool, typer.Option("--ids", help="Print whole ids and nothing else.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Update the table until Ctrl-C.")] = False,
     interval: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, help="Between two looks of --watch; each is one request.")
+        float, typer.Option(metavar="SECONDS", min=0.1, help="Time between two requests of --watch.")
     ] = 2.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JSONOption = False,
 ) -> int:
     """List jobs, newest first."""
     _check(status, limit, ids=ids, watch=watch, as_json=as_json)
 
-    async def ask(connection: Connection) -> list[Job]:
+    async def fetch(connection: Connection) -> list[Job]:
         return [job async for job in connection.list_jobs(status=status, limit=limit)]
 
-    async def watch_them(connection: Connection) -> None:
-        await keep_showing(lambda: ask(connection), interval, status)
-
-    scope = CommandContext.of(context)
+    command = CommandContext.of(context)
     if watch:
         from ..output.live_table import keep_showing
 
         try:
-            scope.ask(watch_them)
+            command.run(lambda connection: keep_showing(lambda: fetch(connection), interval, status))
         except KeyboardInterrupt:
             return ExitCode.INTERRUPTED
-    jobs = scope.ask(ask)
+    jobs = command.run(fetch)
     if as_json:
         write_json({"jobs": [about_job(job) for job in jobs]})
     elif ids:
         sys.stdout.write("".join(f"{printable(job.id)}\n" for job in jobs))
     else:
-        _show(jobs, status)
+        from ..output.tables import indented, job_table, no_jobs
+
+        if jobs:
+            indented(stdout(), job_table(stdout(), jobs))
+        else:
+            typer.echo(no_jobs(status))
     return ExitCode.OK
 
 
@@ -71,18 +73,6 @@ def _check(status: str | None, limit: int, *, ids: bool, watch: bool, as_json: b
         known = ", ".join(JobStatus)
         raise CommandError(f"There is no status {printable(status)!r}.", f"Give one of {known}.")
     if watch and (ids or as_json):
-        raise CommandError(
-            "--watch has no end, so that nothing can read its --ids or --json.", "Leave one of them out."
-        )
-    if watch and limit > _ONE_REQUEST:
-        raise CommandError(f"--watch shows {_ONE_REQUEST} jobs at most.", f"Give --limit {_ONE_REQUEST} or less.")
-
-
-def _show(jobs: list[Job], status: str | None) -> None:
-    from ..output.tables import indented, job_table, no_jobs
-
-    console = stdout()
-    if jobs:
-        indented(console, job_table(console, jobs))
-    else:
-        console.print(no_jobs(status))
+        raise CommandError("--watch does not end: no program can read its --ids or --json.", "Leave one of them out.")
+    if watch and limit > _PAGE_SIZE:
+        raise CommandError(f"--watch shows {_PAGE_SIZE} jobs at most.", f"Give --limit {_PAGE_SIZE} or less.")

@@ -1,13 +1,12 @@
-"""``sfjobs ping``: is the platform there, and does it let us in?"""
+"""``sfjobs ping``: check url and credentials."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from ..context import CommandContext, stdout
-from ..errors import ExitCode
+from ..context import CommandContext, JSONOption
 from ..output.json import write_json
 
 if TYPE_CHECKING:
@@ -15,24 +14,17 @@ if TYPE_CHECKING:
     from ...config import Settings
 
 
-def ping(
-    context: typer.Context,
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> int:
-    """Ask the platform whether it answers and accepts the credentials."""
+def ping(context: typer.Context, *, as_json: JSONOption = False) -> None:
+    """Check that the platform responds and accepts the credentials."""
 
-    async def ask(connection: Connection) -> Settings:
+    async def check(connection: Connection) -> Settings:
         await connection.ping()
         return connection.settings
 
-    settings = CommandContext.of(context).ask(ask)
+    settings = CommandContext.of(context).run(check)
     credential = "api_key" if settings.api_key is not None else "access_token"
     source = settings.sources[credential]
     if as_json:
         write_json({"url": settings.url, "credential": credential, "source": source})
     else:
-        console = stdout()
-        console.print(f"{settings.url} answers and accepts the {credential}.", soft_wrap=True)
-        console.print(f"  from {source}", soft_wrap=True)
-    return ExitCode.OK
+        typer.echo(f"{settings.url} responds and accepts the {credential}.\n  from {source}")

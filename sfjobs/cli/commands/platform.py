@@ -1,44 +1,32 @@
-"""``sfjobs platform keys``: who may use the platform of this machine. It works on the data directory, also while that runs."""
+"""``sfjobs platform keys``: the API keys of the platform on this machine. Works on the data directory, also of a running one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..context import stderr, stdout
-from ..errors import CommandError, ExitCode, printable
+from ..context import JSONOption, stdout
+from ..errors import CommandError, printable
 from ..output.json import write_json
+from .serve import DataDirOption
 
 if TYPE_CHECKING:
-    from ...models import JSONValue
+    from contextlib import AbstractContextManager
+
     from ...platform.records import KeyRecord
     from ...platform.store.interface import AccountStore
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look after the platform of this machine.")
-keys = typer.Typer(
-    rich_markup_mode=None, no_args_is_help=True, help="Say who may use it: make, list and revoke API keys."
-)
-app.add_typer(keys, name="keys")
-
-DataDir = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="The platform's data; by default where `sfjobs serve` keeps it.")
-]
-AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
-
-@app.callback()
-def _platform() -> None:  # a group of groups, also as long as there is one
-    pass
+app = typer.Typer()
+keys = typer.Typer()
+app.add_typer(keys, name="keys", help="Make, list and revoke API keys.", no_args_is_help=True)
 
 
 @keys.command("add")
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call the key.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the key.")],
     *,
     account: Annotated[
         str | None,
@@ -46,83 +34,74 @@ def add(
             metavar="NAME", help="Whose jobs it sees; by default an account of the key's name, `local` is yours."
         ),
     ] = None,
-    data_dir: DataDir = None,
-    as_json: AsJSON = False,
-) -> int:
+    data_dir: DataDirOption = None,
+    as_json: JSONOption = False,
+) -> None:
     """Make an API key and print it, this once."""
     from ...platform.store.api_keys import create_key
 
-    with _accounts(data_dir, make=True) as accounts:
-        api_key = create_key(accounts, name, account or name)
+    account = account or name
+    with _accounts(data_dir, create=True) as accounts:
+        api_key = create_key(accounts, name, account)
     if as_json:
-        write_json({"name": name, "account": account or name, "api_key": api_key})
-        return ExitCode.OK
-    stdout().print(api_key, soft_wrap=True)
-    stderr().print(
-        f"That is the key '{name}' of the account '{account or name}'. It is not shown again.", soft_wrap=True
-    )
-    return ExitCode.OK
+        write_json({"name": name, "account": account, "api_key": api_key})
+        return
+    typer.echo(api_key)
+    typer.echo(f"This is the key '{name}' of the account '{account}'. It is not shown again.", err=True)
 
 
 @keys.command("list")
-def list_keys(*, data_dir: DataDir = None, as_json: AsJSON = False) -> int:
-    """List the API keys. When one was last used is known to the hour; the keys themselves nobody can read."""
+def list_keys(*, data_dir: DataDirOption = None, as_json: JSONOption = False) -> None:
+    """List the API keys. Their last use is known to the hour; the platform stores no readable keys."""
     with _accounts(data_dir) as accounts:
         found = accounts.api_keys()
     if as_json:
         write_json({"keys": [_about(key) for key in found]})
-    else:
+    elif found:
         _show(found)
-    return ExitCode.OK
+    else:
+        typer.echo("No keys yet.")
 
 
 @keys.command("revoke")
 def revoke(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The key's name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the key.")],
     *,
-    data_dir: DataDir = None,
-    as_json: AsJSON = False,
-) -> int:
-    """Let an API key in no more; its access tokens are void at once. Jobs that it has submitted stay."""
+    data_dir: DataDirOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Revoke an API key and its access tokens at once. Jobs that were submitted with it stay."""
     with _accounts(data_dir) as accounts:
         revoked = accounts.revoke_key(name)
     if not revoked:
-        raise CommandError(f"There is no key '{name}' that could be revoked.", "See `sfjobs platform keys list`.")
+        raise CommandError(f"There is no key '{name}' to revoke.", "See `sfjobs platform keys list`.")
     if as_json:
         write_json({"name": name, "revoked": True})
     else:
-        stdout().print(f"The key '{printable(name)}' is revoked.", soft_wrap=True)
-    return ExitCode.OK
+        typer.echo(f"The key '{printable(name)}' is revoked.")
 
 
-@contextmanager
-def _accounts(data_dir: Path | None, *, make: bool = False) -> Iterator[AccountStore]:
+def _accounts(data_dir: Path | None, *, create: bool = False) -> AbstractContextManager[AccountStore]:
     from ...platform.settings import default_data_dir
     from ...platform.store.sqlite.accounts import open_accounts
 
-    with open_accounts(data_dir or default_data_dir(), create=make) as accounts:
-        yield accounts
+    return open_accounts(data_dir or default_data_dir(), create=create)
 
 
-def _about(key: KeyRecord) -> dict[str, JSONValue]:
+def _about(key: KeyRecord) -> dict[str, object]:
     times = {"created_at": key.created, "last_used_at": key.used, "revoked_at": key.revoked}
-    moments = {name: None if (moment := _moment(time)) is None else moment.isoformat() for name, time in times.items()}
-    return {"name": key.name, "account": key.account_name, **moments}
+    return {"name": key.name, "account": key.account_name, **{name: _time(value) for name, value in times.items()}}
 
 
-def _moment(microseconds: int | None) -> datetime | None:
+def _time(microseconds: int | None) -> datetime | None:
     return None if microseconds is None else datetime.fromtimestamp(microseconds // 1_000_000, UTC)
 
 
 def _show(found: list[KeyRecord]) -> None:
     from ..output.tables import indented, moment, table
 
-    console = stdout()
     grid = table("key", "account", "created", "last used", "revoked")
     for key in found:
-        times = [moment(_moment(time)) for time in (key.created, key.used, key.revoked)]
+        times = [moment(_time(value)) for value in (key.created, key.used, key.revoked)]
         grid.add_row(printable(key.name), printable(key.account_name), *times, style="dim" * (key.revoked is not None))
-    if found:
-        indented(console, grid)
-    else:
-        console.print("No keys yet.", soft_wrap=True)
+    indented(stdout(), grid)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from .. import job_ids as ids
-from ..context import CommandContext
-from ..errors import CommandError, ExitCode, printable
+from ..context import CommandContext, JSONOption
+from ..errors import CommandError, printable
 from ..output.json import about_job, write_json
 from ..output.results import OutputOption, PlotOption, about_result, check_files, show_result, write_files
 
@@ -23,26 +23,25 @@ def result(
     *,
     output: OutputOption = None,
     plot: PlotOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
-) -> int:
+    as_json: JSONOption = False,
+) -> None:
     """Show what a job measured, once it is complete."""
-    [word] = ids.given([job_id])
+    shortened = ids.given([job_id])
     check_files(output, plot)
-    scope = CommandContext.of(context)
+    command = CommandContext.of(context)
 
     async def fetch(connection: Connection) -> Job:
-        job = await ids.find(connection, word)
+        job = await ids.find(connection, shortened)
         job.raise_for_status()
         if not job.status.is_final:
-            what = f"Job {printable(job.id)} is {job.status.value}: there is no result yet."
-            raise CommandError(what, f"Wait for it: {scope.command('wait', job.id)}")
+            what = f"Job {printable(job.id)} is {job.status.value}: it has no result yet."
+            raise CommandError(what, f"Wait for it: {command.command_line('wait', job.id)}")
         await job.fetch_result()
         return job
 
-    job = scope.ask(fetch)
+    job = command.run(fetch)
     write_files(job.result, output, plot)
     if as_json:
         write_json({**about_job(job), **about_result(job.result, output, plot)})
     else:
         show_result(job.result, job.target)
-    return ExitCode.OK

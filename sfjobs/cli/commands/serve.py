@@ -1,65 +1,72 @@
-"""``sfjobs serve``: a platform on this machine, for yourself or a team."""
+"""``sfjobs serve``: a platform on this machine, for one user or a team."""
 
 from __future__ import annotations
 
+import os
+import signal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from ..context import stderr, stdout
-from ..errors import CommandError, ExitCode
+from ..context import JSONOption, stderr, stdout
+from ..errors import CommandError
 from ..output.json import write_json
 
 if TYPE_CHECKING:
     from ...platform.server.serving import Platform
+
+DataDirOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The platform's jobs, results and keys; by default in your user data."),
+]
+_TestTargetsOption: TypeAlias = Annotated[
+    bool, typer.Option("--test-targets", help="Add the targets `never` and `always_fails`, to test with.")
+]
+_TimeLimitOption: TypeAlias = Annotated[
+    float, typer.Option(metavar="SECONDS", min=0.01, help="A job that runs longer is ended and fails.")
+]
+_MemoryLimitOption: TypeAlias = Annotated[
+    int, typer.Option(metavar="MIB", min=0, help="A job that needs more memory fails; 0 for no limit.")
+]
+_GraceOption: TypeAlias = Annotated[
+    float, typer.Option(metavar="SECONDS", min=0, help="How long running jobs may go on after Ctrl-C or SIGTERM.")
+]
+_CertificateOption: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Certificate, with its chain, as PEM: speak https.")
+]
+_KeyOption: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The certificate's private key, without a password, as PEM.")
+]
 
 
 def serve(
     *,
     host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where jobs, results and the key are kept; by default in your user data."),
-    ] = None,
+    data_dir: DataDirOption = None,
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Jobs that run at the same time.")] = 1,
-    test_targets: Annotated[
-        bool, typer.Option("--test-targets", help="Add the targets `never` and `always_fails`, to test with.")
-    ] = False,
-    quota: Annotated[int, typer.Option(metavar="N", min=1, help="Unfinished jobs that one account may have.")] = 10_000,
+    test_targets: _TestTargetsOption = False,
+    quota: Annotated[int, typer.Option(metavar="N", min=1, help="Most unfinished jobs of an account.")] = 10_000,
     max_shots: Annotated[int, typer.Option(metavar="N", min=1, help="Most shots of a job.")] = 10_000_000,
     max_modes: Annotated[int, typer.Option(metavar="N", min=1, help="Most modes of a job.")] = 216,
-    time_limit: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.01, help="A job that runs longer is ended and fails.")
-    ] = 3600.0,
-    memory_limit: Annotated[
-        int, typer.Option(metavar="MIB", min=0, help="A job that needs more memory fails; 0 for no limit.")
-    ] = 4096,
+    time_limit: _TimeLimitOption = 3600.0,
+    memory_limit: _MemoryLimitOption = 4096,
     max_body: Annotated[int, typer.Option(metavar="MIB", min=1, help="Largest request that is read.")] = 8,
-    grace: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="How long running jobs may go on after Ctrl-C or SIGTERM.")
-    ] = 10.0,
-    tls_cert: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Certificate, with its chain, as PEM: speak https.")
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The certificate's private key, without a password, as PEM.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the address and the key's file as one JSON object.")
-    ] = False,
-) -> int:
-    """Run a platform until Ctrl-C. Jobs outlive it: they go on when it is started again."""
+    grace: _GraceOption = 10.0,
+    tls_cert: _CertificateOption = None,
+    tls_key: _KeyOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Run a platform until Ctrl-C. Unfinished jobs go on when it is started again."""
     try:
         from ...platform.limits import Limits
         from ...platform.server.serving import run_server
         from ...platform.settings import PlatformSettings, default_data_dir
     except ModuleNotFoundError as error:
-        raise CommandError(
-            f"The platform needs {error.name}, which is not installed.", "pip install 'sfjobs[platform]'"
-        ) from error
+        what = f"The platform needs {error.name}, which is not installed."
+        raise CommandError(what, "pip install 'sfjobs[platform]'") from error
     settings = PlatformSettings(
         data_dir=data_dir or default_data_dir(),
         workers=workers,
@@ -81,71 +88,67 @@ def serve(
         tls_certificate=tls_cert,
         tls_key=tls_key,
         on_ready=_announce_json if as_json else _announce,
-        on_stopping=partial(_say_stopping, grace),
+        on_stopping=partial(_report_stopping, grace),
     )
-    return ExitCode.OK
 
 
-def _say_stopping(grace: float, running: int) -> None:
+def _report_stopping(grace: float, running: int) -> None:
     from ..output.tables import counted
 
     if running:
         message = f"Stopping: {counted(running, 'job')} may go on for {grace:g} s, then waits for the next start."
-        stderr().print(f"{message} Ctrl-C again ends that at once.", soft_wrap=True)
+        typer.echo(f"{message} {_stop_command()} again ends that at once.", err=True)
 
 
-def _warn(platform: Platform) -> None:
+def _stop_command() -> str:
+    """Return Ctrl-C, or the command that sends SIGTERM where Ctrl-C is ignored, as after `sfjobs serve &` in a script."""
+    return f"`kill {os.getpid()}`" if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else "Ctrl-C"
+
+
+def _warn_without_tls(platform: Platform) -> None:
     if platform.is_public and platform.url.startswith("http:"):
-        message = (
-            "Warning: without TLS, keys and results can be read on their way. Give --tls-cert and --tls-key, or let a"
-        )
-        stderr().print(f"{message} proxy with TLS stand before it.", style="yellow", soft_wrap=True)
+        danger = "Warning: without TLS, others on the network can read keys and results."
+        remedy = "Give --tls-cert and --tls-key, or put a proxy with TLS before the platform."
+        stderr().print(f"{danger} {remedy}", style="yellow", soft_wrap=True)
 
 
 def _announce_json(platform: Platform) -> None:
-    _warn(platform)
-    write_json({"url": platform.url, "api_key_file": str(_key_file(platform))})
+    _warn_without_tls(platform)
+    write_json({"url": platform.url, "api_key_file": _key_file(platform)})
 
 
 def _announce(platform: Platform) -> None:
     import shlex
     from urllib.parse import urlsplit
 
-    console = stdout()
-    key_file = _key_file(platform)
-    # Not platform.host, which may be a wildcard that nobody can connect to.
+    key_file = shlex.quote(str(_key_file(platform)))
+    # Not platform.host, which may be a wildcard that no client can connect to.
     address = urlsplit(platform.url)
     use_tls = address.scheme == "https"
-    key = f"$(cat {shlex.quote(str(key_file))})"
-    console.print(f"The platform answers at {platform.url}", style="bold", soft_wrap=True)
-    console.print(f"Its API key is in {key_file}", soft_wrap=True)
-    for title, variables in (
-        ("sfjobs", {"SFJOBS_URL": platform.url, "SFJOBS_API_KEY_FILE": shlex.quote(str(key_file))}),
-        (
-            "xanadu-cloud-client, and Strawberry Fields from 0.20",
-            {
-                "XANADU_CLOUD_HOST": address.hostname,
-                "XANADU_CLOUD_PORT": address.port,
-                "XANADU_CLOUD_TLS": use_tls,
-                "XANADU_CLOUD_REFRESH_TOKEN": key,
-            },
-        ),
-        (
-            "Strawberry Fields up to 0.19",
-            {
-                "SF_API_HOSTNAME": address.hostname,
-                "SF_API_PORT": address.port,
-                "SF_API_USE_SSL": use_tls,
-                "SF_API_AUTHENTICATION_TOKEN": key,
-            },
-        ),
-    ):
-        console.print(f"\n{title}:", soft_wrap=True)
-        for name, value in variables.items():
-            console.print(f"  export {name}={value}", soft_wrap=True)
-    console.print("\nCtrl-C stops it; jobs go on when it is started again.", soft_wrap=True)
-    console.file.flush()
-    _warn(platform)
+    stdout().print(f"The platform responds at {platform.url}", style="bold", soft_wrap=True)
+    typer.echo(
+        f"""\
+Its API key is in {_key_file(platform)}
+
+sfjobs:
+  export SFJOBS_URL={platform.url}
+  export SFJOBS_API_KEY_FILE={key_file}
+
+xanadu-cloud-client, and Strawberry Fields from 0.20:
+  export XANADU_CLOUD_HOST={address.hostname}
+  export XANADU_CLOUD_PORT={address.port}
+  export XANADU_CLOUD_TLS={use_tls}
+  export XANADU_CLOUD_REFRESH_TOKEN=$(cat {key_file})
+
+Strawberry Fields up to 0.19:
+  export SF_API_HOSTNAME={address.hostname}
+  export SF_API_PORT={address.port}
+  export SF_API_USE_SSL={use_tls}
+  export SF_API_AUTHENTICATION_TOKEN=$(cat {key_file})
+
+{_stop_command()} stops it; jobs go on when it is started again."""
+    )
+    _warn_without_tls(platform)
 
 
 def _key_file(platform: Platform) -> Path:

@@ -1,51 +1,30 @@
-"""``sfjobs show``: what there is to know of one job."""
+"""``sfjobs show``: all fields of one job."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import job_ids as ids
-from ..context import CommandContext, stdout
-from ..errors import ExitCode, printable
+from ..context import CommandContext, JSONOption, stdout
+from ..errors import printable
 from ..output.json import about_job, compact, write_json
 
-if TYPE_CHECKING:
-    from ..._client.connection import Connection
-    from ..._jobs.job import Job
 
-
-def show(
-    context: typer.Context,
-    job_id: ids.IdArgument,
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> int:
-    """Show one job: status, times, and what the platform says of it."""
-    [word] = ids.given([job_id])
-
-    async def ask(connection: Connection) -> Job:
-        return await ids.find(connection, word)
-
-    job = CommandContext.of(context).ask(ask)
+def show(context: typer.Context, job_id: ids.IdArgument, *, as_json: JSONOption = False) -> None:
+    """Show one job: status, times, and the platform's messages."""
+    shortened = ids.given([job_id])
+    job = CommandContext.of(context).run(lambda connection: ids.find(connection, shortened))
     if as_json:
         write_json(about_job(job))
-    else:
-        _show(job)
-    return ExitCode.OK
+        return
+    from ..output.tables import duration, fields, moment, status_text
 
-
-def _show(job: Job) -> None:
-    from ..output.tables import duration, facts, moment, standing_text
-
-    console = stdout()
-    facts(
-        console,
+    fields(
+        stdout(),
         {
             "job": job.id,
             "name": job.name,
-            "status": standing_text(job),
+            "status": status_text(job),
             "target": job.target,
             "language": job.snapshot.language,
             "created": moment(job.created_at) or None,

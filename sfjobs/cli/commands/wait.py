@@ -1,4 +1,4 @@
-"""``sfjobs wait``: until jobs have ended, and what to run when they do."""
+"""``sfjobs wait``: wait until jobs have ended, and run a command for each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import job_ids as ids
-from ..context import CommandContext
+from ..context import CommandContext, JSONOption
 from ..errors import ExitCode
 
 
@@ -27,23 +27,23 @@ def wait(
             " in its environment.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+    as_json: JSONOption = False,
 ) -> int:
     """
     Wait until jobs have ended.
 
     Prints id and status of each as it ends. Ctrl-C and --timeout leave the jobs running.
     """
-    words = ids.given(job_ids)
-    scope = CommandContext.of(context)
+    shortened = ids.given(job_ids)
+    command = CommandContext.of(context)
     from ..waiting.session import WaitSession
 
-    vigil = WaitSession(words, first=first, timeout=timeout, then=then, as_json=as_json)
+    session = WaitSession(shortened, first=first, timeout=timeout, then=then, as_json=as_json)
     try:
-        scope.ask(vigil.keep)
+        command.run(session.wait)
     except KeyboardInterrupt:
-        return vigil.interrupted(scope)
+        return session.interrupted(command)
     finally:
-        vigil.conclude()
-    vigil.raise_for_jobs()
+        session.print_json()
+    session.raise_for_jobs()
     return ExitCode.OK

@@ -1,6 +1,6 @@
 """
-A summary for people: a table of the most frequent samples and a bar picture of the photon-number distribution, in 80 columns,
-with block characters where the output can hold them and ``#`` where it cannot.
+A summary for people: a table of the most frequent samples and a bar chart of the photon-number distribution, in 80 columns, of
+block characters, or of ``#`` in encodings without them.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from ..errors import printable
 from .summary import ArraySummary, PhotonSummary, QuadratureSummary, Summary
 from .tables import counted, indented, table
 
-_ROWS = 10
-"""Patterns, or modes, shown in a table."""
-_BARS = 16
-"""Lines of the bar picture; more photon numbers than that share lines."""
-_NEGLECTED = 1e-3
-"""Probability of the highest photon numbers that are put into one last line."""
+_MAX_ROWS = 10
+"""Patterns in a table; twice as many modes."""
+_MAX_BARS = 16
+"""Bars of a chart; more photon numbers than that share bars."""
+_TAIL_PROBABILITY = 1e-3
+"""Probability of the highest photon numbers, which share the last bar."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _BAR_STYLE = "blue"
 
 
 def headline(summary: Summary, target: str | None) -> str:
-    """What was measured, where."""
+    """Return the numbers of shots and modes, and the target."""
     origin = f" from {printable(target)}" if target else ""
     if isinstance(summary, ArraySummary):
         return f"A result{origin}"
@@ -37,7 +37,7 @@ def headline(summary: Summary, target: str | None) -> str:
 
 
 def show(console: Console, summary: Summary) -> None:
-    """Prints ``summary``."""
+    """Print a summary."""
     match summary:
         case PhotonSummary():
             _show_photons(console, summary)
@@ -56,7 +56,7 @@ def _show_photons(console: Console, photons: PhotonSummary) -> None:
     console.print()
     console.print(f"Photons in a shot: mean {photons.mean:.4g}", style="bold")
     indented(console, *bars(photons.distribution, width=min(console.width, 80) - 2, blocks=can_draw(console)))
-    if 1 < len(photons.mean_per_mode) <= 2 * _BARS:
+    if 1 < len(photons.mean_per_mode) <= 2 * _MAX_BARS:
         console.print()
         console.print("Mean photon number of each mode", style="bold")
         indented(console, Text("  ".join(f"{mean:.3f}" for mean in photons.mean_per_mode)))
@@ -64,7 +64,7 @@ def _show_photons(console: Console, photons: PhotonSummary) -> None:
 
 def _pattern_table(console: Console, photons: PhotonSummary) -> Table:
     shots = photons.shots
-    shown = photons.patterns[:_ROWS]
+    shown = photons.patterns[:_MAX_ROWS]
     grid = table("sample", "count", "probability", justify="right")
     width = max(min(console.width, 80) - 28, 12)
     for pattern, count in shown:
@@ -79,7 +79,7 @@ def _pattern_table(console: Console, photons: PhotonSummary) -> Table:
 def _show_quadratures(console: Console, quadratures: QuadratureSummary) -> None:
     grid = table("mode", "mean", "standard deviation", justify="right")
     for mode, (mean, deviation) in enumerate(zip(quadratures.means, quadratures.deviations, strict=True)):
-        if mode == 2 * _ROWS:
+        if mode == 2 * _MAX_ROWS:
             grid.add_row(f"{len(quadratures.means) - mode} more", "", "", style="dim")
             break
         written = f"{mean.real:+.4f} {mean.imag:+.4f}i" if quadratures.is_complex else f"{mean.real:+.4f}"
@@ -88,7 +88,7 @@ def _show_quadratures(console: Console, quadratures: QuadratureSummary) -> None:
 
 
 def bars(distribution: Sequence[float], *, width: int, blocks: bool) -> Iterator[Text]:
-    """One line for each photon number or range of them, ``width`` columns wide at most, the longest bar filling its place."""
+    """Yield a line for each photon number or range of them, at most ``width`` columns wide; the longest bar fills its column."""
     groups = list(_grouped(distribution))
     label_width = max(len(label) for label, _ in groups)
     room = max(width - label_width - 10, 10)
@@ -100,16 +100,16 @@ def bars(distribution: Sequence[float], *, width: int, blocks: bool) -> Iterator
 
 def _grouped(distribution: Sequence[float]) -> Iterator[tuple[str, float]]:
     """
-    Labels and probabilities. A long thin tail becomes one line, so that it does not squeeze what matters. Where photons only
-    come in pairs, as a lossless squeezed state makes them, odd numbers are left out; and no line ever covers an odd stretch
-    of numbers, because then every other line would hold one pair more and the picture a zigzag that is not there.
+    Yield labels and probabilities. A long tail of low probability becomes one bar, which leaves more bars for the rest. Odd
+    numbers are left out where photons come in pairs only, as from a squeezed state without loss. A bar never covers an odd number
+    of photon numbers: every other bar would hold one pair more, and the chart would show a zigzag that the data do not have.
     """
     end, tail = len(distribution), 0.0
-    while end > _BARS and tail + distribution[end - 1] <= _NEGLECTED:
+    while end > _MAX_BARS and tail + distribution[end - 1] <= _TAIL_PROBABILITY:
         end -= 1
         tail += distribution[end]
     unit = 2 if len(distribution) > 2 and not any(distribution[1::2]) else 1
-    step = unit * math.ceil(end / unit / _BARS)
+    step = unit * math.ceil(end / unit / _MAX_BARS)
     step += step % 2 if step > 1 else 0
     for start in range(0, end, step):
         last = min(start + step, end) - unit
@@ -129,7 +129,7 @@ def _bar(length: float, *, blocks: bool) -> str:
 
 
 def _ket(pattern: Sequence[int], width: int, blocks: bool) -> str:
-    """``|0102⟩``, with commas once a number has two digits, and its middle left out where it is too wide."""
+    """Return ``|0102⟩``, with commas once a number has two digits, without its middle where it is too wide."""
     separator = "" if max(pattern, default=0) < 10 else ","
     digits = separator.join(map(str, pattern))
     left, right, dots = ("|", "⟩", "…") if blocks else ("|", ">", "..")

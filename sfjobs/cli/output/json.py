@@ -1,4 +1,4 @@
-"""What commands write for other programs: with ``--json`` one document on one line of stdout, and texts as they are."""
+"""What commands print for programs: with ``--json`` one document on one line of stdout, and texts unchanged."""
 
 from __future__ import annotations
 
@@ -6,74 +6,61 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import typer
+
 from ..errors import visible
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from ..._jobs.job import Job
     from ...models import Device, JSONValue
 
 
-def write_json(document: Mapping[str, JSONValue]) -> None:
+def write_json(document: Mapping[str, object]) -> None:
+    """Print a document; times become ISO 8601, paths become strings."""
     import json
 
-    sys.stdout.write(json.dumps(document) + "\n")
-    sys.stdout.flush()
+    typer.echo(json.dumps(document, default=_encode))
+
+
+def _encode(value: object) -> object:
+    from datetime import datetime
+
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def compact(value: JSONValue) -> str:
-    """A value for people, on one line."""
+    """Return a value for people, on one line."""
     import json
 
     return json.dumps(value, ensure_ascii=False)
 
 
 def write_text(text: str) -> None:
-    """A program of the platform's as it is; on a terminal without the characters that would steer it."""
+    """Print a text of the platform unchanged; on a terminal without control characters, which could steer it."""
     if sys.stdout.isatty():
         text = "\n".join(visible(line.expandtabs(4)) for line in text.splitlines())
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
     sys.stdout.flush()
 
 
-def about_job(job: Job) -> dict[str, JSONValue]:
-    """All that is known of a job. Times are ISO 8601, ``running_time`` is in seconds."""
-    return {
-        "id": job.id,
-        "status": job.status.value,
-        "target": job.target,
-        "name": job.name,
-        "language": job.snapshot.language,
-        "created_at": _moment(job.created_at),
-        "started_at": _moment(job.started_at),
-        "finished_at": _moment(job.finished_at),
-        "running_time": job.running_time,
-        "meta": dict(job.meta),
-    }
+def pick(item: object, *names: str) -> dict[str, object]:
+    """Return the attributes of ``item`` with these names."""
+    return {name: getattr(item, name) for name in names}
 
 
-def about_device(device: Device) -> dict[str, JSONValue]:
-    """A device as lists show it, with specification and certificate where they were asked for."""
-    about: dict[str, JSONValue] = {
-        "target": device.target,
-        "status": device.status,
-        "expected_uptime": {
-            day: [begin.isoformat(), end.isoformat()] for day, (begin, end) in device.expected_uptime.items()
-        },
-        "created_at": _moment(device.created_at),
-    }
+def about_job(job: Job) -> dict[str, object]:
+    """Return all fields of a job. ``running_time`` is in seconds."""
+    times = pick(job, "created_at", "started_at", "finished_at", "running_time")
+    return {**pick(job, "id", "status", "target", "name"), "language": job.snapshot.language, **times, "meta": job.meta}
+
+
+def about_device(device: Device) -> dict[str, object]:
+    """Return the fields of a device that lists have, and its specification and certificate if it has them."""
+    uptime = {day: [begin.isoformat(), end.isoformat()] for day, (begin, end) in device.expected_uptime.items()}
+    about = {**pick(device, "target", "status"), "expected_uptime": uptime, "created_at": device.created_at}
     if device.specification is not None:
-        specification = device.specification
-        about["specification"] = {
-            "layout": specification.layout,
-            "modes": specification.modes,
-            "compiler": list(specification.compiler),
-            "gate_parameters": specification.gate_parameters,
-        }
+        about["specification"] = pick(device.specification, "layout", "modes", "compiler", "gate_parameters")
         about["certificate"] = device.certificate
     return about
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()

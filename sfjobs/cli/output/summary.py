@@ -1,7 +1,4 @@
-"""
-What there is to say about a result, as plain numbers: ``pictures`` shows it to people, ``as_json`` to programs. numpy is
-imported with the result that comes in.
-"""
+"""A result as plain numbers: ``charts`` prints them, ``as_json`` is for programs. The result has imported numpy."""
 
 from __future__ import annotations
 
@@ -19,28 +16,34 @@ if TYPE_CHECKING:
 
     from ...results import Result
 
-MOST_PATTERNS = 20
-"""Patterns kept in a summary; the samples themselves go to a file."""
+MAX_PATTERNS = 20
+"""Patterns in a summary; ``--output`` writes all samples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhotonSummary:
-    """
-    Photon numbers. ``patterns`` are the most frequent of ``num_patterns`` with their counts; ``distribution`` is the observed
-    probability of n photons in a shot, at index n; ``mean_per_mode`` is averaged over the timebins of a time-domain program.
-    """
+class SampleSummary:
+    """What summaries of samples have in common: the array's shape, with the shots first, and its type."""
 
     shape: tuple[int, ...]
     dtype: str
+
+    @property
+    def shots(self) -> int:
+        return self.shape[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotonSummary(SampleSummary):
+    """
+    Photon numbers: the most frequent of ``num_patterns`` patterns with their counts, the observed probability of n photons in a
+    shot at index n of ``distribution``, and the mean of each mode over shots and timebins.
+    """
+
     num_patterns: int
     patterns: tuple[tuple[tuple[int, ...], int], ...]
     distribution: tuple[float, ...]
     mean: float
     mean_per_mode: tuple[float, ...]
-
-    @property
-    def shots(self) -> int:
-        return self.shape[0]
 
     def as_json(self) -> Mapping[str, JSONValue]:
         return {
@@ -59,17 +62,11 @@ class PhotonSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuadratureSummary:
-    """Homodyne (float) or heterodyne (complex) outcomes: mean and standard deviation of each mode over shots and timebins."""
+class QuadratureSummary(SampleSummary):
+    """Homodyne (float) or heterodyne (complex) samples: mean and standard deviation of each mode over shots and timebins."""
 
-    shape: tuple[int, ...]
-    dtype: str
     means: tuple[complex, ...]
     deviations: tuple[float, ...]
-
-    @property
-    def shots(self) -> int:
-        return self.shape[0]
 
     @property
     def is_complex(self) -> bool:
@@ -92,13 +89,11 @@ class QuadratureSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArraySummary:
-    """Arrays that are neither, or none at all."""
+    """No samples, or samples of another kind."""
 
     reason: str
 
-    @property
-    def shots(self) -> None:
-        return None
+    shots: None = None
 
     def as_json(self) -> Mapping[str, JSONValue]:
         return {"kind": "other", "detail": self.reason}
@@ -108,7 +103,7 @@ Summary: TypeAlias = PhotonSummary | QuadratureSummary | ArraySummary
 
 
 def summarize(result: Result) -> Summary:
-    """The summary of ``result``; never raises for what a platform may have sent."""
+    """Return the summary of a result; an ArraySummary for one that is not as the protocol says."""
     try:
         samples = result.samples
         if samples.dtype.kind in "biu":
@@ -128,7 +123,7 @@ def _photons(result: Result) -> PhotonSummary:
         shape=result.samples.shape if result.samples.ndim > 1 else (result.shots, 1),
         dtype=str(result.samples.dtype),
         num_patterns=len(counts),
-        patterns=tuple(counts.most_common(MOST_PATTERNS)),
+        patterns=tuple(counts.most_common(MAX_PATTERNS)),
         distribution=tuple(distribution.tolist()),
         mean=float(means.sum()),
         mean_per_mode=tuple(means.reshape(len(means), -1).mean(axis=1).tolist()),
@@ -137,7 +132,7 @@ def _photons(result: Result) -> PhotonSummary:
 
 def _quadratures(samples: npt.NDArray[np.generic]) -> QuadratureSummary:
     modes = samples.reshape(len(samples), 1) if samples.ndim == 1 else samples
-    # Shots and timebins together, in double precision: the outcomes of one mode in one row.
+    # One row a mode, of shots and timebins, in double precision.
     rows = modes.swapaxes(0, 1).reshape(modes.shape[1], -1)
     wide = rows.astype("complex128" if rows.dtype.kind == "c" else "float64")
     return QuadratureSummary(
@@ -149,5 +144,5 @@ def _quadratures(samples: npt.NDArray[np.generic]) -> QuadratureSummary:
 
 
 def _number(value: float) -> float | None:
-    """JSON has neither infinities nor NaN."""
+    """Return None for infinities and NaN, which JSON does not have."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Tables and lists of facts for people, within the width of the terminal; 80 columns where there is none."""
+"""Tables and lists of fields in the width of the terminal, in 80 columns elsewhere."""
 
 from __future__ import annotations
 
@@ -19,15 +19,10 @@ from ..errors import printable
 if TYPE_CHECKING:
     from ..._jobs.job import Job
 
-SHORTEST = 8
-"""Characters of an id shown in a table; more where jobs of the table agree in these."""
+MIN_ID_LENGTH = 8
+"""Characters of an id in a table; more where these do not distinguish its jobs."""
 
-_STYLES = {
-    "complete": "green",
-    "failed": "red",
-    "cancelled": "dim",
-    "running": "blue",
-}
+_STYLES = {"complete": "green", "failed": "red", "cancelled": "dim", "running": "blue"}
 
 
 def table(first: str, *others: str, justify: Literal["left", "right"] = "left") -> Table:
@@ -38,14 +33,18 @@ def table(first: str, *others: str, justify: Literal["left", "right"] = "left") 
     return grid
 
 
-def indented(console: Console, *renderables: Table | Text) -> None:
-    """Prints them a little to the right of headlines."""
+def indented(console: Console, *renderables: RenderableType) -> None:
+    """Print tables and texts two columns to the right of headlines."""
     for renderable in renderables:
-        write(console, Padding(renderable, (0, 0, 0, 2), expand=False))
+        write(console, indentation(renderable))
+
+
+def indentation(renderable: RenderableType) -> Padding:
+    return Padding(renderable, (0, 0, 0, 2), expand=False)
 
 
 def write(console: Console, renderable: RenderableType) -> None:
-    """Prints it; into files and pipes without the spaces that rich fills lines up with."""
+    """Print to a terminal; to a file or a pipe without the spaces that rich fills lines with."""
     if console.is_terminal:
         console.print(renderable)
         return
@@ -54,8 +53,8 @@ def write(console: Console, renderable: RenderableType) -> None:
     console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
-def facts(console: Console, pairs: Mapping[str, str | Text | None]) -> None:
-    """A line for each pair that has a value, the values in a column of their own, long ones folded."""
+def fields(console: Console, pairs: Mapping[str, str | Text | None]) -> None:
+    """Print a line for each pair with a value: labels in one column, values, folded when they are long, in another."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")
@@ -66,40 +65,33 @@ def facts(console: Console, pairs: Mapping[str, str | Text | None]) -> None:
 
 
 def job_table(console: Console, jobs: Sequence[Job]) -> Table:
-    """The jobs in their order: short ids, times of this machine's time zone."""
+    """Return a table of jobs, with short ids and local times."""
     grid = table("id", "status", "target", "created")
     grid.add_column("running", justify="right", no_wrap=True)
-    # The crop, because some outputs cannot hold the dots of an ellipsis.
+    # Some encodings have no ellipsis.
     grid.add_column("name", no_wrap=True, overflow="ellipsis" if can_draw(console) else "crop")
     for job, job_id in zip(jobs, short_ids([job.id for job in jobs]), strict=True):
         running = "" if job.running_time is None else duration(job.running_time)
-        target = printable(job.target or "")
-        grid.add_row(
-            Text(job_id),
-            standing_text(job),
-            Text(target),
-            _short_moment(job.created_at),
-            running,
-            Text(printable(job.name or "")),
-        )
+        target, name = (Text(printable(text or "")) for text in (job.target, job.name))
+        grid.add_row(Text(job_id), status_text(job), target, _short_moment(job.created_at), running, name)
     return grid
 
 
 def no_jobs(status: str | None) -> str:
-    """What stands in the place of an empty table."""
+    """Return the line for an empty list."""
     return f"No job is {status}." if status else "No jobs yet."
 
 
 def short_ids(ids: Sequence[str]) -> list[str]:
-    """As many characters of each as tell it from all others, ``SHORTEST`` at least."""
-    length = SHORTEST
+    """Return the first characters of each id: as many as distinguish all of them."""
+    length = MIN_ID_LENGTH
     while length < max(map(len, ids), default=0) and len({job_id[:length] for job_id in ids}) < len(set(ids)):
         length += 1
     return [printable(job_id[:length]) for job_id in ids]
 
 
-def standing(job: Job) -> str:
-    """The status in a word for people: the protocol has none for a job that runs."""
+def status_word(job: Job) -> str:
+    """Return the status for people: ``running`` too, which the protocol calls ``queued``."""
     match job.status:
         case JobStatus.OPEN | JobStatus.QUEUED:
             return "queued" if job.started_at is None else "running"
@@ -109,13 +101,13 @@ def standing(job: Job) -> str:
             return printable(other.value)
 
 
-def standing_text(job: Job) -> Text:
-    word = standing(job)
+def status_text(job: Job) -> Text:
+    word = status_word(job)
     return Text(word, style=_STYLES.get(word, ""))
 
 
 def moment(value: datetime | None) -> str:
-    """To the second, in the time zone of this machine."""
+    """Return a local time, to the second."""
     return "" if value is None else value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -123,12 +115,12 @@ def _short_moment(value: datetime | None) -> str:
     if value is None:
         return ""
     local = value.astimezone()
-    is_of_this_year = local.year == datetime.now(UTC).astimezone().year
-    return local.strftime("%m-%d %H:%M" if is_of_this_year else "%Y-%m-%d")
+    is_this_year = local.year == datetime.now(UTC).astimezone().year
+    return local.strftime("%m-%d %H:%M" if is_this_year else "%Y-%m-%d")
 
 
 def duration(seconds: float) -> str:
-    """Three digits and a unit."""
+    """Return a time with three digits and a unit, or with two units."""
     if seconds < 60:
         return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -137,5 +129,5 @@ def duration(seconds: float) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """``1 job``, ``2,000 jobs``."""
+    """Return ``1 job`` or ``2,000 jobs``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

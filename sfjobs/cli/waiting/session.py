@@ -1,114 +1,171 @@
-"""What ``sfjobs wait`` does: jobs that are waited for together, told of and acted upon one by one as they end."""
+"""What ``run`` and ``wait`` do between the command line and its outcome: submit, wait, report each job, react to Ctrl-C."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TextIO
 
 import anyio
+import typer
 
 from ..._client.connection import Connection
 from ..._jobs.job import Job, state_of
 from ..._jobs.waiting import as_completed
 from ..._progress import shown
-from ...errors import JobError, SFJobsError
-from ...models import JobStatus, JSONValue
+from ...config import Settings
+from ...errors import InvalidJobOperationError, JobError, SFJobsError
+from ...models import JobStatus
+from ...results import Result
 from .. import job_ids as ids
-from ..context import CommandContext, report, stderr
+from ..context import CommandContext, raise_first, run_with_connection, stderr
 from ..errors import CommandError, ExitCode, explain, printable
 from ..output.json import about_job, write_json
-from ..output.tables import counted, standing
-from .progress import MultiJobDisplay, WaitProgress, tell, waiting_out, while_showing
+from ..output.tables import counted
+from ..program_files import Script
+from .progress import MultiJobDisplay, WaitProgress, job_line, print_lines, while_showing
 
-Advance: TypeAlias = Callable[[], Awaitable[tuple[Job, SFJobsError | None] | None]]
+CANCEL_SECONDS = 3.0
+"""How long after Ctrl-C a second one cancels the job."""
 
 
-class WaitSession:
-    """One call of the command: what it was asked for, and how far it has come."""
+@dataclass
+class RunSession:
+    """One call of ``sfjobs run``. ``job`` is the job once it is submitted, also after Ctrl-C."""
 
-    def __init__(
-        self, words: Sequence[str], *, first: bool, timeout: float | None, then: str | None, as_json: bool
-    ) -> None:
-        self._words = words
-        self._first = first
-        self._timeout = timeout
-        self._then = then
-        self._as_json = as_json
-        # Progress may put a proxy in the place of sys.stdout.
-        self._stdout = sys.stdout
-        self._jobs: list[Job] = []
-        self._ended: list[Job] = []
-        self._failures: list[SFJobsError] = []
-        self._exit_codes: dict[str, int] = {}
+    settings: Settings
+    script: Script
+    is_embedded: bool
+    is_submitting: bool = False
+    job: Job | None = None
 
-    async def keep(self, connection: Connection) -> None:
-        """Waits. Raises what the SDK raises; that a job failed is for ``raise_for_jobs`` to say."""
+    async def run(self, timeout: float | None) -> Result:
+        """Submit, wait and fetch the result. Raises FailedJobError and CancelledJobError, too."""
         with WaitProgress(stderr()) as progress:
-            # From here on weather is waited out, so this is where a wrong address shows.
+            async with Connection(settings=self.settings) as connection:
+                progress.show(f"Submitting to {printable(self.script.target)}")
+                self.is_submitting = True
+                self.job = job = await self.script.submit(connection)
+                line = partial(job_line, job, with_result=True)
+                await while_showing(progress, line, lambda: job.wait(timeout=timeout))
+                progress.conclude(line())
+                job.raise_for_status()
+                return job.result
+
+    def interrupted(self, command: CommandContext) -> ExitCode:
+        """After Ctrl-C: say that the job goes on and how to come back to it; cancel it after a second Ctrl-C."""
+        try:
+            if self.job is None:
+                when = "while submitting: the platform may have the job" if self.is_submitting else "before submitting"
+                print_lines(f"Interrupted {when}.")
+            elif self.is_embedded:
+                # Another Ctrl-C would interrupt the platform while it stops, and leave its processes and files behind.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                print_lines(
+                    f"Interrupted: job {self.job.id} ends with its platform.",
+                    "  To keep jobs alive, start `sfjobs serve` and follow what it prints.",
+                )
+            else:
+                print_lines(
+                    f"Job {self.job.id} goes on; Ctrl-C within {CANCEL_SECONDS:g} s cancels it.",
+                    f"  Come back with {command.command_line('wait', self.job.id)}",
+                    f"  and then with  {command.command_line('result', self.job.id)}",
+                )
+                time.sleep(CANCEL_SECONDS)
+        except KeyboardInterrupt:
+            if self.job is not None and not self.is_embedded:
+                self._cancel(self.job.id)
+        return ExitCode.INTERRUPTED
+
+    def _cancel(self, job_id: str) -> None:
+        try:
+            status = run_with_connection(self.settings, lambda connection: connection.cancel_job(job_id))
+        except KeyboardInterrupt:
+            print_lines("Interrupted while cancelling: the job may go on.")
+        except InvalidJobOperationError:
+            print_lines("The job has ended already.")
+        except SFJobsError as error:
+            failure = explain(error)
+            print_lines(f"The job could not be cancelled: {failure.what}", f"  {failure.remedy}")
+        else:
+            print_lines(f"Cancelling: the job is {status.value}.")
+
+
+@dataclass
+class WaitSession:
+    """One call of ``sfjobs wait``: its options, and the jobs that have ended."""
+
+    shortened_ids: Sequence[str]
+    first: bool
+    timeout: float | None
+    then: str | None
+    as_json: bool
+    _stdout: TextIO = field(default_factory=lambda: sys.stdout)  # rich may replace sys.stdout for the progress line
+    _jobs: list[Job] = field(default_factory=list)
+    _ended: list[Job] = field(default_factory=list)
+    _failures: list[SFJobsError] = field(default_factory=list)
+    _exit_codes: dict[str, int] = field(default_factory=dict)
+
+    async def wait(self, connection: Connection) -> None:
+        """Wait and report each job. Does not raise for jobs that fail: see ``raise_for_jobs``."""
+        with WaitProgress(stderr()) as progress:
+            # Waiting retries until the platform responds, so that a wrong url must be found before.
             await connection.ping()
-            whole = await ids.resolve(connection, self._words)
-            self._jobs = [Job(job_id, JobStatus.OPEN, connection) for job_id in whole]
-            async with as_completed(self._jobs, self._timeout, fetch_results=False) as completions:
+            job_ids = await ids.resolve(connection, self.shortened_ids)
+            self._jobs = [Job(job_id, JobStatus.OPEN, connection) for job_id in job_ids]
+            async with as_completed(self._jobs, self.timeout, fetch_results=False) as completions:
                 if len(self._jobs) == 1:
-                    while await self._step(lambda: while_showing(progress, self._line, completions.advance), progress):
-                        pass
-                    return
-                async with shown(map(state_of, self._jobs), display=MultiJobDisplay(progress)):
-                    while await self._step(completions.advance, progress):
-                        pass
+                    line = partial(job_line, self._jobs[0])
+                    await self._report_each(lambda: while_showing(progress, line, completions.advance), progress)
+                else:
+                    async with shown(map(state_of, self._jobs), display=MultiJobDisplay(progress)):
+                        await self._report_each(completions.advance, progress)
 
-    async def _step(self, advance: Advance, progress: WaitProgress) -> bool:
-        """Until the next job ends; whether there is more to wait for."""
-        completion = await advance()
-        if completion is None:
-            return False
-        job, failure = completion
-        if failure is not None:
-            self._failures.append(failure)
-            return True
-        self._ended.append(job)
-        await self._tell_of(job, progress)
-        return not self._first
+    async def _report_each(
+        self, advance: Callable[[], Awaitable[tuple[Job, SFJobsError | None] | None]], progress: WaitProgress
+    ) -> None:
+        """Report jobs as they end, only the first one with ``--any``."""
+        while completion := await advance():
+            job, failure = completion
+            if failure is not None:
+                self._failures.append(failure)
+                continue
+            self._ended.append(job)
+            if not self.as_json:
+                with progress.paused() if self._stdout.isatty() else nullcontext():
+                    typer.echo(f"{printable(job.id)} {printable(job.status.value)}", file=self._stdout)
+            if self.then is not None:
+                with progress.paused():
+                    await self._run_command(self.then, job)
+            if self.first:
+                return
 
-    def _line(self) -> str:
-        return f"Job {printable(self._jobs[0].id)}: {standing(self._jobs[0])}{waiting_out(self._jobs[0])}"
-
-    async def _tell_of(self, job: Job, progress: WaitProgress) -> None:
-        if not self._as_json:
-            with progress.paused() if self._stdout.isatty() else nullcontext():
-                self._stdout.write(f"{printable(job.id)} {printable(job.status.value)}\n")
-                self._stdout.flush()
-        if self._then is not None:
-            with progress.paused():
-                await self._act_upon(job, self._then)
-
-    async def _act_upon(self, job: Job, command: str) -> None:
+    async def _run_command(self, command: str, job: Job) -> None:
         environment = {**os.environ, "SFJOBS_JOB_ID": job.id, "SFJOBS_JOB_STATUS": job.status.value}
-        # stdout is for the document alone when there is one.
-        stdout = sys.stderr if self._as_json else self._stdout
+        # With --json, stdout is for the document alone.
+        stdout = sys.stderr if self.as_json else self._stdout
         done = await anyio.run_process(command, env=environment, stdout=stdout, stderr=None, check=False)
         self._exit_codes[job.id] = done.returncode
 
-    def conclude(self) -> None:
-        """The document, whatever ended the waiting."""
-        if not self._as_json or not self._jobs:
+    def print_json(self) -> None:
+        """Print the document of ``--json``, also after a timeout or Ctrl-C."""
+        if not self.as_json or not self._jobs:
             return
-        about: list[JSONValue] = [
+        about = [
             {**about_job(job), **({"then_exit_code": self._exit_codes[job.id]} if job.id in self._exit_codes else {})}
             for job in self._ended
         ]
-        pending: list[JSONValue] = [job.id for job in self._jobs if not job.status.is_final]
-        write_json({"jobs": about, "pending": pending})
+        write_json({"jobs": about, "pending": self._pending()})
 
     def raise_for_jobs(self) -> None:
-        """Raises what a script has to know: a job that nobody knows, that failed or was cancelled, a command that failed."""
-        for failure in self._failures[1:]:
-            report(explain(failure))
-        if self._failures:
-            raise self._failures[0]
+        """Raise for jobs that are unknown, failed or were cancelled, and for commands of ``--then`` that failed."""
+        raise_first(self._failures)
         errors: list[JobError] = []
         for job in self._ended:
             try:
@@ -124,12 +181,15 @@ class WaitSession:
         if failed:
             raise CommandError(f"The command of --then exited with {', '.join(failed)}.", "The jobs are complete.")
 
-    def interrupted(self, scope: CommandContext) -> ExitCode:
-        """After Ctrl-C: what becomes of the jobs."""
-        pending = [job.id for job in self._jobs if not job.status.is_final]
-        if pending:
-            tell(
-                f"Interrupted: {counted(len(pending), 'job')} of {len(self._jobs)} {'goes' if len(pending) == 1 else 'go'} on.",
-                f"  Come back with {scope.command('wait', *pending)}",
+    def interrupted(self, command: CommandContext) -> ExitCode:
+        """After Ctrl-C: say that the jobs go on and how to come back to them."""
+        if pending := self._pending():
+            go_on = "goes on" if len(pending) == 1 else "go on"
+            print_lines(
+                f"Interrupted: {counted(len(pending), 'job')} of {len(self._jobs)} {go_on}.",
+                f"  Come back with {command.command_line('wait', *pending)}",
             )
         return ExitCode.INTERRUPTED
+
+    def _pending(self) -> list[str]:
+        return [job.id for job in self._jobs if not job.status.is_final]

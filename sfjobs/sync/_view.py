@@ -1,0 +1,43 @@
+"""The base classes of everything here: an async object and the portal to its event loop, and ``with``."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from ._portal import Portal
+
+T = TypeVar("T")
+
+
+class View(Generic[T]):
+    """A blocking object. Its methods run those of an async one, its twin, through a portal."""
+
+    __slots__ = ("_async", "_portal")
+
+    def __init__(self, twin: T, portal: Portal) -> None:
+        self._async = twin
+        self._portal = portal
+
+    def __repr__(self) -> str:
+        return repr(self._async)
+
+
+def internals(view: View[T]) -> tuple[T, Portal]:
+    """Return the async twin of a blocking object, and the portal to its event loop: for modules of this package and for tests."""
+    return view._async, view._portal  # noqa: SLF001
+
+
+class Closeable:
+    """A context manager that closes itself at the end of its block."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
