@@ -46,5 +46,5 @@ class ResultStream(Closeable, View[_AsyncResultStream]):
         return self._portal.call(self._async.save, path)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Chunks of a MiB; the last may be shorter. A step that was cancelled has lost nothing, and may be made again."""
+        """Iterate over chunks of 1 MiB; the last may be shorter. A cancelled step loses no bytes and can be repeated."""
         return iterate(self._portal, aiter(self._async))

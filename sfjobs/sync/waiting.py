@@ -63,7 +63,7 @@ class Completions(Closeable):
         raise StopIteration
 
     def close(self) -> None:
-        """Stops asking about the jobs that are left."""
+        """Stop polling the jobs that are left."""
         if self._portal is not None:
             self._portal.call(self._async.aclose)
 
