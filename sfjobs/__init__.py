@@ -57,36 +57,11 @@ if TYPE_CHECKING:
     from ._submission.recovery import Recovered as Recovered
     from ._submission.recovery import Recovery as Recovery
     from ._submission.stream import JobStream as JobStream
-    from ._submission.stream import Refusal as Refusal
-    from ._submission.stream import Submission as Submission
+    from ._submission.types import Refusal as Refusal
+    from ._submission.types import Submission as Submission
     from .config import Secret as Secret
     from .config import Settings as Settings
-    from .errors import AuthenticationError as AuthenticationError
-    from .errors import CancelledJobError as CancelledJobError
-    from .errors import ConfigurationError as ConfigurationError
-    from .errors import ConflictError as ConflictError
-    from .errors import ConnectionClosedError as ConnectionClosedError
-    from .errors import FailedJobError as FailedJobError
-    from .errors import InvalidJobOperationError as InvalidJobOperationError
-    from .errors import InvalidRequestError as InvalidRequestError
-    from .errors import JobError as JobError
-    from .errors import JournalError as JournalError
-    from .errors import NotFoundError as NotFoundError
-    from .errors import PermissionDeniedError as PermissionDeniedError
-    from .errors import ProtocolError as ProtocolError
-    from .errors import RateLimitedError as RateLimitedError
-    from .errors import RequestFailedError as RequestFailedError
-    from .errors import RequestTimeoutError as RequestTimeoutError
-    from .errors import ResponseError as ResponseError
-    from .errors import ResultCorruptError as ResultCorruptError
-    from .errors import ResultError as ResultError
-    from .errors import ResultTooLargeError as ResultTooLargeError
-    from .errors import ResultUnavailableError as ResultUnavailableError
-    from .errors import ServerError as ServerError
-    from .errors import SFJobsError as SFJobsError
-    from .errors import SubmissionUnknownError as SubmissionUnknownError
-    from .errors import TransportError as TransportError
-    from .errors import WaitTimeoutError as WaitTimeoutError
+    from .errors import *  # noqa: F403 - all that it defines is public here
     from .models import Device as Device
     from .models import DeviceSpecification as DeviceSpecification
     from .models import JobOutlook as JobOutlook
@@ -106,7 +81,8 @@ _NAMES = {
     "_jobs.waiting": "as_completed cancel_all first wait_all",
     "_journal": "GroupMember",
     "_submission.recovery": "Recovered Recovery",
-    "_submission.stream": "JobStream Refusal Submission",
+    "_submission.stream": "JobStream",
+    "_submission.types": "Refusal Submission",
     "config": "Secret Settings",
     "errors": (
         "AuthenticationError CancelledJobError ConfigurationError ConflictError ConnectionClosedError "

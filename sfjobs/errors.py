@@ -1,5 +1,5 @@
 """
-What can go wrong, as a tree:
+All errors of sfjobs:
 
     SFJobsError
       ConfigurationError
@@ -26,9 +26,9 @@ What can go wrong, as a tree:
         ResultUnavailableError         (also AttributeError)
         ResultCorruptError
         ResultTooLargeError
-    ConnectionClosedError              (a RuntimeError: a mistake in the calling program)
+    ConnectionClosedError              (a RuntimeError: an error in the calling program)
 
-Every one can be pickled, shows no secret, and says by ``retryable`` whether the same call may succeed later.
+Every error can be pickled and contains no secret. ``retryable`` says whether the same call may succeed later.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .models import JobStatus, JSONValue
 
 
+# Pickles of earlier versions name this function; it stays where it is.
 def _rebuild(cls: type[BaseException], state: dict[str, object]) -> BaseException:
     error = cls.__new__(cls)
     error.args = (state.get("message", ""),)
@@ -48,9 +49,10 @@ def _rebuild(cls: type[BaseException], state: dict[str, object]) -> BaseExceptio
 
 
 class SFJobsError(Exception):
-    """Anything sfjobs raises about the world outside the calling program."""
+    """The base of all errors that do not come from a mistake in the calling program; ``message`` is the text."""
 
     retryable: ClassVar[bool] = False
+    """Whether the same call may succeed later without a change."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -61,17 +63,18 @@ class SFJobsError(Exception):
 
 
 class ConfigurationError(SFJobsError):
-    """A setting is missing, malformed or contradicts another; the message names it and where it came from."""
+    """A setting is missing, not valid or contradicts another; the message names the setting and its source."""
 
 
 class JournalError(SFJobsError):
-    """The journal of submissions cannot be used, so that nothing was submitted; the message says what to do."""
+    """The journal of submissions cannot be used, so nothing was submitted; the message says what to do."""
 
 
 class RequestFailedError(SFJobsError):
     """
-    A request got no usable answer, after ``attempts`` tries. ``sent`` is False when the platform surely got nothing of it,
-    as when the access token for it could not be had.
+    A request to ``url`` failed after ``attempts`` attempts.
+
+    ``sent`` is False if the platform received nothing of it for certain, as when there was no access token for it.
     """
 
     sent: bool = True
@@ -84,7 +87,7 @@ class RequestFailedError(SFJobsError):
 
 
 class TransportError(RequestFailedError):
-    """No answer came: the platform could not be reached or the connection broke."""
+    """No response was received: the platform could not be reached, or the connection broke."""
 
     retryable = True
 
@@ -94,17 +97,18 @@ class TransportError(RequestFailedError):
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
-    """The platform was silent for too long."""
+    """The response, or its next bytes, did not arrive within the timeout."""
 
 
 class ProtocolError(RequestFailedError):
-    """An answer came that is not in the platform's language, such as a proxy's HTML page."""
+    """The response does not follow the platform's protocol, such as the HTML page of a proxy."""
 
 
 class SubmissionUnknownError(RequestFailedError):
     """
-    The connection broke while submitting, or the answer is none: the platform may or may not have the job, under this
-    ``idempotency_key`` and ``name``. ``Connection.recover`` finds out.
+    A submission failed in a way that leaves open whether the platform has the job.
+
+    ``Connection.recover`` finds out, by the ``idempotency_key`` and the ``name`` of the job.
     """
 
     def __init__(
@@ -124,8 +128,10 @@ class SubmissionUnknownError(RequestFailedError):
 
 class ResponseError(RequestFailedError):
     """
-    The platform said no. ``code``, ``detail`` and ``meta`` are its own words, empty when it gave none; ``retry_after`` is
-    its hint in seconds, None without one.
+    The platform refused the request with an HTTP ``status_code``.
+
+    ``code``, ``detail`` and ``meta`` are from the response, empty if it has none. ``retry_after`` is in seconds, None without
+    that header.
     """
 
     def __init__(
@@ -150,7 +156,7 @@ class ResponseError(RequestFailedError):
 
 
 class InvalidRequestError(ResponseError):
-    """400 or 422: the platform does not accept this request, such as a program that does not parse."""
+    """400 or 422: the request is not valid, such as a program that does not parse."""
 
 
 class AuthenticationError(ResponseError):
@@ -158,36 +164,36 @@ class AuthenticationError(ResponseError):
 
 
 class PermissionDeniedError(ResponseError):
-    """403: the account may not do this."""
+    """403: the account has no permission for this."""
 
 
 class NotFoundError(ResponseError):
-    """404: no such job, result or device for this account."""
+    """404: this account has no such job, result or device."""
 
 
 class ConflictError(ResponseError):
-    """409: the request contradicts the present state, such as a program that does not suit the device."""
+    """409: the request conflicts with the current state, such as a program that does not fit the device."""
 
 
 class RateLimitedError(ResponseError):
-    """429: too many requests; ``retry_after`` says how long to leave the platform alone."""
+    """429: too many requests, or too many unfinished jobs; ``retry_after`` is the time to wait, in seconds."""
 
     retryable = True
 
     @property
     def is_quota(self) -> bool:
-        """Whether there are too many unfinished jobs, and not too many requests a second."""
+        """Whether the account has too many unfinished jobs, rather than too many requests a second."""
         return "quota" in self.code
 
 
 class ServerError(ResponseError):
-    """5xx: the platform, or a proxy before it, is in trouble."""
+    """5xx: the platform, or a proxy before it, failed."""
 
     retryable = True
 
 
 class JobError(SFJobsError):
-    """Something about one job; ``status`` and ``meta`` are what was last known of it."""
+    """The base of errors about one job; ``status`` and ``meta`` are the last known ones."""
 
     def __init__(
         self,
@@ -204,19 +210,19 @@ class JobError(SFJobsError):
 
 
 class FailedJobError(JobError):
-    """The job ran and failed; ``meta`` holds the platform's reason."""
+    """The job failed; ``meta`` holds the reason that the platform gave."""
 
 
 class CancelledJobError(JobError):
-    """The job was cancelled, here or elsewhere."""
+    """The job was cancelled, by this program or another."""
 
 
 class InvalidJobOperationError(JobError):
-    """The operation does not suit the job's status, such as cancelling a job that has ended."""
+    """The status of the job does not allow the operation, such as cancelling a job that has ended."""
 
 
 class WaitTimeoutError(JobError, TimeoutError):
-    """The caller's patience ended before the jobs did. The jobs go on; ``done`` and ``pending`` are their ids."""
+    """The timeout of a wait expired before the jobs ended; they continue. ``done`` and ``pending`` are their ids."""
 
     retryable = True
 
@@ -236,7 +242,7 @@ class WaitTimeoutError(JobError, TimeoutError):
 
 
 class ResultError(SFJobsError):
-    """Something about the result of one job."""
+    """The result of a job cannot be used; ``url`` is where it came from, empty if unknown."""
 
     def __init__(self, message: str, *, job_id: str = "", url: str = "") -> None:
         super().__init__(message)
@@ -245,15 +251,15 @@ class ResultError(SFJobsError):
 
 
 class ResultUnavailableError(ResultError, AttributeError):
-    """There is no result yet, or there never will be; the message names the job's present status."""
+    """The job has no result, not yet or never; the message names its current status."""
 
 
 class ResultCorruptError(ResultError):
-    """The result's bytes are not a whole, well-formed array of a plain type."""
+    """The bytes of the result are not complete, well-formed arrays of plain types."""
 
 
 class ResultTooLargeError(ResultError):
-    """The result is larger than ``max_result_bytes`` allows; nothing was allocated for it."""
+    """The result is larger than ``max_result_bytes``; no memory was allocated for it."""
 
 
 class ConnectionClosedError(RuntimeError):

@@ -1,28 +1,29 @@
 """
-What the platform tells about jobs and devices, as frozen snapshots: no I/O, no numpy, nothing but reading them.
-``wire`` builds them from JSON; everything above hands them around.
+Jobs and devices as the platform describes them: frozen snapshots, without I/O and without numpy. ``_protocol.wire`` makes them
+from JSON.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from enum import StrEnum
+from itertools import groupby
 from typing import Self, TypeAlias, Union
 
 JSONValue: TypeAlias = Union[  # noqa: UP007 - `|` cannot hold forward references at run time
     str, int, float, bool, Sequence["JSONValue"], Mapping[str, "JSONValue"], None
 ]
-"""Anything that JSON can say."""
+"""A JSON value."""
 
 
 class JobStatus(StrEnum):
     """
-    Where a job stands. ``open`` and ``queued`` jobs wait or run (no word tells which: ``Job.started_at`` does),
-    ``cancel_pending`` ones are being stopped, the other three are final.
+    The status of a job. ``open`` and ``queued`` jobs wait or run (``Job.started_at`` tells which), ``cancel_pending`` jobs are
+    being cancelled, the other three are final.
 
-    A word that sfjobs does not know is kept as it came: ``JobStatus("paused")`` is a status that is not final.
+    An unknown word is kept: ``JobStatus("paused")`` is a status that is not final.
     """
 
     OPEN = "open"
@@ -43,12 +44,12 @@ class JobStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the job has ended, in whichever way."""
+        """Whether the job has ended: complete, failed or cancelled."""
         return self in _FINAL
 
     @property
     def is_known(self) -> bool:
-        """Whether this is one of the six words of the protocol."""
+        """Whether this is one of the six statuses of the protocol."""
         return self in _KNOWN
 
     def __repr__(self) -> str:
@@ -63,8 +64,9 @@ _STAGES = {JobStatus.OPEN: 0, JobStatus.QUEUED: 1, JobStatus.CANCEL_PENDING: 2}
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """
-    A place in a platform's change feed, as an answer named it: what that answer says holds up to there, and ``path`` leads to
-    all that comes after. The numbers of one ``epoch`` grow with time; a platform need not give any.
+    A position in the change feed, as a response gave it: the response is current up to it, and ``path`` reads all later changes.
+
+    Numbers increase within one ``epoch``; a platform need not give any.
     """
 
     path: str
@@ -72,7 +74,7 @@ class Cursor:
     number: int | None = None
 
     def covers(self, other: Cursor) -> bool:
-        """Whether all that has happened up to ``other`` has happened up to here; False where that cannot be known."""
+        """Whether this position is at or after ``other`` in the feed; False if that cannot be known."""
         if self.number is None or other.number is None or self.epoch != other.epoch:
             return False
         return self.number >= other.number
@@ -81,8 +83,8 @@ class Cursor:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSnapshot:
     """
-    What one answer said about one job. Times are aware datetimes, ``running_time`` is in seconds, ``cursor`` is up to where in
-    the platform's change feed it holds.
+    One job as one response describes it. Times are aware datetimes, ``running_time`` is in seconds, ``cursor`` is the position
+    in the change feed up to which the snapshot is current.
     """
 
     id: str
@@ -98,27 +100,33 @@ class JobSnapshot:
     cursor: Cursor | None = field(default=None, compare=False, repr=False)
 
     def is_behind(self, other: JobSnapshot) -> bool:
-        """Whether it tells of an earlier stage of the job, as an answer does that was overtaken by another."""
+        """Whether this shows an earlier stage of the job than ``other``, as a delayed response does."""
         if self.status.is_final or other.status.is_final:
             return not self.status.is_final
         own, others = _STAGES.get(self.status), _STAGES.get(other.status)
         return own is not None and others is not None and own < others
 
     def is_news_after(self, other: JobSnapshot) -> bool:
-        """Whether the job has another status, or has begun to run."""
+        """Whether the job has changed since ``other``: another status, or it has started."""
         return self.status != other.status or (self.started_at is not None and other.started_at is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOutlook:
     """
-    Why a job is not done yet, as far as this program can tell; ``print`` it. ``age`` and ``last_check`` are seconds ago,
-    ``next_check`` is seconds from now (0 while the platform is being asked, None when nobody waits for the job). The three
-    are None for a job that has not been asked about, and where no event loop runs, since its clock is the one they are
-    told by. ``last_error`` is what went wrong with the last question, None when it was answered, and ``failing_for`` for how many
-    seconds none has been answered. With ``is_told`` the platform tells of every change of the job as it happens, and the next
-    question is only asked to make sure. Where the platform has said that it is asked too much, all requests of the connection
-    rest for ``resting_for`` seconds, and then go at ``rate`` a second.
+    Why a job is not done yet, as far as this program knows; ``print`` it. Times are in seconds.
+
+    age: since the job was first seen.
+    last_check: since the last poll.
+    last_error: error of the last poll; None if it succeeded.
+    next_check: until the next poll; 0 during one, None if no call waits for the job.
+    is_told: whether the change feed reports changes of the job. Polls then only verify it.
+    failing_for: how long all polls have failed.
+    resting_for: until the connection sends requests again, after a 429 response.
+    rate: requests a second that the connection sends at most, after a 429 response.
+
+    ``age``, ``last_check`` and ``next_check`` are None for a job that was never polled, and outside a running event loop, whose
+    clock measures them.
     """
 
     job_id: str
@@ -149,27 +157,27 @@ class JobOutlook:
 
     def _checks(self) -> Iterator[str]:
         if self.age is not None and self.last_check is not None:
-            yield f"It was first seen {in_seconds(self.age)} ago and last asked about {in_seconds(self.last_check)} ago."
+            yield f"It was first seen {in_seconds(self.age)} ago and last polled {in_seconds(self.last_check)} ago."
         if self.last_error is not None:
             since = "" if self.failing_for is None else f", for {in_seconds(self.failing_for)} now"
-            yield f"The last question about it failed{since}: {self.last_error.rstrip('.')}."
+            yield f"The last poll failed{since}: {self.last_error.rstrip('.')}."
         if self.status.is_final:
             return
         if self.next_check is None:
-            yield "Nobody waits for it, so nobody asks."
+            yield "It is not polled, because no call waits for it."
         elif self.is_told:
-            yield "The platform tells of its changes as they happen."
+            yield "The change feed reports its changes."
         else:
-            due = "being asked now" if self.next_check == 0 else f"due in {in_seconds(self.next_check)}"
-            yield f"The next question is {due}."
+            due = "under way" if self.next_check == 0 else f"due in {in_seconds(self.next_check)}"
+            yield f"The next poll is {due}."
         if self.resting_for is not None:
-            yield f"The platform takes no requests for another {in_seconds(self.resting_for)}."
+            yield f"The platform accepts no requests for another {in_seconds(self.resting_for)}."
         if self.rate is not None:
-            yield f"It has shown to take {self.rate:.3g} requests a second."
+            yield f"It accepts {self.rate:.3g} requests a second."
 
 
 def in_seconds(seconds: float) -> str:
-    """``0.3 s``, ``14 s``, ``2 h 5 min``: as exact as a person wants it."""
+    """Format a duration for a reader: ``0.3 s``, ``14 s``, ``2 h 5 min``."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -183,7 +191,7 @@ def in_seconds(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSpecification:
-    """What a device can be asked to do: its circuit layout and the allowed values of each gate parameter."""
+    """The circuits that a device accepts: its layout and the allowed values of each gate parameter."""
 
     target: str
     layout: str = ""
@@ -195,8 +203,8 @@ class DeviceSpecification:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """
-    A target that runs jobs. ``expected_uptime`` maps lower-case English weekdays to that day's (start, end).
-    ``specification`` and ``certificate`` are None in lists, which do not carry them.
+    A target that runs jobs. ``expected_uptime`` maps lower-case English weekdays to the (start, end) of that day.
+    ``specification`` and ``certificate`` are None in a list of devices, which does not contain them.
     """
 
     target: str
@@ -208,10 +216,53 @@ class Device:
 
     @property
     def is_online(self) -> bool:
-        """Whether the device runs jobs now; an offline one accepts and queues them."""
+        """Whether the device runs jobs now; an offline device accepts and queues them."""
         return self.status == "online"
 
     def _repr_html_(self) -> str:
-        from ._util.html import device_html
+        return _device_html(self)
 
-        return device_html(self)
+
+def _device_html(device: Device) -> str:
+    """Return a device as an HTML fragment; long parts, such as the layout and the certificate, are folded."""
+    from ._util import html  # takes 7 ms, and is needed in notebooks only
+
+    specification = device.specification or DeviceSpecification(target=device.target)
+    uptime = "<br/>".join(
+        html.escaped(line) for line in _uptime(list(device.expected_uptime.items())[: html.MAX_ENTRIES])
+    )
+    rows = [*html.time_row("created", device.created_at), *([("expected uptime", uptime)] if uptime else [])]
+    if isinstance(specification.modes, Mapping):
+        modes = specification.modes.items()
+        rows += [(f"modes, {kind}", html.escaped(html.json_text(number))) for kind, number in modes]
+    elif device.specification is not None:
+        rows.append(("modes", f"{specification.modes:,}"))
+    rows += html.text_row("compilers", ", ".join(specification.compiler))
+    gates = specification.gate_parameters.items()
+    allowed = "\n".join(f"{name}: {_allowed(values, html.json_text)}" for name, values in gates)
+    certificate = "" if device.certificate is None else html.json_text(device.certificate, indent=2)
+    below = [("gate parameters", allowed), ("layout", specification.layout), ("certificate", certificate)]
+    folded = "".join(html.folded(title, text) for title, text in below)
+    return html.card("Device", device.target, device.status, rows, below=folded)
+
+
+def _uptime(days: Sequence[tuple[str, tuple[time, time]]]) -> Iterator[str]:
+    """Yield one line for each run of days with the same hours."""
+    for (start, end), run in groupby(days, key=lambda day: day[1]):
+        names = [day.capitalize() for day, _ in run]
+        which = "every day" if len(names) == 7 else ", ".join(names)
+        yield f"{which}: {start:%H:%M} to {end:%H:%M} {start.tzname() or ''}".rstrip()
+
+
+def _allowed(values: JSONValue, json_text: Callable[[JSONValue], str]) -> str:
+    """Write ``[0, [0.5, 1]]``, the number 0 and a range, as ``0 or 0.5 to 1``; other values as JSON."""
+
+    def number(value: JSONValue) -> str:
+        return f"{value:.5g}" if isinstance(value, float) else json_text(value)
+
+    if not isinstance(values, list):
+        return json_text(values)
+    return " or ".join(
+        " to ".join(map(number, value)) if isinstance(value, list) and len(value) == 2 else number(value)
+        for value in values
+    )

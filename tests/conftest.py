@@ -69,4 +69,4 @@ def platform() -> Iterator[Platform]:
 @pytest.fixture
 def no_slow_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that a lane has room for goes out at once, as it does after a connection's first hundred requests."""
-    monkeypatch.setattr("sfjobs._http.rate_limiter.SHY", 64)
+    monkeypatch.setattr("sfjobs._http.rate_model.INITIAL_WIDTH", 64)

@@ -1,4 +1,4 @@
-"""The error tree: as it is drawn, whole after pickling and copying, and clear about what may be tried again."""
+"""The error tree: as the docstring draws it, unchanged by pickling and copying, and with the right ``retryable``."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 
 
 def fields_of(kind: type[Exception]) -> set[str]:
-    """The fields that it can be given; a plain ``RuntimeError`` has none, and no signature either."""
+    """Return the fields that it accepts; a plain ``RuntimeError`` has none, and no signature either."""
     return set(inspect.signature(kind).parameters) & VALUES.keys() if issubclass(kind, errors.SFJobsError) else set()
 
 
@@ -57,7 +57,7 @@ def example(kind: type[Exception]) -> Exception:
 
 
 def drawn_tree() -> dict[str, tuple[str | None, str]]:
-    """Each name of the docstring's tree with the name above it and the remark beside it."""
+    """Return each name of the docstring's tree with the name above it and the remark beside it."""
     above: list[tuple[int, str]] = []
     found: dict[str, tuple[str | None, str]] = {}
     for indent, name, remark in re.findall(r"^( {4,})(\w+Error)(?: +(.*))?$", errors.__doc__ or "", re.MULTILINE):
@@ -73,7 +73,7 @@ def test_every_class_is_drawn() -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_a_class_stands_where_it_is_drawn(name: str) -> None:
+def test_a_class_has_the_base_that_is_drawn(name: str) -> None:
     parent, remark = drawn_tree()[name]
     also = re.search(r"(?:also|a) (\w+Error)", remark)
     root = () if also and parent is None else ("Exception",)
@@ -94,7 +94,7 @@ def test_a_class_is_public(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_a_class_says_when_it_happens(name: str) -> None:
+def test_a_class_describes_when_it_is_raised(name: str) -> None:
     assert (CLASSES[name].__doc__ or "").strip()
 
 
@@ -114,7 +114,7 @@ def test_a_copy_reads_the_same(name: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_all_that_is_given_is_kept(name: str) -> None:
+def test_all_arguments_are_attributes(name: str) -> None:
     error = example(CLASSES[name])
     assert {field: getattr(error, field) for field in fields_of(type(error))} == {
         field: VALUES[field] for field in fields_of(type(error))
@@ -128,31 +128,31 @@ def test_a_note_is_copied_along(way: str) -> None:
     assert COPIES[way](error).__notes__ == ["while counting"]
 
 
-def test_a_copy_does_not_share_its_tries() -> None:
+def test_a_copy_does_not_share_its_attempts() -> None:
     error = example(errors.ServerError)
     vars(copy.copy(error))["attempts"] = 99
     assert vars(error)["attempts"] == 3
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES.keys() - {"ConnectionClosedError"}))
-def test_whether_a_repetition_may_help_is_said(name: str) -> None:
+def test_retryable_is_set_on_errors_that_a_retry_may_solve(name: str) -> None:
     error = example(CLASSES[name])
     assert isinstance(error, errors.SFJobsError)
     assert error.retryable is (name in RETRYABLE)
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_a_message_is_all_that_is_needed(name: str) -> None:
+def test_a_message_is_the_only_required_argument(name: str) -> None:
     assert str(CLASSES[name]("what happened")) == "what happened"
 
 
 @pytest.mark.parametrize("name", ["RequestTimeoutError", "WaitTimeoutError"])
-def test_a_timeout_is_caught_as_one(name: str) -> None:
+def test_a_timeout_is_a_timeout_error(name: str) -> None:
     with pytest.raises(TimeoutError):
         raise example(CLASSES[name])
 
 
-def test_an_attribute_that_raises_because_there_is_no_result_counts_as_missing() -> None:
+def test_a_missing_result_counts_as_a_missing_attribute() -> None:
     class Handle:
         @property
         def result(self) -> object:

@@ -1,4 +1,4 @@
-"""The suite's own clock: an hour must pass in an instant, on both backends."""
+"""The virtual clock of the tests: an hour passes at once, on both backends."""
 
 from __future__ import annotations
 

@@ -1,40 +1,29 @@
-"""
-A connection to one platform: opens, closes, submits, lists and hands out jobs. ``api`` knows the endpoints, ``poller`` does
-the waiting; this is where they meet.
-"""
+"""``Connection``: the public face of one session with a platform."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
-import anyio
-import anyio.to_thread
-
-from .._http.api import LARGEST_PAGE, PlatformAPI
+from .._http.api import MAX_PAGE_SIZE
 from .._http.download import Downloading
 from .._http.transport import HTTPTransport, Transport
 from .._jobs.events import Events
-from .._jobs.job import Job
-from .._journal import JournalSession
+from .._jobs.job import Job, job_from
 from .._submission.pipeline import SubmissionPipeline
-from .._submission.programs import Compilable, ProgramLike, compiled_text, is_compilable, needs_compiling, program_text
+from .._submission.programs import ProgramLike
 from .._submission.recovery import Recovery, recover
-from .._submission.stream import JobStream, Programs
-from .._submission.submitter import Submitter
-from .._tracking.change_feed import ChangeFeed
-from .._tracking.poller import Poller
-from .._tracking.queries import StatusSources
-from .._tracking.types import PollInterval
-from .._util.closing import Closeable
-from ..config import Secret, Settings, SettingsArguments
-from ..errors import NotFoundError
-from ..models import Device, JobSnapshot, JobStatus, JSONValue
+from .._submission.session import SubmissionSession
+from .._submission.stream import JobStream
+from .._submission.types import Programs
+from .._util.aio import Closeable
+from ..config import Secret, Settings
+from ..models import Device, JobSnapshot, JobStatus
 
 if TYPE_CHECKING:
     from ..results import Result, ResultStream
@@ -42,16 +31,21 @@ if TYPE_CHECKING:
 
 class Connection(Closeable):
     """
-    A connection to a platform, described by its settings: arguments, then ``SFJOBS_*`` in the environment, then the
-    configuration file. Opens no socket before the first request.
+    A connection to one platform.
 
         async with sfjobs.Connection("http://127.0.0.1:8080", api_key=key) as connection:
             job = await connection.create_job("simulon_gaussian", program, shots=100)
             result = await job
 
-    It belongs to the event loop that first uses it and may be entered and left in different tasks. ``settings`` replaces
-    all other arguments. Raises ConfigurationError when a setting is missing or malformed.
+    Each setting comes from the arguments, then from ``SFJOBS_*`` in the environment, then from ``profile`` in the configuration
+    file; ``settings`` replaces all of them. No socket is opened before the first request. A connection belongs to the event
+    loop that uses it first, and may be entered and left in different tasks.
+
+    Raises:
+        ConfigurationError: a setting is missing or malformed.
     """
+
+    __module__ = "sfjobs"
 
     def __init__(
         self,
@@ -64,152 +58,138 @@ class Connection(Closeable):
         settings: Settings | None = None,
         transport: HTTPTransport | None = None,
     ) -> None:
-        # Wrapped first, so that no frame of ours keeps the plain text for a traceback to show.
+        # Wrapped first: a frame with the plain text would show it in a traceback.
         api_key, access_token = Secret.wrap(api_key), Secret.wrap(access_token)
         if settings is None:
-            arguments: SettingsArguments = {}
-            if url is not None:
-                arguments["url"] = url
-            if api_key is not None:
-                arguments["api_key"] = api_key
-            if access_token is not None:
-                arguments["access_token"] = access_token
-            if api_version is not None:
-                arguments["api_version"] = api_version
-            settings = Settings.load(profile, **arguments)
-        self._settings = settings
-        self._transport = Transport(settings, transport=transport)
-        self._api = PlatformAPI(settings, self._transport)
-        self._record = JournalSession(settings)
-        self._submitter = Submitter(settings, self._transport, self._record)
-        interval = PollInterval(least=settings.poll_interval_min, most=settings.poll_interval_max)
-        self._poller = Poller(StatusSources(self._api), ChangeFeed(self._api.changes), interval)
-        self._compiling = anyio.Lock()
-        self._compiled_for: dict[str, Device] = {}
+            settings = Settings.load(
+                profile, url=url, api_key=api_key, access_token=access_token, api_version=api_version
+            )
+        # Jobs and groups work with it. It has no reference to the connection, whose finalizer warns of one left open.
+        self._session = SubmissionSession(settings, Transport(settings, transport=transport))
 
     @property
     def settings(self) -> Settings:
-        return self._settings
-
-    @property
-    def api(self) -> PlatformAPI:
-        """The endpoints themselves, for jobs and groups."""
-        return self._api
-
-    @property
-    def poller(self) -> Poller:
-        """The shared poller, for jobs and groups."""
-        return self._poller
-
-    @property
-    def submitter(self) -> Submitter:
-        """What makes jobs of programs, for groups."""
-        return self._submitter
-
-    @property
-    def record(self) -> JournalSession:
-        """What this connection writes into the journal, for groups."""
-        return self._record
+        """The settings that the connection was opened with."""
+        return self._session.settings
 
     async def __aenter__(self) -> Self:
-        self._transport.check_usable()
+        self._session.transport.check_usable()
         return await super().__aenter__()
 
     async def aclose(self) -> None:
-        """Closes the connection. Whoever still waits gets ConnectionClosedError; jobs go on. Safe to call twice."""
-        await self._poller.aclose()
-        await self._transport.aclose()
-        await self._record.flush()
+        """
+        Close the connection.
+
+        Waiters get ConnectionClosedError; the jobs go on. Closing twice is safe.
+        """
+        await self._session.aclose()
 
     async def ping(self) -> bool:
-        """True when the platform answers and accepts the credentials; raises what is wrong otherwise."""
-        await self._api.ping()
+        """
+        Return True when the platform responds and accepts the credentials.
+
+        Raises:
+            TransportError: the platform cannot be reached.
+            AuthenticationError: the platform refuses the API key or the access token.
+        """
+        await self._session.api.ping()
         return True
 
     async def create_job(
         self, target: str, program: ProgramLike, *, shots: int | None = None, name: str | None = None
     ) -> Job:
         """
-        Submits ``program`` to run on ``target`` and gives back its job.
+        Submit ``program`` to run on ``target``, and return its job.
 
-        It runs ``shots`` times; without ``shots`` the script's own header says how often. ``name`` is for finding the job
-        again. Raises InvalidRequestError for a program that does not parse, ConflictError for one that does not suit the
-        target, SubmissionUnknownError when the connection broke in between, which ``recover`` settles, and JournalError when
-        the submission cannot be written down before it is sent; and, for a ``strawberryfields.Program``, what
-        ``program_text`` raises.
+        ``shots`` is the number of samples; the default is in the program's header. ``name`` serves to find the job again.
+
+        Raises:
+            InvalidRequestError: the program does not parse.
+            ConflictError: the program does not suit the target.
+            SubmissionUnknownError: the connection broke before the response; ``recover`` finds out whether there is a job.
+            JournalError: the submission cannot be written into the journal, so it was not sent.
+
+        It also raises what ``program_text`` raises.
         """
-        text = await self.program_text(target, program, shots=shots)
-        return self._job(await self._submitter.submit(self._submitter.order(target, text, shots, name)))
+        request = await self._session.prepare(target, program, shots, name)
+        return self._job(await self._session.submitter.submit(request))
 
     async def recover(self, *, give_up: bool = False) -> Recovery:
         """
-        Settles the submissions of this platform and API key that were sent and have no answer, by whichever process.
+        Settle the submissions in the journal that were sent and have no response, of any process.
 
-        They stand in the journal, since a connection broke or a process ended. A platform that honours idempotency keys is sent
-        each once more with its key, which gives its job, or makes it now; on another one the job is looked for by name, target
-        and program, and what is not found stays unknown and is never sent again by itself. With ``give_up`` those are not asked
-        about any more. Leaves alone what a living process has on its way. What was submitted with a key that this one has
-        replaced is settled as well: the platform shows that one's latest job to this one. Raises what lets nobody be asked, such
-        as TransportError, and JournalError.
+        A connection broke, or a process ended, before the response. Where the platform honours idempotency keys, each is sent
+        again with its key: the response has its job, or the job is made now. Elsewhere the job is searched by name, target and
+        program; a submission whose job is not found stays unknown, and is never sent again automatically. With ``give_up``,
+        later calls skip the unknown ones. Submissions that a running process is sending are left alone. Submissions with an
+        earlier API key are settled, too, when the platform shows the latest job of that key to this one.
+
+        Raises:
+            TransportError: the platform cannot be reached.
+            JournalError: the journal cannot be used.
         """
-        return await recover(self._record, self._submitter, self._api, give_up=give_up)
+        session = self._session
+        return await recover(session.journal, session.submitter, session.api, give_up=give_up)
 
     def create_jobs(self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100) -> JobStream:
         """
-        Submits many programs and iterates over their jobs, in the order of the programs.
+        Submit many programs, and iterate over their jobs in the order of the programs.
 
-        ``programs`` is an iterable or an async iterable, however long, of programs, or of ``Submission``s where one has
-        options of its own. At most ``window`` jobs are unfinished at a time, and no more programs than that are taken ahead.
-        A platform that offers it gets up to a hundred programs with one request, as many as are at hand.
+        ``programs`` is an iterable or an async iterable of any length. Its items are programs, or ``Submission`` objects where
+        one has options of its own. At most ``window`` jobs are unfinished at a time, and at most so many programs are read
+        ahead. Where the platform accepts batches, one request has up to a hundred programs.
 
-        A program that is refused is reported by a ``Refusal`` in its place and stops nothing else. A 429, also one that means
-        a quota, halves the window, which widens again, and the program is submitted again. What would stop every program,
-        such as AuthenticationError or a platform that cannot be reached, is raised; the next step goes on where that one was.
+        For a refused program the iteration returns a ``Refusal`` in the place of a job, and continues. A 429 response, also
+        for a quota, halves the window, which widens again later; the program is submitted again.
 
-        May be abandoned or cancelled at any step: what the platform has taken by then comes with the next step, and is in
-        ``submitted``. An async generator that is cancelled while it makes a program has ended. Raises ValueError for a window
-        below 1.
+        The iteration may be abandoned or cancelled at any step: jobs that the platform has accepted by then come with the next
+        step, and are in ``submitted``. An async generator that is cancelled while it makes a program has ended.
+
+        Raises:
+            ValueError: ``window`` is below 1.
+            AuthenticationError, TransportError: every program would fail; the next step continues with the same program.
         """
-        return JobStream(SubmissionPipeline(self, self._submitter, target, shots, window), programs)
+        return JobStream(SubmissionPipeline(self._session, self._job, target, shots, window), programs)
 
     async def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str:
         """
-        The Blackbird text that ``create_job`` submits.
+        Return the Blackbird text that ``create_job`` submits.
 
-        A ``strawberryfields.Program`` is compiled for ``target`` in a worker thread, one at a time, by the first compiler of
-        the device's specification, which is asked for once a connection; a program that was compiled for this device goes
-        as it is. Raises ValueError, with the compiler's own words, for a program that does not compile for the target, or
-        that says no shots when ``shots`` does not, and NotFoundError for a target that the platform does not have.
+        A ``strawberryfields.Program`` is compiled for ``target`` in a worker thread, one at a time, by the first compiler in the
+        device's specification, which is requested once for each connection. A program that was compiled for this device is
+        not compiled again.
+
+        Raises:
+            ValueError: the program does not compile for the target (with the compiler's message), or has no number of shots.
+            NotFoundError: the platform has no such target.
         """
-        if isinstance(program, str) or not is_compilable(program):
-            return program_text(program)
-        async with self._compiling:
-            device = await self._device_to_compile_for(target) if needs_compiling(program, target) else None
-            return await anyio.to_thread.run_sync(_compiled_text, program, target, device, shots)
-
-    async def _device_to_compile_for(self, target: str) -> Device:
-        device = self._compiled_for.get(target)
-        if device is None:
-            specification = await self._api.specification(target)
-            certificate = await self._certificate(target)
-            device = Device(target=target, specification=specification, certificate=certificate)
-            self._compiled_for[target] = device
-        return device
+        return await self._session.program_text(target, program, shots)
 
     async def get_job(self, job_id: str) -> Job:
-        """The job with this id. Raises NotFoundError."""
-        return self._job(await self._api.job(job_id))
+        """
+        Return the job with this id.
+
+        Raises:
+            NotFoundError: the platform does not know the job.
+        """
+        return self._job(await self._session.api.job(job_id))
 
     def events(self, jobs: Iterable[Job], timeout: float | None = None) -> Events:
         """
-        Iterates over what happens to these jobs, until all have ended.
+        Iterate over the changes of these jobs, until all have ended.
 
-        ``async for event in connection.events(jobs): ...`` gives a ``JobEvent`` for each change of a job's status, and when it
-        begins to run. Several changes of a job between two steps are told as one, so that a slow consumer holds nobody up.
-        ``timeout`` seconds, from the first step, bound all of it: then WaitTimeoutError, and the jobs go on. May be abandoned
-        at any step. Raises ValueError for jobs of another connection.
+            async for event in connection.events(jobs):
+                print(event.job.id, event.new)
+
+        There is a ``JobEvent`` for each change of a job's status, and when a job begins to run. Several changes of a job between
+        two steps are one event, so that a slow consumer delays no other waiter. ``timeout`` (seconds) counts from the first
+        step. The iteration may be abandoned at any step; the jobs go on.
+
+        Raises:
+            ValueError: a job belongs to another connection.
+            WaitTimeoutError: a job has not ended after ``timeout`` seconds.
         """
-        return Events(self._poller, jobs, timeout)
+        return Events(self._session.poller, jobs, timeout)
 
     async def list_jobs(
         self,
@@ -219,99 +199,109 @@ class Connection(Closeable):
         limit: int | None = None,
     ) -> AsyncIterator[Job]:
         """
-        Jobs, newest first, asked for page by page as they are consumed.
+        Iterate over the jobs, newest first; pages are requested as they are consumed.
 
-        At most ``limit`` of them; with ``ids`` only those (none for an empty one), with ``status`` only jobs that have it. A
-        platform without paging gives its newest 100.
+        At most ``limit`` jobs; with ``ids`` only these jobs (none for an empty ``ids``), with ``status`` only jobs with this
+        status. A platform without paging lists its newest 100 jobs.
         """
-        wanted = None if ids is None else list(dict.fromkeys(ids))
-        word = None if status is None else JobStatus(status)
-        left = float("inf") if limit is None else limit
-        # An empty filter must never reach the wire, where it would mean "all".
-        parts: list[list[str]] = [[]] if wanted is None else list(_parts(wanted, LARGEST_PAGE))
-        for part in parts:
-            if left <= 0:
-                break
-            size = len(part) or int(min(left, LARGEST_PAGE))
-            async with aclosing(self._api.job_pages(ids=part, status=word, size=size)) as pages:
+        status = None if status is None else JobStatus(status)
+        left = sys.maxsize if limit is None else limit
+        if left <= 0:
+            return
+        batches: list[list[str]] = [[]]
+        if ids is not None:
+            # An empty filter must never reach the wire, where it would mean "all".
+            wanted = list(dict.fromkeys(ids))
+            batches = [wanted[start : start + MAX_PAGE_SIZE] for start in range(0, len(wanted), MAX_PAGE_SIZE)]
+        for batch in batches:
+            size = len(batch) or min(left, MAX_PAGE_SIZE)
+            async with aclosing(self._session.api.job_pages(ids=batch, status=status, size=size)) as pages:
                 async for snapshots in pages:
-                    for snapshot in snapshots[: len(snapshots) if limit is None else int(left)]:
-                        left -= 1
+                    for snapshot in snapshots[:left]:
                         yield self._job(snapshot)
+                    left -= len(snapshots)
                     if left <= 0:
-                        break
+                        return
 
     async def cancel_job(self, job_id: str) -> JobStatus:
-        """Asks for the job to be cancelled. Raises InvalidJobOperationError when it has ended, NotFoundError."""
+        """
+        Cancel the job with this id, and return its status, ``cancel_pending`` or ``cancelled``.
+
+        Raises:
+            InvalidJobOperationError: the job has ended.
+            NotFoundError: the platform does not know the job.
+        """
         return await Job(job_id, JobStatus.OPEN, self).cancel()
 
     async def get_job_result(self, job_id: str) -> Result:
-        """The result of a completed job. Raises ResultUnavailableError when it has not completed, NotFoundError."""
+        """
+        Return the result of a completed job.
+
+        Raises:
+            ResultUnavailableError: the job has not completed.
+            NotFoundError: the platform does not know the job.
+        """
         return await (await self.get_job(job_id)).fetch_result()
 
     def open_result(self, job_id: str) -> ResultStream:
         """
-        The result of a completed job as it comes: in chunks, into memory or into a file.
+        Open the result of a completed job as a stream: in chunks, into memory or into a file.
 
             async with connection.open_result(job_id) as stream:
                 await stream.save("result.npz")
 
-        Entering the block asks the platform. Raises ResultUnavailableError when the job has not completed, NotFoundError.
+        The requests are sent on entering the block.
+
+        Raises:
+            ResultUnavailableError: the job has not completed.
+            NotFoundError: the platform does not know the job.
         """
         from ..results import ResultStream
 
-        return ResultStream(job_id, partial(self._begin_result, job_id), self._settings.max_result_bytes)
+        return ResultStream(job_id, partial(self._begin_result, job_id), self.settings.max_result_bytes)
 
     async def _begin_result(self, job_id: str) -> Downloading:
         (await self.get_job(job_id)).require_result()
-        return self._api.open_result(job_id)
+        return self._session.results.open(job_id)
 
     async def get_job_circuit(self, job_id: str) -> str:
-        """The program of a job, exactly as it was submitted."""
-        return await self._api.circuit(job_id)
+        """Return the program of a job, exactly as it was submitted."""
+        return await self._session.api.circuit(job_id)
 
     async def list_devices(self) -> list[Device]:
-        """The platform's devices, without specifications and certificates."""
-        return await self._api.devices()
+        """Return the platform's devices, without specifications and certificates."""
+        return await self._session.api.devices()
 
     async def get_device(self, target: str) -> Device:
         """
-        The device with its availability, its specification and its certificate.
+        Return a device with its availability, its specification and its certificate.
 
-        The certificate is None where there is none; version 0.2.0 of the protocol knows only specifications.
+        The certificate is None where the device has none. Version 0.2.0 of the protocol has only specifications.
+
+        Raises:
+            NotFoundError: the platform has no such target.
         """
-        specification = await self._api.specification(target)
-        if self._settings.api_version == "0.2.0":
+        api = self._session.api
+        specification = await api.specification(target)
+        if self.settings.api_version == "0.2.0":
             return Device(target=target, specification=specification)
-        device = await self._api.device(target)
-        return replace(device, specification=specification, certificate=await self._certificate(target))
-
-    async def _certificate(self, target: str) -> Mapping[str, JSONValue] | None:
-        if self._settings.api_version == "0.2.0":
-            return None
-        try:
-            return await self._api.certificate(target)
-        except NotFoundError:
-            return None
+        device = await api.device(target)
+        return replace(device, specification=specification, certificate=await api.certificate(target))
 
     def _job(self, snapshot: JobSnapshot) -> Job:
-        return Job.of(snapshot, self)
+        return job_from(snapshot, self)
 
     def __del__(self) -> None:
-        transport: Transport | None = getattr(self, "_transport", None)  # None when the settings were refused
-        # At the interpreter's exit everything goes, and nobody is helped by being told.
-        if transport is not None and transport.is_open and not sys.is_finalizing():
+        session: SubmissionSession | None = getattr(self, "_session", None)  # None when the settings were refused
+        # At the interpreter's exit everything is closed, and a warning helps no caller.
+        if session is not None and session.transport.is_open and not sys.is_finalizing():
             message = f"unclosed {self!r}: use it in a `with` block, or close it"
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:
-        return f"<Connection: {self._settings.url}>"
+        return f"<Connection: {self.settings.url}>"
 
 
-def _compiled_text(program: Compilable, target: str, device: Device | None, shots: int | None) -> str:
-    return compiled_text(program, target=target, device=device, shots=shots)
-
-
-def _parts(items: list[str], size: int) -> Iterator[list[str]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def internals(connection: Connection) -> SubmissionSession:
+    """Return what the connection is made of: the way in for the rest of sfjobs, and for its tests."""
+    return connection._session  # noqa: SLF001 - the one accessor

@@ -1,6 +1,4 @@
-"""
-``RemoteEngine``: one target of one platform, with ``run`` and ``run_async`` as in the reference design.
-"""
+"""``RemoteEngine``: one target of one platform, with the methods of ``strawberryfields.RemoteEngine``."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .._jobs.job import Job
 from .._submission.programs import ProgramLike
-from .._util.closing import Closeable
+from .._util.aio import Closeable
 from ..models import Device
 from .connection import Connection
 
@@ -23,9 +21,13 @@ _ALIASES = {"X8": "X8_01", "X12": "X12_02"}
 
 class RemoteEngine(Closeable):
     """
-    Runs programs on one target, such as ``"simulon_gaussian"`` or ``"X8_01"`` (``"X8"`` and ``"X12"`` are short for the
-    latest device of the kind). Without a ``connection`` it opens one by the settings, which ``aclose`` closes again.
+    Programs run on one target, such as ``"simulon_gaussian"`` or ``"X8_01"``.
+
+    ``"X8"`` and ``"X12"`` are short for the latest device of the kind. Without ``connection`` the engine opens one with the
+    settings of the environment and the configuration file, and ``aclose`` closes it.
     """
+
+    __module__ = "sfjobs"
 
     def __init__(self, target: str, connection: Connection | None = None) -> None:
         self._target = _ALIASES.get(target, target)
@@ -35,14 +37,16 @@ class RemoteEngine(Closeable):
 
     @property
     def target(self) -> str:
+        """The target that runs the programs."""
         return self._target
 
     @property
     def connection(self) -> Connection:
+        """The connection that the engine uses."""
         return self._connection
 
     async def device(self) -> Device:
-        """The target with its specification and certificate, asked for once."""
+        """Return the target's device with specification and certificate; requested once."""
         if self._device is None:
             self._device = await self._connection.get_device(self._target)
         return self._device
@@ -51,28 +55,36 @@ class RemoteEngine(Closeable):
         self, program: ProgramLike, *, shots: int | None = None, name: str | None = None, timeout: float | None = None
     ) -> Result:
         """
-        Submits ``program`` and waits, up to ``timeout`` seconds, for its result.
+        Submit ``program``, wait for its result, and return it.
 
-        Raises FailedJobError, CancelledJobError,
-        and WaitTimeoutError, whose ``job_id`` finds the job again: it goes on, as it does when the waiting is cancelled.
+        The job goes on when this is cancelled, or after ``timeout`` (seconds).
+
+        Raises:
+            FailedJobError: the job failed; the message has the platform's reason.
+            CancelledJobError: the job was cancelled.
+            WaitTimeoutError: it has not ended after ``timeout`` seconds; ``job_id`` serves to find it again.
+
+        It also raises what ``Connection.create_job`` raises.
         """
         job = await self.run_async(program, shots=shots, name=name)
-        finished = False
         try:
             await job.wait(timeout=timeout)
-            finished = True
-        finally:
-            if not finished:
-                logger.info("job %s goes on without being waited for", job.id)
+        except BaseException:
+            logger.info("job %s goes on; it is not waited for any more", job.id)
+            raise
         job.raise_for_status()
         return job.result
 
     async def run_async(self, program: ProgramLike, *, shots: int | None = None, name: str | None = None) -> Job:
-        """Submits ``program`` and returns its job at once."""
+        """
+        Submit ``program``, and return its job without waiting for its end.
+
+        Raises what ``Connection.create_job`` raises.
+        """
         return await self._connection.create_job(self._target, program, shots=shots, name=name)
 
     async def aclose(self) -> None:
-        """Closes the connection that the engine has opened for itself; one that it was given stays open."""
+        """Close the connection that the engine has opened; a given ``connection`` stays open."""
         if self._is_own:
             await self._connection.aclose()
 

@@ -1,34 +1,31 @@
-"""
-Many jobs under a name, which outlive the program that began them: a view of the journal. ``groups`` waits for jobs that are at
-hand; this knows which there are.
-"""
+"""``JobGroup``: many jobs under a name, which any later program can continue, because the journal has them."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Self
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import anyio
 
-from .._jobs.cancellation import BulkCancellation
-from .._jobs.job import Job
-from .._jobs.result_prefetch import ResultPrefetcher
+from .._jobs.cancellation import request_cancel_all
+from .._jobs.job import Job, state_of
+from .._jobs.result_prefetch import fetch_results
 from .._jobs.waiting import Completions
-from .._journal import Addition, GroupMember, GroupTable
+from .._journal import GroupMember, GroupTable, Intent
 from .._progress import shown
-from .._submission.key_rotation import take_over_group
+from .._submission.key_rotation import adopt_group
 from .._submission.programs import ProgramLike
-from .._submission.recovery import Recovery, recover
-from .._submission.stream import Submission
+from .._submission.recovery import recover
+from .._submission.types import Submission
 from .._tracking.outages import retry_until_available
 from .._tracking.types import in_words
-from .._util.aio import plain_task_group
 from ..errors import ConfigurationError, InvalidJobOperationError, SFJobsError, WaitTimeoutError
 from ..models import JobStatus
-from .connection import Connection
-from .job_group_progress import GroupProgress, standing
+from .connection import Connection, internals
+from .job_group_members import GroupMembers
+from .job_group_progress import GroupProgress
 from .job_group_sender import send
 
 if TYPE_CHECKING:
@@ -36,91 +33,106 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sfjobs")
 
-AT_ONCE = 500
-"""Programs that are added with one commit, or read for being sent."""
+T = TypeVar("T")
 
-NOTED_AT_ONCE = 100
-"""Jobs that end before the journal hears of them."""
+PROGRAMS_PER_COMMIT = 500
+"""Programs that are added to the journal with one commit."""
 
-OTHERS_PAUSE = 1.0
-"""Seconds before there is another look at what somebody else was about to send."""
+STATUSES_PER_COMMIT = 100
+"""Jobs that end before their statuses are written into the journal."""
+
+OTHER_SENDERS_POLL_SECONDS = 1.0
+"""Pause between two looks at the programs that another process is about to send."""
 
 
 class JobGroup:
     """
-    Programs and their jobs under a name, kept in the journal: what is begun here can be gone on with in another process.
+    Programs and their jobs under a name, kept in the journal, so that any later program can continue them.
 
         group = await sfjobs.JobGroup.open("sweep-7", connection)
         await group.add_all("X8_01", [sfjobs.Submission(program, name=name) for name, program in sweep.items()])
-        await group.wait(progress=True)  # sends what is not sent, settles what has no answer, waits for the rest
+        await group.wait(progress=True)  # sends what is not sent, and waits for all jobs
         results = await group.results()
 
-    Those that are there already, by their names, stay as they are: the same lines go on with it, whenever they are run again.
-
-    A group is one platform's and one account's. Its rows stay in the journal until somebody removes them.
+    A program whose name is in the group is not added again: run the same lines again to continue the group. A group belongs
+    to one platform and one account. Its rows stay in the journal until ``remove``.
     """
 
+    __module__ = "sfjobs"
+
     def __init__(self, name: str, connection: Connection) -> None:
-        journal = connection.record.journal
+        session = internals(connection)
+        journal = session.journal.journal
         if journal is None:
             raise ConfigurationError(
-                "A group of jobs lives in the journal of submissions, which is off.\n"
+                "A group of jobs needs the journal of submissions, which is off.\n"
                 "Set SFJOBS_JOURNAL to on, or to the path of a file."
             )
         if not name or not name.isprintable():
             raise ValueError(f"the name of a group is one line of text, not {name[:100]!r}")
         self._name = name
         self._connection = connection
+        self._session = session
         self._journal = journal
-        self._roll = GroupTable(journal, name, connection.record.url, connection.record.account)
-        self._members: list[GroupMember] = []
-        self._current: dict[int, GroupMember] = {}
-        self._before: set[str] = set()  # digests of what was there without a name when this was opened
-        self._jobs: dict[str, Job] = {}
+        self._table = GroupTable(journal, name, session.journal.url, session.journal.account)
+        self._members = GroupMembers(self._table, connection)
+        self._unnamed_before: set[str] = set()  # digests of the programs without a name when the group was opened
         self._trouble: str | None = None
-        self._turn = anyio.Lock()
+        self._lock = anyio.Lock()
 
     @classmethod
     async def open(cls, name: str, connection: Connection) -> Self:
         """
-        The group of this name as the journal has it, or a new one.
+        Open the group of this name, or begin a new one.
 
-        The platform is only asked where it was begun with another API key: when it shows this key the jobs of that one, this has
-        replaced it, and the group is found as it is. Otherwise, and where the journal is off, raises ConfigurationError;
-        ValueError for a name that is none, JournalError, and what lets the platform not be asked.
+        A group that was begun with another API key is found, too, when the platform shows the jobs of that key to this one.
+        Only this check sends a request.
+
+        Raises:
+            ConfigurationError: the journal is off, or the group belongs to another API key.
+            ValueError: ``name`` is not one line of text.
+            JournalError: the journal cannot be read.
         """
         group = cls(name, connection)
         await group._load()
-        group._before = {member.digest for member in group._members if member.name is None}
+        group._unnamed_before = {member.digest for member in group.members if member.name is None}
         return group
 
     @property
     def name(self) -> str:
+        """The name of the group."""
         return self._name
 
     @property
     def connection(self) -> Connection:
+        """The connection that the group uses."""
         return self._connection
 
     @property
     def members(self) -> list[GroupMember]:
         """Every program at its latest attempt, in the order in which they were added."""
-        return list(self._current.values())
+        return self._members.latest
 
     @property
     def jobs(self) -> list[Job]:
-        """The jobs that the platform has of the latest attempts, in the order of the programs."""
-        return [self._job(member) for member in self._current.values() if member.job_id is not None]
+        """The jobs of the latest attempts that the platform has, in the order of the programs."""
+        return self._members.jobs
 
     @property
     def progress(self) -> GroupProgress:
-        """How far the programs are, as far as is known here. Asks nobody."""
-        counts = Counter(standing(member.state, self._status(member)) for member in self._current.values())
-        return GroupProgress(programs=counts.total(), **counts)
+        """Counts of the programs by how far they are, as known here; no request is sent."""
+        return self._members.progress
 
     def attempts(self, index: int) -> list[GroupMember]:
-        """All attempts at the ``index``-th program, the first one first: each ``follows`` the key of the one before."""
-        found = [member for member in self._members if member.index == index]
+        """
+        Return all attempts at the program ``index`` (from 0), the first one first.
+
+        Each ``follows`` the key of the attempt before.
+
+        Raises:
+            IndexError: the group has no such program.
+        """
+        found = self._members.attempts(index)
         if not found:
             raise IndexError(f"the group {self._name!r} has no program {index}")
         return found
@@ -129,11 +141,16 @@ class JobGroup:
         self, target: str, program: ProgramLike, *, shots: int | None = None, name: str | None = None
     ) -> GroupMember:
         """
-        Adds a program, which ``submit`` or ``wait`` will send, and returns once it is on disk.
+        Add a program, and return once it is on disk.
 
-        A program whose ``name`` the group has already is not added again, so that a script may be run again as it is; raises
-        ValueError when it is another program, and for one without a name that was there when the group was opened. Raises
-        what ``Connection.program_text`` does, and JournalError.
+        ``submit`` or ``wait`` sends it. A program whose ``name`` is in the group already is not added again.
+
+        Raises:
+            ValueError: the group has another program with this name; or the program has no name, and the group had the same
+                program when it was opened.
+            JournalError: the journal cannot be written.
+
+        It also raises what ``Connection.program_text`` raises.
         """
         [member] = await self.add_all(target, [Submission(program, shots, name)])
         return member
@@ -141,196 +158,194 @@ class JobGroup:
     async def add_all(
         self, target: str, programs: Iterable[ProgramLike | Submission], *, shots: int | None = None
     ) -> list[GroupMember]:
-        """Adds many programs, as ``add`` does, with few commits. What was added before an error stays."""
+        """
+        Add many programs with few commits, as ``add`` does.
+
+        Programs before an error stay added. ``shots`` is for those without ``shots`` of their own.
+        """
         if isinstance(programs, str):
             raise TypeError("many programs are an iterable of programs, not one text: see add")
         found: list[GroupMember] = []
-        part: list[Addition] = []
+        batch: list[Intent] = []
         try:
             for program in programs:
                 submission = program if isinstance(program, Submission) else Submission(program)
-                part.append(await self._addition(target, shots, submission))
-                if len(part) == AT_ONCE:
-                    adding, part = part, []
-                    found += await self._roll.add(adding)
+                batch.append(await self._intent(target, shots, submission))
+                if len(batch) == PROGRAMS_PER_COMMIT:
+                    full, batch = batch, []
+                    found += await self._table.add(full)
         finally:
-            if part:
-                found += await self._roll.add(part)
-            await self._take_in(found)
+            if batch:
+                found += await self._table.add(batch)
+            await self._members.add(found)
         return found
 
     async def submit(self, *, window: int | None = None) -> GroupProgress:
         """
-        Sends what is not sent, and settles what was sent and has no answer, as ``Connection.recover`` does.
+        Send what is not sent, and settle submissions without a response, as ``Connection.recover`` does.
 
-        At most ``window`` jobs are unfinished at a time; by default there is no bound but the platform's own, and a 429 makes
-        it wait. A refused program stops nothing else. May be cancelled at any moment and called again, in another process
-        too; of several at once each sends what no other one does, and does not wait for those. Raises what lets no submission
-        succeed, such as AuthenticationError.
+        At most ``window`` jobs are unfinished at a time. By default only the platform bounds them: a 429 response makes it
+        wait. A refused program does not stop the others. It may be cancelled at any moment and called again, also in another
+        process; several callers at once send each program once, and do not wait for each other.
+
+        Raises:
+            AuthenticationError: the platform refuses the API key.
+            TransportError: the platform cannot be reached.
+            JournalError: the journal cannot be used.
         """
         await self._submit(window)
         return self.progress
 
     async def wait(self, timeout: float | None = None, *, progress: bool = False) -> GroupProgress:
         """
-        Waits until every job of the group has ended, after sending what is not sent; a failed job raises nothing.
+        Send what is not sent, and wait until every job of the group has ended.
 
-        What another process is about to send is waited for, too, and sent if that one dies. ``timeout`` seconds bound all of it:
-        then WaitTimeoutError, and the jobs go on. With ``progress`` a line on stderr, or in a notebook's cell, says meanwhile
-        how far they are. A platform that is away is waited out, as ``Job.wait`` does. Raises what else ``submit`` does; an error
-        about one job is raised once all others have ended.
+        Failed jobs raise nothing. Programs that another process is about to send are waited for, too, and sent here if that
+        process dies. Network failures, 429 and 5xx responses are retried until ``timeout`` (seconds), which cancels no job.
+        With ``progress``, a line on stderr or in the notebook's cell shows how far the jobs are.
+
+        Raises:
+            WaitTimeoutError: a job has not ended after ``timeout`` seconds.
+            AuthenticationError: the platform refuses the API key.
+            JournalError: the journal cannot be used.
+
+        An error about one job, such as NotFoundError, is raised once all others have ended.
         """
         with anyio.move_on_after(timeout) as scope:
             await self._finish(progress=progress)
         if scope.cancelled_caught:
-            raise self._too_late(timeout)
+            raise self._timeout_error(timeout)
         return self.progress
 
     async def results(self) -> list[Result | None]:
         """
-        The results in the order of the programs, None for each that has none, after waiting for all jobs.
+        Wait for all jobs and return the results in the order of the programs, None for each program without one.
 
-        They are held in memory, all at once; ``jobs`` is the way to take one after the other. Raises what ``wait`` does, and the
-        first error of a download once the others are done.
+        All results are in memory at once; iterate over ``jobs`` to fetch one after the other. Raises what ``wait`` raises, and
+        the first error of a download once the others are done.
         """
         await self.wait()
-        async with plain_task_group() as group:
-            downloads = ResultPrefetcher(group)
-            for job in self.jobs:
-                downloads.begin(job)
-        downloads.raise_for_bugs()
-        for error in downloads.errors.values():
+        for error in (await fetch_results(self.jobs)).values():
             raise error
-        jobs = {job.id: job for job in self.jobs}
-        found = [jobs.get(member.job_id or "") for member in self._current.values()]
-        return [job.result if job is not None and job.has_result else None for job in found]
+        results = {job.id: job.result for job in self.jobs if job.has_result}
+        return [results.get(member.job_id or "") for member in self.members]
 
     async def rerun_failed(self, max_attempts: int = 3) -> int:
         """
-        Submits the programs of failed jobs once more, those that had fewer than ``max_attempts`` attempts; says how many.
+        Submit the programs of failed jobs again, and return how many.
 
-        Each is a new job, and ``attempts`` tells what came before it. Cancelled jobs and refused programs are left alone. Raises
-        ValueError for fewer attempts than one.
+        Programs with ``max_attempts`` attempts are left out, and so are cancelled jobs and refused programs. Each attempt is a
+        new job; ``attempts`` has the earlier ones. Raises what ``submit`` raises.
+
+        Raises:
+            ValueError: ``max_attempts`` is below 1.
         """
         if max_attempts < 1:
             raise ValueError(f"a program has at least one attempt, not {max_attempts}")
         failed = [
             member.key
-            for member in self._current.values()
-            if member.attempt < max_attempts and self._status(member) == JobStatus.FAILED
+            for member in self.members
+            if member.attempt < max_attempts and self._members.status(member) == JobStatus.FAILED
         ]
         if not failed:
             return 0
-        added = await self._roll.repeat(failed)
+        added = await self._table.repeat(failed)
         await self.submit()
         return added
 
     async def cancel(self) -> GroupProgress:
         """
-        Cancels what has not ended, a bounded number at a time; what was not sent never will be.
+        Cancel all jobs that have not ended, and give up what is not sent.
 
-        What has no answer is settled first, as ``Connection.recover`` does, so that nothing is left running. A job that was
-        faster ends as it does. An error about one job is raised once the others have been asked.
+        Submissions without a response are settled first, as ``Connection.recover`` does, so that no job of theirs goes on. A
+        job that ends before its cancellation keeps its status. An error about one job is raised once the other cancellations
+        are sent.
         """
-        async with self._turn:
-            await self._roll.give_up()
+        async with self._lock:
+            await self._table.give_up()
             await self._settle()
             await self._load()
-        cancellations = BulkCancellation(self.jobs, insists=False)
         try:
-            await cancellations.send()
+            errors = await request_cancel_all(map(state_of, self.jobs), until_available=False)
         finally:
-            self._note(self.jobs)
-        for error in cancellations.errors.values():
+            self._members.note_final(self.jobs)
+        for error in errors.values():
             raise error
         return self.progress
 
     async def remove(self) -> None:
         """
-        Forgets the group: its rows leave the journal, and its jobs stay on the platform.
+        Remove the rows of the group from the journal; its jobs stay on the platform.
 
-        Raises InvalidJobOperationError while there is something to be sent, settled or waited for: ``cancel`` it and ``wait``
-        before.
+        Raises:
+            InvalidJobOperationError: a program is yet to be sent, settled or waited for: ``cancel`` and ``wait`` first.
         """
         await self._load()
         progress = self.progress
-        if not progress.is_over or not await self._roll.remove():
+        if not progress.is_over or not await self._table.remove():
             raise InvalidJobOperationError(
                 f"the group {self._name!r} is not over: {progress.added} programs are yet to be sent, {progress.in_doubt} have no"
-                f" answer, {progress.unfinished} jobs are unfinished. Cancel it and wait, or ask no more about what has no"
-                " answer: `sfjobs recover --give-up`"
+                f" response, {progress.unfinished} jobs are unfinished. Cancel the group and wait for it, or give up the"
+                " submissions without a response: `sfjobs recover --give-up`"
             )
         await self._load()
 
     def __len__(self) -> int:
-        return len(self._current)
+        return len(self._members)
 
     def __repr__(self) -> str:
         return f"<JobGroup {self._name!r}: {len(self)} programs at {self._connection.settings.url}>"
 
     async def _load(self) -> None:
-        members = await self._roll.load()
-        record, api = self._connection.record, self._connection.api
-        if not members and await take_over_group(record, self._journal, api, self._name):
-            members = await self._roll.load()
-        self._members = members
-        self._current = {member.index: member for member in self._members}  # the last attempt at each comes last
+        await self._members.load()
+        session = self._session
+        if not len(self) and await adopt_group(session.journal, self._journal, session.api, self._name):
+            await self._members.load()
 
-    async def _take_in(self, members: Iterable[GroupMember]) -> None:
-        """Without reading all the others again, unless another process has added some: programs may come one by one."""
-        news = [member for member in members if member.index not in self._current]
-        if [member.index for member in news] == list(range(len(self), len(self) + len(news))):
-            self._members += news
-            self._current.update((member.index, member) for member in news)
-        else:
-            await self._load()
-
-    async def _addition(self, target: str, shots: int | None, submission: Submission) -> Addition:
+    async def _intent(self, target: str, shots: int | None, submission: Submission) -> Intent:
         target = submission.target or target
         shots = shots if submission.shots is None else submission.shots
-        text = await self._connection.program_text(target, submission.program, shots=shots)
-        order = self._connection.submitter.order(target, text, shots, submission.name)
-        addition = Addition(target, shots, submission.name, order.body)
-        if submission.name is None and addition.digest in self._before:
+        intent = (await self._session.prepare(target, submission.program, shots, submission.name)).intent
+        if submission.name is None and intent.digest in self._unnamed_before:
             raise ValueError(
-                f"the group {self._name!r} had this program before it was opened here, and without a name nobody can tell whether"
-                " it is to run once more: leave out what the group has, or give each a name, as in Submission(program, name=...)"
+                f"the group {self._name!r} had this program when it was opened, and a program without a name may be meant to run"
+                " once more: leave out what the group has, or give each a name, as in Submission(program, name=...)"
             )
-        return addition
+        return intent
 
     async def _submit(self, window: int | None = None) -> int:
-        """How many programs are left that a living process, such as this one, has on its way elsewhere."""
-        async with self._turn:
+        """Return how many programs are left to others: processes, or tasks of this one, that are about to send them."""
+        async with self._lock:
             try:
-                recovery = await self._settle()
-                return recovery.under_way + await send(self._roll, self._connection, window)
+                return await self._settle() + await send(self._table, self._connection, window)
             finally:
                 with anyio.CancelScope(shield=True):
                     await self._load()
 
-    async def _settle(self) -> Recovery:
-        connection = self._connection
-        return await recover(connection.record, connection.submitter, connection.api, group=self._name)
+    async def _settle(self) -> int:
+        session = self._session
+        recovery = await recover(session.journal, session.submitter, session.api, group=self._name)
+        return recovery.under_way
 
     async def _finish(self, *, progress: bool) -> None:
         while True:
-            others = await retry_until_available(self._submit, self._note_trouble, self._connection.poller.interval)
-            if self.progress.in_doubt:  # their answers were lost just now: these jobs are to be waited for as well
-                others = await retry_until_available(self._submit, self._note_trouble, self._connection.poller.interval)
+            left_to_others = await self._retry(self._submit)
+            if self.progress.in_doubt:  # responses were lost just now, and these jobs are to be waited for as well
+                left_to_others = await self._retry(self._submit)
             self._trouble = None
             unfinished = [job for job in self.jobs if not job.status.is_final]
-            if progress and unfinished:
-                async with shown(self.jobs):
-                    await self._watch(unfinished)
-            else:
+            async with shown(map(state_of, self.jobs)) if progress and unfinished else nullcontext():
                 await self._watch(unfinished)
-            if not others:
+            if not left_to_others:
                 return
-            logger.info("the group %r: somebody else is sending %d programs", self._name, others)
-            await anyio.sleep(OTHERS_PAUSE)
+            logger.info("group %r: another sender is about to send %d programs; waiting", self._name, left_to_others)
+            await anyio.sleep(OTHER_SENDERS_POLL_SECONDS)
 
-    def _note_trouble(self, error: SFJobsError) -> None:
-        self._trouble = in_words(error)
+    async def _retry(self, call: Callable[[], Awaitable[T]]) -> T:
+        def note(error: SFJobsError) -> None:
+            self._trouble = in_words(error)
+
+        return await retry_until_available(call, note, self._session.poller.interval)
 
     async def _watch(self, jobs: list[Job]) -> None:
         errors: list[SFJobsError] = []
@@ -342,42 +357,20 @@ class JobGroup:
                     if error is not None:
                         errors.append(error)
                     ended.append(job)
-                    if len(ended) >= NOTED_AT_ONCE:
-                        self._note(ended)
+                    if len(ended) >= STATUSES_PER_COMMIT:
+                        self._members.note_final(ended)
                         ended = []
         finally:
-            self._note(ended)
+            self._members.note_final(ended)
         if errors:
             raise errors[0]
 
-    def _note(self, jobs: Iterable[Job]) -> None:
-        """Has the journal know how these have ended, so that nobody has to ask again."""
-        keys = {member.job_id: member.key for member in self._current.values()}
-        told = [(keys[job.id], job.status) for job in jobs if job.status.is_final and job.id in keys]
-        if told:
-            self._roll.note(told)
-
-    def _job(self, member: GroupMember) -> Job:
-        assert member.job_id is not None, "it was submitted"
-        job = self._jobs.get(member.job_id)
-        if job is None:
-            job = self._jobs[member.job_id] = Job(member.job_id, member.status or JobStatus.OPEN, self._connection)
-        return job
-
-    def _status(self, member: GroupMember) -> JobStatus | None:
-        """As last heard of, here or by whoever noted it."""
-        job = self._jobs.get(member.job_id or "")
-        return member.status if job is None else job.status
-
-    def _too_late(self, timeout: float | None) -> WaitTimeoutError:
-        jobs, trouble = (
-            self.jobs,
-            "" if self._trouble is None else f". The last try to send some failed: {self._trouble}",
-        )
-        done = tuple(job.id for job in jobs if job.status.is_final)
+    def _timeout_error(self, timeout: float | None) -> WaitTimeoutError:
+        done = tuple(job.id for job in self.jobs if job.status.is_final)
+        trouble = "" if self._trouble is None else f". The last attempt to send programs failed: {self._trouble}"
         return WaitTimeoutError(
             f"after {timeout:g} s {len(done)} of {len(self)} programs of the group {self._name!r} have ended; the jobs of"
             f" others go on{trouble}",
             done=done,
-            pending=tuple(job.id for job in jobs if not job.status.is_final),
+            pending=tuple(job.id for job in self.jobs if not job.status.is_final),
         )

@@ -1,4 +1,4 @@
-"""How far the programs of a group are, in numbers."""
+"""Counts of the programs of a group, by how far they are."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from ..models import JobStatus
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupProgress:
     """
-    How far the programs of a group are, each counted once, at its latest attempt. ``in_doubt``: sent, and there is no answer;
-    ``unfinished``: the platform has the job, and it was not seen to end; ``given_up``: never to be sent.
+    Counts of the programs of a group, each at its latest attempt.
+
+    ``added``: not sent yet. ``in_doubt``: sent, without a response. ``unfinished``: the platform has the job, and its end is
+    not known. ``given_up``: never to be sent.
     """
 
     programs: int = 0
@@ -27,21 +29,21 @@ class GroupProgress:
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing to be sent, settled or waited for."""
+        """Whether no program has to be sent, settled or waited for."""
         return not (self.added or self.in_doubt or self.unfinished)
 
 
-def standing(state: State, status: JobStatus | None) -> str:
-    """The field of ``GroupProgress`` that counts a program whose submission and whose job, if there is one, are so."""
-    if state == State.SUBMITTED:
-        return status.value if status is not None and status.is_final else "unfinished"
-    return _STANDINGS[state]
-
-
-_STANDINGS = {
+_FIELDS = {
     State.ADDED: "added",
     State.UNSENT: "added",
     State.OPEN: "in_doubt",
     State.REFUSED: "refused",
     State.GIVEN_UP: "given_up",
 }
+
+
+def field_of(state: State, status: JobStatus | None) -> str:
+    """Return the field of ``GroupProgress`` that counts a submission in this state, whose job has this status."""
+    if state == State.SUBMITTED:
+        return status.value if status is not None and status.is_final else "unfinished"
+    return _FIELDS[state]

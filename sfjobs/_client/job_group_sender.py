@@ -1,69 +1,67 @@
-"""How the programs of a group that are yet to be sent become jobs: as those of ``create_jobs`` do, with keys that they have."""
+"""Submission of the programs of a group that are not sent yet, through the same pipeline as ``create_jobs``."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from functools import partial
 
+from .._jobs.job import job_from
 from .._journal import GroupTable
 from .._submission.pipeline import SubmissionPipeline
-from .._submission.stream import End
 from .._submission.submitter import SubmissionRequest
-from .connection import Connection
+from .._submission.types import End
+from .connection import Connection, internals
 
-READ_AT_ONCE = 500
-"""Programs that are read for being sent: they are not all held in memory."""
+PROGRAMS_PER_READ = 500
+"""Programs that are read from the journal together: a group may be larger than the memory."""
 
 
-async def send(roll: GroupTable, connection: Connection, window: int | None) -> int:
+async def send(table: GroupTable, connection: Connection, window: int | None) -> int:
     """
-    Sends what is added and what nobody else is about to send, and says how many somebody else is; what became of each is in the
-    journal. Leaves the rest to others when it is cancelled, or raises what lets no submission succeed.
+    Send the programs that no other process is about to send; return how many others are about to send.
+
+    The outcome of each is in the journal. When this is cancelled, or raises an error that every submission would meet, the
+    rest is left to other processes.
     """
-    sending = _Sending(roll, connection)
-    taken, left_to_others = await roll.take()
+    claimed, left_to_others = await table.claim()
+    requests: dict[str, SubmissionRequest] = {}
     try:
-        if taken:
-            await sending.send(taken, window)
+        if claimed:
+            await _send(table, connection, claimed, window, requests)
     finally:
-        roll.let_go([key for key in taken if key not in sending.orders or not sending.orders[key].is_recorded])
+        table.release([key for key in claimed if key not in requests or not requests[key].is_journaled])
     return left_to_others
 
 
-class _Sending:
-    """One walk over the keys. ``orders`` are those that have been read."""
+async def _send(
+    table: GroupTable,
+    connection: Connection,
+    keys: Sequence[str],
+    window: int | None,
+    requests: dict[str, SubmissionRequest],
+) -> None:
+    """Send the submissions with these keys. ``requests`` collects those that have been read from the journal."""
+    new_job = partial(job_from, connection=connection)
+    pipeline = SubmissionPipeline(internals(connection), new_job, "", None, len(keys) if window is None else window)
+    unread, ready = deque(keys), deque[SubmissionRequest]()
 
-    def __init__(self, roll: GroupTable, connection: Connection) -> None:
-        self._roll = roll
-        self._connection = connection
-        self._keys: deque[str] = deque()
-        self._ready: deque[SubmissionRequest] = deque()
-        self.orders: dict[str, SubmissionRequest] = {}
+    async def pull(most: int) -> bool:
+        if not ready and unread:
+            batch = [unread.popleft() for _ in range(min(PROGRAMS_PER_READ, len(unread)))]
+            for intent in await table.intents(batch):
+                request = SubmissionRequest(intent)
+                requests[intent.key] = request
+                ready.append(request)
+        if not ready:
+            pipeline.put(End())
+            return False
+        for _ in range(min(most, len(ready))):
+            pipeline.put(ready.popleft())
+        return True
 
-    async def send(self, keys: list[str], window: int | None) -> None:
-        self._keys.extend(keys)
-        width = len(keys) if window is None else window
-        submissions = SubmissionPipeline(self._connection, self._connection.submitter, "", None, width)
-
-        async def pull(most: int) -> bool:
-            await self._read()
-            if not self._ready:
-                submissions.put(End())
-                return False
-            for _ in range(min(most, len(self._ready))):
-                submissions.put(self._ready.popleft())
-            return True
-
-        while not submissions.is_over:
-            if submissions.is_ready:
-                submissions.take()
-            else:
-                await submissions.advance(pull)
-
-    async def _read(self) -> None:
-        if self._ready or not self._keys:
-            return
-        keys = [self._keys.popleft() for _ in range(min(READ_AT_ONCE, len(self._keys)))]
-        for intent in await self._roll.intents(keys):
-            order = SubmissionRequest(intent.target, intent.shots, intent.name, intent.key, intent.body)
-            self.orders[order.key] = order
-            self._ready.append(order)
+    while not pipeline.is_done:
+        if pipeline.is_ready:
+            pipeline.pop()
+        else:
+            await pipeline.advance(pull)

@@ -1,0 +1,15 @@
+"""
+Requests to the platform, from typed endpoints down to sockets.
+
+    api                 the endpoints as coroutines that return models
+    transport           one request: token, slot, permit, timeout, retries
+    auth                the access token
+    retry               whether and when a failed request is retried (pure)
+    rate_limiter        waiting for the rate limit after a 429
+    rate_model          the rate that the platform accepts (pure)
+    download            a body in pieces that resumes after a broken connection
+    adapter             our requests and errors as those of httpx
+    http11  tcp_stream  HTTP/1.1 over our own connections; their sockets
+    messages            Request and Response, and the errors that responses mean (pure)
+    tracing  proxies    spans for OpenTelemetry; proxies of the environment
+"""

@@ -1,16 +1,16 @@
 """
-One lane's way to the platform: a request of ours as one of httpx, its answer as it comes, and every failure as one of our own
-errors. ``transport`` decides who may send, when and how often. Beside ``direct``, no other file of the client knows httpx.
+One lane's way to the platform: our request as one of httpx, the response as a stream, and every failure as one of our errors.
+``transport`` decides when and how often to send. Besides ``http11``, no other file of the client imports httpx.
 """
 
 from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
-from functools import lru_cache
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Sequence
+from functools import cached_property, lru_cache
 from types import TracebackType
-from typing import Protocol, TypeAlias, cast
+from typing import TypeAlias, cast
 from urllib.parse import quote_plus
 
 import anyio
@@ -20,74 +20,73 @@ from .._version import __version__
 from ..config import Secret, Settings
 from ..errors import ConnectionClosedError, RequestTimeoutError, SFJobsError, TransportError
 from . import tracing
-from .http11 import KEEP_ALIVE, DirectTransport, ResponseBody
+from .http11 import KEEP_ALIVE_SECONDS, DirectTransport, ResponseBody
 from .messages import Request, Response
 from .proxies import may_need_proxy
 
 HTTPTransport: TypeAlias = httpx.AsyncBaseTransport
-"""What a connection's ``transport=`` takes: the one place where httpx shows through, a seam for tests."""
+"""The type of a connection's ``transport=``, which tests replace. No other httpx type is visible to callers."""
 
-LARGEST_ANSWER = 16 * 2**20
-"""Bytes. No JSON answer of the protocol comes near it; results are streamed and have a limit of their own."""
+MAX_RESPONSE_BYTES = 16 * 2**20
+"""No JSON response of the protocol comes near it. Results are streamed and have a limit of their own."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]*", re.ASCII).fullmatch
-_ALWAYS = {"User-Agent": f"sfjobs/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
+_COMMON_HEADERS = {"User-Agent": f"sfjobs/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 
 class HTTPAdapter:
     """
-    Sends at most ``width`` requests at a time, which the caller sees to: straight to the platform, or through httpx's own pool
-    where a test gives its ``transport`` or the environment a proxy.
+    Sends requests directly to the platform, or through httpx's pool where a test gives its ``transport`` or the environment a
+    proxy. The caller bounds the concurrent requests to ``width``.
     """
 
     def __init__(self, settings: Settings, width: int, transport: HTTPTransport | None = None) -> None:
         self.settings = settings
         self.is_closed = False
         self._is_direct = False
+        self._timeouts = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout).as_dict()
+        self._connect_timeout = httpx.Timeout(None, connect=settings.connect_timeout).as_dict()
         self._send: Callable[[httpx.Request], Awaitable[httpx.Response]]
         self._close: Callable[[], Awaitable[None]]
-        # Loading the trust store takes 150 ms, which a plain address need not pay.
-        secure = settings.url.startswith("https:")
-        context = _trust(settings.ca_file) if secure else None
+        # Loading the trust store takes 150 ms, which plain HTTP need not pay.
+        context = _tls_context(settings.ca_file) if settings.url.startswith("https:") else None
         proxied = may_need_proxy(settings.url)
         if transport is None and not proxied:
             direct = DirectTransport(settings.url, context)
             self._send, self._close = direct.handle_async_request, direct.aclose
             self._is_direct = True
         else:
-            limits = httpx.Limits(max_connections=width, max_keepalive_connections=width, keepalive_expiry=KEEP_ALIVE)
+            limits = httpx.Limits(
+                max_connections=width, max_keepalive_connections=width, keepalive_expiry=KEEP_ALIVE_SECONDS
+            )
             client = httpx.AsyncClient(transport=transport, verify=context or False, trust_env=proxied, limits=limits)
             self._send, self._close = (lambda request: client.send(request, stream=True)), client.aclose
 
     async def aclose(self) -> None:
-        """Ends every connection. Requests still under way fail with ConnectionClosedError."""
+        """Close every connection. Requests in flight fail with ConnectionClosedError."""
         self.is_closed = True
         await self._close()
 
-    async def start(self, request: Request, token: Secret | None, *, endless: bool = False) -> StreamingResponse:
+    async def start(self, request: Request, token: Secret | None, *, has_timeout: bool = True) -> StreamingResponse:
         """
-        Sends it and waits for the head of the answer, which the caller has to close. The answer is given up after some silence,
-        as the settings say, unless it is ``endless``. Raises TransportError, ConnectionClosedError.
+        Send a request and return the response once its head has arrived. The caller closes it. ``has_timeout=False`` sets no
+        read timeout. Raises TransportError, ConnectionClosedError.
         """
         url = f"{self.settings.url}{request.path}{_query(request.params)}"
-        translating = _Translating(self, request)
-        silence = None if endless else self.settings.read_timeout
-        with translating:
-            response = await self._send(self._outgoing(request, url, token, silence))
-        return StreamingResponse(translating, url, token, response)
+        translation = _ErrorTranslation(self, request)
+        with translation:
+            response = await self._send(self._httpx_request(request, url, token, has_timeout=has_timeout))
+        return StreamingResponse(translation, url, token, response)
 
-    def _outgoing(self, request: Request, url: str, token: Secret | None, silence: float | None) -> httpx.Request:
-        headers = {**_ALWAYS, **request.headers}
+    def _httpx_request(self, request: Request, url: str, token: Secret | None, *, has_timeout: bool) -> httpx.Request:
+        headers = {**_COMMON_HEADERS, **request.headers}
         if token is not None:
             headers.update(tracing.headers())
             headers["Accept-Version"] = self.settings.api_version
             headers["Authorization"] = f"Bearer {token.reveal()}"
-        patience = self.settings.connect_timeout
-        extensions: dict[str, object] = {
-            "timeout": {"connect": patience, "read": silence, "write": silence, "pool": silence}
-        }
+        extensions: dict[str, object] = {"timeout": self._timeouts if has_timeout else self._connect_timeout}
         if self._is_direct and request.params:
-            # Parsing a url with the ids of a hundred jobs takes longer than all the rest of the request.
+            # Parsing a URL with the ids of a hundred jobs takes longer than the rest of the request.
             extensions["target"] = url.removeprefix(self.settings.url).encode()
             url = self.settings.url + request.path
         return httpx.Request(
@@ -95,16 +94,13 @@ class HTTPAdapter:
         )
 
 
-def _trust(ca_file: str | None) -> ssl.SSLContext:
+def _tls_context(ca_file: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca_file)
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
-@lru_cache(maxsize=64)
-def _parsed(url: str) -> httpx.URL:
-    """Kept, since a client asks for the same few again and again."""
-    return httpx.URL(url)
+_parsed = lru_cache(maxsize=64)(httpx.URL)  # a client requests the same few URLs
 
 
 def _query(params: Sequence[tuple[str, str]]) -> str:
@@ -114,83 +110,87 @@ def _query(params: Sequence[tuple[str, str]]) -> str:
 
 
 class StreamingResponse:
-    """An answer whose head has come."""
+    """A response whose head has arrived. Where it ``is_resumable``, a cancelled ``read`` loses no bytes."""
 
-    def __init__(self, translating: _Translating, url: str, token: Secret | None, response: httpx.Response) -> None:
-        self._translating = translating
+    attempts = 1
+    """The attempts that it took to get the response."""
+    on_close: Callable[[], None] | None = None
+
+    def __init__(
+        self, translation: _ErrorTranslation, url: str, token: Secret | None, response: httpx.Response
+    ) -> None:
+        self._translation = translation
         self._url = url
-        self.secrets = [secret for secret in (translating.channel.settings.api_key, token) if secret is not None]
-        """What the platform has, and should not repeat."""
+        self.secrets = [secret for secret in (translation.adapter.settings.api_key, token) if secret is not None]
+        """The secrets that were sent, which the response should not repeat."""
+        self.status_code = response.status_code
         self._response = response
-        self._body: _Source | None = None
-
-    @property
-    def status_code(self) -> int:
-        return self._response.status_code
+        self._body: ResponseBody | _HTTPXBody | None = None
 
     @property
     def is_resumable(self) -> bool:
-        """Whether a cancelled ``read`` has taken nothing, so that the next one, which may be another task's, goes on there."""
         return isinstance(self._response.stream, ResponseBody)
 
-    def answer(self, body: bytes = b"") -> Response:
+    @cached_property
+    def response(self) -> Response:
+        """The head of the response, without a body."""
+        return self._with_body(b"")
+
+    def _with_body(self, body: bytes) -> Response:
+        # A platform or proxy may repeat the request in an error. Errors quote bodies and end in logs.
+        for secret in self.secrets:
+            body = body.replace(secret.reveal().encode(), b"***")
         response = self._response
         links = response.links if "link" in response.headers else {}
         return Response(
-            request=self._translating.request,
+            request=self._translation.request,
             url=self._url,
             status_code=response.status_code,
             headers=response.headers,
-            body=self._without_secrets(body),
+            body=body,
             next_link=links.get("next", {}).get("url"),
             monitor_link=links.get("monitor", {}).get("url"),
         )
 
-    def _without_secrets(self, body: bytes) -> bytes:
-        """A platform or proxy may repeat in an error what it was sent; errors quote bodies and end in logs."""
-        for secret in self.secrets:
-            body = body.replace(secret.reveal().encode(), b"***")
-        return body
-
     async def read(self) -> bytes:
         """
-        The next bytes of the body as they came, ``b""`` at its end. A cancelled read ends it, unless it ``is_resumable``. Raises
+        Return the next bytes of the body, ``b""`` at its end. A cancelled read ends it, unless it ``is_resumable``. Raises
         TransportError, ConnectionClosedError, ProtocolError.
         """
-        with self._translating:
+        with self._translation:
             return await self._opened().read()
 
-    async def read_into(self, room: memoryview) -> int:
-        """As ``read``, into some of ``room``; says how much, 0 at the end. Not to be mixed with ``read``."""
-        with self._translating:
-            return await self._opened().read_into(room)
+    async def read_into(self, buffer: memoryview) -> int:
+        """Read into the start of ``buffer``. Returns the number of bytes, 0 at the end. Not to be mixed with ``read``."""
+        with self._translation:
+            return await self._opened().read_into(buffer)
 
-    def _opened(self) -> _Source:
+    def _opened(self) -> ResponseBody | _HTTPXBody:
         if self._body is None:
-            self._body = self._source()
+            if self._response.headers.get("content-encoding", "identity") != "identity":
+                self.response.reject("it is compressed, which was not requested")
+            stream = self._response.stream
+            self._body = stream if isinstance(stream, ResponseBody) else _HTTPXBody(self._response)
         return self._body
 
-    def _source(self) -> _Source:
-        if self._response.headers.get("content-encoding", "identity") != "identity":
-            self.answer().refuse("it is compressed, which was not asked for")
-        stream = self._response.stream
-        return stream if isinstance(stream, ResponseBody) else _Pulled(self._response)
-
     async def read_whole(self) -> Response:
-        """With all of the body. ProtocolError when that is longer than any answer of the protocol."""
-        body, part = bytearray(), b""
+        """Return the response with its whole body. Raises ProtocolError for a body over ``MAX_RESPONSE_BYTES``."""
+        body, piece = bytearray(), b""
         try:
-            while part := await self.read():
-                body += part
-                if len(body) > LARGEST_ANSWER:
-                    self.answer().refuse(f"more than {LARGEST_ANSWER} bytes")
-            return self.answer(bytes(body))
+            while piece := await self.read():
+                body += piece
+                if len(body) > MAX_RESPONSE_BYTES:
+                    self.response.reject(f"more than {MAX_RESPONSE_BYTES} bytes")
+            return self._with_body(bytes(body))
         finally:
-            # A traceback would keep, and show, what has come so far: half a token, or what a platform repeats.
-            body, part = bytearray(), b""
+            # A traceback would keep, and show, the bytes so far: half a token, or a repeated request.
+            body, piece = bytearray(), b""
 
     async def aclose(self) -> None:
-        """Ends the connection, too, unless the whole body has been read."""
+        """Close the connection too, unless the whole body has been read. Idempotent."""
+        on_close, self.on_close = self.on_close, None
+        if on_close is not None:
+            on_close()
         stream = self._response.stream
         if isinstance(stream, ResponseBody):
             stream.close()
@@ -201,53 +201,45 @@ class StreamingResponse:
             await self._response.aclose()
 
 
-class _Source(Protocol):
-    async def read(self) -> bytes: ...
-
-    async def read_into(self, room: memoryview) -> int: ...
-
-    async def aclose(self) -> None: ...
-
-
-class _Pulled:
-    """A body from httpx's own streams, which end when a read of them is cancelled."""
+class _HTTPXBody:
+    """A body from one of httpx's own streams. A cancelled read ends it."""
 
     def __init__(self, response: httpx.Response) -> None:
         # Not through the response's own iterators, which drop this one when they are left half-way.
-        self._parts = cast("AsyncGenerator[bytes, None]", aiter(cast("AsyncIterable[bytes]", response.stream)))
+        self._pieces = cast("AsyncGenerator[bytes, None]", aiter(cast("AsyncIterable[bytes]", response.stream)))
         self._rest = memoryview(b"")
         self._is_broken = False
 
     async def read(self) -> bytes:
         if self._is_broken:
-            raise httpx.StreamClosed  # the generator itself would say that this was all
+            raise httpx.StreamClosed  # the generator would report the end of the body
         try:
-            async for part in self._parts:
-                if part:
-                    return part
+            async for piece in self._pieces:
+                if piece:
+                    return piece
         except BaseException:
             self._is_broken = True
             raise
         return b""
 
-    async def read_into(self, room: memoryview) -> int:
+    async def read_into(self, buffer: memoryview) -> int:
         if not self._rest:
             self._rest = memoryview(await self.read())
-        count = min(len(self._rest), len(room))
-        room[:count], self._rest = self._rest[:count], self._rest[count:]
+        count = min(len(self._rest), len(buffer))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
         return count
 
     async def aclose(self) -> None:
-        await self._parts.aclose()
+        await self._pieces.aclose()
 
 
-class _Translating:
-    """httpx's errors as ours. Frames below ours hold headers with the token in them, so no traceback keeps them."""
+class _ErrorTranslation:
+    """Raises httpx's errors as ours. Frames below ours hold headers with the token, so no traceback keeps them."""
 
-    __slots__ = ("channel", "request")
+    __slots__ = ("adapter", "request")
 
-    def __init__(self, channel: HTTPAdapter, request: Request) -> None:
-        self.channel = channel
+    def __init__(self, adapter: HTTPAdapter, request: Request) -> None:
+        self.adapter = adapter
         self.request = request
 
     def __enter__(self) -> None:
@@ -256,27 +248,27 @@ class _Translating:
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is None or isinstance(error, SFJobsError):
             return
-        _without_frames(error)
-        is_ours = isinstance(
+        _drop_frames(error)
+        is_network_error = isinstance(
             error,
             httpx.HTTPError | httpx.StreamError | OSError | anyio.ClosedResourceError | anyio.BrokenResourceError,
         )
-        if self.channel.is_closed and (is_ours or isinstance(error, RuntimeError)):
-            raise ConnectionClosedError("this connection was closed while a request was under way") from None
-        if is_ours:
+        if self.adapter.is_closed and (is_network_error or isinstance(error, RuntimeError)):
+            raise ConnectionClosedError("this connection was closed while a request was in flight") from None
+        if is_network_error:
             raise self._translated(error) from error
 
     def _translated(self, error: BaseException) -> TransportError:
-        request, settings = self.request, self.channel.settings
+        request, settings = self.request, self.adapter.settings
         sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
         if isinstance(error, httpx.TimeoutException):
-            silence = settings.read_timeout if sent else settings.connect_timeout
-            verb = "was silent" if sent else "could not be reached"
-            return timed_out(settings, request, f"the platform {verb} for {silence:g} s", sent=sent)
+            seconds = settings.read_timeout if sent else settings.connect_timeout
+            verb = "sent nothing" if sent else "could not be reached"
+            return timed_out(settings, request, f"the platform {verb} for {seconds:g} s", sent=sent)
         url = settings.url + request.path
-        what = "the connection broke" if sent else "the platform could not be reached"
+        problem = "the connection broke" if sent else "the platform could not be reached"
         return TransportError(
-            f"{request.method} {url}: {what} ({_cause(error)})",
+            f"{request.method} {url}: {problem} ({_root_cause(error)})",
             method=request.method,
             url=url,
             sent=sent,
@@ -284,25 +276,26 @@ class _Translating:
 
 
 def timed_out(settings: Settings, request: Request, reason: str, *, sent: bool = True) -> RequestTimeoutError:
-    """The error for a request that took too long, in whatever way."""
+    """Return the error for a request that took too long."""
     url = settings.url + request.path
     return RequestTimeoutError(f"{request.method} {url}: {reason}", method=request.method, url=url, sent=sent)
 
 
-def _cause(error: BaseException) -> str:
-    """What the deepest cause says of itself; httpx's own messages are often empty."""
-    for _ in range(10):
-        deeper = error.__cause__ or error.__context__
-        if deeper is None:
-            break
-        error = deeper
-    return str(error) or type(error).__name__
+def _root_cause(error: BaseException) -> str:
+    """The message of the deepest cause. httpx's own messages are often empty."""
+    *_, deepest = _causes(error)
+    return str(deepest) or type(deepest).__name__
 
 
-def _without_frames(error: BaseException) -> None:
-    deeper: BaseException | None = error
+def _drop_frames(error: BaseException) -> None:
+    for cause in _causes(error):
+        cause.__traceback__ = None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the error and its chain of causes, each once."""
     seen: set[int] = set()
-    while deeper is not None and id(deeper) not in seen:
-        seen.add(id(deeper))
-        deeper.__traceback__ = None
-        deeper = deeper.__cause__ or deeper.__context__
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,7 +1,7 @@
 """
-One body on its way into the memory of whoever wants it. It goes on by itself where the connection broke off, when the platform
-has offered that (RFC 9110, section 14; protocol section 11). ``transport`` opens the answers, and says whether there is another
-try; what the bytes mean, ``results`` knows.
+The download of one body into memory of the caller. After a broken connection it resumes where it was, if the platform offers
+that (RFC 9110, section 14; protocol section 11). ``transport`` opens the responses and decides on further attempts; ``results``
+reads the bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from os.path import commonprefix
 from types import TracebackType
 from typing import Protocol, TypeAlias
 
@@ -19,227 +20,226 @@ from ..config import Secret
 from ..errors import ConnectionClosedError, RequestTimeoutError, ResultError, SFJobsError, TransportError
 from .messages import Response
 
-SLOWEST_DOWNLOAD = 1024
-"""Bytes/s. A connection that is slower over its first ``attempt_timeout`` seconds, or ever after, is given up. One that breaks
-off has made no progress if it was slower."""
+MIN_BYTES_PER_SECOND = 1024
+"""
+A connection with a lower average after its first ``attempt_timeout`` seconds is closed. One that breaks off with a lower average
+made no progress.
+"""
 
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"\d{1,19}", re.ASCII)
 _SHA_256 = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]{44}):", re.ASCII)
 
-_TELLING = 8
-"""So many letters from the start of a secret are taken for the secret, of which a quotation may hold a part only."""
+_SECRET_PREFIX_LENGTH = 8
+"""This many first letters of a secret count as the secret, since a quotation may hold a part only."""
 
 
 class ByteSource(Protocol):
-    """The bytes of one body, into memory that the consumer chooses."""
+    """The bytes of one body, read into memory of the consumer."""
 
     @property
     def length(self) -> int | None:
-        """Bytes of the whole body where they were declared."""
+        """The declared length of the whole body in bytes."""
 
-    async def read_into(self, room: memoryview) -> int:
-        """Fills some of ``room``, which is never empty, and says how much; 0 at the end of the body, and from then on."""
+    async def read_into(self, buffer: memoryview) -> int:
+        """Read into the start of ``buffer``, which is never empty. Returns the number of bytes, 0 at the end of the body."""
 
 
 class BodySegment(Protocol):
-    """The answer to one request, of which the body is being read. ``tries`` is how many it took to come by."""
+    """The response to one request, whose body is being read, and the attempts that it took to get it."""
 
-    tries: int
-    answer: Response
+    attempts: int
+    secrets: list[Secret]
 
     @property
-    def secrets(self) -> Sequence[Secret]: ...
+    def response(self) -> Response: ...
 
-    async def read_into(self, room: memoryview) -> int: ...
+    async def read_into(self, buffer: memoryview) -> int: ...
 
     async def aclose(self) -> None: ...
 
 
-GoOn: TypeAlias = Callable[[Mapping[str, str], TransportError, int], Awaitable[BodySegment | None]]
-"""Asks for the rest with these headers, after this failure, which was the how-manyth in a row; None when that was enough."""
+Resume: TypeAlias = Callable[[Mapping[str, str], TransportError, int], Awaitable[BodySegment | None]]
+"""Requests the rest with these headers, after this failure and number of attempts. Returns None if no attempt is left."""
 
 
 class Download:
     """
-    A ``ByteSource`` that holds a connection until it is closed. A ``read_into`` that was cancelled has taken nothing where the
-    connection is the client's own, and otherwise ends it; either way the next one goes on where it was.
+    A ``ByteSource`` that holds a connection until it is closed. After a cancelled ``read_into`` the next one continues where it
+    was: on the same connection if that is the client's own, otherwise on a new one.
     """
 
-    def __init__(self, part: BodySegment, go_on: GoOn, *, patience: float) -> None:
-        head = part.answer.headers
-        self.answer: Response = part.answer
-        """The head of the first answer."""
-        self.etag: str | None = _strong_etag(head)
-        """The entity tag, if it is a strong one, which no two versions of a body share."""
-        self.digest: bytes | None = _sha_256(head)
-        """The SHA-256 of the whole body that the platform named (RFC 9530)."""
+    def __init__(self, first: BodySegment, resume: Resume, *, timeout: float) -> None:
+        headers = first.response.headers
+        self.response: Response = first.response
+        """The head of the first response."""
+        self.etag: str | None = _strong_etag(headers)
+        """The entity tag if it is strong, which no two versions of a body share."""
+        self.digest: bytes | None = _sha_256(headers)
+        """The SHA-256 of the whole body from the response's head (RFC 9530)."""
         self.is_resumed = False
-        """Whether it comes from more than one answer, so that ``digest`` is worth a look."""
-        self._length = _content_length(head)
-        self._part: BodySegment | None = part
-        self._tries = part.tries  # in a row that have led nowhere, the present one included
-        self._go_on = go_on
-        self._patience = patience
+        """Whether the body comes from more than one response, so that ``digest`` should be checked."""
+        self._length = _content_length(headers)
+        self._segment: BodySegment | None = first
+        self._attempts = first.attempts  # in a row without progress, with the current one
+        self._resume = resume
+        self._timeout = timeout
         self._failure: TransportError | None = None
         self._is_closed = False
-        self._secrets = set(part.secrets)
-        self._taken = 0
-        self._begin()
+        self._secrets = set(first.secrets)
+        self._position = 0
+        self._start_measuring()
 
     @property
     def length(self) -> int | None:
         return self._length
 
-    async def read_into(self, room: memoryview) -> int:
+    async def read_into(self, buffer: memoryview) -> int:
         """
-        Fills some of ``room`` and says how much; 0 at the end of the body. Raises TransportError when the body broke off and
-        cannot be gone on with, so that it has to be started again; ResponseError or ProtocolError when the platform refuses
-        to go on; ConnectionClosedError. After any of these it is closed.
+        Read into the start of ``buffer``. Returns the number of bytes, 0 at the end of the body. After an error it is closed.
+
+        Raises:
+            TransportError: the body broke off and cannot be resumed, so that it has to start again.
+            ResponseError, ProtocolError: the platform refused to resume it.
+            ConnectionClosedError
         """
         while True:
-            part = self._part or await self._rest()
+            segment = self._segment or await self._resumed()
             try:
-                count = await self._timed(part, room)
-                if not count and self._is_short():
-                    raise self._broken(f"it ended after {self._taken} bytes of {self._length}")
+                count = await self._timed_read(segment, buffer)
+                # h11 does not check the length of every body.
+                if not count and self._length is not None and self._position < self._length:
+                    raise self._broken(f"it ended after {self._position} bytes of {self._length}")
             except TransportError as error:
                 await self._break_off(error)
                 continue
-            self._taken += count
-            self._came += count
-            if count and self._is_slow() and self._taken != self._length:
-                await self._break_off(self._too_slow())
+            self._position += count
+            self._segment_bytes += count
+            if count and self._is_slow() and self._position != self._length:
+                reason = f"only {self._segment_bytes} bytes came in {self._segment_seconds:.0f} s"
+                await self._break_off(self._broken(reason, RequestTimeoutError))
             return count
 
     async def aclose(self) -> None:
-        """Ends the connection, unless the body has been read to its end. Safe to call twice."""
+        """Close the connection, unless the body has been read to its end. Idempotent."""
         self._is_closed = True
-        await self._leave()
+        await self._close_segment()
 
     def mask(self, error: ResultError) -> None:
         """
-        Takes out of an error's words, which may quote the body, what was sent and has been repeated there. The frames it came
-        through hold the body itself.
+        Remove repeated secrets from the messages of an error and its causes, which may quote the body, and drop their frames,
+        which hold the body.
         """
         left: list[BaseException | None] = [error]
         while left:
-            deeper = left.pop()
-            if deeper is None or deeper.__traceback__ is None:
+            cause = left.pop()
+            if cause is None or cause.__traceback__ is None:
                 continue
-            deeper.__traceback__ = None
-            deeper.args = tuple(self._masked(word) if isinstance(word, str) else word for word in deeper.args)
-            if isinstance(deeper, ResultError):
-                deeper.message = self._masked(deeper.message)
-            left += [deeper.__cause__, deeper.__context__]
+            cause.__traceback__ = None
+            cause.args = tuple(self._masked(word) if isinstance(word, str) else word for word in cause.args)
+            if isinstance(cause, ResultError):
+                cause.message = self._masked(cause.message)
+            left += [cause.__cause__, cause.__context__]
 
     def _masked(self, text: str) -> str:
         for secret in self._secrets:
             text = "".join(_without(text, secret))
         return text
 
-    def _begin(self) -> None:
-        """Each connection has to show its own pace. What its consumer takes to make room is not its fault."""
-        self._came = 0
-        self._waited = 0.0
+    def _start_measuring(self) -> None:
+        """Each connection is measured on its own. The time that the consumer needs does not count."""
+        self._segment_bytes = 0
+        self._segment_seconds = 0.0
 
-    async def _timed(self, part: BodySegment, room: memoryview) -> int:
-        asked = anyio.current_time()
+    async def _timed_read(self, segment: BodySegment, buffer: memoryview) -> int:
+        start = anyio.current_time()
         try:
-            return await part.read_into(room)
+            return await segment.read_into(buffer)
         finally:
-            self._waited += anyio.current_time() - asked
+            self._segment_seconds += anyio.current_time() - start
 
     async def _break_off(self, error: TransportError) -> None:
-        # Its frames would keep the room, which may be all of an array.
+        # Its frames would keep the buffer, which may be all of an array.
         self._failure = error.with_traceback(None)
-        await self._leave()
+        await self._close_segment()
 
-    async def _leave(self) -> None:
-        part, self._part = self._part, None
-        if part is not None:
-            await part.aclose()
+    async def _close_segment(self) -> None:
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            await segment.aclose()
 
-    async def _rest(self) -> BodySegment:
-        """A new connection, on which the body goes on."""
+    async def _resumed(self) -> BodySegment:
+        """Request the rest of the body on a new connection."""
         self._check_open()
-        if not self._may_go_on():
-            raise self._given_up()
-        if self._came and self._came >= SLOWEST_DOWNLOAD * self._waited:
-            self._tries = 1
-        self._begin()
-        headers = {"Range": f"bytes={self._taken}-", "If-Range": self.etag or ""}
+        if not self._is_resumable():
+            raise self._last_failure()
+        if self._segment_bytes and self._segment_bytes >= MIN_BYTES_PER_SECOND * self._segment_seconds:
+            self._attempts = 1
+        self._start_measuring()
+        headers = {"Range": f"bytes={self._position}-", "If-Range": self.etag or ""}
         assert self._failure is not None
         try:
-            part = await self._go_on(headers, self._failure, self._tries)
+            segment = await self._resume(headers, self._failure, self._attempts)
         except SFJobsError:
             self._failure = None
             raise
-        if part is None:
-            raise self._given_up()
-        self._tries = part.tries
-        self._secrets.update(part.secrets)
+        if segment is None:
+            raise self._last_failure()
+        self._attempts = segment.attempts
+        self._secrets.update(segment.secrets)
         if self._is_closed:
-            await part.aclose()
+            await segment.aclose()
             self._check_open()
-        if reason := self._misfit(part.answer):
-            await part.aclose()
-            raise self._broken(f"it broke off after {self._taken} bytes, and {reason}") from self._given_up()
-        self._part, self._failure, self.is_resumed = part, None, True
-        return part
+        if reason := self._mismatch(segment.response):
+            await segment.aclose()
+            raise self._broken(f"it broke off after {self._position} bytes, and {reason}") from self._last_failure()
+        self._segment, self._failure, self.is_resumed = segment, None, True
+        return segment
 
     def _check_open(self) -> None:
         if self._is_closed or self._failure is None:
             raise ConnectionClosedError("this download has been closed")
 
-    def _given_up(self) -> TransportError:
+    def _last_failure(self) -> TransportError:
         assert self._failure is not None
         failure, self._failure = self._failure, None
-        failure.attempts = self._tries
+        failure.attempts = self._attempts
         return failure
 
-    def _may_go_on(self) -> bool:
-        units = self.answer.headers.get("accept-ranges", "").lower().replace(",", " ").split()
-        return "bytes" in units and self.etag is not None and self._taken != self._length
+    def _is_resumable(self) -> bool:
+        units = self.response.headers.get("accept-ranges", "").lower().replace(",", " ").split()
+        return "bytes" in units and self.etag is not None and self._position != self._length
 
-    def _misfit(self, answer: Response) -> str:
-        """Why this is not the rest of the same body; nothing if it is, which shows how long that is altogether."""
-        if answer.status_code != 206:
-            return "has changed meanwhile"
-        head = answer.headers
-        found = _CONTENT_RANGE.fullmatch(head.get("content-range", "").strip())
+    def _mismatch(self, response: Response) -> str:
+        """Return why a response is not the rest of the same body, or an empty text. Sets the length of the whole body."""
+        if response.status_code != 206:
+            return "it has changed meanwhile"
+        headers = response.headers
+        found = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
         if found is None:
-            return "what came then does not say which part of it that is"
+            return "the response to the range request has no valid Content-Range"
         first, last, total = map(int, found.groups())
-        if first != self._taken or last != total - 1 or self._length not in (None, total):
-            return f"then bytes {first} to {last} of {total} came instead of the rest"
-        if _content_length(head) not in (None, total - first):
-            return "what came then contradicts itself about its length"
-        if head.get("etag", self.etag) != self.etag or self.digest not in (None, _sha_256(head) or self.digest):
-            return "has changed meanwhile"
+        if first != self._position or last != total - 1 or self._length not in (None, total):
+            return f"the response to the range request has bytes {first} to {last} of {total} instead of the rest"
+        if _content_length(headers) not in (None, total - first):
+            return "the response to the range request contradicts itself about its length"
+        if headers.get("etag", self.etag) != self.etag or self.digest not in (None, _sha_256(headers) or self.digest):
+            return "it has changed meanwhile"
         self._length = total
         return ""
 
-    def _is_short(self) -> bool:
-        """To a length that h11 has not read, nobody else sees."""
-        return self._length is not None and self._taken < self._length
-
     def _is_slow(self) -> bool:
-        return self._waited > self._patience and self._came < SLOWEST_DOWNLOAD * self._waited
+        seconds = self._segment_seconds
+        return seconds > self._timeout and self._segment_bytes < MIN_BYTES_PER_SECOND * seconds
 
-    def _broken(self, reason: str) -> TransportError:
-        method, url = self.answer.request.method, self.answer.url
-        return TransportError(f"{method} {url}: {reason}", method=method, url=url, attempts=self._tries)
-
-    def _too_slow(self) -> RequestTimeoutError:
-        method, url = self.answer.request.method, self.answer.url
-        reason = f"only {self._came} bytes came in {self._waited:.0f} s"
-        return RequestTimeoutError(f"{method} {url}: {reason}", method=method, url=url)
+    def _broken(self, reason: str, kind: type[TransportError] = TransportError) -> TransportError:
+        method, url = self.response.request.method, self.response.url
+        return kind(f"{method} {url}: {reason}", method=method, url=url, attempts=self._attempts)
 
 
 class Downloading:
-    """What ``async with`` makes a Download of: opened at its beginning, closed at its end."""
+    """The context manager of a ``Download``."""
 
     def __init__(self, begin: Callable[[], Awaitable[Download]]) -> None:
         self._begin = begin
@@ -256,20 +256,20 @@ class Downloading:
             self._download.mask(error)
 
 
-def _content_length(head: Mapping[str, str]) -> int | None:
-    if "transfer-encoding" in head:
+def _content_length(headers: Mapping[str, str]) -> int | None:
+    if "transfer-encoding" in headers:
         return None
-    found = _NUMBER.fullmatch(head.get("content-length", ""))
+    found = _NUMBER.fullmatch(headers.get("content-length", ""))
     return None if found is None else int(found[0])
 
 
-def _strong_etag(head: Mapping[str, str]) -> str | None:
-    tag = head.get("etag", "")
+def _strong_etag(headers: Mapping[str, str]) -> str | None:
+    tag = headers.get("etag", "")
     return tag if _STRONG_ETAG.fullmatch(tag) else None
 
 
-def _sha_256(head: Mapping[str, str]) -> bytes | None:
-    found = _SHA_256.search(head.get("repr-digest", ""))
+def _sha_256(headers: Mapping[str, str]) -> bytes | None:
+    found = _SHA_256.search(headers.get("repr-digest", ""))
     try:
         digest = b"" if found is None else base64.b64decode(found[1], validate=True)
     except binascii.Error:
@@ -278,18 +278,9 @@ def _sha_256(head: Mapping[str, str]) -> bytes | None:
 
 
 def _without(text: str, secret: Secret) -> Iterator[str]:
-    """The pieces of ``text`` between which the secret, or a beginning of it, stood, and a mask for each."""
-    start = secret.reveal()[:_TELLING]
+    """Yield the pieces of ``text``, with a mask in place of the secret and of its beginnings."""
+    start = secret.reveal()[:_SECRET_PREFIX_LENGTH]
     while start and (place := text.find(start)) >= 0:
         yield text[:place] + "***"
-        text = text[place:].removeprefix(_common(text[place:], secret))
+        text = text[place:].removeprefix(commonprefix((text[place:], secret.reveal())))  # noqa: RUF071 - no paths
     yield text
-
-
-def _common(text: str, secret: Secret) -> str:
-    length = 0
-    for ours, theirs in zip(text, secret.reveal(), strict=False):
-        if ours != theirs:
-            break
-        length += 1
-    return text[:length]

@@ -1,9 +1,9 @@
 """
-HTTP/1.1 straight to the platform: an httpx transport that keeps its idle connections on a stack and has no queue.
+HTTP/1.1 directly to the platform: an httpx transport with a stack of idle connections and no queue.
 
-It takes the place of httpcore's pool, which costs 0.4 ms of CPU a request, 2 ms with 32 at once, and loses slots when requests
-are cancelled. How many requests there are at a time is for the caller to bound. ``h11`` parses heads and chunks; the bodies
-that say their length, which are nearly all, are read from the socket as they are. httpx itself stands on h11, so it is there.
+It replaces httpcore's pool, which costs 0.4 ms of CPU a request, 2 ms with 32 at once, and loses slots when requests are
+cancelled. The caller bounds the concurrent requests. ``h11``, which httpx itself needs, parses heads and chunks. Bodies with a
+declared length, nearly all, are read from the socket without a parser.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from .tcp_stream import TCPStream, connect
 
 T = TypeVar("T")
 
-# Shorter than uvicorn's 5 s, so that a submission does not go out on a connection that the server is just closing.
-KEEP_ALIVE = 4.0
+# Shorter than uvicorn's 5 s, so that no submission is sent on a connection that the server is just closing.
+KEEP_ALIVE_SECONDS = 4.0
 
-LARGEST_HEAD = 100 * 1024
-"""Bytes of an answer's head, and of a chunk's."""
+MAX_HEAD_BYTES = 100 * 1024
+"""Limit for the head of a response, and of a chunk."""
 
 READ_BYTES = 64 * 1024
-"""Most bytes of one read where it is not known how much will come."""
+"""Limit of one read where the length is unknown."""
 
 PIECE_BYTES = 512 * 1024
-"""Most bytes of one read of a body that says its length. Measured on loopback: 128 KiB 0.9 GB/s, 256 KiB 1.4, 512 KiB 1.7."""
+"""Limit of one read of a body with a declared length. Measured on loopback: 128 KiB 0.9 GB/s, 256 KiB 1.4, 512 KiB 1.7."""
 
 
 class DirectTransport(httpx.AsyncBaseTransport):
-    """Requests to the host of ``url`` and no other, through TLS with a ``context``. Raises the exceptions of httpx."""
+    """An httpx transport to the host of ``url`` only, through TLS with a ``context``. Raises the exceptions of httpx."""
 
     def __init__(
         self, url: str, context: ssl.SSLContext | None = None, *, clock: Callable[[], float] = time.monotonic
@@ -52,50 +52,50 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        # Nothing is sent for someone who has been cancelled meanwhile. With an idle connection nothing else would look.
+        # A cancelled task sends nothing. With an idle connection, no other checkpoint comes before the send.
         await anyio.lowlevel.checkpoint_if_cancelled()
-        silences: dict[str, float | None] = request.extensions.get("timeout", {})
-        stream = self._idle_stream() or await self._connected(silences.get("connect"))
+        timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
+        stream = self._idle_stream() or await self._connect(timeouts.get("connect"))
         try:
-            return await self._exchanged(stream, request, silences)
+            return await self._exchange(stream, request, timeouts)
         except BaseException:
             self.discard(stream)
             raise
 
     async def aclose(self) -> None:
-        """Closes every connection, also those in use, where whoever waits gets httpx.ReadError or httpx.WriteError."""
+        """Close every connection. Those in use raise httpx.ReadError or httpx.WriteError in their tasks."""
         self._closed = True
         while self._streams:
             self.discard(next(iter(self._streams)))
         self._idle.clear()
 
     def discard(self, stream: TCPStream) -> None:
-        """Closes a connection for good. Never waits, so that a cancelled task may do it."""
+        """Close a connection. Never waits, so that a cancelled task can call it."""
         self._streams.discard(stream)
         stream.close()
 
     def keep(self, stream: TCPStream) -> None:
-        """Takes back a connection on which an answer has been read to its end."""
+        """Make a connection idle after its response has been read to the end."""
         if stream not in self._streams:
             return
         now = self._clock()
-        while self._idle and now - self._idle[0][0] > KEEP_ALIVE:
+        while self._idle and now - self._idle[0][0] > KEEP_ALIVE_SECONDS:
             self.discard(self._idle.popleft()[1])
         self._idle.append((now, stream))
 
     def _idle_stream(self) -> TCPStream | None:
-        """The one that was used last. One that has ended meanwhile, or where an answer came without a question, is no use."""
+        """The idle connection that was used last, unless it has been closed or has unrequested bytes."""
         now = self._clock()
         while self._idle:
             since, stream = self._idle.pop()
-            if now - since <= KEEP_ALIVE and stream.is_quiet():
+            if now - since <= KEEP_ALIVE_SECONDS and stream.is_quiet():
                 return stream
             self.discard(stream)
         return None
 
-    async def _connected(self, patience: float | None) -> TCPStream:
+    async def _connect(self, timeout: float | None) -> TCPStream:
         try:
-            with anyio.move_on_after(patience) as scope:
+            with anyio.move_on_after(timeout) as scope:
                 stream = await connect(self._host, self._port, self._context)
         except OSError as error:
             raise httpx.ConnectError(str(error)) from error
@@ -103,28 +103,27 @@ class DirectTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectTimeout("")
         if self._closed:
             stream.close()
-            raise httpx.ConnectError("closed meanwhile")
+            raise httpx.ConnectError("the transport was closed")
         self._streams.add(stream)
         return stream
 
-    async def _exchanged(
-        self, stream: TCPStream, request: httpx.Request, silences: dict[str, float | None]
+    async def _exchange(
+        self, stream: TCPStream, request: httpx.Request, timeouts: dict[str, float | None]
     ) -> httpx.Response:
-        machine = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD)
-        await _send(stream, _encoded(machine, request, await request.aread()), silences.get("write"))
-        silence = silences.get("read")
+        machine = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+        await _send(stream, _encoded(machine, request, await request.aread()), timeouts.get("write"))
+        timeout = timeouts.get("read")
         while True:
             event = _next_event(machine)
             if isinstance(event, h11.Response):
                 break
             if event is h11.NEED_DATA:
-                data = await _heard(stream.receive(READ_BYTES), silence)
+                data = await _received(stream.receive(READ_BYTES), timeout)
                 if not data:
                     raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
                 machine.receive_data(data)
-        body = ResponseBody(
-            self, stream, machine, length=_length(request.method, event), may_go_on=_may_go_on(event), silence=silence
-        )
+        length, keeps_alive = _length(request.method, event), _keeps_alive(event)
+        body = ResponseBody(self, stream, machine, length=length, keeps_alive=keeps_alive, timeout=timeout)
         return httpx.Response(
             event.status_code,
             headers=event.headers.raw_items(),
@@ -135,8 +134,8 @@ class DirectTransport(httpx.AsyncBaseTransport):
 
 class ResponseBody(httpx.AsyncByteStream):
     """
-    The body of an answer, as it comes. A ``read`` that is cancelled has taken nothing: another one, also in another task, goes
-    on where it was, so an open answer may be handed from task to task. ``aclose`` ends it at any time, without waiting.
+    The body of a response, as a stream. A cancelled ``read`` loses no bytes: the next one, also in another task, continues there,
+    so tasks can hand an open response on. ``aclose`` ends it at any time, without waiting.
     """
 
     def __init__(
@@ -146,36 +145,36 @@ class ResponseBody(httpx.AsyncByteStream):
         machine: h11.Connection,
         *,
         length: int | None,
-        may_go_on: bool,
-        silence: float | None,
+        keeps_alive: bool,
+        timeout: float | None,
     ) -> None:
         self._owner = owner
         self._stream: TCPStream | None = stream
         self._machine = machine
         self._length = length
         self._left = length
-        self._may_go_on = may_go_on
-        self._silence = silence
+        self._keeps_alive = keeps_alive
+        self._timeout = timeout
         self._ahead = b""
         self._rest = memoryview(b"")
         self._is_whole = False
         if length is not None:
             self._ahead, _ = machine.trailing_data
-            self._may_go_on = may_go_on and len(self._ahead) <= length
+            self._keeps_alive = keeps_alive and len(self._ahead) <= length
             self._ahead = self._ahead[:length]
             if not length:
                 self._finish()
 
     @property
     def has_ended(self) -> bool:
-        """Whether all of it has been read, or it has been closed."""
+        """Whether the body has been read to its end, or closed."""
         return self._stream is None
 
     async def read(self) -> bytes:
         """
-        What has come, as soon as there is any, and ``b""`` at the end. Raises httpx.ReadTimeout after the request's own time of
-        silence, httpx.ReadError, and httpx.RemoteProtocolError for a body that breaks off; none of these can be gone on from.
-        Raises httpx.StreamClosed when it was closed before its end.
+        Return the next bytes as soon as there are any, and ``b""`` at the end. Raises httpx.ReadTimeout, httpx.ReadError, and
+        httpx.RemoteProtocolError for a body that breaks off; each of these closes it. Raises httpx.StreamClosed if it was closed
+        before its end.
         """
         if self._is_whole:
             return b""
@@ -187,16 +186,16 @@ class ResponseBody(httpx.AsyncByteStream):
             self.close()
             raise
 
-    async def read_into(self, room: memoryview) -> int:
-        """As ``read``, into some of ``room``; says how much, 0 at the end. Not to be mixed with ``read``."""
+    async def read_into(self, buffer: memoryview) -> int:
+        """Read into the start of ``buffer``. Returns the number of bytes, 0 at the end. Not to be mixed with ``read``."""
         if self._rest or self._ahead or self._left is None or self._stream is None:
             if not self._rest:
                 self._rest = memoryview(await self.read())
-            count = min(len(self._rest), len(room))
-            room[:count], self._rest = self._rest[:count], self._rest[count:]
+            count = min(len(self._rest), len(buffer))
+            buffer[:count], self._rest = self._rest[:count], self._rest[count:]
             return count
         try:
-            return self._counted(await _heard(self._stream.receive_into(room[: self._left]), self._silence))
+            return self._advance(await _received(self._stream.receive_into(buffer[: self._left]), self._timeout))
         except httpx.TransportError:
             self.close()
             raise
@@ -205,36 +204,39 @@ class ResponseBody(httpx.AsyncByteStream):
         assert self._left is not None
         piece, self._ahead = self._ahead, b""
         if not piece:
-            piece = await _heard(stream.receive(min(self._left, PIECE_BYTES)), self._silence)
-        self._counted(len(piece))
+            piece = await _received(stream.receive(min(self._left, PIECE_BYTES)), self._timeout)
+        self._advance(len(piece))
         return piece
 
-    def _counted(self, came: int) -> int:
+    def _advance(self, count: int) -> int:
         assert self._left is not None
-        if not came:
+        if not count:
             raise httpx.RemoteProtocolError(
                 "peer closed connection without sending complete message body "
                 f"(received {(self._length or 0) - self._left} bytes, expected {self._length})"
             )
-        self._left -= came
+        self._left -= count
         if not self._left:
             self._finish()
-        return came
+        return count
 
     async def _read_parsed(self, stream: TCPStream) -> bytes:
-        pieces: list[bytes] = []  # all the chunks that have come, small as they may be
+        pieces: list[bytes] = []  # all chunks that have arrived, also small ones
         while True:
             event = _next_event(self._machine)
             if isinstance(event, h11.Data):
                 pieces.append(bytes(event.data))
             elif event is not h11.NEED_DATA:
-                self._may_go_on = self._machine.their_state is h11.DONE and self._machine.trailing_data == (b"", False)
+                self._keeps_alive = self._machine.their_state is h11.DONE and self._machine.trailing_data == (
+                    b"",
+                    False,
+                )
                 self._finish()
                 return b"".join(pieces)
             elif pieces:
                 return b"".join(pieces)
             else:
-                self._machine.receive_data(await _heard(stream.receive(READ_BYTES), self._silence))
+                self._machine.receive_data(await _received(stream.receive(READ_BYTES), self._timeout))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while piece := await self.read():
@@ -244,24 +246,25 @@ class ResponseBody(httpx.AsyncByteStream):
         self.close()
 
     def close(self) -> None:
-        """Ends the connection, unless the body has been read to its end. Never waits, so that a cancelled task may do it."""
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            self._owner.discard(stream)
+        """Close the connection, unless the body has been read to its end. Never waits, so that a cancelled task can call it."""
+        self._release(keep=False)
 
     def _finish(self) -> None:
         self._is_whole = True
+        self._release(keep=self._keeps_alive)
+
+    def _release(self, *, keep: bool) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
-            (self._owner.keep if self._may_go_on else self._owner.discard)(stream)
+            (self._owner.keep if keep else self._owner.discard)(stream)
 
 
-# h11's exceptions quote, and the frames of its parser hold, what was sent or what came, which may repeat what was sent. So
-# ours are raised when those are gone, and say the rest.
+# h11's exceptions and the frames of its parser hold what was sent and received. So our own exceptions are raised after those are
+# gone, with the first words of the reason only.
 
 
 def _encoded(machine: h11.Connection, request: httpx.Request, content: bytes) -> list[bytes]:
-    """What to send, in as few pieces as need no copy of a long body."""
+    """The bytes to send, in one piece unless the body is too long to copy."""
     try:
         head = machine.send(
             h11.Request(
@@ -293,7 +296,7 @@ def _reason(error: h11.ProtocolError) -> str:
 
 
 def _length(method: str, head: h11.Response) -> int | None:
-    """How long the body is (RFC 9112, 6.3), or None when only the reading of it will tell."""
+    """The length of the body (RFC 9112, 6.3), or None where only reading it shows the end."""
     if method == "HEAD" or head.status_code in (204, 304):
         return 0
     length = None
@@ -305,36 +308,36 @@ def _length(method: str, head: h11.Response) -> int | None:
     return length
 
 
-def _may_go_on(head: h11.Response) -> bool:
-    """Whether the server takes another request on this connection."""
+def _keeps_alive(head: h11.Response) -> bool:
+    """Whether the server accepts another request on this connection."""
     tokens = [
         token.strip().lower() for name, value in head.headers if name == b"connection" for token in value.split(b",")
     ]
     return head.http_version >= b"1.1" and b"close" not in tokens
 
 
-async def _send(stream: TCPStream, pieces: list[bytes], silence: float | None) -> None:
+async def _send(stream: TCPStream, pieces: list[bytes], timeout: float | None) -> None:
     try:
         for piece in pieces:
             sent = stream.send_some(piece)
             while sent < len(piece):
-                with anyio.move_on_after(silence) as scope:
-                    await stream.until_room()
+                with anyio.move_on_after(timeout) as scope:
+                    await stream.wait_for_space()
                 if scope.cancelled_caught:
                     raise httpx.WriteTimeout("")
                 sent += stream.send_some(memoryview(piece)[sent:])
     except anyio.ClosedResourceError as error:
-        raise httpx.WriteError("closed meanwhile") from error
+        raise httpx.WriteError("the connection was closed") from error
     except OSError:
-        return  # a server may refuse a long body before it has read it, and its answer is what counts
+        return  # a server may refuse a long body before it has read it: the response says why
 
 
-async def _heard(receiving: Coroutine[Any, Any, T], silence: float | None) -> T:
+async def _received(receiving: Coroutine[Any, Any, T], timeout: float | None) -> T:
     try:
-        if silence is None:
+        if timeout is None:
             return await receiving
-        with anyio.move_on_after(silence):
+        with anyio.move_on_after(timeout):
             return await receiving
     except (OSError, anyio.ClosedResourceError) as error:
-        raise httpx.ReadError(str(error) or "closed meanwhile") from error
+        raise httpx.ReadError(str(error) or "the connection was closed") from error
     raise httpx.ReadTimeout("")

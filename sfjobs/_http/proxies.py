@@ -1,4 +1,4 @@
-"""Whether a proxy of the environment may stand between here and a url. If so, httpx finds out which; see ``channel``."""
+"""Whether the environment may name a proxy for a URL. If so, ``adapter`` lets httpx choose it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from urllib.request import getproxies
 
 def may_need_proxy(url: str) -> bool:
     """
-    False only when httpx, which goes by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, would surely use none. Rules of
-    NO_PROXY other than names and addresses count as none: httpx, which is asked then, knows them all.
+    Return False only if httpx would certainly use no proxy, by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY. Rules of NO_PROXY
+    other than names and addresses are ignored here: httpx applies them.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     if host in ("localhost", "127.0.0.1", "::1"):
-        return False  # a proxy from the environment is not meant for a platform on this very machine
+        return False  # a proxy of the environment is not meant for a platform on this machine
     proxies = getproxies()
     if not (proxies.get(parts.scheme) or proxies.get("all")):
         return False

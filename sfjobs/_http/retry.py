@@ -1,8 +1,7 @@
 """
-May this request be sent again, and when? Pure functions, a frozen policy and a count of what is left to be repeated;
-``transport`` drives them.
+Whether and when a failed request is retried: pure functions, a frozen policy and a budget. ``transport`` drives them.
 
-Retrying is about one request. Asking again because a job is not done yet is polling, and lives in ``poller``.
+A retry repeats one request. Repeated requests because a job is not done yet are polling, in ``_tracking.poller``.
 """
 
 from __future__ import annotations
@@ -15,28 +14,29 @@ from email.utils import parsedate_to_datetime
 
 from ..errors import ProtocolError, RequestFailedError, ResponseError, SFJobsError, TransportError
 
-LONGEST_HINT = 60.0
-"""Seconds. A ``Retry-After`` beyond this ends the retrying: nobody expects a single call to sleep longer by itself."""
+MAX_RETRY_AFTER_SECONDS = 60.0
+"""A longer ``Retry-After`` ends the retries: no caller expects one call to sleep longer."""
 
-BUDGET = 400
+RETRY_BUDGET = 400
 """
-Tries that a connection may repeat while nothing succeeds. Measured with ``create_job``: all of 1 000 calls at once come through
-2 and 4 s of 503; where it stays, they make 1 400 requests and not 5 000. With 10 tries, none of 32 calls comes through 2 s.
+Retries that a connection may make while nothing succeeds. Measured with ``create_job``: 1 000 calls at once all succeed after 2 s
+and 4 s of 503; where the 503 stays, they make 1 400 requests and not 5 000. With a budget of 10, none of 32 calls survives 2 s.
 """
 
-EARNED = 0.1
-"""Tries that each success adds to what is left, up to ``BUDGET``: in the long run one repeated for ten that succeed."""
+BUDGET_PER_SUCCESS = 0.1
+"""Retries that each success adds to the budget, up to ``RETRY_BUDGET``: in the long run one retry for ten successes."""
 
-_NOTHING_WAS_DONE = frozenset({429, 503})
-_SOMETHING_MAY_HAVE_BEEN_DONE = frozenset({408, 425, 500, 502, 504})
+_NOT_PROCESSED = frozenset({429, 503})
+_MAYBE_PROCESSED = frozenset({408, 425, 500, 502, 504})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
     """
-    At most ``attempts`` tries, pausing up to ``base`` x 2^n seconds between them, never more than ``ceiling``. The last pause is
-    at least half of that, so that an unlucky draw does not lose what a short outage would have spared: with five tries from
-    half a second on, every call outlasts 2 s. Without it one in ten did not.
+    At most ``attempts`` attempts, with pauses of up to ``base`` x 2^n seconds, never more than ``ceiling``.
+
+    The last pause is at least half of that, so that bad luck does not lose a call that a short outage would have spared: with
+    five attempts and a base of half a second, every call survives an outage of 2 s. Without this rule one in ten did not.
     """
 
     attempts: int = 5
@@ -44,74 +44,75 @@ class Retry:
     ceiling: float = 20.0
 
     def pause(
-        self, attempt: int, hint: float | None = None, *, draw: Callable[[], float] = random.random
+        self, attempt: int, retry_after: float | None = None, *, draw: Callable[[], float] = random.random
     ) -> float | None:
         """
-        Seconds to wait after the ``attempt``-th try (from 1), or None to give up. A server's ``hint`` is obeyed as it is;
-        otherwise full jitter, which spreads a crowd best (Brooker, "Exponential Backoff And Jitter", 2015).
+        Return the seconds to wait after the ``attempt``-th attempt, from 1, or None to give up. A server's ``retry_after`` is
+        followed exactly. Otherwise full jitter, which spreads many clients best (Brooker, "Exponential Backoff And Jitter",
+        2015).
         """
         if attempt >= self.attempts:
             return None
-        if hint is not None:
-            return hint if hint <= LONGEST_HINT else None
-        # A float has no room for more than 1023 doublings.
+        if retry_after is not None:
+            return retry_after if retry_after <= MAX_RETRY_AFTER_SECONDS else None
+        # A float holds at most 1023 doublings.
         longest = min(self.ceiling, self.base * 2.0 ** min(attempt - 1, 1000))
         return longest * ((1.0 + draw()) / 2 if attempt == self.attempts - 1 else draw())
 
 
 class RetryBudget:
     """
-    What a connection may repeat when most of what it sends fails: a platform in trouble is not asked five times as much as one
-    that is well. A call that comes through in the end gives back what it took, so an outage that passes leaves no trace.
+    The retries left to a connection. While most requests fail, it bounds the extra load on the platform. A call that succeeds
+    in the end gives back its retries, so a short outage leaves no trace.
     """
 
-    def __init__(self, size: float = BUDGET) -> None:
+    def __init__(self, size: float = RETRY_BUDGET) -> None:
         self._size = self._left = float(size)
 
     def spend(self) -> bool:
-        """Takes one more try, if one is left."""
+        """Return whether a retry was left, and use it."""
         if self._left < 1.0:
             return False
         self._left -= 1.0
         return True
 
-    def earn(self, tries: int) -> None:
-        """A call has come through with so many."""
-        self._left = min(self._left + (tries - 1) + EARNED, self._size)
+    def earn(self, attempts: int) -> None:
+        """Note a call that succeeded after this many attempts."""
+        self._left = min(self._left + (attempts - 1) + BUDGET_PER_SUCCESS, self._size)
 
 
-def may_repeat(error: RequestFailedError, *, idempotent: bool) -> bool:
+def may_retry(error: RequestFailedError, *, idempotent: bool) -> bool:
     """
-    Whether the failed request may be sent again. ``idempotent`` says that doing it twice is the same as once: every GET, the
-    cancelling PATCH, and a POST whose idempotency key the platform is known to honour.
+    Return whether the failed request may be sent again. ``idempotent``: sending it twice is the same as once, as for every GET,
+    the cancelling PATCH, and a POST with an idempotency key that the platform is known to honour.
     """
     idempotent = idempotent or not error.sent
     if isinstance(error, TransportError):
         return idempotent
     if isinstance(error, ResponseError):
-        return error.status_code in _NOTHING_WAS_DONE or (
-            idempotent and (error.status_code in _SOMETHING_MAY_HAVE_BEEN_DONE or _is_being_done(error))
+        return error.status_code in _NOT_PROCESSED or (
+            idempotent and (error.status_code in _MAYBE_PROCESSED or _is_in_progress(error))
         )
     return False
 
 
-def _is_being_done(error: ResponseError) -> bool:
-    """Whether the platform still works on an earlier try with the same idempotency key, and will have an answer soon."""
+def _is_in_progress(error: ResponseError) -> bool:
+    """Whether the platform still processes an earlier attempt with the same idempotency key."""
     return error.status_code == 409 and (error.code == "idempotency-key-in-use" or error.retry_after is not None)
 
 
 def is_transient(error: SFJobsError) -> bool:
     """
-    Whether waiting may help: the platform is away, busy or in trouble, or something in between answers in its place, as a
-    proxy's page does.
+    Return whether a later attempt may succeed: the platform cannot be reached, is busy or fails, or an intermediary responds in
+    its place, such as a proxy with an HTML page.
     """
-    if isinstance(error, ResponseError) and error.status_code in _SOMETHING_MAY_HAVE_BEEN_DONE:
+    if isinstance(error, ResponseError) and error.status_code in _MAYBE_PROCESSED:
         return True
     return error.retryable or isinstance(error, ProtocolError)
 
 
 def retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
-    """Seconds asked for by a ``Retry-After`` header (RFC 9110, 10.2.3): digits or an HTTP date; anything else is None."""
+    """Return the seconds of a ``Retry-After`` header (RFC 9110, 10.2.3), digits or an HTTP date; None for anything else."""
     if value is None:
         return None
     text = value.strip()

@@ -1,10 +1,10 @@
 """
-A TCP socket, with TLS or without, that never blocks and may be left at any moment. ``direct`` speaks HTTP over it.
+A non-blocking TCP socket, with or without TLS, whose operations can be cancelled at any time. ``http11`` uses it.
 
-The socket is our own rather than anyio's stream, because it is only touched between two awaits: whoever is cancelled while he
-waits has taken nothing from it, and whoever reads next, in whatever task, goes on where he was. It also costs half: measured
-on asyncio 20 µs of CPU a request and answer instead of 40 (trio: 15 either way), since asyncio's own transports allocate
-256 KiB for every read and anyio's stops and starts them around it.
+The socket is our own, not anyio's stream, because it is only used between two awaits: a task that is cancelled while it waits
+has read nothing, and the next read, in any task, continues there. It also costs half: measured on asyncio 20 µs of CPU for a
+request and its response instead of 40 (trio: 15 either way), since asyncio's transports allocate 256 KiB for every read and
+anyio's stream stops and starts them around it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import anyio
 import anyio.lowlevel
 
 Address: TypeAlias = tuple[socket.AddressFamily, Any]
-"""A family and an address of it, as ``socket.connect`` takes it."""
+"""An address family and an address for ``socket.connect``."""
 
-HEAD_START = 0.25
-"""Seconds that one address of a host gets before the next one is tried beside it (RFC 8305)."""
+NEXT_ADDRESS_DELAY_SECONDS = 0.25
+"""Head start of one address of a host before the next one is tried in parallel (RFC 8305)."""
 
-SHARE = 2**20
-"""Bytes that are taken as they come before everyone else in the loop has a turn, even where there are more."""
+YIELD_BYTES = 2**20
+"""Bytes that are read without waiting before other tasks of the loop run."""
 
 
 class TCPStream:
@@ -35,55 +35,55 @@ class TCPStream:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
-        self._until_room = anyio.wait_writable
-        self._unshared = 0
+        self._wait_for_space = anyio.wait_writable
+        self._bytes_since_yield = 0
         self._closed = False
 
-    async def receive(self, most: int) -> bytes:
-        """What has come, up to ``most`` bytes, as soon as there is any; ``b""`` at the end. Loses nothing when cancelled."""
+    async def receive(self, max_bytes: int) -> bytes:
+        """Return up to ``max_bytes`` as soon as there are any, ``b""`` at the end. Loses no bytes when cancelled."""
         while True:
             await self._until_readable()
             try:
-                return self._sock.recv(most)
+                return self._sock.recv(max_bytes)
             except (BlockingIOError, ssl.SSLWantReadError):
                 continue
             except ssl.SSLWantWriteError:
                 await anyio.wait_writable(self._sock)
 
-    async def receive_into(self, room: memoryview) -> int:
-        """As ``receive``, into some of ``room``; says how much. What has come already is taken without waiting."""
-        if self._unshared >= SHARE:
-            self._unshared = 0
-            await anyio.lowlevel.checkpoint()  # before anything is taken, which a cancelled task would lose
-        room = room[:SHARE]
+    async def receive_into(self, buffer: memoryview) -> int:
+        """Receive into the start of ``buffer``. Returns the number of bytes. Does not wait for bytes that have arrived."""
+        if self._bytes_since_yield >= YIELD_BYTES:
+            self._bytes_since_yield = 0
+            await anyio.lowlevel.checkpoint()  # before a read, whose bytes a cancelled task would lose
+        buffer = buffer[:YIELD_BYTES]
         while True:
             self._check_open()
             try:
-                count = self._sock.recv_into(room) if self._tls is None else _decrypted(self._tls, room)
+                count = self._sock.recv_into(buffer) if self._tls is None else _decrypt_into(self._tls, buffer)
             except (BlockingIOError, ssl.SSLWantReadError):
-                self._unshared = 0
+                self._bytes_since_yield = 0
                 await anyio.wait_readable(self._sock)
             except ssl.SSLWantWriteError:
                 await anyio.wait_writable(self._sock)
             else:
-                self._unshared += count
+                self._bytes_since_yield += count
                 return count
 
     def send_some(self, data: bytes | memoryview) -> int:
-        """Sends as much as there is room for and says how much that was. After 0, wait ``until_room``, and send the same."""
+        """Send as much as the socket accepts. Returns the number of bytes. After 0, ``wait_for_space`` and send the same."""
         self._check_open()
         try:
             return self._sock.send(data)
         except (BlockingIOError, ssl.SSLWantWriteError):
-            self._until_room = anyio.wait_writable
+            self._wait_for_space = anyio.wait_writable
         except ssl.SSLWantReadError:
-            self._until_room = anyio.wait_readable
+            self._wait_for_space = anyio.wait_readable
         return 0
 
-    async def until_room(self) -> None:
-        """Waits until the peer, or what is between, has taken some of what was sent."""
+    async def wait_for_space(self) -> None:
+        """Wait until the socket accepts more bytes."""
         self._check_open()
-        await self._until_room(self._sock)
+        await self._wait_for_space(self._sock)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -97,7 +97,7 @@ class TCPStream:
             await anyio.wait_readable(self._sock)
 
     def is_quiet(self) -> bool:
-        """Whether nothing has come, neither bytes nor the end: between two requests, either ends the connection."""
+        """Whether neither bytes nor the end have arrived. Between two requests, either makes the connection unusable."""
         if self._tls is not None and self._tls.pending():
             return False
         try:
@@ -109,28 +109,28 @@ class TCPStream:
         return False
 
     def close(self) -> None:
-        """At once, without a word to the peer; who reads or writes in another task gets ClosedResourceError."""
+        """Close at once, without a TLS shutdown. Reads and writes in other tasks raise ClosedResourceError."""
         if not self._closed:
             self._closed = True
             anyio.notify_closing(self._sock)
             self._sock.close()
 
 
-def _decrypted(sock: ssl.SSLSocket, room: memoryview) -> int:
-    """As many records of at most 16 KiB as there are: to ask anew for each costs as much as to decrypt it."""
-    count = part = sock.recv_into(room)
+def _decrypt_into(sock: ssl.SSLSocket, buffer: memoryview) -> int:
+    """Read all records that have arrived, of at most 16 KiB each. A call for each costs as much as to decrypt it."""
+    count = size = sock.recv_into(buffer)
     try:
-        while part and count < len(room):
-            part = sock.recv_into(room[count:])
-            count += part
+        while size and count < len(buffer):
+            size = sock.recv_into(buffer[count:])
+            count += size
     except OSError:
-        pass  # that there is no more, or why, is for the next call to find out
+        pass  # the next call finds the reason
     return count
 
 
 async def connect(host: str, port: int, context: ssl.SSLContext | None) -> TCPStream:
-    """A stream to the first address of ``host`` that answers, through TLS with a ``context``. Raises OSError."""
-    sock = await _first_of(await _addresses(host, port))
+    """Connect to the first address of ``host`` that accepts, through TLS with a ``context``. Raises OSError."""
+    sock = await _connect_to_first(await _addresses(host, port))
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if context is None:
@@ -156,7 +156,7 @@ async def _shake_hands(secured: ssl.SSLSocket) -> None:
 
 
 async def _addresses(host: str, port: int) -> Sequence[Address]:
-    """All of a host, the families in turn, beginning with the one that the system prefers."""
+    """All addresses of a host. The families alternate, beginning with the one that the system prefers."""
     addresses = [(family, address) for family, _, _, _, address in await _resolved(host, port)]
     preferred = [address for address in addresses if address[0] == addresses[0][0]]
     others = [address for address in addresses if address[0] != addresses[0][0]]
@@ -167,20 +167,22 @@ async def _resolved(host: str, port: int) -> Sequence[tuple[Any, ...]]:
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
-        return await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)  # a name, which takes a thread and a while
+        return await anyio.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )  # a name, whose lookup blocks and needs a thread
     except UnicodeError as error:
-        raise OSError(f"{host} cannot be the name of a host") from error
+        raise OSError(f"{host} is not a valid host name") from error
 
 
-async def _first_of(addresses: Sequence[Address]) -> socket.socket:
+async def _connect_to_first(addresses: Sequence[Address]) -> socket.socket:
     if len(addresses) == 1:
-        return await _dial(addresses[0])
+        return await _connect_to(addresses[0])
     connected: list[socket.socket] = []
     failures: list[OSError] = []
 
     async def attempt(address: Address, ended: anyio.Event) -> None:
         try:
-            connected.append(await _dial(address))
+            connected.append(await _connect_to(address))
             group.cancel_scope.cancel()
         except OSError as error:
             failures.append(error)
@@ -192,17 +194,17 @@ async def _first_of(addresses: Sequence[Address]) -> socket.socket:
             for address in addresses:
                 ended = anyio.Event()
                 group.start_soon(attempt, address, ended)
-                with anyio.move_on_after(HEAD_START):
+                with anyio.move_on_after(NEXT_ADDRESS_DELAY_SECONDS):
                     await ended.wait()
         if not connected:
             raise OSError("; ".join(str(failure) for failure in failures))
         return connected.pop(0)
     finally:
-        for late in connected:
-            late.close()
+        for unused in connected:
+            unused.close()
 
 
-async def _dial(address: Address) -> socket.socket:
+async def _connect_to(address: Address) -> socket.socket:
     family, where = address
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

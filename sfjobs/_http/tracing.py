@@ -1,9 +1,9 @@
 """
 Spans for OpenTelemetry, in programs that use it: ``sfjobs.submit``, ``sfjobs.wait`` and ``sfjobs.result``.
 
-A program that traces has imported ``opentelemetry.trace`` before it submits a job. Nothing is imported here unless it has, so a
-span costs everybody else one look into ``sys.modules``. No attribute and no description is a secret: they are ids, numbers,
-words of the protocol, and messages of our own errors.
+A program with tracing has imported ``opentelemetry.trace`` before it submits a job. Otherwise nothing is imported here, and a
+span costs one look into ``sys.modules``. Attributes and descriptions hold no secrets: they are ids, numbers, words of the
+protocol and messages of our own errors.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Value: TypeAlias = str | int | None
 
 
 class Span:
-    """What a traced piece of work has to say about itself. This one says it to nobody."""
+    """A span that records nothing; the base class of those that do."""
 
     __slots__ = ()
 
     def note(self, **attributes: Value) -> None:
-        """Adds ``sfjobs.<name>`` for each attribute."""
+        """Set the attribute ``sfjobs.<name>`` for each argument."""
 
     def __enter__(self) -> Span:
         return self
@@ -39,7 +39,7 @@ class Span:
         pass
 
 
-class _Recorded(Span):
+class _RecordedSpan(Span):
     __slots__ = ("_span",)
 
     def __init__(self, span: OTelSpan) -> None:
@@ -51,35 +51,35 @@ class _Recorded(Span):
                 self._span.set_attribute(f"sfjobs.{name}", value)
 
 
-_SILENT = Span()
-_NOTHING: Mapping[str, str] = {}
+_NO_SPAN = Span()
+_NO_HEADERS: Mapping[str, str] = {}
 
-# Only spans around one request are found by it: what a waiter asks, it asks for all waiters.
-_around_request: ContextVar[Span] = ContextVar("sfjobs_span", default=_SILENT)
+# Only spans around one request: a poll of one waiter serves all waiters.
+_around_request: ContextVar[Span] = ContextVar("sfjobs_span", default=_NO_SPAN)
 
 
 def span(name: str, *, requests: bool = False, **attributes: Value) -> AbstractContextManager[Span]:
     """
-    A span named ``sfjobs.<name>`` with these attributes, the present one of the ``with`` block. With ``requests`` it hears
-    from the transport how often its request was tried, and goes along with the request as its trace context.
+    Return a context manager for a span named ``sfjobs.<name>``. With ``requests`` it covers one request: the transport notes the
+    attempts on it and sends it as the request's trace context.
     """
     if "opentelemetry.trace" not in sys.modules:
-        return _SILENT
+        return _NO_SPAN
     return _recorded(name, requests, attributes)
 
 
 def note_attempt(number: int) -> None:
-    """Tells the span around this request how often it has been tried."""
+    """Note the number of the attempt on the span around this request."""
     _around_request.get().note(attempts=number)
 
 
 def headers() -> Mapping[str, str]:
-    """The W3C trace context (``traceparent``, and ``tracestate`` if there is one) for the request that a span is around."""
-    if _around_request.get() is _SILENT:
-        return _NOTHING
+    """Return the W3C trace context (``traceparent``, perhaps ``tracestate``) of the span around this request."""
+    if _around_request.get() is _NO_SPAN:
+        return _NO_HEADERS
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    # Not the propagators that the program has set up: baggage is none of the platform's business.
+    # Not the program's own propagators: baggage does not belong on the platform.
     carrier: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(carrier)
     return carrier
@@ -91,13 +91,13 @@ def _recorded(name: str, requests: bool, attributes: Mapping[str, Value]) -> Ite
 
     kind = trace.SpanKind.CLIENT if requests else trace.SpanKind.INTERNAL
     tracer = trace.get_tracer_provider().get_tracer("sfjobs", __version__)
-    # A recorded exception would bring its stack trace, which is not ours to vouch for.
+    # A recorded exception would hold its stack trace, which may hold secrets.
     with tracer.start_as_current_span(
         f"sfjobs.{name}", kind=kind, record_exception=False, set_status_on_exception=False
     ) as current:
-        recorded = _Recorded(current)
+        recorded = _RecordedSpan(current)
         recorded.note(**attributes)
-        token = _around_request.set(recorded if requests else _SILENT)
+        token = _around_request.set(recorded if requests else _NO_SPAN)
         try:
             yield recorded
         except Exception as error:

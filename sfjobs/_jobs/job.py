@@ -1,342 +1,259 @@
-"""
-A job: a cheap handle with what was last heard of it. It is made from an id alone, asks the platform only when told to, and
-its waiting goes through the connection's shared poller.
-"""
+"""The handle of one job. It is made from an id alone; ``job_state`` has its state, and does the requests."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from dataclasses import replace
+from collections.abc import Generator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 import anyio
 
 from .._http import tracing
-from .._http.api import PlatformAPI
-from .._tracking.outages import retry_until_available
-from .._tracking.poller import Poller
-from .._tracking.types import in_words
-from ..errors import ConflictError, SFJobsError
-from ..models import Cursor, JobOutlook, JobSnapshot, JobStatus, JSONValue
-from .job_errors import result_unavailable_error, too_late_to_cancel, unsuccessful, wait_timeout_error
-from .outlook import build_outlook, time_here
+from ..models import JobOutlook, JobSnapshot, JobStatus, JSONValue
+from .cancellation import cancel, request_cancel
+from .html import job_html
+from .job_errors import result_unavailable_error, too_late_to_cancel_error, unsuccessful_error, wait_timeout_error
+from .job_state import JobState
 
 if TYPE_CHECKING:
+    from .._client.connection import Connection
     from ..results import Result
     from ..results.download.fetcher import Into
 
 logger = logging.getLogger("sfjobs")
 
-T = TypeVar("T")
-
-
-class Asker(Protocol):
-    """What a job needs of its connection."""
-
-    @property
-    def api(self) -> PlatformAPI: ...
-
-    @property
-    def poller(self) -> Poller: ...
-
 
 class Job:
     """
-    One job on the platform. Two handles for the same id are independent views of it, equal and with the same hash.
+    The handle of one job on the platform.
 
-    Only ``refresh``, ``cancel``, ``wait``, ``fetch_result`` and ``await job`` talk to the platform; everything else reads
-    what they last brought. A final status is never taken back.
+    Only ``refresh``, ``cancel``, ``wait``, ``fetch_result`` and ``finish`` (``await job``) send requests; everything else
+    reads the latest snapshot. A final status never changes. Two handles with the same id on one connection are equal, and
+    each has a snapshot of its own.
     """
 
-    __slots__ = ("__weakref__", "_connection", "_result", "_snapshot", "asked_at", "cursor", "first_seen", "trouble")
+    __module__ = "sfjobs"
+    __slots__ = ("__weakref__", "_connection", "_state")
 
     def __init__(
         self,
         id_: str,
         status: JobStatus | str,
-        connection: Asker,
+        connection: Connection,
         meta: Mapping[str, JSONValue] | None = None,
     ) -> None:
-        self._snapshot = JobSnapshot(id=id_, status=JobStatus(status), meta=meta or {})
+        snapshot = JobSnapshot(id=id_, status=JobStatus(status), meta=meta or {})
         self._connection = connection
-        self._result: Result | None = None
-        self.first_seen: float | None = None
-        self.asked_at: float | None = None
-        self.cursor: Cursor | None = None
-        self.trouble: str | None = None
-
-    @classmethod
-    def of(cls, snapshot: JobSnapshot, connection: Asker) -> Job:
-        """The handle for a job that the platform has just told about."""
-        job = cls(snapshot.id, snapshot.status, connection)
-        job.take(snapshot, anyio.current_time())
-        job.cursor = snapshot.cursor
-        return job
+        self._state = JobState(snapshot, connection._session)  # noqa: SLF001 - see Connection
 
     @property
     def id(self) -> str:
-        return self._snapshot.id
+        """The id of the job on the platform."""
+        return self._state.snapshot.id
 
     @property
     def status(self) -> JobStatus:
-        """The status last heard of."""
-        return self._snapshot.status
+        """The status in the latest snapshot."""
+        return self._state.snapshot.status
 
     @property
     def snapshot(self) -> JobSnapshot:
-        """All that was last heard of the job, as one frozen value."""
-        return self._snapshot
+        """The latest snapshot: all that the platform said of the job, as one frozen value."""
+        return self._state.snapshot
 
     @property
     def meta(self) -> Mapping[str, JSONValue]:
-        """What else the platform says, such as the reason of a failure."""
-        return self._snapshot.meta
+        """The platform's metadata, such as the reason of a failure."""
+        return self._state.snapshot.meta
 
     @property
     def name(self) -> str | None:
-        return self._snapshot.name
+        """The name that the job was submitted with."""
+        return self._state.snapshot.name
 
     @property
     def target(self) -> str | None:
-        return self._snapshot.target
+        """The target that runs the job."""
+        return self._state.snapshot.target
 
     @property
     def created_at(self) -> datetime | None:
-        return self._snapshot.created_at
+        """Time of the submission, by the platform's clock."""
+        return self._state.snapshot.created_at
 
     @property
     def started_at(self) -> datetime | None:
-        """When the job began to run; None while it waits in the queue."""
-        return self._snapshot.started_at
+        """Time when the job began to run; None while it is in the queue."""
+        return self._state.snapshot.started_at
 
     @property
     def finished_at(self) -> datetime | None:
-        return self._snapshot.finished_at
+        """Time when the job ended; None before."""
+        return self._state.snapshot.finished_at
 
     @property
     def running_time(self) -> float | None:
-        """Seconds on the device, once known."""
-        return self._snapshot.running_time
+        """Seconds on the device; None until the platform reports it."""
+        return self._state.snapshot.running_time
 
     @property
-    def connection(self) -> Asker:
+    def connection(self) -> Connection:
+        """The connection that the job belongs to."""
         return self._connection
 
     @property
     def result(self) -> Result:
         """
-        The result, once ``wait``, ``refresh``, ``fetch_result`` or ``finish`` has brought it.
+        The result, once ``wait``, ``refresh``, ``fetch_result`` or ``finish`` has fetched it.
 
-        Raises ResultUnavailableError, which names the present status, before that.
+        Raises:
+            ResultUnavailableError: it has not been fetched; the message has the status and what to do.
         """
-        if self._result is None:
-            raise result_unavailable_error(self._snapshot)
-        return self._result
+        if self._state.result is None:
+            raise result_unavailable_error(self.snapshot)
+        return self._state.result
 
     @property
     def has_result(self) -> bool:
-        """Whether ``result`` is at hand."""
-        return self._result is not None
+        """Whether ``result`` has been fetched."""
+        return self._state.has_result
 
     async def refresh(self) -> None:
         """
-        Takes over the present status and metadata and, when the job has newly completed, its result.
+        Update the status and the metadata, and fetch the result when the job has completed.
 
-        On a job that has ended, logs a warning and returns.
+        Logs a warning and returns when the job has ended already.
+
+        Raises:
+            NotFoundError: the platform does not know the job.
         """
         if self.status.is_final:
             logger.warning("job %s is %s already: nothing to refresh", self.id, self.status.value)
             return
-        await self._ask()
+        await self._state.poll()
         if self.status == JobStatus.COMPLETED:
             await self.fetch_result()
 
     async def cancel(self, *, wait: bool = False, timeout: float | None = None) -> JobStatus:
         """
-        Asks the platform to cancel the job and takes over its answer, ``cancel_pending`` or ``cancelled``.
+        Cancel the job and return its status, ``cancel_pending`` or ``cancelled``.
 
-        With ``wait``, returns the final word, which may be ``complete`` when the job was faster, and raises nothing because of
-        weather, as ``wait`` does not; WaitTimeoutError after ``timeout`` seconds. Raises InvalidJobOperationError for a job that
-        is known to have ended and, without ``wait``, for one that turns out to have.
+        With ``wait``, return the final status, which is ``complete`` or ``failed`` when the job ended before its cancellation;
+        network failures, 429 and 5xx responses are then retried until ``timeout`` (seconds).
+
+        Raises:
+            InvalidJobOperationError: the job is known to have ended, or, without ``wait``, turns out to have ended.
+            WaitTimeoutError: it has not ended after ``timeout`` seconds.
         """
         if self.status.is_final:
-            raise too_late_to_cancel(self._snapshot)
+            raise too_late_to_cancel_error(self.snapshot)
         if wait:
             with anyio.move_on_after(timeout):
-                await self.request_cancel(insists=True)
+                await request_cancel(self._state, until_available=True)
                 return await self.wait(fetch_result=False)
-            raise wait_timeout_error(self._snapshot, timeout, self.trouble)
-        if (too_late := await self.request_cancel()) is not None:
-            raise too_late_to_cancel(self._snapshot) from too_late
-        if self.status == JobStatus.CANCEL_PENDING:
-            await self._ask_whether_cancelled()
+            raise wait_timeout_error(self._state, timeout)
+        await cancel(self._state)
         return self.status
 
-    async def request_cancel(self, *, insists: bool = False) -> ConflictError | None:
-        """
-        Sends the cancellation, in any weather if it ``insists``, and takes over what came of it; the platform's refusal where
-        the job had ended by itself. For ``cancel`` and ``cancel_all``.
-        """
-        if insists:
-            try:
-                return await self._outlast(self.request_cancel)
-            except ConflictError as error:
-                return error  # it has ended, which an answer that lags behind does not show yet
-        try:
-            await self._connection.api.cancel(self.id)
-        except ConflictError as error:
-            await self._ask()
-            # A try before this one may have been the cancellation, and only its answer was lost.
-            is_ours = self.status == JobStatus.CANCELLED and error.attempts > 1
-            if is_ours or self.status == JobStatus.CANCEL_PENDING:
-                return None
-            if self.status.is_final:
-                return error
-            raise
-        if not self.status.is_final:
-            self._snapshot = replace(self._snapshot, status=JobStatus.CANCEL_PENDING)
-        return None
-
-    async def _ask_whether_cancelled(self) -> None:
-        try:
-            await self._ask()
-        except SFJobsError as error:
-            if not error.retryable:
-                raise
-            logger.info("job %s: its cancellation was taken, what came of it is not known: %s", self.id, error)
-
     def why(self) -> JobOutlook:
-        """Why this job is not done yet, as far as is known here and now. Asks nobody, and works while others wait for it."""
-        now = time_here()
-        return build_outlook(
-            self.snapshot,
-            self._connection.poller.outlook(self.id),
-            None if now is None else self._connection.api.pace,
-            now,
-            first_seen=self.first_seen,
-            asked_at=self.asked_at,
-            trouble=self.trouble,
-        )
+        """
+        Return why the job is not done yet, from what is known here.
+
+        Sends no request, and may be called while other tasks wait for the job.
+        """
+        return self._state.why()
 
     async def wait(self, timeout: float | None = None, *, fetch_result: bool = True) -> JobStatus:
         """
-        Waits until the job has ended and, when it completed, its result is at hand; returns the final status.
+        Wait until the job has ended, fetch the result of a completed job, and return the final status.
 
-        Never raises for a failed or cancelled job, nor because the platform cannot be reached or is in trouble: that is waited
-        out, however long it lasts, and ``why`` and the log tell of it. Raises WaitTimeoutError after ``timeout`` seconds; the job
-        goes on. Raises what the platform says of the job for good, such as NotFoundError, and AuthenticationError. With
-        ``fetch_result=False`` the result is left on the platform.
+        Failed and cancelled jobs raise nothing. Network failures, 429 and 5xx responses are retried until ``timeout``
+        (seconds), which never cancels the job; ``why`` and the log show them. With ``fetch_result=False`` the result stays on
+        the platform.
+
+        Raises:
+            WaitTimeoutError: the job has not ended, or its result has not arrived, after ``timeout`` seconds.
+            NotFoundError: the platform does not know the job.
+            AuthenticationError: the platform refuses the API key.
+            ResultError: the response is not a result.
         """
         with tracing.span("wait", job_id=self.id, target=self.target) as span:
             try:
-                return await self._wait(timeout, fetch_result)
+                with anyio.move_on_after(timeout):
+                    await self._state.wait_until_final()
+                    if fetch_result and self.status == JobStatus.COMPLETED:
+                        await fetch_result_when_available(self)
+                    return self.status
+                raise wait_timeout_error(self._state, timeout)
             finally:
                 span.note(status=self.status.value)
 
-    async def _wait(self, timeout: float | None, fetch_result: bool) -> JobStatus:
-        with anyio.move_on_after(timeout) as scope:
-            await self._settle()
-            if fetch_result and self.status == JobStatus.COMPLETED:
-                await self.bring_result()
-        if scope.cancelled_caught:
-            raise wait_timeout_error(self._snapshot, timeout, self.trouble)
-        return self.status
-
-    async def bring_result(self) -> None:
-        """``fetch_result`` in any weather, for those that wait."""
-        await self._outlast(self.fetch_result)
-        self.trouble = None
-
     async def fetch_result(self, *, into: Into | None = None, mmap: bool = False) -> Result:
         """
-        The result, fetched now unless it is at hand.
+        Return the result of a completed job; fetch it unless that was done before.
 
-        ``into`` an array, of exactly the type and the shape of the samples, they are received straight into it; what does not
-        fit is a ValueError before anything is written. After any other error it holds neither its old values nor the samples,
-        and a note of the error says so. ``into`` a path that ends in ``.npz`` or ``.npy``, the platform's file is written
-        there, whole and checked, or not at all. With ``mmap`` the samples stay in that file, or without ``into`` in a
-        temporary one that lives as long as they are used, and are a read-only ``numpy.memmap`` of any size. With either, the
-        result is fetched even if it is at hand.
+        With ``into`` or ``mmap`` it is always fetched.
 
-        Raises ResultUnavailableError when the job has not completed, ResultError or one of its kinds for a body that is not a
-        result, and OSError when the disk does not take it.
+        ``into`` is an array with exactly the dtype and the shape of the samples, which are received straight into it, or a path
+        that ends in ``.npz`` or ``.npy``, where the platform's file appears whole and checked, or not at all. With ``mmap``
+        the samples are a read-only ``numpy.memmap`` of that file, or without ``into`` of a temporary file that exists as long
+        as they are used; they may be larger than the memory.
+
+        Raises:
+            ResultUnavailableError: the job has not completed.
+            ResultError: the response is not a result. An array given as ``into`` holds neither its old values nor the samples
+                then, and a note of the error says so.
+            ValueError: ``into`` does not fit; nothing was written.
+            OSError: the file cannot be written.
         """
-        if self._result is not None and into is None and not mmap:
-            return self._result
+        state = self._state
+        if state.result is not None and into is None and not mmap:
+            return state.result
         if not self.status.is_final:
-            await self._ask()
+            await state.poll()
         self.require_result()
         with tracing.span("result", requests=True, job_id=self.id, target=self.target, status=self.status.value):
-            self._result = await self._connection.api.result(self.id, into=into, mmap=mmap)
-        return self._result
+            state.result = await state.session.results.fetch(self.id, into=into, mmap=mmap)
+        return state.result
 
     def require_result(self) -> None:
-        """Raises ResultUnavailableError, which names the present status, unless the job has completed."""
+        """
+        Check that the job has completed.
+
+        Raises:
+            ResultUnavailableError: it has not; the message has the status.
+        """
         if self.status != JobStatus.COMPLETED:
-            raise result_unavailable_error(self._snapshot)
+            raise result_unavailable_error(self.snapshot)
 
     def __await__(self) -> Generator[object, object, Result]:
         return self.finish().__await__()
 
     async def finish(self) -> Result:
         """
-        Waits for the result and returns it.
+        Wait for the result and return it.
 
-        Raises FailedJobError or CancelledJobError, with the platform's reason, when the job ends without one. ``await job``
-        is short for this.
+        ``await job`` does the same.
+
+        Raises:
+            FailedJobError: the job failed; the message has the platform's reason.
+            CancelledJobError: the job was cancelled.
         """
-        status = await self.wait()
-        if status == JobStatus.COMPLETED:
-            return self.result
+        await self.wait()
         self.raise_for_status()
-        raise AssertionError("a wait ended before the job did")  # pragma: no cover - is_final and the three words agree
+        return self.result
 
     def raise_for_status(self) -> None:
-        """Raises FailedJobError or CancelledJobError, with the platform's reason, when the job ended that way."""
-        if (error := unsuccessful(self._snapshot)) is not None:
+        """
+        Check that the job has not failed and was not cancelled.
+
+        Raises:
+            FailedJobError: it failed; the message has the platform's reason.
+            CancelledJobError: it was cancelled.
+        """
+        if (error := unsuccessful_error(self.snapshot)) is not None:
             raise error
-
-    def take(self, snapshot: JobSnapshot, at: float) -> None:
-        """Takes over what the platform said ``at`` this time, unless the job is known to be further. For the poller's use."""
-        self.asked_at = at
-        self.trouble = None
-        if self.first_seen is None:
-            self.first_seen = self.asked_at
-        if snapshot is self._snapshot or snapshot.is_behind(self._snapshot):
-            return
-        if snapshot.status != self._snapshot.status:
-            logger.info("job %s: %s -> %s", self.id, self.status.value, snapshot.status.value)
-        self._snapshot = snapshot
-
-    async def _ask(self) -> None:
-        try:
-            snapshot = await self._connection.api.job(self.id)
-        except SFJobsError as error:
-            self.trouble = in_words(error)
-            raise
-        self.take(snapshot, anyio.current_time())
-        self.cursor = snapshot.cursor
-        self._connection.poller.learn(snapshot)
-
-    async def _settle(self) -> None:
-        poller = self._connection.poller
-        waiter = poller.join([self])
-        try:
-            outcomes = await poller.wait_for(waiter)
-        finally:
-            poller.leave(waiter)
-        outcome = outcomes[self.id]
-        if isinstance(outcome, SFJobsError):
-            self.trouble = in_words(outcome)
-            raise outcome
-
-    async def _outlast(self, call: Callable[[], Awaitable[T]]) -> T:
-        def note(error: SFJobsError) -> None:
-            self.trouble = in_words(error)
-
-        return await retry_until_available(call, note, self._connection.poller.interval)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Job):
@@ -347,11 +264,31 @@ class Job:
         return hash(self.id)
 
     def _repr_html_(self) -> str:
-        from .._util.html import job_html
-
-        return job_html(self.snapshot, None if self._result is None else self._result._repr_html_())
+        result = self._state.result
+        return job_html(self.snapshot, None if result is None else result._repr_html_())
 
     def __repr__(self) -> str:
         named = f" {self.name!r}" if self.name else ""
         on = f" on {self.target}" if self.target else ""
         return f"<Job{named}: {self.id}{on}, {self.status.value}>"
+
+
+def state_of(job: Job) -> JobState:
+    """Return the state of a handle: the way in for the rest of this package and its callers."""
+    return job._state  # noqa: SLF001 - the one accessor
+
+
+def job_from(snapshot: JobSnapshot, connection: Connection) -> Job:
+    """Return a handle for a job that the platform has just reported."""
+    job = Job(snapshot.id, snapshot.status, connection)
+    state = state_of(job)
+    state.apply(snapshot, anyio.current_time())
+    state.cursor = snapshot.cursor
+    return job
+
+
+async def fetch_result_when_available(job: Job) -> None:
+    """Fetch the result of a completed job. Transient errors are retried without a limit."""
+    state = state_of(job)
+    await state.retry(job.fetch_result)
+    state.trouble = None

@@ -1,53 +1,57 @@
-"""
-Results on their way: of many jobs, a few at a time, and beside whatever else is going on. They come over connections of their
-own, so that no poll waits for them.
-"""
+"""Download of the results of many jobs, a few at a time, on connections of their own, so that no poll waits for them."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from anyio.abc import TaskGroup
 
+from .._util.aio import plain_task_group
 from ..errors import SFJobsError
 from ..models import JobStatus
-from .job import Job
+from .job import Job, fetch_result_when_available
 
-AT_ONCE = 32
-"""Results fetched at the same time for one group of jobs."""
+MAX_CONCURRENT_DOWNLOADS = 32
+"""Results of one group of jobs that are downloaded at the same time."""
 
 
 class ResultPrefetcher:
-    """Fetches, in tasks of ``group``, the results of the jobs it is handed. ``errors`` is what went wrong with some of them."""
+    """
+    Downloads of results in the tasks of a task group, which raises an unexpected exception of a download.
+
+    ``errors`` has the errors of single jobs.
+    """
 
     def __init__(self, group: TaskGroup) -> None:
         self._group = group
-        self._left: deque[Job] = deque()
-        self._working = 0
-        self._bugs: list[Exception] = []
+        self._queue: deque[Job] = deque()
+        self._workers = 0
         self.errors: dict[Job, SFJobsError] = {}
 
     def begin(self, job: Job) -> None:
-        """Returns at once, and does nothing for a job without a result, or with one that is at hand."""
+        """Queue the download of a completed job's result, unless it has been fetched. Returns at once."""
         if job.status != JobStatus.COMPLETED or job.has_result:
             return
-        self._left.append(job)
-        if self._working < AT_ONCE:
-            self._working += 1
+        self._queue.append(job)
+        if self._workers < MAX_CONCURRENT_DOWNLOADS:
+            self._workers += 1
             self._group.start_soon(self._work)
 
-    def raise_for_bugs(self) -> None:
-        """What no download should raise, to be raised outside the group, which would wrap it in one of its own."""
-        if self._bugs:
-            raise self._bugs[0]
-
     async def _work(self) -> None:
-        while self._left:
-            job = self._left.popleft()
+        while self._queue:
+            job = self._queue.popleft()
             try:
-                await job.bring_result()
+                await fetch_result_when_available(job)
             except SFJobsError as error:
                 self.errors[job] = error
-            except Exception as error:  # noqa: BLE001 - see raise_for_bugs
-                self._bugs.append(error)
-        self._working -= 1
+        self._workers -= 1
+
+
+async def fetch_results(jobs: Iterable[Job]) -> dict[Job, SFJobsError]:
+    """Fetch the results of completed jobs; return the errors of single jobs."""
+    async with plain_task_group() as group:
+        downloads = ResultPrefetcher(group)
+        for job in jobs:
+            downloads.begin(job)
+    return downloads.errors

@@ -1,53 +1,55 @@
-"""
-Many jobs as one: ``wait_all``, ``as_completed``, ``first`` and ``cancel_all``. All jobs of one call belong to one connection,
-whose poller asks about them together with whatever else is waited for there.
-"""
+"""``wait_all``, ``as_completed``, ``first`` and ``cancel_all``: many jobs of one connection, polled together."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from itertools import islice
-from typing import Self
 
 import anyio
 
 from .._progress import shown
 from .._tracking.poller import Poller
-from .._tracking.types import Outcome, Waiter
+from .._tracking.types import Outcome
 from .._util.aio import plain_task_group
-from .._util.closing import Closeable
-from ..errors import SFJobsError, WaitTimeoutError
+from ..errors import SFJobsError
 from ..models import JobStatus
-from .cancellation import BulkCancellation
-from .job import Job
-from .result_prefetch import AT_ONCE, ResultPrefetcher
+from .cancellation import request_cancel_all
+from .iteration import JobIteration
+from .job import Job, state_of
+from .job_errors import wait_all_timeout_error
+from .result_prefetch import MAX_CONCURRENT_DOWNLOADS, ResultPrefetcher, fetch_results
 
-CHUNK = 4 * AT_ONCE
-"""Results fetched in one step of an iteration: enough to keep all connections busy, few enough to be at hand soon."""
+MAX_RESULTS_PER_STEP = 4 * MAX_CONCURRENT_DOWNLOADS
+"""Results fetched in one step of ``as_completed``: enough to use all connections, few enough for a short step."""
 
 
 async def wait_all(
     jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True, progress: bool = False
 ) -> list[JobStatus]:
     """
-    Waits until every job has ended; returns the final statuses in the order of ``jobs``.
+    Wait until every job has ended, and return the final statuses in the order of ``jobs``.
 
-    The results of those that completed are at hand then, each fetched as its job completes, unless ``fetch_results`` is
-    False. A failed job raises nothing. With ``progress`` a line on stderr, or in a notebook's cell, says meanwhile how many
-    have ended and when all will have. Raises WaitTimeoutError, whose ``done`` and ``pending`` are ids, after ``timeout``
-    seconds: the jobs go on. An error about one job, such as one that the platform does not know, is raised once all others
-    have ended. A platform that cannot be reached is waited out, as ``Job.wait`` does.
+    The result of each completed job is fetched as soon as the job ends, unless ``fetch_results`` is False. Failed jobs raise
+    nothing. Network failures, 429 and 5xx responses are retried until ``timeout`` (seconds), which cancels no job. With
+    ``progress``, a line on stderr or in the notebook's cell shows how many jobs have ended, and when all will have.
+
+    Raises:
+        WaitTimeoutError: a job has not ended after ``timeout`` seconds; ``done`` and ``pending`` are job ids.
+        AuthenticationError: the platform refuses the API key.
+        ValueError: the jobs belong to several connections.
+
+    An error about one job, such as NotFoundError, is raised once all others have ended.
     """
     jobs = list(jobs)
-    if progress and jobs:
-        async with shown(jobs, fetches=fetch_results):
-            return await wait_all(jobs, timeout, fetch_results=fetch_results)
     errors: list[SFJobsError] = []
-    with anyio.move_on_after(timeout) as scope:
-        errors = await _settle_all(jobs, fetch_results=fetch_results)
-    if scope.cancelled_caught:
-        raise _too_late(jobs, timeout, done={job.id for job in jobs if _is_done(job, fetch_results)})
+    async with shown(map(state_of, jobs), fetches=fetch_results) if progress and jobs else nullcontext():
+        with anyio.move_on_after(timeout) as scope:
+            errors = await _wait_until_final(jobs, fetch_results=fetch_results)
+        if scope.cancelled_caught:
+            done = {job.id for job in jobs if _is_done(job, fetch_results)}
+            raise wait_all_timeout_error(map(state_of, jobs), timeout, done=done)
     if errors:
         raise errors[0]
     return [job.status for job in jobs]
@@ -55,11 +57,20 @@ async def wait_all(
 
 def as_completed(jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> Completions:
     """
-    Iterates over the jobs in the order of their ending.
+    Iterate over the jobs in the order in which they end.
 
-    ``async for job in as_completed(jobs): ...``. Each completed job has its result at hand, unless ``fetch_results`` is
-    False. ``timeout`` seconds, from the first step, bound all of it: then WaitTimeoutError, and the jobs go on. May be
-    abandoned at any step.
+        async for job in sfjobs.as_completed(jobs):
+            print(job.status)
+
+    The result of each completed job is fetched before the job is handed out, unless ``fetch_results`` is False. ``timeout``
+    (seconds) counts from the first step. The iteration may be abandoned at any step; the jobs go on.
+
+    Raises:
+        WaitTimeoutError: a job has not ended after ``timeout`` seconds.
+        AuthenticationError: the platform refuses the API key.
+        ValueError: the jobs belong to several connections.
+
+    An error about one job is raised in its turn; the next step continues with the others.
     """
     return Completions(jobs, timeout, fetch_results=fetch_results)
 
@@ -67,49 +78,58 @@ def as_completed(jobs: Iterable[Job], timeout: float | None = None, *, fetch_res
 async def first(
     jobs: Iterable[Job], k: int = 1, timeout: float | None = None, *, fetch_results: bool = True
 ) -> list[Job]:
-    """Waits for the first ``k`` jobs to end, in the order of their ending. Raises ValueError for more than there are."""
+    """
+    Wait until ``k`` jobs have ended, and return these in the order in which they ended.
+
+    The other jobs go on. ``timeout`` is in seconds.
+
+    Raises:
+        ValueError: ``k`` is larger than the number of jobs.
+
+    It also raises what ``as_completed`` raises.
+    """
     jobs = list(jobs)
     if not 0 <= k <= len(jobs):
         raise ValueError(f"cannot wait for the first {k} of {len(jobs)} jobs")
-    async with Completions(jobs, timeout, fetch_results=fetch_results, most=k) as completions:
+    async with Completions(jobs, timeout, fetch_results=fetch_results, max_jobs=k) as completions:
         return [await anext(completions) for _ in range(k)]
 
 
 async def cancel_all(jobs: Iterable[Job], *, wait: bool = False, timeout: float | None = None) -> list[JobStatus]:
     """
-    Asks the platform to cancel every job that has not ended; returns the statuses in the order of ``jobs``.
+    Cancel every job that has not ended, and return the statuses in the order of ``jobs``.
 
-    Some may have been faster: they have their own end, and raise nothing. Without ``wait`` the others are ``cancel_pending``,
-    or ``cancelled`` as far as is known; with it all have ended, whatever the weather, or WaitTimeoutError is raised after
-    ``timeout`` seconds. An error about one job is raised once all others have been asked for, the first of several; one that
-    each would meet, such as a platform that cannot be reached, at once. Cancelling again harms nothing.
+    Jobs that end before their cancellation keep their final status, and raise nothing. Without ``wait`` the others are
+    ``cancel_pending``, or ``cancelled`` where that is known. With ``wait`` all have ended; network failures, 429 and 5xx
+    responses are then retried until ``timeout`` (seconds). Cancelling again is safe.
+
+    Raises:
+        WaitTimeoutError: with ``wait``, a job has not ended after ``timeout`` seconds.
+        TransportError: without ``wait``, the platform cannot be reached.
+        AuthenticationError: the platform refuses the API key.
+        ValueError: the jobs belong to several connections.
+
+    An error about one job is raised once the cancellations of all others are sent; of several errors, the first.
     """
     jobs = list(jobs)
     if not jobs:
         return []
     _one_poller(jobs)
-    cancellations = BulkCancellation(jobs, insists=wait)
     with anyio.move_on_after(timeout if wait else None):
-        await cancellations.send()
-        errors = [*cancellations.errors.values()]
+        failed = await request_cancel_all(map(state_of, jobs), until_available=wait)
+        errors = [*failed.values()]
         if wait:
-            taken = [job for job in jobs if job.id not in cancellations.errors]
-            errors += await _settle_all(taken, fetch_results=False)
+            cancelled = [job for job in jobs if job.id not in failed]
+            errors += await _wait_until_final(cancelled, fetch_results=False)
         if errors:
             raise errors[0]
         return [job.status for job in jobs]
-    raise _too_late(jobs, timeout, done={job.id for job in jobs if job.status.is_final})
+    done = {job.id for job in jobs if job.status.is_final}
+    raise wait_all_timeout_error(map(state_of, jobs), timeout, done=done)
 
 
-class Completions(Closeable):
-    """
-    What ``as_completed`` iterates over; at most ``most`` jobs are looked at. Between steps it holds no task, no scope and no
-    request, only its place in the poller's table, which goes with it.
-    """
-
-    # Also for a finalizer that runs although the constructor failed.
-    _ticket: Waiter | None = None
-    _poller: Poller | None = None
+class Completions(JobIteration):
+    """An iteration over at most ``max_jobs`` jobs, in the order in which they end."""
 
     def __init__(
         self,
@@ -117,20 +137,14 @@ class Completions(Closeable):
         timeout: float | None = None,
         *,
         fetch_results: bool = True,
-        most: int | None = None,
+        max_jobs: int | None = None,
     ) -> None:
-        self._jobs = list(jobs)
-        self._most = len(self._jobs) if most is None else most
-        self._timeout = timeout
+        super().__init__(jobs, timeout)
+        self._max_jobs = len(self._jobs) if max_jobs is None else max_jobs
         self._fetch_results = fetch_results
-        self._deadline: float | None = None
         self._ready: deque[tuple[Job, SFJobsError | None]] = deque()
         self._handed_out = 0
-        self._done: set[str] = set()
         self._handles = _handles(self._jobs)
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> Job:
         completion = await self.advance()
@@ -141,85 +155,56 @@ class Completions(Closeable):
             raise error
         return job
 
-    async def aclose(self) -> None:
-        """Stops asking about the jobs that are left."""
-        self._leave()
-
-    def __del__(self) -> None:
-        if self._poller is not None and self._ticket is not None:
-            self._poller.abandon(self._ticket)
-
     async def advance(self) -> tuple[Job, SFJobsError | None] | None:
-        """The next job to end, with the error that ended the asking about it if that is how; None after the last one."""
-        if self._deadline is None:
-            self._deadline = float("inf") if self._timeout is None else anyio.current_time() + self._timeout
-        if self._handed_out < self._most and not self._ready:
-            if self._timeout is None:
-                await self._fill()
-            else:
-                await self._fill_in_time(self._deadline)
+        """Return the next job, with the error that ended its polling or its download, if any; None after the last job."""
+        if self._handed_out < self._max_jobs and not self._ready:
+            await self._step()
         if not self._ready:
             return None
         self._handed_out += 1
         return self._ready.popleft()
 
-    def _leave(self) -> None:
-        if self._poller is not None and self._ticket is not None:
-            self._poller.leave(self._ticket)
-
-    async def _fill_in_time(self, deadline: float) -> None:
-        with anyio.CancelScope(deadline=deadline) as scope:
-            await self._fill()
-        if scope.cancelled_caught:
-            self._leave()
-            raise _too_late(self._jobs, self._timeout, done=self._done)
-
     async def _fill(self) -> None:
-        if self._ticket is None or self._poller is None:
+        if self._waiter is None or self._poller is None:
             self._poller = _one_poller(self._jobs)
-            self._ticket = self._poller.join(self._jobs)
-        waiter = self._ticket
+            self._waiter = self._poller.join(map(state_of, self._jobs))
+        waiter = self._waiter
         if not waiter.news:
-            try:
-                await self._poller.wait_for(waiter, len(waiter.outcomes) + 1)
-            except Exception:
-                self._leave()
-                raise
-        taken = list(islice(waiter.news, min(CHUNK, self._most - self._handed_out)))
-        ended = [(job, waiter.outcomes[job_id]) for job_id in taken for job in self._handles[job_id]]
+            await self._wait_for_one(self._poller, waiter)
+        ids = list(islice(waiter.news, min(MAX_RESULTS_PER_STEP, self._max_jobs - self._handed_out)))
+        ended = [(job, waiter.outcomes[job_id]) for job_id in ids for job in self._handles[job_id]]
         completed = [(job, outcome if isinstance(outcome, SFJobsError) else None) for job, outcome in ended]
         if self._fetch_results:
             completed = await _with_results(completed)
-        # Only now, so that a step that is cancelled while results are on their way is made again as a whole.
-        for _ in taken:
+        # Only now, so that a step that is cancelled during a download is repeated as a whole.
+        for _ in ids:
             waiter.news.popleft()
         self._done.update(job.id for job, _ in completed)
         self._ready.extend(completed)
 
 
-async def _settle_all(jobs: Sequence[Job], *, fetch_results: bool) -> list[SFJobsError]:
-    """Waits for all, and gives back what went wrong with some of them."""
+async def _wait_until_final(jobs: Sequence[Job], *, fetch_results: bool) -> list[SFJobsError]:
+    """Wait for all jobs, and return the errors of single jobs."""
     if not jobs:
         return []
     poller, handles = _one_poller(jobs), _handles(jobs)
-    waiter = poller.join(jobs)
+    waiter = poller.join(map(state_of, jobs))
     try:
         async with plain_task_group() as group:
             downloads = ResultPrefetcher(group)
 
-            def bring(job_id: str, outcome: Outcome) -> None:
+            def begin(job_id: str, outcome: Outcome) -> None:
                 if fetch_results and not isinstance(outcome, SFJobsError):
                     for job in handles[job_id]:
                         downloads.begin(job)
 
             for job_id, outcome in waiter.outcomes.items():
-                bring(job_id, outcome)
-            waiter.on_outcome = bring
+                begin(job_id, outcome)
+            waiter.on_outcome = begin
             await poller.wait_for(waiter)
     finally:
         waiter.on_outcome = None
         poller.leave(waiter)
-    downloads.raise_for_bugs()
     return [
         *(error for error in waiter.outcomes.values() if isinstance(error, SFJobsError)),
         *downloads.errors.values(),
@@ -227,16 +212,11 @@ async def _settle_all(jobs: Sequence[Job], *, fetch_results: bool) -> list[SFJob
 
 
 async def _with_results(ended: Sequence[tuple[Job, SFJobsError | None]]) -> list[tuple[Job, SFJobsError | None]]:
-    """The same, with the results of completed jobs at hand, or the error that each one's download met."""
-    if all(error is not None or job.has_result or job.status != JobStatus.COMPLETED for job, error in ended):
+    """Fetch the results of completed jobs; return the jobs, with the error of the poll or of the download."""
+    if all(error is not None or _is_done(job, fetch_results=True) for job, error in ended):
         return list(ended)
-    async with plain_task_group() as group:
-        downloads = ResultPrefetcher(group)
-        for job, error in ended:
-            if error is None:
-                downloads.begin(job)
-    downloads.raise_for_bugs()
-    return [(job, error or downloads.errors.get(job)) for job, error in ended]
+    errors = await fetch_results(job for job, error in ended if error is None)
+    return [(job, error or errors.get(job)) for job, error in ended]
 
 
 def _handles(jobs: Iterable[Job]) -> dict[str, list[Job]]:
@@ -250,19 +230,8 @@ def _is_done(job: Job, fetch_results: bool) -> bool:
     return job.status.is_final and not (fetch_results and job.status == JobStatus.COMPLETED and not job.has_result)
 
 
-def _too_late(jobs: Sequence[Job], timeout: float | None, *, done: set[str]) -> WaitTimeoutError:
-    ids = dict.fromkeys(job.id for job in jobs)
-    troubles = (job.why().last_error for job in jobs if job.id not in done)
-    trouble = next((f". The last question about one failed: {words}" for words in troubles if words), "")
-    return WaitTimeoutError(
-        f"after {timeout:g} s {len(done)} of {len(ids)} jobs have ended; the others go on{trouble}",
-        done=tuple(job_id for job_id in ids if job_id in done),
-        pending=tuple(job_id for job_id in ids if job_id not in done),
-    )
-
-
 def _one_poller(jobs: Sequence[Job]) -> Poller:
-    pollers = {id(job.connection.poller): job.connection.poller for job in jobs}
+    pollers = {state_of(job).session.poller for job in jobs}
     if len(pollers) > 1:
         raise ValueError("these jobs belong to several connections: wait for each connection's jobs by themselves")
-    return next(iter(pollers.values()))
+    return pollers.pop()

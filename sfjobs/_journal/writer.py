@@ -1,6 +1,6 @@
 """
-One thread that writes a journal, in groups: what comes while one group is on its way to the disk makes the next, so that many
-submissions share the wait for it. Whoever waits is in an event loop, asyncio's or trio's, and any number of them may be.
+One thread that writes a journal and commits many writes together: those that arrive during one commit share the next one. The
+waiters may be in any number of event loops, of asyncio or trio.
 """
 
 from __future__ import annotations
@@ -26,65 +26,70 @@ logger = logging.getLogger("sfjobs")
 
 T = TypeVar("T")
 
-LARGEST_GROUP = 256
-LINGER = 0.05
-"""Seconds that writes which nobody waits for may wait for one to share its commit."""
-LAST_WORDS = 5.0
-"""Seconds that the end of the process waits for what is still to be written."""
+MAX_WRITES_PER_COMMIT = 256
+COMMIT_DELAY_SECONDS = 0.05
+"""How long writes without a waiter wait for others to share their commit."""
+EXIT_TIMEOUT_SECONDS = 5.0
+"""How long the end of the process waits for writes."""
 
 
 class Write:
-    """One operation on its way. ``tell`` is called in the writer's thread when it is on disk or has failed."""
+    """One operation in the queue. ``notify`` is called in the writer's thread once it is on disk or has failed."""
 
-    __slots__ = ("error", "is_urgent", "is_withdrawn", "operation", "tell", "value")
+    # Not a Future, whose locks cost 2 % of a submission.
+    __slots__ = ("error", "has_waiter", "is_cancelled", "notify", "operation", "value")
 
-    def __init__(self, operation: Operation, tell: Callable[[], object], *, is_urgent: bool) -> None:
+    def __init__(self, operation: Operation, notify: Callable[[], object], *, has_waiter: bool) -> None:
         self.operation = operation
-        self.tell = tell
-        self.is_urgent = is_urgent
-        self.is_withdrawn = False
+        self.notify = notify
+        self.has_waiter = has_waiter
+        self.is_cancelled = False
         self.value: Any = None
         self.error: Exception | None = None
 
 
 class Writer:
     """
-    The thread, as seen from the others. It ends when nobody holds this any more, and when the process ends, after what was
-    put in by then.
+    The handle of the thread. The thread ends when this is no longer referenced and when the process ends, after the writes in the
+    queue.
     """
 
-    def __init__(self, place: JournalLocation) -> None:
+    def __init__(self, location: JournalLocation) -> None:
         self._writes: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=_work, args=(place, self._writes), name="sfjobs-journal", daemon=True)
+        self._thread = threading.Thread(target=_work, args=(location, self._writes), name="sfjobs-journal", daemon=True)
         self._thread.start()
         _writers[self._thread] = self._writes
         weakref.finalize(self, self._writes.put, None)
 
     async def run(self, operation: Callable[..., T]) -> T:
         """
-        What ``operation`` returns, once it is on disk. Cancelled, it may have been done or not; what is put in afterwards is
-        done after it. Raises JournalError.
+        Run ``operation`` and return its value once it is on disk.
+
+        After a cancellation it may have run or not. Later writes run after it.
+
+        Raises:
+            JournalError: it cannot be written.
         """
-        soon, done = _soon(), anyio.Event()
-        write = Write(operation, lambda: soon(done.set), is_urgent=True)
+        call_soon, done = _call_soon(), anyio.Event()
+        write = Write(operation, lambda: call_soon(done.set), has_waiter=True)
         self._put(write)
         try:
             await done.wait()
         except BaseException:
-            write.is_withdrawn = True
+            write.is_cancelled = True
             raise
         if write.error is not None:
             raise write.error
         return cast("T", write.value)
 
     def put(self, operation: Operation) -> None:
-        """Has it done soon, and waits for nothing and raises nothing; what goes wrong is in the log."""
-        write = Write(operation, lambda: _report(write), is_urgent=False)
+        """Queue ``operation`` without waiting for it. Failures are logged."""
+        write = Write(operation, lambda: _log_failure(write), has_waiter=False)
         try:
             self._put(write)
         except JournalError as error:
             write.error = error
-            _report(write)
+            _log_failure(write)
 
     def _put(self, write: Write) -> None:
         if not self._thread.is_alive():
@@ -100,72 +105,72 @@ def _finish() -> None:
     for thread, writes in list(_writers.items()):
         if thread.is_alive():
             writes.put(None)
-            thread.join(LAST_WORDS)
+            thread.join(EXIT_TIMEOUT_SECONDS)
 
 
-def _soon() -> Callable[[Callable[[], object]], object]:
-    """Calls a function in the event loop of now, from any thread, without waiting for it."""
-    native: Any = anyio.lowlevel.current_token().native_token
-    soon: Callable[[Callable[[], object]], object] = (
-        getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
+def _call_soon() -> Callable[[Callable[[], object]], object]:
+    """Return a function that schedules a call in the current event loop from any thread, without waiting."""
+    loop: Any = anyio.lowlevel.current_token().native_token
+    call_soon: Callable[[Callable[[], object]], object] = (
+        getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
     )
-    return soon
+    return call_soon
 
 
-def _report(write: Write) -> None:
+def _log_failure(write: Write) -> None:
     if write.error is not None:
-        logger.error("what became of a submission is not in the journal: %s", write.error)
+        logger.error("the outcome of a submission was not written to the journal: %s", write.error)
 
 
-def _work(place: JournalLocation, writes: queue.SimpleQueue[Write | None]) -> None:
-    file = JournalDatabase(place)
+def _work(location: JournalLocation, writes: queue.SimpleQueue[Write | None]) -> None:
+    database = JournalDatabase(location)
     try:
         while (first := writes.get()) is not None:
-            group, is_last = _rest_of_group(first, writes)
-            _commit(file, place, group)
-            for write in group:
+            batch = _batch(first, writes)
+            _commit(database, location, batch)
+            for write in batch:
                 try:
-                    write.tell()
-                except RuntimeError:  # the event loop of whoever waited has ended
-                    logger.debug("nobody waits for a write to the journal any more")
-            del first, group
-            if is_last:
-                return
+                    write.notify()
+                except RuntimeError:
+                    logger.debug("a write to the journal was awaited in an event loop that has ended")
+            del first, batch
     finally:
-        file.close()
+        database.close()
 
 
-def _rest_of_group(first: Write, writes: queue.SimpleQueue[Write | None]) -> tuple[list[Write], bool]:
-    """What is there, once somebody waits for some of it; and whether it is the last."""
-    group = [first]
-    is_urgent = first.is_urgent
-    until = time.monotonic() + LINGER
-    while len(group) < LARGEST_GROUP:
+def _batch(first: Write, writes: queue.SimpleQueue[Write | None]) -> list[Write]:
+    """Return the writes of the next commit. While none of them has a waiter, wait for more."""
+    batch = [first]
+    has_waiter = first.has_waiter
+    deadline = time.monotonic() + COMMIT_DELAY_SECONDS
+    while len(batch) < MAX_WRITES_PER_COMMIT:
         try:
-            write = writes.get_nowait() if is_urgent else writes.get(timeout=max(until - time.monotonic(), 0.0))
+            write = writes.get_nowait() if has_waiter else writes.get(timeout=max(deadline - time.monotonic(), 0.0))
         except queue.Empty:
             break
         if write is None:
-            return group, True
-        group.append(write)
-        is_urgent = is_urgent or write.is_urgent
-    return group, False
+            writes.put(None)  # for the caller
+            break
+        batch.append(write)
+        has_waiter = has_waiter or write.has_waiter
+    return batch
 
 
-def _commit(file: JournalDatabase, place: JournalLocation, group: list[Write]) -> None:
-    running = [write for write in group if not write.is_withdrawn]
-    if not running:
+def _commit(database: JournalDatabase, location: JournalLocation, batch: list[Write]) -> None:
+    batch = [write for write in batch if not write.is_cancelled]
+    if not batch:
         return
     try:
-        values = file.transact([write.operation for write in running])
-    except Exception as error:  # noqa: BLE001 - whoever waits gets it
-        if len(running) > 1:
-            for write in running:  # what is wrong with one must not be the others' loss
-                _commit(file, place, [write])
+        values = database.transact([write.operation for write in batch])
+    except Exception as error:  # noqa: BLE001 - the waiter gets it
+        if len(batch) > 1:
+            for write in batch:  # the failure of one must not fail the others
+                _commit(database, location, [write])
+        elif isinstance(error, sqlite3.Error | OSError):
+            consequence = "Nothing was sent." if batch[0].has_waiter else "`sfjobs recover` will find it out."
+            batch[0].error = location.failure(error, consequence)
         else:
-            known = isinstance(error, sqlite3.Error | OSError)
-            consequence = "Nothing was sent." if running[0].is_urgent else "`sfjobs recover` finds it out again."
-            running[0].error = place.failure(error, consequence) if known else error
+            batch[0].error = error
         return
-    for write, value in zip(running, values, strict=True):
+    for write, value in zip(batch, values, strict=True):
         write.value = value

@@ -1,8 +1,11 @@
 """
-How far many jobs are, on one live line: counts by status, how fast they end, and about how long it will still take.
+The progress of many jobs on one live line: counts by status, the rate at which jobs end, and the time left.
 
-``tally`` counts and ``pace`` estimates, both pure; ``words`` puts it into a line; ``displays`` writes it to a terminal, a log
-or a notebook; ``showing`` keeps one of them up to date beside a wait. ``wait_all`` and ``sfjobs wait`` use it.
+    live              shows progress beside a wait
+    tally             counts jobs by status
+    eta               estimates the rate and the time left
+    text              progress as one line, and how often a log gets one
+    displays          where the line is written: terminal, log or notebook
 """
 
 from .displays import Display as Display

@@ -1,6 +1,6 @@
 """
-Where the live line goes: a terminal, where it is rewritten in place, a log, which gets a line now and then, or a notebook,
-where the output of the cell is. ``fitting_display`` finds out which.
+Where the live line is written: to a terminal, where it changes in place, to a log, which gets a line now and then, or to the
+output of a notebook's cell.
 """
 
 from __future__ import annotations
@@ -13,56 +13,63 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Protocol, TextIO
 
-from .._util.html import Mood, progress_html
+from .._util.html import Tone, progress_html
 from .tally import Progress
-from .text import COMMA, DOT, Occasions, last_line, line
+from .text import COMMA, DOT, LogSchedule, last_line, line
 
 
 class Display(Protocol):
-    """What shows progress. It may raise whatever it likes: nobody shows it anything then, and the waiting goes on."""
+    """Shows progress. After an exception it is not used again, and the wait goes on."""
 
     def show(self, progress: Progress) -> None:
-        """How far they are now; called several times a second."""
+        """Show the present progress; called several times a second."""
 
     def conclude(self, progress: Progress) -> None:
-        """How far they came, called once at the end: also when the waiting was given up or went wrong."""
+        """Show the last progress; called once, also after a timeout, a cancellation or an error."""
 
 
 class Publish(Protocol):
-    """As ``IPython.display.display`` and ``update_display`` are called here: data by MIME type, shown or put in the place."""
+    """``IPython.display.display`` or ``update_display``, as they are called here: data by MIME type."""
 
     def __call__(self, data: Mapping[str, str], /, *, raw: bool, display_id: str) -> object: ...
 
 
-def fitting_display() -> Display:
-    """The one for this place: the notebook's cell where IPython's kernel runs this program, else stderr."""
+def fitting_display() -> Display | None:
+    """Return a display for the notebook's cell where IPython's kernel runs this program, else for stderr, if there is one."""
     if _is_notebook():
         ipython = import_module("IPython.display")
         return NotebookDisplay(ipython.display, ipython.update_display)
-    # Without a console, as under pythonw, there is no stderr.
     stream: TextIO | None = sys.stderr
-    if stream is None:
-        return NoDisplay()
+    if stream is None:  # as under pythonw, which has no console
+        return None
     is_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
     return TerminalDisplay(stream) if is_terminal else LogDisplay(stream)
 
 
-class TerminalDisplay:
-    """
-    One line, rewritten in place. No colours and no escape sequences: spaces rub out what was longer, which every terminal
-    understands.
-    """
-
+class _StreamDisplay:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._separator = _separator(stream)
-        self._shown = ""
+        try:
+            DOT.encode(stream.encoding or "ascii")
+            self._separator = DOT
+        except (UnicodeEncodeError, LookupError):
+            self._separator = COMMA
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+
+class TerminalDisplay(_StreamDisplay):
+    """One line that changes in place. Uses no colours and no escape sequences: spaces erase the rest of a longer line."""
+
+    _shown = ""
 
     def show(self, progress: Progress) -> None:
         text = line(progress, self._width(), separator=self._separator)
         if text != self._shown:
             padding = self._padding(text)
-            # Back to the end of the text, so that whatever else is written there stands beside it and not on it.
+            # Back to the end of the text, so that other output stands beside it and not on it.
             self._write(f"\r{text}{padding}" + "\b" * len(padding))
             self._shown = text
 
@@ -74,12 +81,8 @@ class TerminalDisplay:
     def _padding(self, text: str) -> str:
         return " " * (min(len(self._shown), self._width()) - len(text))
 
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
-
     def _width(self) -> int:
-        """One column less than there are: some terminals go to the next line at the last one."""
+        """Return one column less than the terminal has: some terminals begin a new line after the last one."""
         try:
             columns = os.get_terminal_size(self._stream.fileno()).columns
         except (OSError, ValueError):
@@ -87,24 +90,19 @@ class TerminalDisplay:
         return max((columns or shutil.get_terminal_size().columns) - 1, 1)
 
 
-class LogDisplay:
-    """Plain lines, for files and pipes: few, and fewer as time goes by."""
+class LogDisplay(_StreamDisplay):
+    """Whole lines for files and pipes, at growing intervals."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._separator = _separator(stream)
-        self._occasions = Occasions()
+        super().__init__(stream)
+        self._schedule = LogSchedule()
 
     def show(self, progress: Progress) -> None:
-        if self._occasions.is_one(progress):
-            self._write(line(progress, separator=self._separator))
+        if self._schedule.is_due(progress):
+            self._write(f"{line(progress, separator=self._separator)}\n")
 
     def conclude(self, progress: Progress) -> None:
-        self._write(last_line(progress, separator=self._separator))
-
-    def _write(self, text: str) -> None:
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+        self._write(f"{last_line(progress, separator=self._separator)}\n")
 
 
 class NotebookDisplay:
@@ -130,37 +128,18 @@ class NotebookDisplay:
             self._shown = data
 
 
-class NoDisplay:
-    """For where nothing can be seen."""
-
-    def show(self, progress: Progress) -> None:
-        pass
-
-    def conclude(self, progress: Progress) -> None:
-        pass
-
-
 def _is_notebook() -> bool:
-    # Whoever runs in a kernel has imported IPython; to find out by importing it would cost everybody else a second.
+    # A program in a kernel has imported IPython; an import here would cost every other program a second.
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return getattr(shell, "kernel", None) is not None
 
 
-def _separator(stream: TextIO) -> str:
-    try:
-        DOT.encode(stream.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return COMMA
-    return DOT
-
-
-def _shares(progress: Progress) -> Mapping[Mood, float]:
-    """What the bar is made of; the rest of it is empty."""
-    counts: Mapping[Mood, int] = {
-        "good": progress.complete,
-        "bad": progress.failed,
-        "calm": progress.cancelled,
-        "busy": progress.running,
+def _shares(progress: Progress) -> Mapping[Tone, float]:
+    """Return the parts of the bar; the rest of it is empty."""
+    return {
+        "good": progress.complete / progress.total,
+        "bad": progress.failed / progress.total,
+        "calm": progress.cancelled / progress.total,
+        "busy": progress.running / progress.total,
     }
-    return {mood: number / progress.total for mood, number in counts.items()}

@@ -1,11 +1,12 @@
-"""A display that is kept up to date beside a wait, and cannot disturb it."""
+"""Shows progress beside a wait. An error of a display does not end the wait."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Literal
 
 import anyio
 
@@ -15,9 +16,9 @@ from .tally import Progress, Tally, Tracked
 
 logger = logging.getLogger("sfjobs")
 
-LEAST_PAUSE = 0.2
-MOST_PAUSE = 1.0
-"""Seconds between two looks, depending on how many jobs there are to look at."""
+MIN_UPDATE_SECONDS = 0.2
+MAX_UPDATE_SECONDS = 1.0
+"""Time between two updates, which grows with the number of jobs."""
 
 _JOBS_PER_SECOND = 10_000
 
@@ -26,7 +27,7 @@ _JOBS_PER_SECOND = 10_000
 async def shown(
     jobs: Iterable[Tracked], *, fetches: bool = False, display: Display | None = None
 ) -> AsyncIterator[None]:
-    """``show`` for as long as the block runs. What the block raises comes out as it is, in no group."""
+    """``show`` for as long as the block runs. The block's exceptions are raised as they are, in no group."""
     async with plain_task_group() as group:
         group.start_soon(partial(show, jobs, fetches=fetches, display=display))
         yield
@@ -35,44 +36,39 @@ async def shown(
 
 async def show(jobs: Iterable[Tracked], *, fetches: bool = False, display: Display | None = None) -> None:
     """
-    Shows how far ``jobs`` are, until it is cancelled: run it beside the wait, in the same task group. ``fetches`` says that
-    results are fetched as well. Raises nothing of the display's: one that raises is left alone from then on.
+    Show the progress of ``jobs`` until cancelled: run it beside the wait, in the same task group. With ``fetches`` their results
+    are counted as well.
     """
     tally = Tally(jobs, anyio.current_time(), fetches=fetches)
-    screen = _Screen(display)
+    output = _SafeDisplay(display)
     try:
         while True:
-            progress = tally.look(anyio.current_time())
-            screen.show(progress)
+            progress = tally.snapshot(anyio.current_time())
+            output.call("show", progress)
             await anyio.sleep(pause_after(progress))
     finally:
-        screen.conclude(tally.look(anyio.current_time()))
+        output.call("conclude", tally.snapshot(anyio.current_time()))
 
 
 def pause_after(progress: Progress) -> float:
-    """Seconds until the next look: a look at many jobs costs more, and tells less that is new."""
-    return min(max((progress.total - progress.ended) / _JOBS_PER_SECOND, LEAST_PAUSE), MOST_PAUSE)
+    """Return the seconds until the next update: with many jobs it costs more, and shows less that is new."""
+    return min(max((progress.total - progress.ended) / _JOBS_PER_SECOND, MIN_UPDATE_SECONDS), MAX_UPDATE_SECONDS)
 
 
-class _Screen:
-    """A display as long as it works: stderr may be closed, a pipe broken, a kernel gone."""
+class _SafeDisplay:
+    """A display until its first error: stderr may be closed, a pipe broken, a kernel gone."""
 
     def __init__(self, display: Display | None) -> None:
         self._display = display
-        self._works = True
+        self._has_failed = False
 
-    def show(self, progress: Progress) -> None:
-        self._attempt(lambda display: display.show(progress))
-
-    def conclude(self, progress: Progress) -> None:
-        self._attempt(lambda display: display.conclude(progress))
-
-    def _attempt(self, action: Callable[[Display], None]) -> None:
-        if not self._works:
+    def call(self, method: Literal["show", "conclude"], progress: Progress) -> None:
+        if self._has_failed:
             return
         try:
             self._display = self._display or fitting_display()
-            action(self._display)
-        except Exception as error:  # noqa: BLE001 - a wait of hours must not end because nobody can see it
-            self._works = False
+            if self._display is not None:
+                getattr(self._display, method)(progress)
+        except Exception as error:  # noqa: BLE001 - a wait of hours must not end for want of a display
+            self._has_failed = True
             logger.debug("progress is not shown any more: %s: %s", type(error).__name__, error)

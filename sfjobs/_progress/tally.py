@@ -1,4 +1,4 @@
-"""How many of some jobs stand where. Pure: reads what the handles have last heard, asks nobody, and takes the time as told."""
+"""Counts jobs by status. Pure: reads the snapshots of handles, sends no request, and gets the time as an argument."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from itertools import chain
 from typing import NamedTuple, Protocol
 
 from ..models import JobOutlook, JobSnapshot, JobStatus
-from .eta import HISTORY, TimeEstimator
+from .eta import MAX_DURATIONS, TimeEstimator
 
 
 class Tracked(Protocol):
-    """What is read of a job's handle; ``asked_at`` is when it last heard of the job, by the clock of ``Tally``'s ``now``."""
+    """What is read of a job handle. ``asked_at`` is the time of its last snapshot, by the clock of ``Tally.snapshot``."""
 
     asked_at: float | None
 
@@ -30,7 +30,7 @@ class Tracked(Protocol):
 
 
 class Phase(IntEnum):
-    """How far all of them are together."""
+    """The phases of a wait for many jobs."""
 
     QUEUED = 0
     RUNNING = 1
@@ -41,10 +41,9 @@ class Phase(IntEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """
-    Where jobs stand at one moment. ``queued`` have not started, ``running`` have, and neither counts those that are being
-    cancelled; of ``unheard`` nothing is known yet but their ids; the results of ``fetching`` are on their way. ``rate`` is in
-    jobs a second and ``left`` in seconds, None while there is too little to tell by; ``elapsed`` is in seconds. ``trouble`` is
-    what is being waited out, None when the last question was answered.
+    The progress of many jobs at one moment. ``queued`` and ``running`` exclude jobs that are being cancelled; ``unpolled`` jobs
+    are known by their ids only; ``fetching`` counts results. ``rate`` is in jobs per second and ``left`` in seconds, None without
+    an estimate; ``elapsed`` is in seconds. ``trouble`` is the error of the last poll, None after a success.
     """
 
     total: int
@@ -54,7 +53,7 @@ class Progress:
     running: int = 0
     queued: int = 0
     cancelling: int = 0
-    unheard: int = 0
+    unpolled: int = 0
     fetching: int = 0
     rate: float | None = None
     left: float | None = None
@@ -74,8 +73,8 @@ class Progress:
 
 class Tally:
     """
-    Looks at the same jobs again and again, at those only that have not ended, and with ``fetches`` at those whose results are
-    on their way. What jobs did before the tally began tells how long they take, but not how fast they end now.
+    Counts the same jobs again and again. A job that has ended is not looked at again, except with ``fetches`` until its result is
+    there. Jobs that ended before the tally began show how long a job takes, but not the rate at which jobs end now.
     """
 
     def __init__(self, jobs: Iterable[Tracked], now: float, *, fetches: bool = False) -> None:
@@ -84,70 +83,63 @@ class Tally:
             if job.id not in handles or job.snapshot.status.is_final:
                 handles[job.id] = job
         self._total = len(handles)
-        # Of these nobody has heard since, so that they may have ended long ago.
-        self._unheard: Sequence[Tracked] = list(handles.values())
+        self._stale: Sequence[Tracked] = list(handles.values())  # not polled since the tally began
         self._unfinished: Sequence[Tracked] = []
         self._unfetched: Sequence[Tracked] = []
         self._fetches = fetches
-        self._has_begun = False
+        self._is_rated = False
         self._complete = self._failed = self._cancelled = 0
         self._began = now
-        self._pace = TimeEstimator(now)
+        self._estimator = TimeEstimator(now)
 
-    def look(self, now: float) -> Progress:
-        """How they stand, with what is known ``now``."""
-        lately, before = _sorted(self._unfinished), _sorted(self._unheard)
-        self._unfinished, self._unheard = lately.unfinished, before.unfinished
-        for ended in (before.ended, lately.ended):
-            self._take(ended)
-        self._welcome()
+    def snapshot(self, now: float) -> Progress:
+        """Return the progress at the time ``now``."""
+        polled, stale = _sorted(self._unfinished), _sorted(self._stale)
+        self._add_ended(stale.ended)
+        self._add_ended(polled.ended)
+        # From here on an end of these is an end during this tally.
+        fresh = {id(job) for job in stale.unfinished if job.asked_at is not None and job.asked_at >= self._began}
+        self._unfinished, self._stale = polled.unfinished, stale.unfinished
+        if fresh:
+            self._unfinished = [*self._unfinished, *(job for job in self._stale if id(job) in fresh)]
+            self._stale = [job for job in self._stale if id(job) not in fresh]
         self._unfetched = [job for job in self._unfetched if not job.has_result]
-        running, cancelling = lately.running + before.running, lately.cancelling + before.cancelling
-        self._pace.note(now, len(lately.ended))
-        if not self._has_begun:
-            # The time in the queue before the first one runs tells nothing about the pace, and few of the jobs not much.
-            self._pace.restart(now)
-            self._has_begun = len(self._unheard) <= self._total / 10 and bool(running or lately.ended)
-        unheard = sum(job.asked_at is None for job in self._unheard)
-        unfinished = len(self._unfinished) + len(self._unheard)
-        can_tell = self._has_begun and unfinished > 0
+        running, cancelling = polled.running + stale.running, polled.cancelling + stale.cancelling
+        self._estimator.add_endings(now, len(polled.ended))
+        if not self._is_rated:
+            # The time in the queue before the first job runs shows nothing of the rate, and few of the jobs not much.
+            self._estimator.restart(now)
+            self._is_rated = len(self._stale) <= self._total / 10 and bool(running or polled.ended)
+        unpolled = sum(job.asked_at is None for job in self._stale)
+        unfinished = len(self._unfinished) + len(self._stale)
+        has_estimate = self._is_rated and unfinished > 0
+        # They are polled together, so the error of one stands for all.
+        one = next(chain(self._unfinished, self._stale, self._unfetched), None)
         return Progress(
             total=self._total,
             complete=self._complete,
             failed=self._failed,
             cancelled=self._cancelled,
             running=running,
-            queued=max(unfinished - unheard - running - cancelling, 0),
+            queued=max(unfinished - unpolled - running - cancelling, 0),
             cancelling=cancelling,
-            unheard=unheard,
+            unpolled=unpolled,
             fetching=len(self._unfetched),
-            rate=self._pace.rate(now) if can_tell else None,
-            left=self._pace.left(now, unfinished, running) if can_tell else None,
+            rate=self._estimator.rate(now) if has_estimate else None,
+            left=self._estimator.left(now, unfinished, running) if has_estimate else None,
             elapsed=now - self._began,
-            trouble=self._trouble(),
+            trouble=None if one is None else one.why().last_error,
         )
 
-    def _trouble(self) -> str | None:
-        # They are asked about together, so one of them can speak for the others.
-        one = next(chain(self._unfinished, self._unheard, self._unfetched), None)
-        return None if one is None else one.why().last_error
-
-    def _take(self, ended: Sequence[Tracked]) -> None:
+    def _add_ended(self, ended: Sequence[Tracked]) -> None:
         complete = [job for job in ended if job.snapshot.status is JobStatus.COMPLETED]
         failed = sum(job.snapshot.status is JobStatus.FAILED for job in ended)
         self._complete += len(complete)
         self._failed += failed
         self._cancelled += len(ended) - len(complete) - failed
-        self._pace.remember(_durations(ended[-HISTORY:]))
+        self._estimator.add_durations(_durations(ended[-MAX_DURATIONS:]))
         if self._fetches:
             self._unfetched = [*self._unfetched, *complete]
-
-    def _welcome(self) -> None:
-        """Those that were heard of and had not ended: whenever they do now, it is an ending of this wait."""
-        heard = [job for job in self._unheard if job.asked_at is not None and job.asked_at >= self._began]
-        if heard:
-            self._unfinished = [*self._unfinished, *heard]
-            self._unheard = [job for job in self._unheard if job.asked_at is None or job.asked_at < self._began]
 
 
 class _Sorted(NamedTuple):
@@ -158,18 +150,15 @@ class _Sorted(NamedTuple):
 
 
 def _sorted(jobs: Sequence[Tracked]) -> _Sorted:
-    # Ten thousand jobs are walked through here at each look. Members of an enum hash and compare in Python; ``is`` does not.
-    waiting, queued, cancel_pending = JobStatus.OPEN, JobStatus.QUEUED, JobStatus.CANCEL_PENDING
+    # Runs over ten thousand jobs at each update. Members of an enum hash and compare in Python; ``is`` does not.
+    cancel_pending = JobStatus.CANCEL_PENDING
     complete, failed, cancelled = JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED
     ended: list[Tracked] = []
     running = cancelling = 0
     for job in jobs:
         snapshot = job.snapshot
         status = snapshot.status
-        if status is queued or status is waiting:
-            if snapshot.started_at is not None:
-                running += 1
-        elif status is complete or status is failed or status is cancelled:
+        if status is complete or status is failed or status is cancelled:
             ended.append(job)
         elif status is cancel_pending:
             cancelling += 1

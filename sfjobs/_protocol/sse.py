@@ -1,20 +1,20 @@
 """
-Server-sent events (WHATWG HTML, section 9.2.6) from bytes as they come. Sans-io, so that a read may be cancelled and gone on
-with by another task; ``feed`` gives the events their meaning.
+Server-sent events (WHATWG HTML, section 9.2.6) from bytes as they come. No I/O, so that a cancelled read can go on in another
+task. ``_tracking.change_feed`` gives the events their meaning.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-LARGEST_EVENT = 2**20
-"""Bytes. A job object never comes near it: whoever sends more without an end is no platform."""
+MAX_EVENT_BYTES = 2**20
+"""A job object never comes near it. A stream without an end of an event is not the platform's."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class ServerEvent(NamedTuple):
-    """One event; ``id`` is the newest that was sent, with this event or with one before it."""
+    """One event. ``id`` is the newest id sent, with this event or an earlier one."""
 
     name: str
     data: bytes
@@ -22,29 +22,29 @@ class ServerEvent(NamedTuple):
 
 
 class EventDecoder:
-    """Whole events out of whatever pieces a stream arrives in. Raises ValueError for one that does not end."""
+    """Whole events from the pieces of a stream, however they are cut."""
 
     def __init__(self) -> None:
         self._rest = b""
         self._id = ""
-        self._begins = True
+        self._is_at_start = True
 
     def decode(self, piece: bytes) -> list[ServerEvent]:
-        """The events that ``piece`` brings to their end, the oldest first."""
+        """Return the events that ``piece`` completes, the oldest first. Raises ValueError for one that is too long."""
         text = self._rest + piece
-        if self._begins:
+        if self._is_at_start:
             if _BYTE_ORDER_MARK.startswith(text):
                 self._rest = text
                 return []
-            text, self._begins = text.removeprefix(_BYTE_ORDER_MARK), False
+            text, self._is_at_start = text.removeprefix(_BYTE_ORDER_MARK), False
         held = b""
         if b"\r" in text:
-            if text.endswith(b"\r"):  # it may be the first half of one line's end
+            if text.endswith(b"\r"):  # it may be the first half of a line's end
                 text, held = text[:-1], b"\r"
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *blocks, rest = text.split(b"\n\n")
-        if len(rest) > LARGEST_EVENT:
-            raise ValueError(f"an event of more than {LARGEST_EVENT} bytes")
+        if len(rest) > MAX_EVENT_BYTES:
+            raise ValueError(f"an event of more than {MAX_EVENT_BYTES} bytes")
         self._rest = rest + held
         return [event for block in blocks if (event := self._event(block)) is not None]
 

@@ -1,6 +1,6 @@
 """
-JSON <-> models: the only client file that knows the platform's field names. Pure functions; what does not speak the
-platform's language raises ``MalformedResponse``, which whoever sent the request turns into a ``ProtocolError`` that names it.
+JSON to models and back: the only client file that knows the platform's field names. Pure functions. JSON that breaks the protocol
+raises ``MalformedResponse``; ``Response.parse`` turns it into a ``ProtocolError`` that names the request.
 """
 
 from __future__ import annotations
@@ -17,39 +17,42 @@ LANGUAGE = "blackbird:1.0"
 _JOB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:~-]{0,199}\Z")
 _TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z")
 _NUMBER = re.compile(r"[0-9]{1,18}\Z")
-_LONGEST_WORD = 100
-_LONGEST_RUN = 1e12
-
+_MAX_WORD_LENGTH = 100
+_MAX_DETAIL_LENGTH = 2000
+_MAX_RUNNING_TIME_SECONDS = 1e12
 
 Known: TypeAlias = Callable[[str], JobSnapshot | None]
-"""What was last heard of the job with this id."""
+"""Returns the last known snapshot of the job with this id."""
+
+ErrorFields: TypeAlias = tuple[str, str, Mapping[str, JSONValue]]
+"""``code``, ``detail`` and ``meta`` of an error response."""
 
 
 class MalformedResponse(ValueError):
-    """An answer that is JSON but not what the protocol says; the message names the field."""
+    """A response that is JSON but breaks the protocol. The message names the field."""
 
 
 def job_path(job_id: str, tail: str = "") -> str:
-    """``/jobs/{id}``; ValueError for a text that cannot be an id, so that none can reach another path."""
+    """Return ``/jobs/{id}``. Raises ValueError for a text that is no id, so that no text can reach another path."""
     if not _JOB_ID.match(job_id):
         raise ValueError(f"not a job id: {job_id[:100]!r}")
     return f"/jobs/{job_id}{tail}"
 
 
 def device_path(target: str, tail: str = "") -> str:
-    """``/devices/{target}``; ValueError for a text that cannot be the name of a target."""
+    """Return ``/devices/{target}``. Raises ValueError for a text that cannot be the name of a target."""
     if not _TARGET.match(target):
         raise ValueError(f"not the name of a target: {target[:100]!r}")
     return f"/devices/{target}{tail}"
 
 
 def submission(*, name: str | None, target: str, circuit: str) -> dict[str, JSONValue]:
-    """The body of ``POST /jobs`` in version 0.4.0."""
+    """Return the body of ``POST /jobs`` in version 0.4.0."""
     return {"name": name, "target": target, "circuit": circuit, "language": LANGUAGE}
 
 
 def legacy_submission(*, circuit: str) -> dict[str, JSONValue]:
-    """The body of ``POST /jobs`` in version 0.2.0: everything else stands in the script's header."""
+    """Return the body of ``POST /jobs`` in version 0.2.0: the script's header has all else."""
     return {"circuit": circuit}
 
 
@@ -57,22 +60,22 @@ CANCELLATION: Mapping[str, JSONValue] = {"status": "cancelled"}
 
 
 def cursor(path: str) -> Cursor:
-    """The place in the change feed that a link to it names, if it does: ``since``, an epoch and a number behind its last dot."""
+    """Return the place in the change feed that a link to it names: ``since`` is an epoch, a dot and a number."""
     return cursor_of_event(path, dict(parse_qsl(urlsplit(path).query)).get("since", ""))
 
 
 def cursor_of_event(path: str, event_id: str) -> Cursor:
-    """The place after an event, in the feed that ``path`` leads to."""
+    """Return the place after an event, in the feed at ``path``."""
     epoch, _, number = event_id.rpartition(".")
     return Cursor(path, epoch, int(number)) if epoch and _NUMBER.match(number) else Cursor(path)
 
 
-def job_snapshot(answer: object, *, cursor: Cursor | None = None, known: Known | None = None) -> JobSnapshot:
+def job_snapshot(response: object, *, cursor: Cursor | None = None, known: Known | None = None) -> JobSnapshot:
     """
-    A job object. Only ``id`` and ``status`` are required, so that version 0.2.0 is served by the same function. Where it says
-    nothing new of a job that is ``known``, that snapshot is given back itself: most answers about most jobs say nothing new.
+    Return the snapshot of a job object. Only ``id`` and ``status`` are required, as in version 0.2.0. Where nothing has changed,
+    as in most responses, return the ``known`` snapshot itself.
     """
-    fields = _mapping(answer, "the job")
+    fields = _mapping(response, "the job")
     id_ = job_id(fields)
     before = None if known is None else known(id_)
     if before is not None and _is_same(fields, before):
@@ -92,16 +95,16 @@ def job_snapshot(answer: object, *, cursor: Cursor | None = None, known: Known |
     )
 
 
-def job_id(answer: object) -> str:
-    """The id of a job object."""
-    found = _mapping(answer, "the job").get("id")
+def job_id(response: object) -> str:
+    """Return the id of a job object."""
+    found = _mapping(response, "the job").get("id")
     if not isinstance(found, str) or not _JOB_ID.match(found):
-        raise MalformedResponse(f"the job's id is not an id: {_excerpt(found)}")
+        raise MalformedResponse(f"the job's id is invalid: {_excerpt(found)}")
     return found
 
 
 def _is_same(fields: Mapping[str, JSONValue], before: JobSnapshot) -> bool:
-    """Whether reading the fields would make an equal snapshot. What is not as it was, is left to that reading to judge."""
+    """Whether reading the fields would make an equal snapshot. Changed fields are validated when they are read."""
     return (
         fields.get("status") == before.status.value
         and fields.get("name") == before.name
@@ -124,60 +127,60 @@ def _is_same_time(value: JSONValue, before: datetime | None) -> bool:
         return False
 
 
-def job_snapshots(answer: object, *, cursor: Cursor | None = None, known: Known | None = None) -> list[JobSnapshot]:
-    """The jobs of a list answer, in its order."""
-    return [job_snapshot(item, cursor=cursor, known=known) for item in _data(answer)]
+def job_snapshots(response: object, *, cursor: Cursor | None = None, known: Known | None = None) -> list[JobSnapshot]:
+    """Return the jobs of a list response, in its order."""
+    return [job_snapshot(item, cursor=cursor, known=known) for item in _data(response)]
 
 
-class Refused(NamedTuple):
-    """What the answer to a batch says of an item that did not become a job."""
+class RefusedItem(NamedTuple):
+    """An item of a batch that did not become a job."""
 
     status_code: int
-    words: tuple[str, str, Mapping[str, JSONValue]]
+    error: ErrorFields
 
 
 def batch(
-    answer: object, size: int, *, cursor: Cursor | None = None
-) -> list[JobSnapshot | Refused | MalformedResponse]:
+    response: object, size: int, *, cursor: Cursor | None = None
+) -> list[JobSnapshot | RefusedItem | MalformedResponse]:
     """
-    What became of each item of a batch of ``size``, in order: only as many as the answer tells of. An item's malformed
-    answer is about that item alone; an answer about more items than there were is malformed as a whole.
+    Return the outcome of each item of a batch of ``size``, in order; fewer where the response has fewer. A malformed item
+    concerns that item only. A response with more than ``size`` items is malformed as a whole.
     """
-    items = _data(answer)
+    items = _data(response)
     if len(items) > size:
-        raise MalformedResponse(f"it is about {len(items)} submissions, and there were {size}")
+        raise MalformedResponse(f"it has {len(items)} outcomes for {size} submissions")
     return [_batch_item(item, cursor) for item in items]
 
 
-def _batch_item(item: object, cursor: Cursor | None) -> JobSnapshot | Refused | MalformedResponse:
+def _batch_item(item: object, cursor: Cursor | None) -> JobSnapshot | RefusedItem | MalformedResponse:
     try:
-        fields = _mapping(item, "what became of the submission")
+        fields = _mapping(item, "the submission's outcome")
         status = fields.get("status")
         if isinstance(status, int) and 200 <= status < 300:
             return job_snapshot(fields.get("job"), cursor=cursor)
         if isinstance(status, int) and 400 <= status < 600:
-            return Refused(status, error_words(fields.get("error")))
-        raise MalformedResponse(f"the submission's status is none: {_excerpt(status)}")
+            return RefusedItem(status, error_fields(fields.get("error")))
+        raise MalformedResponse(f"the submission's status is invalid: {_excerpt(status)}")
     except MalformedResponse as error:
-        return MalformedResponse(str(error))  # another one, without frames that hold the answer
+        return MalformedResponse(str(error))  # a new one, without frames that hold the response
 
 
-def circuit(answer: object) -> str:
-    """The text of a job's program, exactly as it was submitted."""
-    text = _mapping(answer, "the circuit").get("circuit")
+def circuit(response: object) -> str:
+    """Return the text of a job's program, exactly as it was submitted."""
+    text = _mapping(response, "the circuit").get("circuit")
     if not isinstance(text, str):
         raise MalformedResponse(f"circuit is not a text: {_excerpt(text)}")
     return text
 
 
-def devices(answer: object) -> list[Device]:
-    """The devices of a list answer."""
-    return [device(item) for item in _data(answer)]
+def devices(response: object) -> list[Device]:
+    """Return the devices of a list response."""
+    return [device(item) for item in _data(response)]
 
 
-def device(answer: object) -> Device:
-    """A device as lists and ``GET /devices/{target}`` show it."""
-    fields = _mapping(answer, "the device")
+def device(response: object) -> Device:
+    """Return a device, as lists and ``GET /devices/{target}`` show it."""
+    fields = _mapping(response, "the device")
     return Device(
         target=_required_text(fields, "target"),
         status=_text(fields, "status"),
@@ -188,9 +191,9 @@ def device(answer: object) -> Device:
     )
 
 
-def specification(answer: object, *, target: str) -> DeviceSpecification:
-    """A device's specification; version 0.2.0 may leave ``target`` out."""
-    fields = _mapping(answer, "the specification")
+def specification(response: object, *, target: str) -> DeviceSpecification:
+    """Return a device's specification. Version 0.2.0 may leave ``target`` out."""
+    fields = _mapping(response, "the specification")
     modes = fields.get("modes", 0)
     if isinstance(modes, bool) or not isinstance(modes, (int, Mapping)):
         raise MalformedResponse(f"modes is neither a number nor an object: {_excerpt(modes)}")
@@ -206,17 +209,17 @@ def specification(answer: object, *, target: str) -> DeviceSpecification:
     )
 
 
-def certificate(answer: object) -> Mapping[str, JSONValue]:
-    """A device's certificate: any JSON object."""
-    return _mapping(answer, "the certificate")
+def certificate(response: object) -> Mapping[str, JSONValue]:
+    """Return a device's certificate: any JSON object."""
+    return _mapping(response, "the certificate")
 
 
-def access_token(answer: object) -> tuple[str, float | None]:
-    """The access token of a token answer and its life in seconds, when it says so."""
-    # Not through _mapping, which would quote a text: a bare token.
-    if not isinstance(answer, Mapping):
+def access_token(response: object) -> tuple[str, float | None]:
+    """Return an access token and its lifetime in seconds, None where the response has no plausible one."""
+    # Not by _mapping, whose message would quote a bare token.
+    if not isinstance(response, Mapping):
         raise MalformedResponse("the token is not an object")
-    fields = cast("Mapping[str, JSONValue]", answer)
+    fields = cast("Mapping[str, JSONValue]", response)
     token = fields.get("access_token")
     if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
         raise MalformedResponse("access_token is not a token")
@@ -226,21 +229,21 @@ def access_token(answer: object) -> tuple[str, float | None]:
     return token, float(lifetime)
 
 
-def error_words(answer: object) -> tuple[str, str, Mapping[str, JSONValue]]:
+def error_fields(response: object) -> ErrorFields:
     """
-    ``code``, ``detail`` and ``meta`` of an error answer, empty where it has none. Never raises: errors are when an answer is
-    least likely to be well-formed. Validation messages stand in ``meta`` by field; joined, they are the detail, and the
-    platform's own general remark is one only without them.
+    Return ``code``, ``detail`` and ``meta`` of an error response, empty where it has none. Never raises, since error responses
+    are malformed most often. Validation messages stand in ``meta`` by field; joined, they replace the platform's general
+    ``detail``.
     """
-    if not isinstance(answer, Mapping):
+    if not isinstance(response, Mapping):
         return "", "", {}
-    code, detail, meta = answer.get("code"), answer.get("detail"), answer.get("meta")
+    code, detail, meta = response.get("code"), response.get("detail"), response.get("meta")
     code = code if isinstance(code, str) else ""
     meta = cast("Mapping[str, JSONValue]", meta) if isinstance(meta, Mapping) else {}
     detail = detail if isinstance(detail, str) else ""
     if code == "validation-error":
         detail = "; ".join(_validation_messages(meta)) or detail
-    return code[:_LONGEST_WORD], detail[:2000], meta
+    return code[:_MAX_WORD_LENGTH], detail[:_MAX_DETAIL_LENGTH], meta
 
 
 def _validation_messages(meta: Mapping[str, JSONValue]) -> list[str]:
@@ -254,7 +257,7 @@ def _validation_messages(meta: Mapping[str, JSONValue]) -> list[str]:
 
 
 def _mapping(value: object, what: str) -> Mapping[str, JSONValue]:
-    if not isinstance(value, dict):  # the one kind of mapping that JSON makes, and asking for that one is quick
+    if not isinstance(value, dict):  # the only mapping that JSON makes; checking for Mapping is slower
         raise MalformedResponse(f"{what} is not an object: {_excerpt(value)}")
     return cast("Mapping[str, JSONValue]", value)
 
@@ -264,15 +267,15 @@ def _optional_mapping(fields: Mapping[str, JSONValue], key: str) -> Mapping[str,
     return {} if value is None else _mapping(value, key)
 
 
-def _data(answer: object) -> Sequence[JSONValue]:
-    data = _mapping(answer, "the list").get("data")
+def _data(response: object) -> Sequence[JSONValue]:
+    data = _mapping(response, "the list").get("data")
     if not isinstance(data, list):
         raise MalformedResponse(f"data is not a list: {_excerpt(data)}")
     return data
 
 
 def _status(word: object) -> JobStatus:
-    if not isinstance(word, str) or not word or len(word) > _LONGEST_WORD or not word.isprintable():
+    if not isinstance(word, str) or not word or len(word) > _MAX_WORD_LENGTH or not word.isprintable():
         raise MalformedResponse(f"the job's status is not a word: {_excerpt(word)}")
     return JobStatus(word)
 
@@ -306,7 +309,7 @@ def _seconds(fields: Mapping[str, JSONValue], key: str) -> float | None:
     value = fields.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LONGEST_RUN:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _MAX_RUNNING_TIME_SECONDS:
         raise MalformedResponse(f"{key} is not a number of seconds: {_excerpt(value)}")
     return float(value)
 
@@ -320,7 +323,7 @@ def _times(day: str, span: JSONValue) -> tuple[time, time]:
 
 
 def _excerpt(value: object) -> str:
-    """What the platform sent, short enough for a message, whatever its size."""
+    """What the platform sent, short enough for a message."""
     if isinstance(value, str):
         return repr(value[:60])
     if value is None or isinstance(value, (bool, float)):

@@ -1,124 +1,79 @@
-"""
-Many submissions, seen from outside: what ``Connection.create_jobs`` takes, and what it iterates over. Programs go in at one
-end, jobs come out at the other in the same order; ``dispatch`` does what lies in between.
-"""
+"""The stream of jobs that ``Connection.create_jobs`` returns: reads the programs, drives the pipeline, yields the outcomes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypeAlias
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from typing import Self
 
 import anyio
 
 from .._jobs.job import Job
-from .._util.closing import Closeable
-from .programs import ProgramLike
-
-if TYPE_CHECKING:
-    from .pipeline import SubmissionPipeline
-
-FAST_SOURCE = 0.02
-"""Seconds. A source that takes longer for a program is asked for the next one only when there is nothing else to do."""
-
-YIELD_EVERY = 32
-"""Outcomes that are handed out before other tasks get their turn, and a cancellation is noticed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A program with options of its own: what is None is as ``create_jobs`` was told."""
-
-    program: ProgramLike
-    shots: int | None = None
-    name: str | None = None
-    target: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """
-    What ``create_jobs`` gives in the place of a job that there is not: ``error`` is what ``create_job`` would have raised for
-    ``program``, the ``index``-th from 0. After a SubmissionUnknownError, a ProtocolError or a ServerError the platform may
-    have the job all the same.
-    """
-
-    index: int
-    program: ProgramLike
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The source has no more programs; with ``error``, because it broke: that is raised after the last job."""
-
-    error: Exception | None = None
-
-
-Program: TypeAlias = ProgramLike | Submission
-Programs: TypeAlias = Iterable[Program] | AsyncIterable[Program]
+from .._util.aio import Closeable
+from .pipeline import SubmissionPipeline
+from .types import FAST_SOURCE_SECONDS, YIELD_EVERY, End, Program, Programs, Refusal
 
 
 class JobStream(Closeable):
     """
-    What ``create_jobs`` iterates over: jobs in the order of their programs, with a Refusal in the place of each that there is
-    not.
+    The iterator that ``create_jobs`` returns: jobs in the order of the programs, and a Refusal for each that was not submitted.
 
-    May be abandoned, cancelled and gone on with at any step, and shared between tasks. Nothing runs between steps.
+    It may be abandoned, cancelled and continued at any step, and shared between tasks. Nothing runs between steps.
     """
 
-    def __init__(self, submissions: SubmissionPipeline, programs: Programs) -> None:
-        self._submissions = submissions
-        self._source = _iterator(programs)
-        self._turn = anyio.Lock()
-        self._in_a_row = 0
+    __module__ = "sfjobs"
 
-    @property
-    def submissions(self) -> SubmissionPipeline:
-        """What is under way, for the blocking twin, which brings the programs itself."""
-        return self._submissions
+    def __init__(self, pipeline: SubmissionPipeline, programs: Programs) -> None:
+        self._pipeline = pipeline
+        self._source = _iterator(programs)
+        self._lock = anyio.Lock()
+        self._since_yield = 0
 
     @property
     def submitted(self) -> list[Job]:
-        """The jobs that the platform has and that were not handed out yet, in order; also after closing."""
-        return self._submissions.submitted
+        """The jobs that were submitted and not returned yet, in order; also after closing."""
+        return self._pipeline.submitted
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Job | Refusal:
-        # A lock that nobody holds costs a turn of the loop all the same: as much as the submission of a job.
-        if self._in_a_row < YIELD_EVERY and self._submissions.is_ready and not self._turn.locked():
-            self._in_a_row += 1
-            return self._submissions.take()
-        self._in_a_row = 0
-        async with self._turn:
-            while not self._submissions.is_ready:
-                if self._submissions.is_over:
+        # Even a free lock costs a turn of the event loop: as much as the submission of a job.
+        if self._since_yield < YIELD_EVERY and self._pipeline.is_ready and not self._lock.locked():
+            self._since_yield += 1
+            return self._pipeline.pop()
+        self._since_yield = 0
+        async with self._lock:
+            while not self._pipeline.is_ready:
+                if self._pipeline.is_done:
                     raise StopAsyncIteration
-                await self._submissions.advance(self._pull)
-            return self._submissions.take()
+                await self._pipeline.advance(self._pull)
+            return self._pipeline.pop()
 
     async def aclose(self) -> None:
-        """Submits nothing more. The jobs go on; ``submitted`` has those that were not handed out. Safe to call twice."""
-        self._submissions.cut()
+        """Submit nothing more. Jobs go on; ``submitted`` has those that were not returned. May be called twice."""
+        self._pipeline.close()
 
     async def _pull(self, most: int) -> bool:
         if isinstance(self._source, AsyncIterator):
-            most = 1  # while it is waited for, nothing that has been put in may wait as well
+            most = 1  # while it is awaited, no program that was put may wait as well
         started, pulled = anyio.current_time(), 0
-        while pulled < most and anyio.current_time() - started <= FAST_SOURCE:
+        while pulled < most and anyio.current_time() - started <= FAST_SOURCE_SECONDS:
             try:
                 program = await anext(self._source) if isinstance(self._source, AsyncIterator) else next(self._source)
             except (StopIteration, StopAsyncIteration):
-                self._submissions.put(End())
+                self._pipeline.put(End())
                 return False
-            except Exception as error:  # noqa: BLE001 - raised when the jobs before it have been handed out
-                self._submissions.put(End(error))
+            except Exception as error:  # noqa: BLE001 - raised after the jobs before it
+                self._pipeline.put(End(error))
                 return False
-            self._submissions.put(program)
+            self._pipeline.put(program)
             pulled += 1
-        return anyio.current_time() - started < FAST_SOURCE * pulled
+        return anyio.current_time() - started < FAST_SOURCE_SECONDS * pulled
+
+
+def pipeline_of(stream: JobStream) -> SubmissionPipeline:
+    """Return the pipeline of ``stream``, for the blocking twin, which reads the programs in its own thread."""
+    return stream._pipeline  # noqa: SLF001 - this module's own class
 
 
 def _iterator(programs: Programs) -> Iterator[Program] | AsyncIterator[Program]:

@@ -1,9 +1,9 @@
 """
-The platform's change feed: one request that tells of every job of the account as it changes, for any number of jobs and any
-length of time. Knows what a stream says, when it is to be trusted and when to try again; who listens is ``poller``'s business.
+The platform's change feed: one stream of server-sent events about every job of the account. This file opens and reads it, and
+decides when a stream is dead and when the next one is opened. ``feed_listener`` decides which task reads.
 
-A stream is open from the first listener to the end of the connection. Between two listeners nobody reads it: the platform
-keeps what happens meanwhile, or ends it, and then the next one begins at the same place.
+A stream stays open until the connection is closed. Between two waits it is not read: the platform buffers the events, or ends the
+stream, and the next one begins at the same cursor.
 """
 
 from __future__ import annotations
@@ -11,183 +11,167 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
 
 import anyio
 
+from .._http.messages import ByteStream
 from .._protocol import wire
 from .._protocol.sse import EventDecoder, ServerEvent
 from .._protocol.wire import Known
 from ..errors import ProtocolError, ResponseError, SFJobsError, TransportError
 from ..models import Cursor, JobSnapshot
-from .types import StatusReport
+from .outages import retry_hint
 
 logger = logging.getLogger("sfjobs")
 
-OPENING = 5.0
-"""Seconds until a stream must have said something. A proxy that buffers answers would keep it for ever."""
+FEED_OPEN_TIMEOUT_SECONDS = 5.0
+"""Time until the first bytes of a stream. A proxy that buffers responses would hold them back for ever."""
 
-SILENCE = 25.0
-"""Seconds without a byte after which a stream is dead: a platform breaks its silence every 10 s."""
+FEED_READ_TIMEOUT_SECONDS = 25.0
+"""Time without a byte after which a stream is dead: a platform sends a comment every 10 s."""
 
-HOLD = 1.0
-"""Seconds for which questions about jobs wait for a stream that is being opened."""
+FEED_OPEN_HOLD_SECONDS = 1.0
+"""Time for which the first polls of jobs wait for a stream that is being opened."""
 
-FIRST_REST = 1.0
-LONGEST_REST = 60.0
-"""Seconds until a stream that was lost is tried again: each rest is twice as long as the last, until one has held."""
+FEED_MIN_BACKOFF_SECONDS = 1.0
+FEED_MAX_BACKOFF_SECONDS = 60.0
+"""Time until a lost stream is opened again. It doubles with each loss, until a stream has been stable."""
 
-HELD = 60.0
-"""Seconds after which a stream has held."""
-
-
-class ByteStream(Protocol):
-    """
-    An answer that stays open. ``read`` gives what comes next, nothing at its end; where it ``is_resumable``, one that was
-    cancelled has lost nothing.
-    """
-
-    @property
-    def is_resumable(self) -> bool: ...
-
-    async def read(self) -> bytes: ...
-
-    async def aclose(self) -> None: ...
+FEED_STABLE_SECONDS = 60.0
+"""Time after which a stream has been stable."""
 
 
-class Opener(Protocol):
-    """Opens a stream: where the link leads, and how far it was read before."""
-
-    async def __call__(self, path: str, last_event_id: str | None) -> ByteStream: ...
+Opener: TypeAlias = Callable[[str, str | None], Awaitable[ByteStream]]
+"""Opens a stream at a path, after the event with this id."""
 
 
 class ChangeFeed:
     """
-    One connection's way to the feed. ``offer`` is the newest link to it, None while there is none; ``place`` is up to where
-    it has been heard, None while it is not.
+    The change feed of one connection. ``offered`` is the latest link to it, None before a response had one. Every event after
+    ``cursor`` will be read, from the open stream or the next one; it is None while the feed is lost.
     """
-
-    batch = 0
 
     def __init__(self, open_stream: Opener) -> None:
         self._open_stream = open_stream
         self._stream: ByteStream | None = None
         self._decoder = EventDecoder()
-        self._early: list[ServerEvent] = []
-        self._heard_at = -math.inf
-        self._begun_at = math.inf
-        self._opening: tuple[Cursor, float] | None = None  # from where on, and since when
-        self._rest = 0.0
-        self._rests_until = -math.inf
-        self.offer: Cursor | None = None
-        self.place: Cursor | None = None
-
-    @property
-    def is_heard(self) -> bool:
-        """Whether all that happens will be told from ``place`` on, by the stream that is open or by the next."""
-        return self.place is not None
+        self._events: list[ServerEvent] = []  # received, and not returned yet
+        self._received_at = -math.inf
+        self._opened_at = math.inf
+        self._opening: tuple[Cursor, float] | None = None  # where, and since when
+        self._backoff = 0.0
+        self._retry_at = -math.inf
+        self.offered: Cursor | None = None
+        self.cursor: Cursor | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a stream that may be read at any time and in any task."""
-        return self.place is not None and self._stream is not None and self._stream.is_resumable
+        """Whether there is a stream whose reads may be cancelled, and resumed by another task."""
+        return self.cursor is not None and self._stream is not None and self._stream.is_resumable
 
     @property
-    def dies_at(self) -> float:
-        """When the stream is dead, unless it says something before: whoever listens listens no longer. Never without one."""
-        return math.inf if self.place is None or self._stream is None else self._heard_at + SILENCE
+    def read_deadline(self) -> float:
+        """Time at which the stream is dead unless it sends something before; infinity without a stream."""
+        return (
+            math.inf if self.cursor is None or self._stream is None else self._received_at + FEED_READ_TIMEOUT_SECONDS
+        )
 
     def note_offer(self, cursor: Cursor | None) -> bool:
-        """Whether an answer has offered the feed for the first time."""
-        is_first = self.offer is None and cursor is not None
-        self.offer = cursor or self.offer
+        """Keep the link of a response. Return whether it is the first."""
+        is_first = self.offered is None and cursor is not None
+        self.offered = cursor or self.offered
         return is_first
 
-    def is_hopeful(self, now: float) -> bool:
-        """Whether it is offered and nothing speaks against opening it at once."""
-        return self.offer is not None and now >= self._rests_until
+    def hold(self, now: float) -> float:
+        """Return the seconds for which first polls may wait for a stream that can be opened at once."""
+        can_open = self.cursor is None and self.offered is not None and now >= self._retry_at
+        return FEED_OPEN_HOLD_SECONDS if can_open else 0.0
 
-    async def rest(self) -> None:
-        """Returns when a stream may be tried again."""
-        await anyio.sleep_until(self._rests_until)
+    async def wait_for_backoff(self) -> None:
+        """Return when a stream may be opened again."""
+        await anyio.sleep_until(self._retry_at)
 
-    async def begin(self, start: Cursor) -> Cursor:
+    async def open(self, start: Cursor) -> Cursor:
         """
-        Opens a stream of what happens from ``start`` on, or goes on with opening one, which another listener began. Returns
-        from where on it tells. Raises SFJobsError when there is none to be had.
-        """
-        self._begun_at = math.inf
-        self.place = await self._open(start, None)
-        self._begun_at = anyio.current_time()
-        return self.place
+        Open a stream at ``start``, or go on with an opening that another task began. Return where the stream begins.
 
-    async def ask(self, ids: Sequence[str], known: Known) -> StatusReport:  # noqa: ARG002 - it tells of all
+        Raises:
+            SFJobsError: there is no stream; call ``lose`` then.
         """
-        What the platform tells next that is not ``known``, about whichever jobs: ``ids`` are not named to it. Raises
-        SFJobsError when the stream is lost; then ``lose`` it.
+        self._opened_at = math.inf
+        self.cursor = await self._open(start, None)
+        self._opened_at = anyio.current_time()
+        return self.cursor
+
+    async def read(self, known: Known) -> Iterable[JobSnapshot]:
         """
-        assert self.place is not None, "begin comes first"
+        Return the snapshots in the next events, without those that are ``known`` already. Reopens a stream that was closed.
+
+        Raises:
+            SFJobsError: the stream is lost; call ``lose`` then.
+        """
+        assert self.cursor is not None, "open comes first"
         if self._stream is None:
-            await self._open(self.place, _id_of(self.place))
-        elif not self._early:
-            self._early = await self._events()
-        return await self._next(known)
+            await self._open(self.cursor, _event_id(self.cursor))
+        elif not self._events:
+            self._events = await self._receive(self._stream)
+        return await self._snapshots(self.cursor, known)
 
     async def lose(self, error: SFJobsError) -> None:
-        """The stream is not to be relied on. It is tried again after a rest, which grows while none of them holds."""
-        self.place, self._opening, now = None, None, anyio.current_time()
-        held = now - self._begun_at >= HELD
-        self._rest = FIRST_REST if held or not self._rest else min(2 * self._rest, LONGEST_REST)
-        hint = error.retry_after if isinstance(error, ResponseError) else None
-        self._rests_until = now + max(self._rest, min(hint or 0.0, LONGEST_REST))
+        """Close the stream after ``error``. The next one is opened after a backoff."""
+        self.cursor, self._opening, now = None, None, anyio.current_time()
+        was_stable = now - self._opened_at >= FEED_STABLE_SECONDS
+        if was_stable or not self._backoff:
+            self._backoff = FEED_MIN_BACKOFF_SECONDS
+        else:
+            self._backoff = min(2 * self._backoff, FEED_MAX_BACKOFF_SECONDS)
+        self._retry_at = now + max(self._backoff, retry_hint(error) or 0.0)
         if isinstance(error, ResponseError) and error.status_code == 410:
-            self.offer = None  # the next answer has a link that leads on from there
-        logger.info("the platform's change feed is lost, asking instead for %.0f s: %s", self._rests_until - now, error)
-        await self._close()
+            self.offered = None  # this cursor has expired; the next response has a later one
+        logger.info("the change feed is lost, polling instead for %.0f s: %s", self._retry_at - now, error)
+        await self.aclose()
 
     async def aclose(self) -> None:
-        """Ends the stream. Whoever listens again begins another one, at the same place."""
-        await self._close()
+        """Close the stream. ``read`` opens the next one at the same cursor."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
 
-    async def _open(self, at: Cursor, last_event_id: str | None) -> Cursor:
+    async def _open(self, start: Cursor, last_event_id: str | None) -> Cursor:
         if self._opening is None:
-            await self._close()
-            self._opening = at, anyio.current_time()
-            self._heard_at = anyio.current_time()
-        # Listeners may change meanwhile: together they wait no longer than one would.
-        with anyio.CancelScope(deadline=self._opening[1] + OPENING) as opening:
+            await self.aclose()
+            self._received_at = anyio.current_time()
+            self._opening = start, self._received_at
+        # Leaders may change meanwhile: together they wait no longer than one.
+        with anyio.CancelScope(deadline=self._opening[1] + FEED_OPEN_TIMEOUT_SECONDS) as scope:
             if self._stream is None:
-                self._opening = at, self._opening[1]
-                stream = await self._open_stream(at.path, last_event_id)
-                self._stream, self._decoder = stream, EventDecoder()
-            self._early = await self._events()
-        if opening.cancelled_caught:
-            raise _lost(f"there was no stream within {OPENING:g} s")
+                self._opening = start, self._opening[1]
+                self._stream, self._decoder = await self._open_stream(start.path, last_event_id), EventDecoder()
+            self._events = await self._receive(self._stream)
+        if scope.cancelled_caught:
+            raise _lost(f"there was no stream within {FEED_OPEN_TIMEOUT_SECONDS:g} s")
         start, self._opening = self._opening[0], None
         return start
 
-    async def _next(self, known: Known) -> StatusReport:
+    async def _snapshots(self, cursor: Cursor, known: Known) -> Iterable[JobSnapshot]:
         snapshots: dict[str, JobSnapshot] = {}
-        assert self.place is not None
-        place = self.place
-        events, self._early = self._early, []
+        events, self._events = self._events, []
         for event in events:
             if event.name == "bye":
-                await self._close()  # with the access token; the next one goes on from the same place
+                await self.aclose()  # the access token has expired; the next stream begins at the same cursor
                 break
-            place = wire.cursor_of_event(place.path, event.id) if event.id else place
-            if event.name == "job":
-                snapshot = self._snapshot(event, place, known)
-                if snapshot is not None:
-                    snapshots[snapshot.id] = snapshot
-        self.place = place
-        return StatusReport(snapshots, place)
+            cursor = wire.cursor_of_event(cursor.path, event.id) if event.id else cursor
+            if event.name == "job" and (snapshot := _snapshot(event, cursor, known)) is not None:
+                snapshots[snapshot.id] = snapshot
+        self.cursor = cursor
+        return snapshots.values()
 
-    async def _events(self) -> list[ServerEvent]:
-        assert self._stream is not None, "it was opened"
-        chunk = await (self._stream.read() if self._stream.is_resumable else self._read_once(self._stream))
-        self._heard_at = anyio.current_time()
+    async def _receive(self, stream: ByteStream) -> list[ServerEvent]:
+        chunk = await (stream.read() if stream.is_resumable else self._read_once(stream))
+        self._received_at = anyio.current_time()
         if not chunk:
             raise _lost("the stream ended")
         try:
@@ -196,42 +180,36 @@ class ChangeFeed:
             raise ProtocolError(f"the change feed does not speak the protocol: {error}") from error
 
     async def _read_once(self, stream: ByteStream) -> bytes:
-        """A read that ends the stream when it is cut short."""
+        """Read a stream that a cancelled read destroys."""
         try:
             return await stream.read()
         except anyio.get_cancelled_exc_class():
-            if self._opening is not None:  # the next listener need not hurry to where this one got nothing
-                self._rests_until = anyio.current_time() + FIRST_REST
-            await self._close()
+            if self._opening is not None:  # the next leader need not hurry to where this one received nothing
+                self._retry_at = anyio.current_time() + FEED_MIN_BACKOFF_SECONDS
+            await self.aclose()
             raise
 
-    def _snapshot(self, event: ServerEvent, place: Cursor, known: Known) -> JobSnapshot | None:
-        """None for what an answer has told before: a stream begins where the oldest of what is known of the jobs ends."""
-        try:
-            fields = json.loads(
-                event.data.decode()
-            )  # a text spares it the guessing of the encoding, a third of its time
-            before = known(wire.job_id(fields))
-            if before is not None and before.cursor is not None and before.cursor.covers(place):
-                return None
-            return wire.job_snapshot(fields, cursor=place)
-        except (ValueError, RecursionError) as error:
-            raise ProtocolError(f"an event of the change feed is not about a job: {error}") from None
 
-    async def _close(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            with anyio.CancelScope(shield=True):
-                await stream.aclose()
+def silent_stream() -> TransportError:
+    """Return the error of a stream that reached its read deadline."""
+    return _lost(f"the stream was silent for {FEED_READ_TIMEOUT_SECONDS:g} s")
 
 
-def _id_of(place: Cursor) -> str | None:
-    return None if place.number is None else f"{place.epoch}.{place.number}"
+def _snapshot(event: ServerEvent, cursor: Cursor, known: Known) -> JobSnapshot | None:
+    """Return the snapshot of an event, None for one that a response had before: a stream begins at the oldest job's cursor."""
+    try:
+        # Decoded here, which spares json the detection of the encoding, a third of its time.
+        fields = json.loads(event.data.decode())
+        before = known(wire.job_id(fields))
+        if before is not None and before.cursor is not None and before.cursor.covers(cursor):
+            return None
+        return wire.job_snapshot(fields, cursor=cursor)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"an event of the change feed is not about a job: {error}") from None
 
 
-def silent() -> TransportError:
-    """Why a stream is lost that has said nothing for too long."""
-    return _lost(f"the stream was silent for {SILENCE:g} s")
+def _event_id(cursor: Cursor) -> str | None:
+    return None if cursor.number is None else f"{cursor.epoch}.{cursor.number}"
 
 
 def _lost(reason: str) -> TransportError:

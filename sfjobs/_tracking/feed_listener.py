@@ -1,6 +1,6 @@
 """
-The leader's ear: keeps the change feed open while somebody leads, and passes on what it tells to those who wait. ``feed`` is the
-feed itself, ``poller`` decides when there is only this to do.
+Reads the change feed while there is a leader, and applies its events to the tracked jobs. ``change_feed`` is the feed itself;
+``leadership`` decides when reading is all there is to do.
 """
 
 from __future__ import annotations
@@ -12,133 +12,121 @@ import anyio
 
 from ..errors import SFJobsError
 from ..models import Cursor
-from .change_feed import HOLD, ChangeFeed, silent
+from .change_feed import ChangeFeed, silent_stream
 from .outages import OutageMonitor
 from .recent_changes import RecentChanges
-from .types import StatusReport, Waiter
+from .types import Waiter
 from .watchlist import JobTracker
 
-PACE = 0.008
+FEED_READ_INTERVAL_SECONDS = 0.008
 """
-Seconds between two reads of a busy stream. What comes alone is heard at once; of a crowd, several are heard together, which saves
-waking up for each and costs each half of this on average.
+Time between two reads of a busy stream. A single event is read at once; events that come together are read together, which saves
+a wake-up for each and delays each by half of this on average.
 """
 
 
 class FeedListener:
-    """``interrupt`` makes the leader look up: there is something to ask, or it has what it waited for."""
+    """The reader of one change feed. ``interrupt`` is called when the leader may have something else to do."""
 
     def __init__(
-        self, feed: ChangeFeed, watched: JobTracker, weather: OutageMonitor, interrupt: Callable[[], None]
+        self, feed: ChangeFeed, tracker: JobTracker, outages: OutageMonitor, interrupt: Callable[[], None]
     ) -> None:
         self._feed = feed
-        self._watched = watched
-        self._weather = weather
+        self._tracker = tracker
+        self._outages = outages
         self._interrupt = interrupt
-        self._lately = RecentChanges()
+        self._recent = RecentChanges()
         self._offered = anyio.Event()
         self._read_at = -math.inf
+        self._alone: anyio.CancelScope | None = None
 
     @property
     def can_listen(self) -> bool:
         """Whether the platform has a feed, as far as is known."""
-        return self._feed.is_heard or self._feed.offer is not None
-
-    @property
-    def is_listening(self) -> bool:
-        """Whether there is a stream that may be read at any time, and left at any time."""
-        return self._feed.is_open
+        return self._feed.cursor is not None or self._feed.offered is not None
 
     def note_offer(self, cursor: Cursor | None) -> None:
-        """An answer has, or has not, offered the feed."""
+        """Keep the link to the feed in a response, if it has one."""
         if self._feed.note_offer(cursor):
             self._offered.set()
             self._interrupt()
 
-    def hold(self, now: float) -> float:
-        """Seconds for which questions may wait for a stream that will be opened at once."""
-        return HOLD if not self._feed.is_heard and self._feed.is_hopeful(now) else 0.0
-
     def catch_up(self, waiter: Waiter, now: float) -> None:
-        """The feed may have been offered to the jobs' handles, and have told of them since they were last told anything."""
-        place = self._feed.place
-        for job_id, subjects in waiter.subjects.items():
-            for subject in subjects:
-                cursor = subject.cursor
+        """Note the feed's links in the waiter's handles, and apply the events since their cursors."""
+        latest = self._feed.cursor
+        for job_id, handles in waiter.handles.items():
+            for handle in handles:
+                cursor = handle.cursor
                 self.note_offer(cursor)
-                if cursor is None or place is None or cursor.covers(place) or not self._lately.reaches(cursor):
+                if cursor is None or latest is None or cursor.covers(latest) or not self._recent.has_all_after(cursor):
                     continue
-                if (told := self._lately.of(job_id)) is not None:
-                    subject.take(told, now)
-                subject.cursor = place
+                if (snapshot := self._recent.get(job_id)) is not None:
+                    handle.apply(snapshot, now)
+                handle.cursor = latest
 
-    async def wake_up(self) -> None:
-        """Somebody listens again. A stream that was left alone for so long that it may be dead is begun again."""
-        if anyio.current_time() > self._feed.dies_at:
+    async def resume(self) -> None:
+        """Begin to listen again. A stream that reached its read deadline while it was not read is replaced."""
+        if anyio.current_time() > self._feed.read_deadline:
             await self._feed.aclose()
 
-    async def listen_alone(self, me: Waiter) -> None:
+    async def listen_alone(self, leader: Waiter, until: float) -> None:
         """
-        Listens to the open stream until ``me`` has what it waited for. To be cancelled when there is something to ask, and when
-        the stream ``dies_at``; ``lose_if_silent`` after that.
+        Read the open stream until ``until``, ``interrupt_alone``, or the leader is settled. With one cancel scope and no task
+        group: most waits of most callers are nothing but this.
         """
-        while not me.is_settled and self._feed.is_open:
-            early = self._read_at + PACE - anyio.current_time()
-            if early > 0:
-                await anyio.sleep(early)
-            await self._hear()
+        with anyio.CancelScope(deadline=min(until, self._feed.read_deadline)) as self._alone:
+            while not leader.is_settled and self._feed.is_open:
+                early = self._read_at + FEED_READ_INTERVAL_SECONDS - anyio.current_time()
+                if early > 0:
+                    await anyio.sleep(early)
+                await self._read()
+        if self._alone.cancelled_caught and anyio.current_time() >= self._feed.read_deadline:
+            await self._lose(silent_stream())
+        self._alone = None
 
-    @property
-    def dies_at(self) -> float:
-        """When the stream is dead, unless it says something before."""
-        return self._feed.dies_at
+    def interrupt_alone(self) -> None:
+        """End ``listen_alone``."""
+        if self._alone is not None:
+            self._alone.cancel()
 
-    async def lose_if_silent(self) -> None:
-        """Listens no longer to a stream that has died while it was listened to."""
-        if anyio.current_time() >= self._feed.dies_at:
-            await self._lose(silent())
-
-    async def listen(self, me: Waiter) -> None:
-        """Keeps a stream open while ``me`` leads and asks. Ends between two reads when ``me`` has what it waited for."""
-        while not me.is_settled:
-            with anyio.CancelScope(deadline=self._feed.dies_at) as scope:
-                await self._hear()
+    async def listen(self, leader: Waiter) -> None:
+        """Keep a stream open beside the polls. Ends between two reads when the leader is settled."""
+        while not leader.is_settled:
+            with anyio.CancelScope(deadline=self._feed.read_deadline) as scope:
+                await self._read()
             if scope.cancelled_caught:
-                await self._lose(silent())
+                await self._lose(silent_stream())
         self._interrupt()
 
-    async def aclose(self) -> None:
-        await self._feed.aclose()
-
-    async def _hear(self) -> None:
+    async def _read(self) -> None:
         try:
-            if self._feed.is_heard:
-                self._take_news(await self._feed.ask((), self._watched.known))
+            if self._feed.cursor is not None:
+                await self._apply_events()
             else:
-                await self._begin()
+                await self._open()
         except SFJobsError as error:
             await self._lose(error)
 
-    async def _begin(self) -> None:
-        while self._feed.offer is None:
+    async def _open(self) -> None:
+        while self._feed.offered is None:
             self._offered = anyio.Event()
             await self._offered.wait()
-        await self._feed.rest()
-        start = await self._feed.begin(self._watched.start_of_feed(self._feed.offer))
-        self._lately.begin(start)
-        self._watched.listen(start, anyio.current_time())
+        await self._feed.wait_for_backoff()
+        start = await self._feed.open(self._tracker.feed_start(self._feed.offered))
+        self._recent.restart(start)
+        self._tracker.open_feed(start, anyio.current_time())
         self._interrupt()
 
     async def _lose(self, error: SFJobsError) -> None:
         await self._feed.lose(error)
-        self._watched.stop_listening(anyio.current_time(), is_expired=self._feed.offer is None)
+        self._tracker.lose_feed(anyio.current_time(), is_expired=self._feed.offered is None)
         self._interrupt()
 
-    def _take_news(self, report: StatusReport) -> None:
+    async def _apply_events(self) -> None:
+        snapshots = await self._feed.read(self._tracker.known)
         now = self._read_at = anyio.current_time()
-        self._weather.clear_up(now)
-        for snapshot in report.snapshots.values():
-            self._lately.note(snapshot, now)
-            self._watched.hear(snapshot, now)
-        if report.cursor is not None:
-            self._watched.heard_up_to(report.cursor)
+        self._outages.note_response(now)
+        for snapshot in snapshots:
+            self._recent.add(snapshot, now)
+            self._tracker.apply(snapshot, now)
+        self._tracker.advance_feed(self._feed.cursor)

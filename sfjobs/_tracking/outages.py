@@ -1,20 +1,18 @@
 """
-How long the poller leaves the platform alone: a pause after each sweep, what the platform has asked for, and a backoff while
-nothing is answered. And when somebody must be told that it stays away. ``retry_until_available`` is the same for what is no
-question of the poller's, and must not fail because of weather either.
+When no poll is sent: the pause after each sweep, the platform's ``Retry-After``, and a backoff during an outage, of which the log
+warns. ``retry_until_available`` does the same for requests that are no polls.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
 
-from .._http.retry import LONGEST_HINT, Retry, is_transient
+from .._http.retry import MAX_RETRY_AFTER_SECONDS, Retry, is_transient
 from ..errors import ResponseError, SFJobsError
 from .types import PollInterval
 
@@ -22,12 +20,16 @@ logger = logging.getLogger("sfjobs")
 
 T = TypeVar("T")
 
-WORRY = 10.0
-"""Seconds without an answer after which the log warns, once until there is one."""
+OUTAGE_WARNING_SECONDS = 10.0
+"""Time without a response after which the log warns, once an outage."""
+
+
+EARLY_POLL_FRACTION = 0.5
+"""Fraction of the pause between two sweeps by which a job may be polled before it is due, together with others."""
 
 
 class OutageMonitor:
-    """The state of affairs between one connection and its platform. Nothing is asked before ``resting_until``."""
+    """The failures of one connection's polls. No sweep begins before ``paused_until``."""
 
     def __init__(self, interval: PollInterval) -> None:
         self._interval = interval
@@ -35,55 +37,58 @@ class OutageMonitor:
         self._has_backed_off = False
         self._failing_since: float | None = None
         self._has_warned = False
-        self._told: set[object] = set()
-        self.resting_until = float("-inf")
+        self._logged: set[object] = set()
+        self.paused_until = float("-inf")
 
-    def begin_sweep(self, now: float) -> None:
-        self.resting_until = max(self.resting_until, now + self._interval.least)
+    def begin_sweep(self, now: float) -> float:
+        """Return the time until which jobs may be due that this sweep polls."""
+        self.paused_until = max(self.paused_until, now + self._interval.least)
         self._has_backed_off = False
+        # A job that is due soon after ``now`` would have to wait until the pause is over.
+        return now + EARLY_POLL_FRACTION * self._interval.least
 
-    def break_off_sweep(self, now: float) -> None:
-        """Whoever goes on with what a sweep has left over need not rest first, unless there is a reason to."""
+    def end_sweep_early(self, now: float) -> None:
+        """Let the next sweep begin at once, unless there is an outage."""
         if self._backoff == 0.0:
-            self.resting_until = min(self.resting_until, now)
+            self.paused_until = min(self.paused_until, now)
 
-    def worsen(self, jobs: int, error: SFJobsError, now: float) -> None:
-        """A question about so many jobs was not answered."""
+    def note_failure(self, jobs: int, error: SFJobsError, now: float) -> None:
+        """A poll of so many jobs met a transient error."""
         if not self._has_backed_off:  # once a sweep, however many of its requests fail
             self._has_backed_off = True
             self._backoff = min(max(2 * self._backoff, self._interval.least), self._interval.most)
-        hint = _hint(error)
-        self.resting_until = max(self.resting_until, now + (self._backoff if hint is None else hint))
+        hint = retry_hint(error)
+        self.paused_until = max(self.paused_until, now + (self._backoff if hint is None else hint))
         since = self._failing_since = now if self._failing_since is None else self._failing_since
-        is_new = (kind := _kind(error)) not in self._told
-        self._told.add(kind)
-        if now - since >= WORRY and not self._has_warned:
+        is_new = (kind := _kind(error)) not in self._logged
+        self._logged.add(kind)
+        if now - since >= OUTAGE_WARNING_SECONDS and not self._has_warned:
             self._has_warned = True
-            logger.warning("the platform has not said for %.0f s how %d jobs stand: %s", now - since, jobs, error)
+            logger.warning(
+                "polls have failed for %.0f s, the last one of %d job(s), and are retried: %s", now - since, jobs, error
+            )
         elif is_new:
-            logger.info("asking about %d jobs failed, and is tried until it is answered: %s", jobs, error)
+            logger.info("a poll of %d job(s) failed and is retried: %s", jobs, error)
 
-    def clear_up(self, now: float) -> None:
-        """The platform has answered."""
+    def note_response(self, now: float) -> None:
+        """A poll or the change feed has brought a response."""
         if self._failing_since is not None:
-            logger.info("the platform answers again, after %.0f s", now - self._failing_since)
+            logger.info("the platform responds again, after %.0f s", now - self._failing_since)
         self._backoff, self._failing_since, self._has_warned = 0.0, None, False
-        self._told.clear()
+        self._logged.clear()
 
 
 async def retry_until_available(
     call: Callable[[], Awaitable[T]],
     note: Callable[[SFJobsError], None],
     interval: PollInterval,
-    *,
-    draw: Callable[[], float] = random.random,
 ) -> T:
     """
-    What ``call`` returns, called again for as long as there is weather: after ``interval.least`` seconds at first and
-    ``interval.most`` in the end, with full jitter, or when the platform says. ``note`` hears of each error that is waited out;
-    any other is raised.
+    Return what ``call`` returns; call it again after each transient error. Pauses grow from ``interval.least`` to
+    ``interval.most`` seconds with full jitter, unless the platform names one. ``note`` gets each transient error; any other
+    error is raised.
     """
-    retry, tries, told = Retry(attempts=sys.maxsize, base=interval.least, ceiling=interval.most), 0, set[object]()
+    retry, attempts, logged = Retry(attempts=sys.maxsize, base=interval.least, ceiling=interval.most), 0, set[object]()
     while True:
         try:
             return await call()
@@ -91,21 +96,22 @@ async def retry_until_available(
             if not is_transient(error):
                 raise
             note(error)
-            tries += 1
-            pause = retry.pause(tries, _hint(error), draw=draw) or 0.0
-            if (kind := _kind(error)) not in told:
-                told.add(kind)
-                logger.info("tried until it comes through: %s", error)
+            attempts += 1
+            pause = retry.pause(attempts, retry_hint(error)) or 0.0
+            if (kind := _kind(error)) not in logged:
+                logged.add(kind)
+                logger.info("a request failed and is retried until it succeeds: %s", error)
         await anyio.sleep(pause)
 
 
-def _hint(error: SFJobsError) -> float | None:
+def retry_hint(error: SFJobsError) -> float | None:
+    """Return the seconds in the response's ``Retry-After``, bounded; None without one."""
     hint = error.retry_after if isinstance(error, ResponseError) else None
-    return None if hint is None else min(hint, LONGEST_HINT)
+    return None if hint is None else min(hint, MAX_RETRY_AFTER_SECONDS)
 
 
 def _kind(error: SFJobsError) -> object:
-    """The same for what need not be told twice."""
+    """Errors of one kind are logged once."""
     cause = error.__cause__
     what = (error.status_code, error.code) if isinstance(error, ResponseError) else (type(cause), str(cause)[:200])
     return type(error), what

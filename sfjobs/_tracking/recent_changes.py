@@ -1,6 +1,6 @@
 """
-What the change feed has told lately. A job that is submitted, and waited for a moment later, need not be asked about: all that
-was told in between, while nobody waited for it, is still here.
+The latest events of the change feed. A job that is submitted, and waited for a moment later, needs no poll: events that came in
+between, while it had no waiter, are still here.
 """
 
 from __future__ import annotations
@@ -9,44 +9,44 @@ from collections import OrderedDict
 
 from ..models import Cursor, JobSnapshot
 
-MOST = 1000
-"""Jobs that are remembered, of which each takes a kilobyte."""
+MAX_RECENT_CHANGES = 1000
+"""Jobs whose latest snapshot is kept. Each takes a kilobyte."""
 
-MOMENT = 30.0
+RECENT_CHANGE_SECONDS = 30.0
 """
-Seconds for which a job is remembered, unless there are more. A connection that lives for long would gather jobs otherwise, those
-that others have submitted among them, until it has that many.
+Time for which a snapshot is kept, unless there are too many. Without it a connection would collect the account's jobs, those of
+other programs among them, up to ``MAX_RECENT_CHANGES``.
 """
 
 
 class RecentChanges:
-    """The newest snapshot of each job that was told of since ``floor``."""
+    """The latest snapshot of each job that has changed after ``_floor``."""
 
     def __init__(self) -> None:
         self._snapshots: OrderedDict[str, tuple[float, JobSnapshot]] = OrderedDict()
         self._floor: Cursor | None = None
 
-    def begin(self, floor: Cursor) -> None:
-        """What was told before ``floor`` is not remembered."""
+    def restart(self, floor: Cursor) -> None:
+        """Forget all snapshots. Those of events after ``floor`` will be added."""
         self._snapshots.clear()
         self._floor = floor
 
-    def note(self, snapshot: JobSnapshot, now: float) -> None:
-        """The feed tells this."""
+    def add(self, snapshot: JobSnapshot, now: float) -> None:
+        """Keep the snapshot of an event."""
         self._snapshots.pop(snapshot.id, None)
         self._snapshots[snapshot.id] = (now, snapshot)
-        while len(self._snapshots) > MOST or self._told_first() < now - MOMENT:
+        while len(self._snapshots) > MAX_RECENT_CHANGES or self._oldest() < now - RECENT_CHANGE_SECONDS:
             self._floor = self._snapshots.popitem(last=False)[1][1].cursor
 
-    def reaches(self, cursor: Cursor) -> bool:
-        """Whether all that was told after ``cursor`` is remembered."""
+    def has_all_after(self, cursor: Cursor) -> bool:
+        """Return whether no event after ``cursor`` has been forgotten."""
         return self._floor is not None and cursor.covers(self._floor)
 
-    def of(self, job_id: str) -> JobSnapshot | None:
-        """What was told last of this job."""
+    def get(self, job_id: str) -> JobSnapshot | None:
+        """Return the latest snapshot of this job, None when it has none here."""
         _, snapshot = self._snapshots.get(job_id, (0.0, None))
         return snapshot
 
-    def _told_first(self) -> float:
-        """When the one was told that was told longest ago. There is always one, the newest."""
+    def _oldest(self) -> float:
+        """Time of the oldest snapshot kept."""
         return next(iter(self._snapshots.values()))[0]

@@ -1,6 +1,6 @@
 """
-The nouns of the poller: how the platform is asked (``StatusSource``) and what it said (``StatusReport``), what is asked about
-(``JobHandle``, ``TrackedJob``), how often (``PollInterval``) and what a waiter waits for (``Waiter``). No I/O and no tasks here.
+The values and interfaces of the poller: ``StatusSource`` and ``StatusReport`` for requests, ``JobHandle`` and ``TrackedJob`` for
+jobs, ``PollInterval`` for times, ``Waiter`` for callers. No I/O and no tasks.
 """
 
 from __future__ import annotations
@@ -19,19 +19,17 @@ from ..errors import SFJobsError
 from ..models import Cursor, JobSnapshot, JobStatus
 
 Outcome: TypeAlias = JobSnapshot | SFJobsError
+"""The final snapshot of a job, or the error that ended its polling."""
 
 
 def in_words(error: SFJobsError) -> str:
-    """An error as one line. The error itself would keep alive the frames that it went through."""
+    """Return an error as one line. The error itself would keep alive the frames of its traceback."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """
-    What the platform said of some jobs; those that it left out are left out. All that changed up to ``cursor``, a place in the
-    platform's change feed, is in it.
-    """
+    """The snapshots in one response; a job that the response left out is missing. They hold up to ``cursor``."""
 
     snapshots: Mapping[str, JobSnapshot]
     cursor: Cursor | None = None
@@ -39,24 +37,20 @@ class StatusReport:
 
 class StatusSource(Protocol):
     """
-    One way to ask: at most ``batch`` ids a call. Where nothing has changed, the snapshot that is ``known`` comes back itself.
+    The polls: ``query`` for at most ``batch_limit`` jobs, ``query_single`` for one. ``known`` returns the latest snapshot of a
+    job; the report has that very object where nothing has changed.
     """
 
     @property
-    def batch(self) -> int: ...
+    def batch_limit(self) -> int: ...
 
-    async def ask(self, ids: Sequence[str], known: Known) -> StatusReport: ...
+    async def query(self, ids: Sequence[str], known: Known) -> StatusReport | None: ...
 
-
-class NoListError(Exception):
-    """The platform shows no list of jobs: each has to be asked about by itself. Never leaves the poller."""
+    async def query_single(self, job_id: str, known: Known) -> StatusReport: ...
 
 
 class JobHandle(Protocol):
-    """
-    What the poller needs of a job handle. Times and place are facts about the job, so they outlive any waiter, and so does the
-    ``trouble`` with the last question.
-    """
+    """What the poller reads and sets of a job handle: facts about the job that are kept from one wait to the next."""
 
     first_seen: float | None
     asked_at: float | None
@@ -69,14 +63,15 @@ class JobHandle(Protocol):
     @property
     def snapshot(self) -> JobSnapshot: ...
 
-    def take(self, snapshot: JobSnapshot, at: float) -> None: ...
+    def apply(self, snapshot: JobSnapshot, at: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollInterval:
     """
-    A job is asked about again after a tenth of the time it has been watched, within bounds in seconds, plus up to a tenth of
-    jitter: you hear within 10 % of how long you have waited, and questions grow with the logarithm of time.
+    Time between two polls of one job, in seconds: ``share`` of the time since it was first seen, from ``least`` to ``most``, and
+    up to ``jitter`` times as much on top. So a change is seen within 10 % of the time waited, and the number of polls grows
+    with the logarithm of time.
     """
 
     share: float = 0.1
@@ -84,26 +79,26 @@ class PollInterval:
     most: float = 30.0
     jitter: float = 0.1
 
-    def interval(self, watched: float, draw: Callable[[], float] = random.random) -> float:
-        """Seconds until the next question about a job watched for ``watched`` seconds."""
-        return min(max(self.share * watched, self.least), self.most) * (1 + self.jitter * draw())
+    def interval(self, age: float, draw: Callable[[], float] = random.random) -> float:
+        """Return the seconds until the next poll of a job that was first seen ``age`` seconds ago."""
+        return min(max(self.share * age, self.least), self.most) * (1 + self.jitter * draw())
 
 
 @dataclass(slots=True, eq=False)
 class TrackedJob:
     """
-    One job that somebody waits for. ``entry`` is its place in the agenda, None while it has none. What is known of it holds up
-    to ``cursor``, and the change feed has been listened to for it from ``listened_from`` on, None when it is not.
+    A job with at least one waiter. ``queue_entry`` is its entry in the poll queue, None while it is being polled or has no
+    waiter that waits. ``snapshot`` holds up to ``cursor``; the change feed is read for this job from ``feed_start`` on.
     """
 
     job_id: str
-    since: float
+    first_seen: float
     due: float
-    entry: int | None = None
+    queue_entry: int | None = None
     waiters: list[Waiter] = field(default_factory=list)
     snapshot: JobSnapshot | None = None
     cursor: Cursor | None = None
-    listened_from: Cursor | None = None
+    feed_start: Cursor | None = None
     misses: int = 0
     failing_since: float | None = None
     trouble: str | None = None
@@ -114,17 +109,16 @@ class TrackedJob:
 
     @property
     def is_covered(self) -> bool:
-        """Whether the change feed tells all that is not known of it yet."""
-        return self.listened_from is not None and self.cursor is not None and self.cursor.covers(self.listened_from)
+        """Whether the change feed delivers every change after ``snapshot``."""
+        return self.feed_start is not None and self.cursor is not None and self.cursor.covers(self.feed_start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollOutlook:
     """
-    What is ahead for one job: ``due`` is when the next question about it is, in the loop's time, minus infinity while one is
-    under way, None when nobody waits for it; ``trouble`` is what went wrong with the last question, None when it was answered,
-    and ``failing_since`` when the first was not answered of those since the last answer. With ``is_told`` the platform tells of
-    the job by itself, and the question only verifies that.
+    The next poll of one job. ``due`` is in the loop's time: minus infinity during a poll, None while no waiter waits. ``trouble``
+    is the error of the last poll, None after a success, and ``failing_since`` the time of the first failure in a row. With
+    ``is_told`` the change feed delivers the job's changes, and the poll only verifies them.
     """
 
     due: float | None = None
@@ -135,23 +129,22 @@ class PollOutlook:
 
 class Waiter:
     """
-    What one waiter waits for: some jobs, their outcomes as they come, and where it can be woken. ``news`` are the ids of
-    outcomes in the order of their coming, for whoever takes them one by one; ``passed_over`` are watches that came up while
-    nobody waited. With ``wants_changes``, ``changes`` has each subject that has changed since they were last taken, with the
-    status that it had then and when it was last heard of. ``on_outcome`` is told each outcome at once, and must not raise.
+    One caller that waits for jobs: their outcomes as they arrive, and an event that wakes the caller. ``news`` are the ids of new
+    outcomes in order of arrival. With ``wants_changes``, ``changes`` has each changed handle, with its status before the first
+    change and the time of the latest. ``on_outcome`` is called with each outcome and must not raise.
     """
 
-    def __init__(self, subjects: Iterable[JobHandle], *, wants_changes: bool = False) -> None:
-        self.subjects: dict[str, tuple[JobHandle, ...]] = {}
-        for subject in subjects:
-            self.subjects[subject.id] = (*self.subjects.get(subject.id, ()), subject)
-        self.pending = set(self.subjects)
+    def __init__(self, handles: Iterable[JobHandle], *, wants_changes: bool = False) -> None:
+        self.handles: dict[str, tuple[JobHandle, ...]] = {}
+        for handle in handles:
+            self.handles[handle.id] = (*self.handles.get(handle.id, ()), handle)
+        self.pending = set(self.handles)
         self.outcomes: dict[str, Outcome] = {}
         self.news: deque[str] = deque()
         self.wants_changes = wants_changes
         self.changes: dict[JobHandle, tuple[JobStatus, datetime]] = {}
         self.on_outcome: Callable[[str, Outcome], None] | None = None
-        self.passed_over: list[TrackedJob] = []
+        self.unqueued: list[TrackedJob] = []  # to be queued when the caller waits
         self.need = 0
         self.deadline = float("inf")
         self.is_waiting = False
@@ -163,6 +156,7 @@ class Waiter:
         return len(self.outcomes) >= self.need or self.error is not None or bool(self.changes)
 
     def settle(self, job_id: str, outcome: Outcome) -> None:
+        """Note the outcome of a job."""
         if job_id in self.pending:
             self.pending.discard(job_id)
             self.outcomes[job_id] = outcome
@@ -172,13 +166,14 @@ class Waiter:
             if self.is_settled:
                 self.wake.set()
 
-    def note(self, subject: JobHandle, before: JobSnapshot) -> None:
-        """``subject`` knows more than ``before``."""
-        if self.wants_changes and subject.snapshot.is_news_after(before):
-            status = self.changes[subject][0] if subject in self.changes else before.status
-            self.changes[subject] = status, datetime.now(UTC)
+    def note_change(self, handle: JobHandle, before: JobSnapshot) -> None:
+        """Note that the snapshot of ``handle`` is no longer ``before``."""
+        if self.wants_changes and handle.snapshot.is_news_after(before):
+            status = self.changes[handle][0] if handle in self.changes else before.status
+            self.changes[handle] = status, datetime.now(UTC)
             self.wake.set()
 
     def fail(self, error: Exception) -> None:
+        """Wake the caller with ``error``, unless it failed before."""
         self.error = self.error or error
         self.wake.set()

@@ -1,265 +1,260 @@
 """
-What is watched: which waiters wait for which jobs, when each job is asked about next, and whom it concerns what the platform
-says. No I/O, no tasks and no waiting: ``poller`` brings the reports and does the rest.
+The tracked jobs: which waiters wait for which jobs, when each job is polled next, and which handles a snapshot is applied to. No
+I/O, no tasks and no waiting; ``sweep`` and ``feed_listener`` bring the snapshots.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..errors import NotFoundError, SFJobsError
 from ..models import Cursor, JobSnapshot
 from .schedule import PollQueue
 from .types import JobHandle, Outcome, PollInterval, PollOutlook, StatusReport, TrackedJob, Waiter, in_words
 
-GATHER = 0.02
-"""Seconds until a job that has just joined is first asked about, so that tasks started together share a request."""
+FIRST_POLL_DELAY_SECONDS = 0.02
+"""Time until the first poll of a job that has just joined, so that tasks started together share a request."""
 
-MISSES = 3
-"""A job that this many answers leave out is asked about by itself: a list may lag briefly behind a submission."""
+MAX_MISSES = 3
+"""Responses in a row without a job after which it is polled by itself: a list may lag briefly behind a submission."""
 
-VERIFY = 300.0
-"""Seconds between two questions about a job that the change feed tells of: insurance against a feed that has lost something."""
+FEED_VERIFY_INTERVAL_SECONDS = 300.0
+"""Time between two polls of a job that the change feed covers: insurance against a feed that has lost an event."""
 
 
 class JobTracker:
-    """The watched jobs of one connection."""
+    """The tracked jobs of one connection."""
 
     def __init__(self, interval: PollInterval, draw: Callable[[], float]) -> None:
         self._interval = interval
         self._draw = draw
-        self._watches: dict[str, TrackedJob] = {}
-        self._listening_at: Cursor | None = None
-        self.agenda = PollQueue()
+        self._jobs: dict[str, TrackedJob] = {}
+        self._feed_cursor: Cursor | None = None
+        self._abandoned: deque[Waiter] = deque()
+        self.queue = PollQueue()
 
     def __len__(self) -> int:
-        return len(self._watches)
+        return len(self._jobs)
 
-    # -- who waits --
+    # -- waiters --
 
     def join(self, waiter: Waiter, now: float, *, hold: float = 0.0) -> None:
         """
-        Watches the waiter's jobs; those that have ended, as one of its subjects knows, have their outcome at once. Where the
-        change feed is about to tell of a job, the first question about it is held back for ``hold`` seconds.
+        Track the waiter's jobs. A job that has ended, as one of its handles knows, has its outcome at once. Where the change feed
+        is about to cover a job, its first poll is delayed by ``hold`` seconds.
         """
-        for job_id, same in waiter.subjects.items():
-            final = next((subject.snapshot for subject in same if subject.snapshot.status.is_final), None)
+        for job_id, handles in waiter.handles.items():
+            final = next((handle.snapshot for handle in handles if handle.snapshot.status.is_final), None)
             if final is not None:
-                for subject in same:
-                    subject.take(final, now)
+                for handle in handles:
+                    handle.apply(final, now)
                 waiter.settle(job_id, final)
                 continue
-            watch = self._watches.get(job_id)
-            if watch is None:
-                watch = self._watches[job_id] = self._first_watch(job_id, same, now, hold)
-            watch.waiters.append(waiter)
-            waiter.passed_over.append(watch)
+            job = self._jobs.get(job_id)
+            if job is None:
+                job = self._jobs[job_id] = self._new_job(job_id, handles, now, hold)
+            job.waiters.append(waiter)
+            waiter.unqueued.append(job)
 
     def resume(self, waiter: Waiter) -> None:
-        """Somebody waits on the waiter now."""
-        for watch in waiter.passed_over:
-            if self._watches.get(watch.job_id) is watch:
-                self.agenda.resume(watch)
-        waiter.passed_over.clear()
+        """Queue the waiter's jobs: its caller waits now."""
+        for job in waiter.unqueued:
+            if job.queue_entry is None and self._jobs.get(job.job_id) is job:
+                self.queue.put(job, job.due)
+        waiter.unqueued.clear()
 
     def leave(self, waiter: Waiter) -> None:
-        """Nobody asks any more about what only this waiter wanted."""
-        for job_id in waiter.pending:
-            watch = self._watches.get(job_id)
-            if watch is not None and waiter in watch.waiters:
-                watch.waiters.remove(waiter)
-                for subject in waiter.subjects[job_id]:
-                    subject.trouble = watch.trouble
-                    if watch.is_covered:
-                        subject.cursor = self._listening_at
-                if not watch.waiters:
-                    del self._watches[job_id]
-                    self.agenda.drop(watch)
+        """Stop tracking the jobs that only this waiter waits for."""
+        for job in self._tracked(waiter.pending):
+            if waiter in job.waiters:
+                job.waiters.remove(waiter)
+                for handle in waiter.handles[job.job_id]:
+                    handle.trouble = job.trouble
+                    if job.is_covered:
+                        handle.cursor = self._feed_cursor
+                if not job.waiters:
+                    self._remove(job)
         waiter.pending.clear()
 
-    def _first_watch(self, job_id: str, subjects: Sequence[JobHandle], now: float, hold: float) -> TrackedJob:
-        since = min(now if subject.first_seen is None else subject.first_seen for subject in subjects)
-        asked_at = max((subject.asked_at for subject in subjects if subject.asked_at is not None), default=None)
-        due = now + GATHER
-        if asked_at is not None:
-            due = max(due, asked_at + self._interval.interval(asked_at - since, self._draw))
-        best = max(subjects, key=lambda subject: (subject.cursor and subject.cursor.number) or -1)
-        watch = TrackedJob(
-            job_id, since, due, snapshot=best.snapshot, cursor=best.cursor, listened_from=self._listening_at
-        )
-        if watch.is_covered:
-            watch.due = now + self._until_verified()
-        elif watch.cursor is not None:
-            watch.due = max(due, now + hold)
-        return watch
+    def abandon(self, waiter: Waiter) -> None:
+        """``leave`` later: safe in a finalizer, which may run in any thread and at any moment."""
+        if waiter.pending:  # otherwise its jobs, and so their results, would be kept until then
+            self._abandoned.append(waiter)
 
-    # -- what the platform said --
+    def clear_abandoned(self) -> None:
+        while self._abandoned:
+            self.leave(self._abandoned.popleft())
+
+    def _tracked(self, ids: Iterable[str]) -> Iterator[TrackedJob]:
+        return (job for job_id in ids if (job := self._jobs.get(job_id)) is not None)
+
+    def _new_job(self, job_id: str, handles: Sequence[JobHandle], now: float, hold: float) -> TrackedJob:
+        first_seen = min(now if handle.first_seen is None else handle.first_seen for handle in handles)
+        polled_at = max((handle.asked_at for handle in handles if handle.asked_at is not None), default=None)
+        due = now + FIRST_POLL_DELAY_SECONDS
+        if polled_at is not None:
+            due = max(due, polled_at + self._interval.interval(polled_at - first_seen, self._draw))
+        best = max(handles, key=lambda handle: (handle.cursor and handle.cursor.number) or -1)
+        job = TrackedJob(
+            job_id, first_seen, due, snapshot=best.snapshot, cursor=best.cursor, feed_start=self._feed_cursor
+        )
+        if job.is_covered:
+            job.due = now + self._verify_interval()
+        elif job.cursor is not None:
+            job.due = max(due, now + hold)
+        return job
+
+    # -- snapshots --
 
     def known(self, job_id: str) -> JobSnapshot | None:
-        """What was last heard of a watched job."""
-        watch = self._watches.get(job_id)
-        return None if watch is None else watch.snapshot
+        """Return the latest snapshot of a tracked job."""
+        job = self._jobs.get(job_id)
+        return None if job is None else job.snapshot
 
-    def take_report(self, ids: Sequence[str], report: StatusReport, now: float) -> list[str]:
-        """An answer about these ids. Gives back those that were left out so often that each has to be asked about by itself."""
-        return [job_id for job_id in ids if not self._take_one(job_id, report, now)]
+    def apply_report(self, ids: Sequence[str], report: StatusReport, now: float) -> list[str]:
+        """Apply the response to a poll of ``ids``. Return the ids that it left out so often that each is polled by itself."""
+        return [job.job_id for job in self._tracked(ids) if not self._apply_polled(job, report, now)]
 
-    def hear(self, snapshot: JobSnapshot, now: float) -> bool:
-        """News that nobody asked for: of the change feed, or of another request. Whether it is about a watched job."""
-        watch = self._watches.get(snapshot.id)
-        if watch is not None:
-            self._deliver(watch, snapshot, snapshot.cursor, now)
-        return watch is not None
+    def apply(self, snapshot: JobSnapshot, now: float) -> bool:
+        """Apply a snapshot from the change feed or another request. Return whether its job is tracked."""
+        job = self._jobs.get(snapshot.id)
+        if job is not None:
+            self._apply_to(job, snapshot, snapshot.cursor, now)
+        return job is not None
 
-    def _take_one(self, job_id: str, report: StatusReport, now: float) -> bool:
-        watch = self._watches.get(job_id)
-        if watch is None:
-            return True
-        watch.failing_since = None
-        snapshot = report.snapshots.get(job_id)
+    def _apply_polled(self, job: TrackedJob, report: StatusReport, now: float) -> bool:
+        snapshot = report.snapshots.get(job.job_id)
         if snapshot is None:
-            watch.misses += 1
-            watch.trouble = f"the platform's answer left it out ({watch.misses} times in a row)"
-            self._postpone(watch, now)
-            return watch.misses < MISSES
-        watch.misses = 0
-        if snapshot is watch.snapshot:
-            self._confirm(watch, report.cursor, now)
-        else:
-            self._deliver(watch, snapshot, report.cursor, now)
+            job.misses += 1
+            job.trouble = f"the platform's answer left it out ({job.misses} times in a row)"
+            job.failing_since = None
+            self._postpone(job, now)
+            return job.misses < MAX_MISSES
+        job.misses = 0
+        self._apply_to(job, snapshot, report.cursor, now)
         if not snapshot.status.is_final:
-            self._postpone(watch, now)
+            self._postpone(job, now)
         return True
 
-    def _confirm(self, watch: TrackedJob, cursor: Cursor | None, now: float) -> None:
-        """The job is as it was, which is what most answers say of most jobs."""
-        watch.trouble = watch.failing_since = None
-        watch.cursor = cursor or watch.cursor
-        for waiter in watch.waiters:
-            for subject in waiter.subjects[watch.job_id]:
-                subject.take(watch.snapshot or subject.snapshot, now)
-                subject.cursor = watch.cursor
-
-    def _deliver(self, watch: TrackedJob, snapshot: JobSnapshot, cursor: Cursor | None, now: float) -> None:
-        watch.trouble = watch.failing_since = None
-        if cursor is not None and not (watch.cursor is not None and watch.cursor.covers(cursor)):
-            watch.cursor = cursor
-        if watch.snapshot is None or not snapshot.is_behind(watch.snapshot):
-            watch.snapshot = snapshot
-        for waiter in watch.waiters:
-            for subject in waiter.subjects[watch.job_id]:
-                before = subject.snapshot
-                subject.take(snapshot, now)
-                subject.cursor = watch.cursor
-                if subject.snapshot is not before:
-                    waiter.note(subject, before)
+    def _apply_to(self, job: TrackedJob, snapshot: JobSnapshot, cursor: Cursor | None, now: float) -> None:
+        job.trouble = job.failing_since = None
+        if cursor is not None and not (job.cursor is not None and job.cursor.covers(cursor)):
+            job.cursor = cursor
+        # Most responses change nothing of most jobs, and bring the very object that is known.
+        if snapshot is not job.snapshot and (job.snapshot is None or not snapshot.is_behind(job.snapshot)):
+            job.snapshot = snapshot
+        for waiter in job.waiters:
+            for handle in waiter.handles[job.job_id]:
+                before = handle.snapshot
+                handle.apply(snapshot, now)
+                handle.cursor = job.cursor
+                if handle.snapshot is not before:
+                    waiter.note_change(handle, before)
         if snapshot.status.is_final:
-            self._end(watch, snapshot)
+            self._end(job, snapshot)
 
-    def _end(self, watch: TrackedJob, outcome: Outcome) -> None:
-        del self._watches[watch.job_id]
-        self.agenda.drop(watch)
-        for waiter in watch.waiters:
-            waiter.settle(watch.job_id, outcome)
+    def _end(self, job: TrackedJob, outcome: Outcome) -> None:
+        self._remove(job)
+        for waiter in job.waiters:
+            waiter.settle(job.job_id, outcome)
 
-    def _postpone(self, watch: TrackedJob, now: float) -> None:
-        pause = self._until_verified() if watch.is_covered else self._interval.interval(now - watch.since, self._draw)
-        self.agenda.put(watch, now + pause)
+    def _remove(self, job: TrackedJob) -> None:
+        del self._jobs[job.job_id]
+        job.queue_entry = None
 
-    def _until_verified(self) -> float:
-        return VERIFY * (1 + self._interval.jitter * self._draw())
+    def _postpone(self, job: TrackedJob, now: float) -> None:
+        age = now - job.first_seen
+        pause = self._verify_interval() if job.is_covered else self._interval.interval(age, self._draw)
+        self.queue.put(job, now + pause)
 
-    # -- what went wrong --
+    def _verify_interval(self) -> float:
+        return FEED_VERIFY_INTERVAL_SECONDS * (1 + self._interval.jitter * self._draw())
+
+    # -- failures --
 
     def note_transient(self, ids: Sequence[str], error: SFJobsError, now: float, *, due: float) -> None:
-        """A question that was not answered is ``due`` again."""
-        for job_id in ids:
-            watch = self._watches.get(job_id)
-            if watch is not None:
-                self.agenda.put(watch, due)
-                watch.trouble = in_words(error)
-                watch.failing_since = now if watch.failing_since is None else watch.failing_since
+        """Poll these jobs again at ``due``: the last poll met a transient error."""
+        for job in self._tracked(ids):
+            self.queue.put(job, due)
+            job.trouble = in_words(error)
+            job.failing_since = now if job.failing_since is None else job.failing_since
 
     def note_permanent(self, job_id: str, error: SFJobsError, now: float) -> None:
         """
-        The platform says no about this job, which is its outcome. That it does not know it has to be said several times: it may
-        not know it yet.
+        End the polling of this job with ``error``. A 404 has to come ``MAX_MISSES`` times: the platform may not know a new job
+        yet.
         """
-        watch = self._watches.get(job_id)
-        if watch is None:
-            return
-        watch.trouble, watch.failing_since = in_words(error), None
-        if isinstance(error, NotFoundError):
-            watch.misses += 1
-            if watch.misses < MISSES:
-                self._postpone(watch, now)
-                return
-        self._end(watch, error)
+        for job in self._tracked([job_id]):
+            job.trouble, job.failing_since = in_words(error), None
+            job.misses += isinstance(error, NotFoundError)
+            if isinstance(error, NotFoundError) and job.misses < MAX_MISSES:
+                self._postpone(job, now)
+            else:
+                self._end(job, error)
 
     def fail(self, ids: Sequence[str], error: SFJobsError) -> None:
-        """Everyone who waits for one of these jobs hears of ``error``."""
-        for job_id in ids:
-            watch = self._watches.get(job_id)
-            if watch is None:
-                continue
-            watch.trouble = in_words(error)
-            for waiter in watch.waiters:
+        """Fail every waiter of these jobs."""
+        for job in self._tracked(ids):
+            job.trouble = in_words(error)
+            for waiter in job.waiters:
                 waiter.fail(error)
 
-    def put_back(self, asked: Sequence[TrackedJob]) -> bool:
-        """What was taken from the agenda and has not been asked about is due as before; whether there was any."""
-        unanswered = [watch for watch in asked if watch.entry is None and self._watches.get(watch.job_id) is watch]
-        for watch in unanswered:
-            self.agenda.put(watch, watch.due)
-        return bool(unanswered)
+    def requeue(self, popped: Sequence[TrackedJob]) -> bool:
+        """Put back the popped jobs that were not polled, due as before. Return whether there are any."""
+        unpolled = [job for job in popped if job.queue_entry is None and self._jobs.get(job.job_id) is job]
+        for job in unpolled:
+            self.queue.put(job, job.due)
+        return bool(unpolled)
 
     # -- the change feed --
 
-    def start_of_feed(self, offer: Cursor) -> Cursor:
-        """From where the feed must be heard to tell all that is not known of the watched jobs; ``offer`` at the latest."""
-        start = offer
-        for watch in self._watches.values():
-            if watch.cursor is not None and start.covers(watch.cursor):
-                start = watch.cursor
+    def feed_start(self, latest: Cursor) -> Cursor:
+        """Return the cursor from which the feed has all that is not known of the tracked jobs, ``latest`` at the latest."""
+        start = latest
+        for job in self._jobs.values():
+            if job.cursor is not None and start.covers(job.cursor):
+                start = job.cursor
         return start
 
-    def listen(self, start: Cursor, now: float) -> None:
-        """The feed is heard from ``start`` on: it tells of what is known up to there, the rest is asked about as before."""
-        self._listening_at = start
-        for watch in self._watches.values():
-            watch.listened_from = start
-        self._put_off({watch: now + self._until_verified() for watch in self._watches.values() if watch.is_covered})
+    def open_feed(self, start: Cursor, now: float) -> None:
+        """Note that the feed is read from ``start`` on. Jobs that are known up to there are only verified by polls."""
+        self._feed_cursor = start
+        for job in self._jobs.values():
+            job.feed_start = start
+        self._reschedule_covered(lambda: now + self._verify_interval())
 
-    def heard_up_to(self, place: Cursor) -> None:
-        """All that happened before this place has been told."""
-        self._listening_at = place
+    def advance_feed(self, cursor: Cursor | None) -> None:
+        """Note that the feed has been read up to ``cursor``."""
+        self._feed_cursor = cursor
 
-    def stop_listening(self, now: float, *, is_expired: bool = False) -> None:
+    def lose_feed(self, now: float, *, is_expired: bool = False) -> None:
         """
-        The feed is not heard any more: every job that it was to tell of is asked about now. If what is known of them
-        ``is_expired``, no feed can go on from there.
+        Note that the feed is not read any more, and poll every job that it covered now. ``is_expired`` says that no feed can
+        resume at the cursors that are known.
         """
-        self._listening_at = None
-        self._put_off({watch: now for watch in self._watches.values() if watch.is_covered})
-        for watch in self._watches.values():
-            watch.listened_from = None
-            watch.cursor = None if is_expired else watch.cursor
+        self._feed_cursor = None
+        self._reschedule_covered(lambda: now)
+        for job in self._jobs.values():
+            job.feed_start = None
+            job.cursor = None if is_expired else job.cursor
 
-    def _put_off(self, dues: Mapping[TrackedJob, float]) -> None:
-        for watch, due in dues.items():
-            watch.due = due
-        # One that has no place in the agenda is being asked about just now, or nobody waits for it.
-        self.agenda.put_all([item for item in dues.items() if item[0].entry is not None])
+    def _reschedule_covered(self, due: Callable[[], float]) -> None:
+        covered = [job for job in self._jobs.values() if job.is_covered]
+        for job in covered:
+            job.due = due()
+        # A job without an entry is being polled just now, or no waiter waits for it.
+        self.queue.put_all(job for job in covered if job.queue_entry is not None)
 
-    # -- for people --
+    # -- reports --
 
-    def outlook(self, job_id: str, resting_until: float) -> PollOutlook:
-        """When the next question about this job is due, and what went wrong with the last one."""
-        watch = self._watches.get(job_id)
-        if watch is None:
+    def outlook(self, job_id: str, paused_until: float) -> PollOutlook:
+        """Return when the job is polled next, and the error of its last poll."""
+        job = self._jobs.get(job_id)
+        if job is None:
             return PollOutlook()
-        if not watch.is_wanted:
-            return PollOutlook(trouble=watch.trouble, failing_since=watch.failing_since)
-        is_under_way = watch.entry is None
-        due = float("-inf") if is_under_way else max(watch.due, resting_until)
-        return PollOutlook(due=due, trouble=watch.trouble, failing_since=watch.failing_since, is_told=watch.is_covered)
+        due = None
+        if job.is_wanted:
+            due = float("-inf") if job.queue_entry is None else max(job.due, paused_until)
+        is_told = due is not None and job.is_covered
+        return PollOutlook(due=due, trouble=job.trouble, failing_since=job.failing_since, is_told=is_told)

@@ -1,34 +1,29 @@
 """
-How jobs and devices look in a notebook. Pure string work: every text of the platform is escaped, there is no script, and what
-a sanitizer strips (the style sheet, as on GitHub) leaves plain lines. Called by the ``_repr_html_`` of ``Job`` and ``Device``,
-and for the progress of many jobs.
+Cards and bars for notebooks, as HTML fragments. Every text is escaped, there is no script, and a sanitizer that strips the
+style sheet (GitHub's does) leaves plain lines. Called by the ``_repr_html_`` of jobs and devices, and for live progress.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime, time
+from datetime import datetime
 from html import escape
-from itertools import groupby
-from typing import TYPE_CHECKING, Literal, TypeAlias
-
-if TYPE_CHECKING:
-    from ..models import Device, DeviceSpecification, JobSnapshot, JSONValue
+from typing import Literal, TypeAlias
 
 Row: TypeAlias = tuple[str, str]
-"""A label, which is text, and what stands beside it, which is HTML."""
+"""A label as text, and its value as HTML."""
 
-Mood: TypeAlias = Literal["calm", "good", "bad", "busy"]
+Tone: TypeAlias = Literal["calm", "good", "bad", "busy"]
+"""The colour of a badge or of a part of a bar."""
 
-FRAME = "font-size:13px;line-height:1.5"
-"""What every display of ours has in common, with or without the style sheet."""
+FRAME_STYLE = "font-size:13px;line-height:1.5"
+"""The inline style of every fragment, with or without the style sheet."""
 
-_MOST_ENTRIES = 20
-_LONGEST_TEXT = 400
-_LONGEST_LISTING = 20_000
+MAX_ENTRIES = 20
+_MAX_LISTING_CHARS = 20_000
 
-_MOODS: Mapping[str, Mood] = {
+_TONES: Mapping[str, Tone] = {
     "complete": "good",
     "failed": "bad",
     "cancelled": "calm",
@@ -42,8 +37,8 @@ _MOODS: Mapping[str, Mood] = {
 _LIGHT = "--sfjobs-good:#1a7f37;--sfjobs-bad:#c4232d;--sfjobs-busy:#0a62c4;--sfjobs-calm:#5b6470"
 _DARK = "--sfjobs-good:#56c271;--sfjobs-bad:#ff7b72;--sfjobs-busy:#6cb2ff;--sfjobs-calm:#a3acb8"
 
-# Text has the page's own colour. Only the badges have two sets, by the reader's system, unless the notebook says for itself
-# what it is: JupyterLab and VS Code have themes of their own.
+# Text has the page's own colour. The badges have two sets of colours: the reader's system selects one, unless the notebook has
+# a theme of its own, as JupyterLab and VS Code do.
 _STYLE = (
     "<style>"
     f".sfjobs{{{_LIGHT}}}"
@@ -66,137 +61,70 @@ _STYLE = (
 )
 
 
-def job_html(job: JobSnapshot, result: str | None = None) -> str:
-    """A job as an HTML fragment, with that of its result below when it is at hand."""
-    rows = [
-        *_text_row("name", job.name),
-        *_text_row("target", job.target),
-        *_time_row("created", job.created_at),
-        *_time_row("started", job.started_at),
-        *_time_row("finished", job.finished_at),
-        *([] if job.running_time is None else [("ran for", f"{job.running_time:.3g} s")]),
-        *_entries(job.meta),
-    ]
-    return _card("Job", job.id, job.status.value, rows, below=result or "")
-
-
-def device_html(device: Device) -> str:
-    """A device as an HTML fragment; what is long, such as its layout and its certificate, is folded away."""
-    rows = [
-        *_time_row("created", device.created_at),
-        *([("expected uptime", _uptime(device.expected_uptime))] if device.expected_uptime else []),
-        *([] if device.specification is None else _specification_rows(device.specification)),
-    ]
-    layout = "" if device.specification is None else device.specification.layout
-    certificate = "" if device.certificate is None else _pretty(device.certificate)
-    gates = {} if device.specification is None else device.specification.gate_parameters
-    allowed = "\n".join(f"{name}: {_allowed(values)}" for name, values in gates.items())
-    below = _folded("gate parameters", allowed) + _folded("layout", layout) + _folded("certificate", certificate)
-    return _card("Device", device.target, device.status, rows, below=below)
-
-
-def progress_html(text: str, shares: Mapping[Mood, float]) -> str:
-    """How far many jobs are, as an HTML fragment: ``text``, and a bar below it with parts of 0 to 1 of its length."""
+def progress_html(text: str, shares: Mapping[Tone, float]) -> str:
+    """Return ``text`` above a bar; ``shares`` are the parts of the bar, each 0 to 1 of its length."""
     parts = "".join(
-        f'<div style="width:{100 * share:.2f}%;color:var(--sfjobs-{mood})"></div>'
-        for mood, share in shares.items()
+        f'<div style="width:{100 * share:.2f}%;color:var(--sfjobs-{tone})"></div>'
+        for tone, share in shares.items()
         if share
     )
-    return f'<div class="sfjobs" style="{FRAME}">{_STYLE}<div>{_text(text)}</div><div class="sfjobs-bar">{parts}</div></div>'
+    return _framed(f'<div>{escaped(text)}</div><div class="sfjobs-bar">{parts}</div>')
 
 
-def _card(kind: str, name: str, word: str | None, rows: Iterable[Row], *, below: str) -> str:
+def card(kind: str, name: str, status: str | None, rows: Iterable[Row], *, below: str) -> str:
+    """Return a heading with a badge for ``status``, a grid of ``rows``, and the HTML ``below`` them."""
     badge = ""
-    if word is not None:
-        mood = _MOODS.get(word, "calm")
-        badge = f' <span class="sfjobs-badge" style="color:var(--sfjobs-{mood})">{_text(word)}</span>'
+    if status is not None:
+        tone = _TONES.get(status, "calm")
+        badge = f' <span class="sfjobs-badge" style="color:var(--sfjobs-{tone})">{escaped(status)}</span>'
     lines = "".join(
-        f'<div class="sfjobs-row"><span class="sfjobs-label">{_text(label)}</span> '
+        f'<div class="sfjobs-row"><span class="sfjobs-label">{escaped(label)}</span> '
         f'<span class="sfjobs-value">{value}</span></div>'
         for label, value in rows
     )
-    return (
-        f'<div class="sfjobs" style="{FRAME}">{_STYLE}<div><b>{kind}</b>{badge} <code>{_text(name)}</code></div>'
-        f'<div class="sfjobs-rows">{lines}</div>{below}</div>'
+    return _framed(
+        f'<div><b>{kind}</b>{badge} <code>{escaped(name)}</code></div><div class="sfjobs-rows">{lines}</div>{below}'
     )
 
 
-def _text_row(label: str, text: str | None) -> list[Row]:
-    return [(label, _text(text))] if text else []
+def text_row(label: str, text: str | None) -> list[Row]:
+    return [(label, escaped(text))] if text else []
 
 
-def _time_row(label: str, when: datetime | None) -> list[Row]:
+def time_row(label: str, when: datetime | None) -> list[Row]:
     return [] if when is None else [(label, escape(f"{when:%Y-%m-%d %H:%M:%S} {when.tzname() or ''}".rstrip()))]
 
 
-def _entries(values: Mapping[str, JSONValue]) -> Iterable[Row]:
-    """The first entries of what may be any JSON object."""
-    for label, value in list(values.items())[:_MOST_ENTRIES]:
-        yield _shortened(label.replace("_", " ")), _text(value if isinstance(value, str) else _compact(value))
-    if len(values) > _MOST_ENTRIES:
-        yield "", f"and {len(values) - _MOST_ENTRIES} more"
+def entries(values: Mapping[str, object]) -> Iterable[Row]:
+    """Yield a row for each of the first entries of a JSON object."""
+    for label, value in list(values.items())[:MAX_ENTRIES]:
+        yield label.replace("_", " "), escaped(value if isinstance(value, str) else json_text(value))
+    if len(values) > MAX_ENTRIES:
+        yield "", f"and {len(values) - MAX_ENTRIES} more"
 
 
-def _specification_rows(specification: DeviceSpecification) -> Iterable[Row]:
-    modes = specification.modes
-    if isinstance(modes, int):
-        yield "modes", f"{modes:,}"
-    else:
-        yield from ((f"modes, {_shortened(kind)}", _text(_compact(number))) for kind, number in modes.items())
-    yield from _text_row("compilers", ", ".join(specification.compiler))
-
-
-def _uptime(days: Mapping[str, tuple[time, time]]) -> str:
-    """One line for each run of days with the same hours."""
-    lines = []
-    for (start, end), run in groupby(list(days)[:_MOST_ENTRIES], key=days.__getitem__):
-        names = [_text(day.capitalize()) for day in run]
-        which = "every day" if len(names) == 7 else ", ".join(names)
-        lines.append(f"{which}: {start:%H:%M} to {end:%H:%M} {escape(start.tzname() or '')}".rstrip())
-    return "<br/>".join(lines)
-
-
-def _allowed(values: JSONValue) -> str:
-    """``[0, [0.5, 1]]``, the number 0 and a range, in words; anything else as it is."""
-    if not isinstance(values, list):
-        return _compact(values)
-    return " or ".join(
-        " to ".join(map(_number, value)) if isinstance(value, list) and len(value) == 2 else _number(value)
-        for value in values
-    )
-
-
-def _number(value: JSONValue) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else _compact(value)
-
-
-def _folded(title: str, text: str) -> str:
+def folded(title: str, text: str) -> str:
+    """Return ``text`` in a section that is closed until the reader opens it; nothing for a blank text."""
     if not text.strip():
         return ""
-    shown = text if len(text) <= _LONGEST_LISTING else f"{text[:_LONGEST_LISTING]} …"
-    return f"<details><summary>{escape(title)}</summary><pre>{_listing(shown)}</pre></details>"
+    shown = text if len(text) <= _MAX_LISTING_CHARS else f"{text[:_MAX_LISTING_CHARS]} …"
+    listing = "\n".join(map(_clean, shown.expandtabs(4).splitlines()))
+    return f"<details><summary>{escape(title)}</summary><pre>{listing}</pre></details>"
 
 
-def _pretty(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+def json_text(value: object, indent: int | None = None) -> str:
+    return json.dumps(value, indent=indent, ensure_ascii=False, default=str)
 
 
-def _compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _text(text: str) -> str:
-    return _clean(_shortened(text))
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} …"
-
-
-def _listing(text: str) -> str:
-    return "\n".join(map(_clean, text.expandtabs(4).splitlines()))
+def escaped(text: str, max_chars: int = 400) -> str:
+    """Return ``text`` for a place in HTML, cut to ``max_chars``."""
+    return _clean(text if len(text) <= max_chars else f"{text[:max_chars]} …")
 
 
 def _clean(text: str) -> str:
-    """Escaped, and without characters that turn the text around or break the page."""
+    """Escape ``text``, and replace characters that change the direction of writing or break the page."""
     return escape("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text))
+
+
+def _framed(content: str) -> str:
+    return f'<div class="sfjobs" style="{FRAME_STYLE}">{_STYLE}{content}</div>'

@@ -37,7 +37,7 @@ class Script:
     @classmethod
     def read(cls, source: str, *, target: str | None, shots: int | None, name: str | None) -> Script:
         """Read the script at the path ``source``, or from standard input for ``-``. Raises CommandError."""
-        from .._submission.programs import read_header
+        from .._protocol.blackbird_header import read_header
 
         text = _text(source)
         target = target or read_header(text).target

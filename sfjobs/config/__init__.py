@@ -1,4 +1,15 @@
-"""What sfjobs needs to know before it can talk to a platform: ``Settings``, and ``Secret`` for what must not be seen."""
+"""
+The settings of a connection: ``Settings``, and ``Secret`` for keys and tokens.
+
+    settings   Settings: arguments, environment, configuration file and defaults merged
+    values     one value: its source, its checks and its error messages
+    file       reads our configuration file
+    editing    writes a profile into it
+    foreign    reads the settings of xanadu-cloud-client and Strawberry Fields
+    keys       an API key in the system's keyring
+    secret     Secret: a text that repr, tracebacks and pickles do not show
+    folders    the user's own folders
+"""
 
 from .editing import store_profile as store_profile
 from .folders import own_folder as own_folder

@@ -1,7 +1,7 @@
 """
-Writes one profile of the configuration file and leaves the rest as it is, comments among it. Lines are edited, then the outcome
-is parsed and compared with what it should say; where they differ (a file that writes its tables in an unusual way) the file
-is written anew from its values. It appears whole or not at all, and nobody else can read it.
+Writes one profile into the configuration file and leaves the rest, including comments, unchanged. The lines are edited, and the
+outcome is parsed and compared with the expected values; if they differ, as with unusual spellings of tables, the whole file is
+written from its values. It appears complete or not at all, and only the user can read it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from .._util.atomic_file import AtomicFile
 from . import file
 from .secret import Secret
 from .values import problem
@@ -27,30 +28,31 @@ def store_profile(
     path: str | os.PathLike[str], profile: str, values: Mapping[str, Value], *, without: Iterable[str] = ()
 ) -> None:
     """
-    Puts ``values`` into ``profile`` of the file at ``path`` and takes the keys ``without`` out of it. Makes the file and its
-    folder if need be. Raises ConfigurationError for a file that is not TOML or cannot be written.
+    Write ``values`` into ``profile`` of the file at ``path``, and remove the keys ``without`` from it.
+
+    The file and its folder are created if they do not exist.
+
+    Raises:
+        ConfigurationError: the file is not TOML or cannot be written.
     """
-    # A link is kept as one: people keep their settings elsewhere and link them here.
+    # A symbolic link stays one: some users link to settings that they keep elsewhere.
     target = Path(os.path.realpath(path))
     text = file.read(target, what="the configuration of sfjobs") if target.exists() else Secret("")
-    wanted = file.parsed(target, text)
-    gone = set(without) - values.keys()
-    _update(wanted, profile, {name: _wrapped(value) for name, value in values.items()}, gone)
-    edited = _edited(text, profile, values, gone)
-    if file.parse_toml(edited) != (wanted, ""):
-        edited = _emitted(wanted)
-        if file.parse_toml(edited) != (wanted, ""):
-            raise problem(f"{target} holds more than sfjobs can write", "Write url and api_key into it by hand")
+    expected = file.parsed(target, text)
+    removed = set(without) - values.keys()
+    wrapped = {name: Secret(value) if isinstance(value, str) else value for name, value in values.items()}
+    _update(expected, profile, wrapped, removed)
+    edited = _edited(text, profile, values, removed)
+    if file.parse_toml(edited) != (expected, ""):
+        edited = _emitted(expected)
+        if file.parse_toml(edited) != (expected, ""):
+            raise problem(f"{target} holds values that sfjobs cannot write", "Write url and api_key into it by hand")
     failure = _try_to_write(target, edited)
     if failure:
-        raise problem(f"{target} cannot be written: {failure}", "Set SFJOBS_CONFIG to a file that can")
+        raise problem(f"{target} cannot be written: {failure}", "Set SFJOBS_CONFIG to a writable file")
 
 
-def _wrapped(value: Value) -> object:
-    return Secret(value) if isinstance(value, str) else value
-
-
-def _update(document: dict[str, object], profile: str, values: Mapping[str, object], gone: set[str]) -> None:
+def _update(document: dict[str, object], profile: str, values: Mapping[str, object], removed: set[str]) -> None:
     table: object = document
     if profile != file.DEFAULT_PROFILE:
         profiles = document.setdefault("profiles", {})
@@ -58,12 +60,12 @@ def _update(document: dict[str, object], profile: str, values: Mapping[str, obje
     if not isinstance(table, dict):
         raise problem(f"The profile {profile!r} is not a table", f"Write it as [profiles.{_name(profile)}]")
     table.update(values)
-    for name in gone:
+    for name in removed:
         table.pop(name, None)
 
 
-def _edited(text: Secret, profile: str, values: Mapping[str, Value], gone: set[str]) -> Secret:
-    """The text with the lines of the profile replaced, taken out and added."""
+def _edited(text: Secret, profile: str, values: Mapping[str, Value], removed: set[str]) -> Secret:
+    """Return the text with the lines of the profile replaced, removed and added."""
     lines = text.reveal().splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
@@ -71,27 +73,27 @@ def _edited(text: Secret, profile: str, values: Mapping[str, Value], gone: set[s
     if start < 0:
         lines += [*(["\n"] if lines else []), f"[profiles.{_name(profile)}]\n"]
         start = end = len(lines)
-    left = dict(values)
+    unwritten = dict(values)
     kept: list[str] = []
-    place = 0
+    position = 0
     for line in lines[start:end]:
         match = _KEY.match(line)
         key = next((group for group in match.groups() if group is not None), "") if match else ""
-        if key in left:
-            kept.append(f"{key} = {_literal(left.pop(key))}{_comment(line)}\n")
-        elif key not in gone or not match:
+        if key in unwritten:
+            kept.append(f"{key} = {_literal(unwritten.pop(key))}{_comment(line)}\n")
+        elif key not in removed or not match:
             kept.append(line)
         if match and kept:
-            place = len(kept)
-    added = [f"{key} = {_literal(value)}\n" for key, value in left.items()]
-    following = kept[place:] + lines[end:]
+            position = len(kept)
+    added = [f"{key} = {_literal(value)}\n" for key, value in unwritten.items()]
+    following = kept[position:] + lines[end:]
     if added and following and following[0].strip():
         added.append("\n")
-    return Secret("".join([*lines[:start], *kept[:place], *added, *following]))
+    return Secret("".join([*lines[:start], *kept[:position], *added, *following]))
 
 
 def _region(lines: list[str], profile: str) -> tuple[int, int]:
-    """The lines below the profile's header, up to the next one; -1 where it has none."""
+    """Return the first and last line of the profile, below its header; -1 if it has no header."""
     headers = [(index, _table_of(line)) for index, line in enumerate(lines) if line.lstrip().startswith("[")]
     ends = [index for index, _ in headers] + [len(lines)]
     if profile == file.DEFAULT_PROFILE:
@@ -110,10 +112,10 @@ def _table_of(header: str) -> dict[str, object]:
 
 
 def _comment(line: str) -> str:
-    """The comment at the end of a line, with the space before it: what follows the shortest part that is a whole assignment."""
-    for place in (index for index, character in enumerate(line) if character == "#"):
-        if _table_of(line[:place]):
-            return line[len(line[:place].rstrip()) :].rstrip()
+    """Return the comment at the end of a line, with the space before it: all behind the shortest complete assignment."""
+    for position in (index for index, character in enumerate(line) if character == "#"):
+        if _table_of(line[:position]):
+            return line[len(line[:position].rstrip()) :].rstrip()
     return ""
 
 
@@ -149,18 +151,13 @@ def _quoted(text: str) -> str:
 
 
 def _try_to_write(target: Path, text: Secret) -> str:
-    part = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
+    """Return why the file could not be written; empty on success."""
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(descriptor, "wb") as stream:  # noqa: PTH123 - a descriptor, which was made with its mode
-                stream.write(text.reveal().encode())
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        with AtomicFile(target, mode=0o600) as file:
+            # Encoded in this expression: a variable with the text would show in a traceback's locals.
+            file.use(lambda stream: stream.write(text.reveal().encode()))
+            file.commit()
     except OSError as error:
         return error.strerror or type(error).__name__
     return ""

@@ -1,15 +1,15 @@
 """
-Our own configuration file, TOML. The keys at its top level are the default profile; every table ``[profiles.NAME]`` is another,
-complete in itself (it takes nothing from the top level, so that no key reaches another profile's host):
+Reads the configuration file, TOML. The keys at the top level are the default profile; each table ``[profiles.NAME]`` is another
+profile. It inherits nothing from the top level, so that no key reaches another profile's host:
 
     url = "https://platform.example"
-    api_key_file = "key"                # or api_key = "..."; a relative path starts at this file's folder
+    api_key_file = "key"                # or api_key = "..."; a relative path is relative to this file's folder
 
     [profiles.lab]
     url = "http://10.0.0.7:8080"
-    api_key_keyring = true              # the key is in the keyring of this system; `sfjobs login --keyring` puts it there
+    api_key_keyring = true              # the key is in the system's keyring; `sfjobs login --keyring` stores it there
 
-It is ``$SFJOBS_CONFIG``, else ``config.toml`` in the folder ``sfjobs`` where this system keeps its users' settings.
+The file is ``$SFJOBS_CONFIG``, else ``config.toml`` in the folder ``sfjobs`` of the user's configuration folder.
 """
 
 from __future__ import annotations
@@ -19,26 +19,23 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NoReturn
 
 import platformdirs
 
 from .folders import NOWHERE, own_folder
 from .keys import KeyringEntry
 from .secret import Secret
-from .values import Given, Layer, checked, conceal, problem, suggestion
+from .values import Layer, SourcedValue, checked, conceal, problem, suggestion
 
 logger = logging.getLogger("sfjobs")
 
 DEFAULT_PROFILE = "default"
-_WAYS_TO_A_KEY = ("api_key_file", "api_key_keyring")
-"""What may stand in the place of ``api_key``."""
-_LARGEST = 256 * 1024
-"""Bytes. A larger file is not a configuration."""
+_KEY_REFERENCES = ("api_key_file", "api_key_keyring")  # written in place of ``api_key``
+_MAX_FILE_BYTES = 256 * 1024  # a larger file is not a configuration
 
 
 def path(variables: Mapping[str, Secret]) -> Path:
-    """Where the file is, whether or not it exists."""
+    """Return the path of the file, which need not exist."""
     named = variables.get("SFJOBS_CONFIG")
     if named is not None:
         return Path(named.reveal()).expanduser()
@@ -46,11 +43,11 @@ def path(variables: Mapping[str, Secret]) -> Path:
 
 
 def load(profile: str | None, variables: Mapping[str, Secret], *, known: Iterable[str]) -> Layer:
-    """What ``profile``, else the one that ``$SFJOBS_PROFILE`` names, else the default profile gives."""
+    """Return the values of ``profile``, else of ``$SFJOBS_PROFILE``, else of the default profile."""
     file = path(variables)
-    asked_by = "argument"
+    named_by = "argument"
     if profile is None and "SFJOBS_PROFILE" in variables:
-        profile, asked_by = variables["SFJOBS_PROFILE"].reveal(), "environment variable SFJOBS_PROFILE"
+        profile, named_by = variables["SFJOBS_PROFILE"].reveal(), "environment variable SFJOBS_PROFILE"
     if not file.exists():
         if "SFJOBS_CONFIG" in variables:
             raise problem(
@@ -58,45 +55,43 @@ def load(profile: str | None, variables: Mapping[str, Secret], *, known: Iterabl
             )
         if profile not in {None, DEFAULT_PROFILE}:
             raise problem(
-                f"There is no profile {profile!r} (from {asked_by}): there is no file {file}", "Write the file"
+                f"There is no profile {profile!r} (from {named_by}): there is no file {file}", "Write the file"
             )
         return {}
-    profiles = _profiles(file, _read_toml(file), {*known, *_WAYS_TO_A_KEY})
+    profiles = _profiles(file, known)
     name = profile or DEFAULT_PROFILE
     if name not in profiles:
-        raise problem(f"{file} has no profile {name!r} (from {asked_by})", f"It has {', '.join(sorted(profiles))}")
+        raise problem(f"{file} has no profile {name!r} (from {named_by})", f"It has {', '.join(sorted(profiles))}")
     _warn_if_open(file, profiles)
-    source = str(file) if name == DEFAULT_PROFILE else f"{file} [{name}]"
-    layer = {key: Given(value, source) for key, value in profiles[name].items()}
+    layer = {key: SourcedValue(value, _source(file, name)) for key, value in profiles[name].items()}
     return _with_key_from_keyring(with_key_from_file(layer, folder=file.parent), name)
 
 
 def stored(profile: str, variables: Mapping[str, Secret], *, known: Iterable[str]) -> Layer:
-    """What ``profile`` says as it stands, no key fetched; nothing for a profile or a file that is yet to be written."""
+    """Return the values of ``profile`` without fetching a key; none if the profile or the file does not exist."""
     file = path(variables)
     if not file.exists():
         return {}
-    profiles = _profiles(file, _read_toml(file), {*known, *_WAYS_TO_A_KEY})
-    return {key: Given(value, str(file)) for key, value in profiles.get(profile, {}).items()}
+    return {key: SourcedValue(value, str(file)) for key, value in _profiles(file, known).get(profile, {}).items()}
 
 
 def read(file: Path, *, what: str) -> Secret:
-    """The text of a small file. Raises ConfigurationError if it cannot be read; ``what`` says whose file it is."""
+    """Return the text of a small file. Raises ConfigurationError if it cannot be read; ``what`` says what the file is."""
     text, reason = _try_to_read(file)
     if text is None:
-        raise problem(f"{file} ({what}) cannot be read: {reason}", "Look at the file, or name another one")
+        raise problem(f"{file} ({what}) cannot be read: {reason}", "Check the file, or name another one")
     return text
 
 
 def _try_to_read(file: Path) -> tuple[Secret | None, str]:
-    # Errors leave as words: an exception in flight would take the bytes along in its own attributes.
+    # Errors are returned as words: an exception would carry the bytes in its attributes.
     try:
         with file.open("rb") as stream:
-            content = Secret(stream.read(_LARGEST + 1).decode("latin-1"))
+            content = Secret(stream.read(_MAX_FILE_BYTES + 1).decode("latin-1"))
     except OSError as error:
         return None, error.strerror or type(error).__name__
-    if len(content.reveal()) > _LARGEST:
-        return None, f"it is larger than {_LARGEST // 1024} KiB"
+    if len(content.reveal()) > _MAX_FILE_BYTES:
+        return None, f"it is larger than {_MAX_FILE_BYTES // 1024} KiB"
     try:
         return Secret(content.reveal().encode("latin-1").decode("utf-8-sig")), ""
     except UnicodeDecodeError as error:
@@ -104,7 +99,7 @@ def _try_to_read(file: Path) -> tuple[Secret | None, str]:
 
 
 def with_key_from_file(layer: Layer, *, folder: Path | None = None) -> Layer:
-    """``layer`` with ``api_key_file`` replaced by the ``api_key`` that stands in that file."""
+    """Replace ``api_key_file`` by the ``api_key`` in that file."""
     named = layer.get("api_key_file")
     if named is None:
         return layer
@@ -118,11 +113,11 @@ def with_key_from_file(layer: Layer, *, folder: Path | None = None) -> Layer:
     key = read(file, what=f"api_key_file from {named.source}")
     _warn_if_open(file, {"": {"api_key": key}})
     rest = {name: given for name, given in layer.items() if name != "api_key_file"}
-    return {**rest, "api_key": Given(key, f"{file} (named by {named.source})")}
+    return {**rest, "api_key": SourcedValue(key, f"{file} (named by {named.source})")}
 
 
 def _with_key_from_keyring(layer: Layer, profile: str) -> Layer:
-    """``layer`` with ``api_key_keyring`` replaced by an ``api_key`` that says where to fetch the key from."""
+    """Replace ``api_key_keyring`` by an ``api_key`` that is a ``KeyringEntry``."""
     named = layer.get("api_key_keyring")
     if named is None:
         return layer
@@ -138,11 +133,11 @@ def _with_key_from_keyring(layer: Layer, profile: str) -> Layer:
             f"api_key_keyring (from {named.source}) needs a url beside it", "Write the url that the key is for"
         )
     entry = KeyringEntry(url=str(checked("url", rest["url"])), profile=profile)
-    return {**rest, "api_key": Given(entry, f"the keyring (named by {named.source})")}
+    return {**rest, "api_key": SourcedValue(entry, f"the keyring (named by {named.source})")}
 
 
 def parse_toml(text: Secret) -> tuple[dict[str, object], str]:
-    """The document, every text in it wrapped, and what is wrong with it: one of the two is empty."""
+    """Return the document, with every text as a ``Secret``, and what is wrong with it; one of the two is empty."""
     try:
         document: dict[str, object] = tomllib.loads(text.reveal())
     except (ValueError, RecursionError) as error:
@@ -151,19 +146,17 @@ def parse_toml(text: Secret) -> tuple[dict[str, object], str]:
     return document, ""
 
 
-def _read_toml(file: Path) -> dict[str, object]:
-    return parsed(file, read(file, what="the configuration of sfjobs"))
-
-
 def parsed(file: Path, text: Secret) -> dict[str, object]:
-    """The document in ``text``, which stood in ``file``, every text in it wrapped. Raises ConfigurationError."""
+    """Return the document in ``text``, the content of ``file``. Raises ConfigurationError."""
     document, reason = parse_toml(text)
     if reason:
-        raise problem(f"{file} is not TOML: {reason}", 'Mend it; texts stand in quotes, as in url = "https://host"')
+        raise problem(f"{file} is not TOML: {reason}", 'Correct it; texts are in quotes, as in url = "https://host"')
     return document
 
 
-def _profiles(file: Path, document: dict[str, object], known: set[str]) -> dict[str, dict[str, object]]:
+def _profiles(file: Path, settings: Iterable[str]) -> dict[str, dict[str, object]]:
+    known = {*settings, *_KEY_REFERENCES}
+    document = parsed(file, read(file, what="the configuration of sfjobs"))
     named = document.pop("profiles", {})
     if not isinstance(named, dict) or not all(isinstance(table, dict) for table in named.values()):
         raise problem(f"profiles in {file} is not a table of tables", "Begin each profile with [profiles.NAME]")
@@ -176,14 +169,15 @@ def _profiles(file: Path, document: dict[str, object], known: set[str]) -> dict[
     for name, table in profiles.items():
         for key in table:
             if key not in known:
-                _reject(file, name, key, known)
+                candidates = {*known, "profiles"} if name == DEFAULT_PROFILE else known
+                raise problem(
+                    f"There is no setting {key[:80]!r} (in {_source(file, name)})", suggestion(key, candidates)
+                )
     return profiles
 
 
-def _reject(file: Path, profile: str, key: str, known: set[str]) -> NoReturn:
-    place = str(file) if profile == DEFAULT_PROFILE else f"{file} [{profile}]"
-    candidates = {*known, "profiles"} if profile == DEFAULT_PROFILE else known
-    raise problem(f"There is no setting {key[:80]!r} (in {place})", suggestion(key, candidates))
+def _source(file: Path, profile: str) -> str:
+    return str(file) if profile == DEFAULT_PROFILE else f"{file} [{profile}]"
 
 
 def _warn_if_open(file: Path, profiles: Mapping[str, Mapping[str, object]]) -> None:

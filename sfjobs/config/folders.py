@@ -1,4 +1,4 @@
-"""Where this user's files are, on a system that may not say, as in a container without a home."""
+"""The folders of the user, who may have no home, as in a container."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 NOWHERE = Path("/nonexistent").absolute()
-"""The home of users without one, as Debian has it."""
+"""The home of users without one, as on Debian."""
 
 
 def home_folder() -> Path:
@@ -17,9 +17,9 @@ def home_folder() -> Path:
 
 
 def own_folder(find: Callable[..., str]) -> Path | None:
-    """The folder that one of platformdirs' functions finds; None where nobody knows the user's home."""
+    """Return the folder that ``find``, a function of platformdirs, names; None if the user has no home."""
     try:
         folder = Path(find("sfjobs", appauthor=False))
     except RuntimeError:
         return None
-    return folder if folder.is_absolute() else None  # as older versions have it: ~ stays ~
+    return folder if folder.is_absolute() else None  # older versions leave ~ as it is

@@ -1,7 +1,7 @@
 """
-The settings that xanadu-cloud-client (``.env`` and ``XANADU_CLOUD_*``) or Strawberry Fields up to 0.19 (``config.toml`` and
-``SF_API_*``) already have on this machine, read the way those programs read them, so that their users need not write anything.
-Only used when sfjobs itself is told nothing. Lines and keys that are not theirs are passed over.
+Reads the settings of xanadu-cloud-client (``.env`` and ``XANADU_CLOUD_*``) and of Strawberry Fields up to 0.19 (``config.toml``
+and ``SF_API_*``) as those programs read them, so that their users need no further configuration. Used only if sfjobs has no
+settings of its own. Unknown lines and keys are ignored.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 from .file import parse_toml, read
 from .folders import home_folder
 from .secret import Secret
-from .values import Given, Layer, problem
+from .values import Layer, SourcedValue, problem
 
 VARIABLES = ("XANADU_CLOUD_", "SF_API_", "SF_CONF", "XDG_CONFIG_HOME", "LOCALAPPDATA", "HOME")
-"""What the names of the environment variables begin with that are looked at here."""
+"""Prefixes of the environment variables that are read here."""
 
 _XCC_PREFIX = "XANADU_CLOUD_"
 _SF_PREFIX = "SF_API_"
@@ -26,12 +26,12 @@ _NO = frozenset({"false", "0", "no", "off", "f", "n"})
 
 
 def load(variables: Mapping[str, Secret]) -> Layer:
-    """A url with its credentials from the first of the two programs that has a credential, else nothing."""
+    """Return a url with its credentials from the first of the two programs that has a credential, else nothing."""
     return _xanadu_cloud_client(variables) or _strawberry_fields(variables)
 
 
 def user_config_folder(program: str, variables: Mapping[str, Secret], system: str = sys.platform) -> Path:
-    """Where the package appdirs, which both programs use, puts the settings of a program by the author "Xanadu"."""
+    """Return the folder that the package appdirs, which both programs use, names for the author "Xanadu"."""
     home = Path(variables["HOME"].reveal()) if "HOME" in variables and system != "win32" else home_folder()
     if system == "win32":
         local = variables.get("LOCALAPPDATA")
@@ -47,40 +47,39 @@ def _xanadu_cloud_client(variables: Mapping[str, Secret]) -> Layer:
     found: Layer = {}
     if file.is_file():
         text = read(file, what="the settings of xanadu-cloud-client")
-        found = {name: Given(value, str(file)) for name, value in _assignments(text, _XCC_PREFIX)}
+        found = {name: SourcedValue(value, str(file)) for name, value in _assignments(text, _XCC_PREFIX)}
     found |= _from_environment(variables, _XCC_PREFIX)
     if not found.keys() & {"REFRESH_TOKEN", "ACCESS_TOKEN"}:
         return {}
     names = {"REFRESH_TOKEN": "api_key", "ACCESS_TOKEN": "access_token"}
     credentials = {names[name]: given for name, given in found.items() if name in names}
     origin = "default of xanadu-cloud-client"
-    host = found.get("HOST", Given(Secret("platform.xanadu.ai"), origin))
+    host = found.get("HOST", SourcedValue(Secret("platform.xanadu.ai"), origin))
     return {**credentials, "url": _url(host, found.get("PORT"), found.get("TLS"))}
 
 
 def _strawberry_fields(variables: Mapping[str, Secret]) -> Layer:
-    environment = _from_environment(variables, _SF_PREFIX)
     found: Layer = {}
     for file, is_local in _strawberry_fields_files(variables):
         text = read(file, what="the settings of Strawberry Fields")
         document, reason = parse_toml(text)
         api = document.get("api")
         if is_local and (not isinstance(api, dict) or "authentication_token" not in api):
-            # Many programs call a file config.toml. And whoever wrote the folder we stand in must not choose the host that a
-            # token from elsewhere is sent to.
+            # Many programs have a file config.toml. And a file in the current folder must not choose the host that a token
+            # from elsewhere is sent to.
             continue
         if reason or not isinstance(api, dict):
             raise problem(
                 f"{file} (the settings of Strawberry Fields) {f'is not TOML: {reason}' if reason else 'has no table [api]'}",
-                "Mend it, or set SFJOBS_URL and SFJOBS_API_KEY instead",
+                "Correct it, or set SFJOBS_URL and SFJOBS_API_KEY instead",
             )
-        found = {name.upper(): Given(value, f"{file} [api]") for name, value in api.items()}
+        found = {name.upper(): SourcedValue(value, f"{file} [api]") for name, value in api.items()}
         break
-    found |= environment
+    found |= _from_environment(variables, _SF_PREFIX)
     token = found.get("AUTHENTICATION_TOKEN")
     if token is None or (isinstance(token.value, Secret) and not token.value.reveal().strip()):
         return {}
-    host = found.get("HOSTNAME", Given(Secret("platform.strawberryfields.ai"), "default of Strawberry Fields"))
+    host = found.get("HOSTNAME", SourcedValue(Secret("platform.strawberryfields.ai"), "default of Strawberry Fields"))
     return {"api_key": token, "url": _url(host, found.get("PORT"), found.get("USE_SSL"))}
 
 
@@ -96,7 +95,7 @@ def _strawberry_fields_files(variables: Mapping[str, Secret]) -> Iterator[tuple[
 
 def _from_environment(variables: Mapping[str, Secret], prefix: str) -> Layer:
     return {
-        name.removeprefix(prefix): Given(value, f"environment variable {name}")
+        name.removeprefix(prefix): SourcedValue(value, f"environment variable {name}")
         for name, value in variables.items()
         if name.startswith(prefix)
     }
@@ -111,7 +110,7 @@ _ASSIGNMENT = re.compile(
 
 
 def _assignments(text: Secret, prefix: str) -> Iterator[tuple[str, Secret]]:
-    """The lines ``NAME=value`` of a ``.env`` file as python-dotenv writes and reads them: bare, quoted, exported, commented."""
+    """Yield the lines ``NAME=value`` of a ``.env`` file as python-dotenv reads them: bare, quoted, exported, commented."""
     for match in _ASSIGNMENT.finditer(text.reveal()):
         if match["name"].startswith(prefix):
             value = Secret(re.sub(r"\\(['\"\\])", r"\1", match[match.lastgroup or ""] or ""))
@@ -119,23 +118,25 @@ def _assignments(text: Secret, prefix: str) -> Iterator[tuple[str, Secret]]:
                 yield match["name"].removeprefix(prefix), value
 
 
-def _url(host: Given, port: Given | None, tls: Given | None) -> Given:
-    """The three settings of the other program as one of ours; its source names every place that had a part in it."""
+def _url(host: SourcedValue, port: SourcedValue | None, tls: SourcedValue | None) -> SourcedValue:
+    """Join three settings of the other program into our ``url``, whose source names the sources of all."""
     sources = list(dict.fromkeys(given.source for given in (host, port, tls) if given is not None))
     scheme = "https" if tls is None or _is_yes(tls) else "http"
     name = host.value.reveal().strip() if isinstance(host.value, Secret) else ""
     number = "443" if port is None else _plain(port)
     if not number.isascii() or not number.isdigit():
         raise problem(f"The port (from {port.source if port else ''}) is not a number", "Write one from 1 to 65535")
-    return Given(Secret(f"{scheme}://{f'[{name}]' if name.count(':') > 1 else name}:{number}"), ", ".join(sources))
+    return SourcedValue(
+        Secret(f"{scheme}://{f'[{name}]' if name.count(':') > 1 else name}:{number}"), ", ".join(sources)
+    )
 
 
-def _is_yes(given: Given) -> bool:
+def _is_yes(given: SourcedValue) -> bool:
     word = _plain(given).lower()
     if word not in _YES | _NO:
         raise problem(f"Whether to use TLS (from {given.source}) is neither true nor false", "Write true or false")
     return word in _YES
 
 
-def _plain(given: Given) -> str:
+def _plain(given: SourcedValue) -> str:
     return given.value.reveal().strip() if isinstance(given.value, Secret) else str(given.value)

@@ -1,6 +1,6 @@
 """
-An API key that lies in the keyring of this system (package ``keyring``, which is imported when a key is really wanted). It is
-kept under the url that it belongs to, so that a profile whose url is changed does not send it to another host.
+An API key in the system's keyring (package ``keyring``, imported on first use). It is stored under its url, so that a profile
+whose url was changed does not send it to another host.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import importlib
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from ..errors import ConfigurationError
 from .secret import Secret
 from .values import problem
 
@@ -22,46 +21,46 @@ class _Backend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KeyringEntry:
-    """Where in the keyring the key of a profile lies."""
+    """The place of a profile's key in the keyring."""
 
     url: str
     profile: str
 
     @property
     def service(self) -> str:
-        """What keyring calls the service; its user name is the profile's name."""
+        """The service name in the keyring; the user name is the profile's name."""
         return f"sfjobs {self.url}"
 
     def fetch(self) -> Secret:
-        """The key. Raises ConfigurationError when the keyring is not installed, is locked or has none."""
+        """Return the key. Raises ConfigurationError if the keyring is not installed, is locked or has no such key."""
         backend, reason = _backend(), ""
         try:
             key = Secret.wrap(backend.get_password(self.service, self.profile))
-        except Exception as error:  # noqa: BLE001 - each backend raises its own, and all of it goes into the message
+        except Exception as error:  # noqa: BLE001 - backends raise errors of their own, which the message names
             key, reason = None, f": {type(error).__name__}: {error}"
         if key is None:
             what = f"The keyring gives no API key for {self.url} (profile {self.profile!r}){reason}"
-            raise problem(what, "Store it by `sfjobs login --keyring`, or set SFJOBS_API_KEY")
+            raise problem(what, "Store it with `sfjobs login --keyring`, or set SFJOBS_API_KEY")
         return key
 
     def store(self, key: Secret) -> None:
-        """Puts the key there, in place of an older one. Raises ConfigurationError when that cannot be done."""
+        """Store the key, replacing an older one. Raises ConfigurationError if the keyring refuses it."""
         failure = self._try_to_store(_backend(), key)
         if failure:
-            what = f"The keyring does not take the API key for {self.url}: {failure}"
+            what = f"The keyring refused the API key for {self.url}: {failure}"
             raise problem(what, "Unlock or configure it (`keyring diagnose`), or leave --keyring out")
 
     def _try_to_store(self, backend: _Backend, key: Secret) -> str:
-        # The error leaves as a word: in flight it would take the frames along that have the key, and its text may quote it.
+        # The error is returned as a word: an exception would carry frames that hold the key, and its text may quote it.
         try:
             backend.set_password(self.service, self.profile, key.reveal())
-        except Exception as error:  # noqa: BLE001 - each backend raises its own
+        except Exception as error:  # noqa: BLE001 - backends raise errors of their own
             return type(error).__name__
         return ""
 
 
 def check_keyring() -> None:
-    """Raises ConfigurationError when the package ``keyring`` is not installed."""
+    """Raise ConfigurationError if the package ``keyring`` is not installed."""
     _backend()
 
 
@@ -69,8 +68,4 @@ def _backend() -> _Backend:
     try:
         return cast("_Backend", importlib.import_module("keyring"))
     except ModuleNotFoundError:
-        raise _missing() from None
-
-
-def _missing() -> ConfigurationError:
-    return problem("The package keyring, which would hold the API key, is not installed", "pip install keyring")
+        raise problem("The package keyring, which holds the API key, is not installed", "pip install keyring") from None

@@ -1,6 +1,6 @@
 """
-A text that must never be seen by accident: an API key or an access token. Everything that holds one holds a ``Secret``, and
-``reveal()`` is called only where the text is put on the wire. ``config`` offers the name to the outside.
+``Secret``: an API key or access token that must never be shown by accident. All code passes it on as a ``Secret`` and calls
+``reveal()`` only where the text is sent.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ _SALT = os.urandom(16)
 
 class Secret:
     """
-    Hides ``text``: ``repr``, ``str``, ``format``, ``vars``, ``dataclasses.asdict`` and the locals of a traceback show
-    ``***``; it cannot be pickled. Two secrets are equal if their texts are, and comparing takes the same time either way.
+    A text that ``repr``, ``str``, ``format``, ``vars``, ``dataclasses.asdict`` and the locals of a traceback show as ``***``.
+
+    Two secrets are equal if their texts are equal; the comparison takes constant time.
+
+    Raises:
+        TypeError: the secret is pickled.
     """
 
-    # A closure, not an attribute: tools that walk through attributes (rich.inspect, debuggers' summaries) find no text.
+    # A closure, not an attribute: tools that list attributes (rich.inspect, debuggers) find no text.
     __slots__ = ("_read",)
 
     def __init__(self, text: str) -> None:
@@ -29,11 +33,11 @@ class Secret:
 
     @classmethod
     def wrap(cls, value: str | Secret | None) -> Secret | None:
-        """``value`` as a secret; one that is a secret already, and None, are returned as they are."""
+        """Return a text as a secret; a secret and None are returned unchanged."""
         return cls(value) if isinstance(value, str) else value
 
     def reveal(self) -> str:
-        """The text itself. Use it in the expression that needs it; a variable would show in a traceback's locals."""
+        """Return the text. Call it in the expression that needs it: a variable would show in a traceback's locals."""
         return self._read()
 
     def __repr__(self) -> str:

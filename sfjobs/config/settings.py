@@ -1,10 +1,9 @@
 """
-What sfjobs needs to know before it can talk to a platform, and where each value came from. ``Settings.load`` puts it together;
-nothing is read at import time. ``file`` reads our own file, ``foreign`` those of other clients, and
-``values`` checks what they found.
+``Settings``: how to reach a platform, and where each value came from. ``Settings.load`` merges all sources; nothing is read at
+import. ``file`` reads our configuration file, ``foreign`` those of other clients, ``values`` checks the values.
 
-Every text stays wrapped in a ``Secret`` from the line where it is read to the line where it is checked, urls too (they may
-carry a password), so that no traceback with locals shows one.
+Every text, also a url (it may contain a password), is a ``Secret`` from the line that reads it to the line that checks it: no
+traceback with locals shows one.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ from typing import Literal, Self, TypedDict, Unpack, cast
 from . import file, foreign
 from .keys import KeyringEntry
 from .secret import Secret
-from .values import Given, Layer, checked, conceal, problem, suggestion
+from .values import Layer, SourcedValue, checked, conceal, problem, suggestion
 
 __all__ = ["Secret", "Settings", "SettingsArguments", "config_path"]
 
 DEFAULT_PROFILE = file.DEFAULT_PROFILE
-"""The name of the profile that the top level of the configuration file describes."""
+"""Name of the profile at the top level of the configuration file."""
 
 _PREFIX = "SFJOBS_"
-_CACHE_BYTES = 2 * 2**30
-_WHERE_TO_LOOK = {"profile": "SFJOBS_PROFILE", "file": "SFJOBS_CONFIG"}
+_DEFAULT_CACHE_BYTES = 2 * 2**30
+_LOCATION_VARIABLES = {"profile": "SFJOBS_PROFILE", "file": "SFJOBS_CONFIG"}
 
 
 class SettingsArguments(TypedDict, total=False):
     """
-    What ``Settings`` and ``Settings.load`` take by keyword; each is described at the attribute of the same name. None is the
-    same as leaving it out.
+    Keyword arguments of ``Settings`` and ``Settings.load``; the attributes of ``Settings`` describe them. None counts as not
+    given.
     """
 
     url: str | None
@@ -56,50 +55,54 @@ class SettingsArguments(TypedDict, total=False):
 @dataclass(frozen=True, slots=True, kw_only=True, init=False)
 class Settings:
     """
-    How to reach a platform, and as whom. ``Settings.load()`` finds the values; ``Settings(url=..., api_key=...)`` takes them
-    as given and reads nothing. Either way they are checked: a ``ConfigurationError`` names the setting and its source.
+    The settings of a connection: address, credentials, timeouts and limits.
+
+    ``Settings.load()`` reads environment and files; ``Settings(url=..., api_key=...)`` reads nothing.
+
+    Raises:
+        ConfigurationError: a value is missing or not valid; the message names the setting and its source.
     """
 
     url: str
-    """Where the platform is: ``http(s)://host[:port]``."""
+    """Address of the platform: ``http(s)://host[:port]``."""
     api_key: Secret | None = None
-    """The long-lived key (other clients say refresh token), exchanged for short-lived access tokens."""
+    """Long-lived key (refresh token in other clients), exchanged for short-lived access tokens."""
     access_token: Secret | None = None
-    """A token to use as it is, instead of an API key or until it expires."""
+    """Token to use instead of an API key, or until it expires."""
     api_version: Literal["0.4.0", "0.2.0"] = "0.4.0"
-    """The version of the protocol that is asked for. ``0.2.0`` has no list of jobs and answers with ``.npy``."""
+    """Version of the protocol. ``0.2.0`` has no list of jobs and sends results as ``.npy``."""
     ca_file: str | None = None
-    """PEM file with the certificate authorities to trust instead of the usual ones, for a platform with its own."""
+    """PEM file with the certificate authorities to trust instead of the usual ones."""
     max_result_bytes: int = 4 * 2**30
-    """Bytes. A larger result is refused before memory is taken for it; one that stays in a file may be larger."""
+    """Bytes. A larger result is refused before memory is allocated; a result that stays in a file may be larger."""
     result_cache: str | None = None
-    """The folder in which results are kept; ``on`` is the usual one of this system, ``off`` (None here) is none."""
-    result_cache_bytes: int = _CACHE_BYTES
-    """Bytes that the results in it may have together; the one that was used longest ago goes first."""
+    """Folder of cached results. ``"on"`` means the user's cache folder, ``"off"`` (None here) disables the cache."""
+    result_cache_bytes: int = _DEFAULT_CACHE_BYTES
+    """Bytes. Limit of the cache; the least recently used results are deleted first."""
     connect_timeout: float = 5.0
-    """Seconds until a connection must stand."""
+    """Seconds to establish a connection."""
     read_timeout: float = 30.0
-    """Seconds of silence on the wire after which a request has failed."""
+    """Seconds without a byte received after which a request fails."""
     attempt_timeout: float = 60.0
-    """Seconds that one try of one request may take in all; downloads of results are exempt."""
+    """Seconds for one attempt of a request; downloads of results are exempt."""
     retries: int = 5
-    """How often a request is tried in all; 1 means never again."""
+    """Number of attempts of a request, the first included; 1 disables retries."""
     poll_interval_min: float = 0.5
-    """Seconds between two questions about a job that has just been submitted."""
+    """Seconds between two polls of a job that was just submitted."""
     poll_interval_max: float = 30.0
-    """Seconds between two questions about a job that takes long."""
+    """Seconds between two polls of a job that takes long."""
     journal: str | None = None
     """
-    Where submissions are written down before they are sent: the path of a file, ``"on"`` for the usual one, ``"off"`` for none.
-    None: as ``SFJOBS_JOURNAL`` says when the first job is submitted, else on.
+    Journal of submissions: the path of a file, ``"on"`` for the user's own, ``"off"`` for none. None means the value of
+    ``SFJOBS_JOURNAL`` when the first job is submitted, else ``"on"``.
     """
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
-    """Where each value came from, by name: "argument", "environment variable SFJOBS_URL", "/etc/config.toml [lab]", "default"."""
+    """Source of each value, such as "argument", "environment variable SFJOBS_URL", "/etc/config.toml [lab]", "default"."""
 
     def __init__(self, *, sources: Mapping[str, str] | None = None, **values: Unpack[SettingsArguments]) -> None:
         given = cast("dict[str, object]", values)
         conceal(given)
-        # First a whole object, then the checks: a traceback with locals asks a half-built one for its repr and fails.
+        # First all attributes, then the checks: a traceback with locals calls repr, which fails on a partial object.
         for item in fields(self):
             object.__setattr__(self, item.name, "" if item.default is MISSING else item.default)
         object.__setattr__(self, "sources", dict.fromkeys(NAMES, "default"))
@@ -109,15 +112,15 @@ class Settings:
             raise problem("The setting url is missing", "Give url=, as in http://127.0.0.1:8080")
         origins = {name: (sources or {}).get(name, "argument") for name, value in given.items() if value is not None}
         for name, source in origins.items():
-            object.__setattr__(self, name, checked(name, Given(given[name], source)))
+            object.__setattr__(self, name, checked(name, SourcedValue(given[name], source)))
         object.__setattr__(self, "sources", {**self.sources, **origins})
         self._check_together()
 
     def _check_together(self) -> None:
         if self.api_key is None and self.access_token is None:
             raise problem(
-                f"The setting api_key is missing: {self.url} (from {self.sources['url']}) asks for one",
-                "Set SFJOBS_API_KEY or SFJOBS_API_KEY_FILE, or write api_key beside url (an access_token does as well)",
+                f"The setting api_key is missing: {self.url} (from {self.sources['url']}) requires one",
+                "Set SFJOBS_API_KEY or SFJOBS_API_KEY_FILE, or write api_key (or access_token) beside url",
             )
         if self.poll_interval_min > self.poll_interval_max:
             raise problem(
@@ -135,16 +138,19 @@ class Settings:
         **arguments: Unpack[SettingsArguments],
     ) -> Self:
         """
-        The settings from, in this order: ``arguments`` that are not None; ``SFJOBS_*`` in ``environ`` (default
-        ``os.environ``); ``profile`` (default ``$SFJOBS_PROFILE``) in the configuration file; the defaults. If none of these
-        gives a url or a credential, those of xanadu-cloud-client, else of Strawberry Fields, are taken over.
+        Merge the settings from all sources.
 
-        Raises ``ConfigurationError`` for anything malformed, and when there is no setting at all.
+        In this order: ``arguments`` that are not None; ``SFJOBS_*`` in ``environ`` (default ``os.environ``); ``profile``
+        (default ``$SFJOBS_PROFILE``) in the configuration file; the defaults. If none of these gives a url or a credential,
+        those of xanadu-cloud-client, else of Strawberry Fields, are used.
+
+        Raises:
+            ConfigurationError: a value is not valid, or no platform is configured.
         """
         conceal(cast("dict[str, object]", arguments))
-        variables = _take_variables(environ)
+        variables = _relevant_variables(environ)
         environ = None
-        settings = cls._found(profile, variables, cast("dict[str, object]", arguments))
+        settings = cls._merge_sources(profile, variables, cast("dict[str, object]", arguments))
         if settings is None:
             raise problem(
                 "No platform is configured",
@@ -161,16 +167,18 @@ class Settings:
         environ: Mapping[str, str] | None = None,
         **arguments: Unpack[SettingsArguments],
     ) -> Self | None:
-        """As ``load``, but None when no url and no credential is set anywhere."""
+        """Return what ``load`` returns, but None if no platform is configured."""
         conceal(cast("dict[str, object]", arguments))
-        variables = _take_variables(environ)
+        variables = _relevant_variables(environ)
         environ = None
-        return cls._found(profile, variables, cast("dict[str, object]", arguments))
+        return cls._merge_sources(profile, variables, cast("dict[str, object]", arguments))
 
     @classmethod
-    def _found(cls, profile: str | None, variables: Mapping[str, Secret], arguments: dict[str, object]) -> Self | None:
+    def _merge_sources(
+        cls, profile: str | None, variables: Mapping[str, Secret], arguments: dict[str, object]
+    ) -> Self | None:
         own: list[Layer] = [
-            {name: Given(value, "argument") for name, value in arguments.items() if value is not None},
+            {name: SourcedValue(value, "argument") for name, value in arguments.items() if value is not None},
             _environment_layer(variables),
             file.load(profile, variables, known=NAMES),
         ]
@@ -190,15 +198,15 @@ class Settings:
             )
         key = merged.get("api_key")
         if key is not None and isinstance(key.value, KeyringEntry):
-            merged["api_key"] = Given(key.value.fetch(), key.source)
+            merged["api_key"] = SourcedValue(key.value.fetch(), key.source)
         return cls._of(merged)
 
     def with_defaults(self, **defaults: Unpack[SettingsArguments]) -> Self:
-        """The same settings with other defaults, which hold where nothing was said."""
+        """Return a copy with other defaults: they replace values whose source is "default"."""
         settings = copy.copy(self)
         for name, value in defaults.items():
             if self.sources[name] == "default":
-                object.__setattr__(settings, name, checked(name, Given(value, "default")))
+                object.__setattr__(settings, name, checked(name, SourcedValue(value, "default")))
         return settings
 
     @classmethod
@@ -211,17 +219,18 @@ class Settings:
         environ: Mapping[str, str] | None = None,
     ) -> Self:
         """
-        As ``load``, but with this url and this key alone, whatever credential is set anywhere; the profile need not exist yet.
-        For checking a key before it is stored.
+        Return the settings to check a key before it is stored: those of ``load``, but with this url and no other credential.
+
+        The profile need not exist yet.
         """
         key = Secret.wrap(api_key)
-        variables = _take_variables(environ)
+        variables = _relevant_variables(environ)
         environ = None
         for name in ("API_KEY", "API_KEY_FILE", "ACCESS_TOKEN"):
             variables.pop(_PREFIX + name, None)
         present = file.stored(profile, variables, known=NAMES)
-        others = {name: given for name, given in present.items() if name in NAMES - _IDENTITY}
-        arguments: Layer = {"url": Given(Secret(url), "argument"), "api_key": Given(key, "argument")}
+        others = {name: value for name, value in present.items() if name in NAMES - _IDENTITY}
+        arguments: Layer = {"url": SourcedValue(Secret(url), "argument"), "api_key": SourcedValue(key, "argument")}
         return cls._of(_merged([arguments, _environment_layer(variables), others]))
 
     @classmethod
@@ -236,47 +245,41 @@ _CACHE_VARIABLES = frozenset({"SFJOBS_RESULT_CACHE", "SFJOBS_RESULT_CACHE_BYTES"
 
 
 def config_path(environ: Mapping[str, str] | None = None) -> str:
-    """The configuration file that ``Settings.load`` reads, whether or not it exists."""
-    return str(file.path(_take_variables(environ)))
+    """Return the path of the configuration file that ``Settings.load`` reads, which need not exist."""
+    return str(file.path(_relevant_variables(environ)))
 
 
 def known_url(profile: str = DEFAULT_PROFILE, environ: Mapping[str, str] | None = None) -> str | None:
-    """The url that ``SFJOBS_URL``, else ``profile`` in the configuration file names, whether or not there is a key for it."""
-    variables = _take_variables(environ)
+    """Return the url of ``SFJOBS_URL``, else of ``profile``, also without a key for it."""
+    variables = _relevant_variables(environ)
     given = _environment_layer({name: value for name, value in variables.items() if name == "SFJOBS_URL"})
     given = given or file.stored(profile, variables, known=NAMES)
     return str(checked("url", given["url"])) if "url" in given else None
 
 
 def known_cache(profile: str | None = None, environ: Mapping[str, str] | None = None) -> tuple[str | None, int]:
-    """``result_cache``, on where nothing is said, and ``result_cache_bytes``: also where no platform is configured."""
-    variables = _take_variables(environ)
-    layer: Layer = _merged(
-        [
-            _environment_layer({name: value for name, value in variables.items() if name in _CACHE_VARIABLES}),
-            file.stored(
-                profile or _revealed(variables.get("SFJOBS_PROFILE")) or DEFAULT_PROFILE, variables, known=NAMES
-            ),
-            {
-                "result_cache": Given(True, "default"),
-                "result_cache_bytes": Given(_CACHE_BYTES, "default"),
-            },
-        ]
+    """Return ``result_cache`` (on by default) and ``result_cache_bytes``, also if no platform is configured."""
+    variables = _relevant_variables(environ)
+    profile = profile or _revealed(variables.get("SFJOBS_PROFILE")) or DEFAULT_PROFILE
+    own = _environment_layer({name: value for name, value in variables.items() if name in _CACHE_VARIABLES})
+    layer = _merged([own, file.stored(profile, variables, known=NAMES)])
+    folder = checked("result_cache", layer.get("result_cache", SourcedValue(True, "default")))
+    max_bytes = checked(
+        "result_cache_bytes", layer.get("result_cache_bytes", SourcedValue(_DEFAULT_CACHE_BYTES, "default"))
     )
-    folder, most = (checked(name, layer[name]) for name in ("result_cache", "result_cache_bytes"))
-    return cast("tuple[str | None, int]", (folder, most))
+    return cast("tuple[str | None, int]", (folder, max_bytes))
 
 
 def _revealed(text: Secret | None) -> str | None:
     return None if text is None else text.reveal()
 
 
-def _take_variables(environ: Mapping[str, str] | None) -> dict[str, Secret]:
-    wanted = (_PREFIX, *foreign.VARIABLES)
+def _relevant_variables(environ: Mapping[str, str] | None) -> dict[str, Secret]:
+    prefixes = (_PREFIX, *foreign.VARIABLES)
     return {
         name: Secret(value)
         for name, value in (os.environ if environ is None else environ).items()
-        if name.startswith(wanted) and value.strip()
+        if name.startswith(prefixes) and value.strip()
     }
 
 
@@ -284,12 +287,12 @@ def _environment_layer(variables: Mapping[str, Secret]) -> Layer:
     known = {_PREFIX + name.upper(): name for name in {*NAMES, "api_key_file"}}
     layer: Layer = {}
     for variable, value in variables.items():
-        if not variable.startswith(_PREFIX) or variable in _WHERE_TO_LOOK.values():
+        if not variable.startswith(_PREFIX) or variable in _LOCATION_VARIABLES.values():
             continue
         if variable not in known:
-            candidates = [*known, *_WHERE_TO_LOOK.values()]
+            candidates = [*known, *_LOCATION_VARIABLES.values()]
             raise problem(f"There is no environment variable {variable}", suggestion(variable, candidates))
-        layer[known[variable]] = Given(value, f"environment variable {variable}")
+        layer[known[variable]] = SourcedValue(value, f"environment variable {variable}")
     return file.with_key_from_file(layer)
 
 

@@ -1,25 +1,38 @@
 """
-The embedded platform: it speaks the Xanadu Cloud protocol over HTTP and really runs the programs it is sent.
+The embedded platform. It speaks the Xanadu Cloud protocol over HTTP and runs the submitted programs.
 
     with sfjobs.platform.serving() as platform:
         print(platform.url, platform.api_key)
 
-A job that was accepted (201) is on the disk and survives a kill of the platform or the machine. What waited runs after the next
-start; what ran runs again, and its ``meta`` then says ``attempts`` and ``rerun_reason``. A job ends as failed when it has taken
-three workers with it (``error-code`` ``worker-lost``), or ran in five crashes of the platform (``platform-lost``).
+An accepted job (201) is on the disk and survives a kill of the platform or of the machine. After the next start, jobs that were
+waiting run, and jobs that were running run again; their ``meta`` then has ``attempts`` and ``rerun_reason``. A job fails after it
+has lost three workers (``error-code`` ``worker-lost``) or ran in five crashes of the platform (``platform-lost``).
 
-API keys are made, listed and revoked by ``sfjobs platform keys``; whose jobs a key sees is its account's. How much a request, an
-account and a job may take is said by ``Limits``.
+Map, from the top; a folder imports only from the layers below it.
 
-The names below are imported when they are first used, since they need the extra ``platform``; ``program`` and ``simulation``
+    server/        sockets, HTTP protocols, signals: ``serving`` and ``run_server``
+    runtime.py     opens all parts in order and closes them in the reverse order
+    api/           the HTTP interface as one ASGI application
+    jobs/          accepts, schedules, cancels and publishes jobs
+    store/         where jobs, accounts and keys are kept: one interface, SQLite
+    settings.py    options, the data directory and its lock
+    execution/     where programs run: one interface, worker processes
+    results/       where result files are kept: one interface, a folder
+    simulation/    draws the samples
+    devices/       the targets and the programs they accept
+    blackbird/     the parser of Blackbird
+    limits.py  records.py  program.py  errors.py
+
+``sfjobs platform keys`` makes, lists and revokes API keys; a key sees the jobs of its account. ``Limits`` bounds a request, an
+account and a job.
+
+The names below are imported when they are first used, because they need the extra ``platform``; ``program`` and ``simulation``
 do not.
 """
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,7 +42,7 @@ if TYPE_CHECKING:
     from .server.serving import serving as serving
     from .settings import PlatformSettings as PlatformSettings
 
-_HOME_OF = {
+_MODULE_OF = {
     "Limits": "limits",
     "Platform": "server.serving",
     "PlatformSettings": "settings",
@@ -40,21 +53,9 @@ _HOME_OF = {
 __all__ = ["Limits", "Platform", "PlatformSettings", "run_server", "serving"]
 
 
-class _Package(ModuleType):
-    """``serving`` is a function here, and importing the submodule of that name must not put the module in its place."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name == "serving" and isinstance(value, ModuleType):
-            value = value.serving
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
-
-
 def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'sfjobs.platform' has no attribute {name!r}")
-    value: object = getattr(import_module(f"sfjobs.platform.{_HOME_OF[name]}"), name)
+    value: object = getattr(import_module(f"sfjobs.platform.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value

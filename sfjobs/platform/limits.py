@@ -1,7 +1,6 @@
 """
-How much one request, one account and one job may take: the only place where these numbers are chosen. Whoever enforces one is
-handed the whole: ``app`` and ``connections`` for requests, ``submission`` and ``intake`` for jobs that come, ``execution`` for
-jobs that run.
+The limits of one request, one account and one job, and their defaults. ``server/http_protocols`` and ``api/app`` enforce those of
+requests, ``jobs/validation`` and ``jobs/acceptance`` those of submissions, ``execution`` those of running jobs.
 """
 
 from __future__ import annotations
@@ -11,25 +10,27 @@ from typing import Final
 
 from ..errors import ConfigurationError
 
-_MOST: Final = 1 << 62
-"""Beyond what databases and system calls take."""
+_UPPER_BOUND: Final = 1 << 62
+"""More than databases and system calls accept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """
-    Of a request, in bytes: ``head`` (request line and headers together), ``query``, ``body`` (a batch of submissions is the
-    largest there is) and ``circuit`` (one program); ``headers`` is their number. What is beyond is refused before it is held in
-    memory, with 400, 414, 413 and 431.
+    The limits of a request, an account and a job.
 
-    Of an account: ``quota``, its unfinished jobs; further submissions get 429 ``quota-exceeded`` with ``Retry-After``.
+    A request: ``head`` (request line and headers), ``query``, ``body`` and ``circuit`` (one program) in bytes, and the number of
+    ``headers``. A larger request is refused with 400, 413, 414 or 431 before it is held in memory.
 
-    Of a job: ``shots`` and ``modes``, checked when it comes and again in the worker; ``time`` in seconds, of the clock and of the
-    processor; ``memory`` in bytes of the worker's address space (``RLIMIT_AS``; 0 for no limit; without effect on Windows, and
-    macOS does not enforce it). A job beyond them fails, and its ``meta`` has the ``error-code`` ``shot-limit``, ``mode-limit``,
-    ``time-limit`` or ``out-of-memory``.
+    An account: ``quota``, the number of its unfinished jobs. Further submissions get 429 ``quota-exceeded`` with ``Retry-After``.
 
-    Raises ``ConfigurationError`` for a limit that would let nothing pass, or that no system can hold.
+    A job: ``shots`` and ``modes``, checked at submission and again in the worker; ``time`` in seconds of wall clock and of
+    processor; ``memory`` in bytes of the worker's address space (``RLIMIT_AS``; 0 for no limit; without effect on Windows and
+    macOS). A job that exceeds one fails with the ``error-code`` ``shot-limit``, ``mode-limit``, ``time-limit`` or
+    ``out-of-memory`` in its ``meta``.
+
+    Raises:
+        ConfigurationError: a limit is 0 or larger than systems accept.
     """
 
     head: int = 64 << 10
@@ -46,9 +47,9 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not 0 < value < _MOST and not (field.name == "memory" and value == 0):
+            if not 0 < value < _UPPER_BOUND and not (field.name == "memory" and value == 0):
                 raise ConfigurationError(
-                    f"the limit '{field.name}' must be more than 0 and less than {_MOST}, not {value}"
+                    f"the limit '{field.name}' must be more than 0 and less than {_UPPER_BOUND}, not {value}"
                 )
 
 

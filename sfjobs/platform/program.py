@@ -1,16 +1,18 @@
 """
-A photonic program as plain data: what ``blackbird`` makes of a text, what ``devices`` holds against a layout and what
-``simulation`` runs. Every operation knows the line it came from, so that an error can name it.
+A photonic program and its samples as plain data. ``blackbird`` parses text to a ``Program``, ``devices`` check one, and
+``simulation`` runs one and returns ``Samples``. Each operation keeps its line in the text, for error messages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from ..models import JSONValue
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -18,8 +20,8 @@ Array: TypeAlias = npt.NDArray[Any]
 @dataclass(frozen=True, slots=True)
 class MeasuredParameter:
     """
-    A parameter that is only known once ``modes`` have been measured, as in ``Xgate(0.5 * q0)``. ``text`` is the expression with
-    its variables filled in; it means the same in Blackbird and in Python.
+    A parameter that depends on the measurement of ``modes``, as in ``Xgate(0.5 * q0)``. ``text`` is the expression with its
+    variables replaced by their values; it is valid Blackbird and valid Python, with the same meaning.
     """
 
     text: str
@@ -28,7 +30,7 @@ class MeasuredParameter:
 
 @dataclass(frozen=True, slots=True)
 class FreeParameter:
-    """A parameter without a value yet, as in the layout of a device; ``text`` is the whole expression, ``{phase_0}`` say."""
+    """A parameter without a value, as in the layout of a device; ``text`` is the whole expression, such as ``{phase_0}``."""
 
     text: str
     names: tuple[str, ...]
@@ -36,7 +38,7 @@ class FreeParameter:
 
 @dataclass(frozen=True, slots=True)
 class ArrayParameter:
-    """A whole array of a TDM program used as a parameter: one value for each time bin, as in ``Rgate(p1)``."""
+    """An array of a TDM program as a parameter, one value per time bin, as in ``Rgate(p1)``."""
 
     name: str
 
@@ -47,7 +49,7 @@ Value: TypeAlias = Scalar | tuple[Scalar, ...] | Array | MeasuredParameter | Fre
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One statement, ``name(arguments, **keywords) | modes``, and the 1-based line it stands on."""
+    """One statement, ``name(arguments, **keywords) | modes``, and its 1-based line."""
 
     name: str
     arguments: tuple[Value, ...] = ()
@@ -59,8 +61,8 @@ class Operation:
 @dataclass(frozen=True, slots=True)
 class Program:
     """
-    A parsed program. ``options`` are those of the ``target`` line (``shots`` among them, if given), ``type_options`` those
-    of a ``type`` line; ``arrays`` are the declared arrays by name.
+    A parsed program. ``options`` are those of the ``target`` line, such as ``shots``; ``type_options`` are those of the
+    ``type`` line; ``arrays`` maps the names of declared arrays to their values.
     """
 
     name: str | None = None
@@ -75,33 +77,59 @@ class Program:
 
     @property
     def num_modes(self) -> int:
-        """One more than the highest mode that any operation acts on; 0 for an empty program."""
+        """One more than the highest mode of any operation; 0 for an empty program."""
         return 1 + max((mode for operation in self.operations for mode in operation.modes), default=-1)
 
     @property
     def shots(self) -> int | None:
-        """The number of shots the target line asks for, if it does."""
+        """The number of shots given on the target line, or None."""
         shots = self.options.get("shots")
         return int(shots) if isinstance(shots, (int, np.integer)) and not isinstance(shots, bool) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """
+    The samples of one run. ``array`` has shape (shots, measured modes), modes ascending; that of a TDM program has shape
+    (shots, spatial modes, time bins). ``meta`` goes into the job's ``meta``, such as the name of the sampler.
+    """
+
+    array: Array
+    meta: Mapping[str, JSONValue]
+
+
+GATE_MODES: Final[Mapping[str, int]] = {
+    **dict.fromkeys(("Vac", "Vacuum", "Coherent", "Squeezed", "DisplacedSqueezed", "Thermal"), 1),
+    **dict.fromkeys(("Dgate", "Xgate", "Zgate", "Rgate", "Sgate", "Pgate", "Fouriergate", "Fourier"), 1),
+    **dict.fromkeys(("LossChannel", "ThermalLossChannel"), 1),
+    **dict.fromkeys(("BSgate", "MZgate", "sMZgate", "S2gate", "CXgate", "CZgate"), 2),
+    **dict.fromkeys(("Interferometer", "GaussianTransform", "Gaussian", "PassiveChannel"), 0),
+    **dict.fromkeys(("GraphEmbed", "BipartiteGraphEmbed"), 0),
+}
+"""
+The preparations, gates and channels that are simulated, with the number of modes they act on (0: any number). They are those
+that the ``gaussian`` compiler of Strawberry Fields accepts, and those that it compiles to.
+"""
+
+
+@dataclass(eq=False)
 class ProgramError(Exception):
     """
-    A program that cannot be run as it is. ``code`` is the protocol's word for it (``parse-error``, ``unsupported-circuit``,
-    ``validation-error``); ``line`` and ``column`` are 1-based, 0 when unknown; ``operation`` is the gate to blame, if any.
+    A program that cannot be parsed or run. ``code`` is the protocol's error code, such as ``parse-error`` or
+    ``unsupported-circuit``. ``line`` and ``column`` are 1-based, 0 if unknown; ``operation`` is the name of the gate, if known.
     """
 
-    def __init__(self, code: str, detail: str, *, line: int = 0, column: int = 0, operation: str | None = None) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-        self.line = line
-        self.column = column
-        self.operation = operation
+    code: str
+    detail: str
+    line: int = 0
+    column: int = 0
+    operation: str | None = None
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (self.code, self.detail, self.line, self.column, self.operation)
+    def __str__(self) -> str:
+        return self.detail
 
 
-def _rebuild(code: str, detail: str, line: int, column: int, operation: str | None) -> ProgramError:
-    return ProgramError(code, detail, line=line, column=column, operation=operation)
+def operation_error(operation: Operation, reason: str) -> ProgramError:
+    """Return the error for an operation that a device cannot run, with its line, name and modes."""
+    detail = f"line {operation.line}: {operation.name} on modes {list(operation.modes)}: {reason}"
+    return ProgramError("unsupported-circuit", detail, line=operation.line, operation=operation.name)

@@ -1,4 +1,4 @@
-"""What the store hands out and takes in: one job as the platform knows it. Times are microseconds since 1970, UTC."""
+"""What the store keeps, as plain data: API keys, jobs and their results. Times are microseconds since 1970, UTC."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LANGUAGE: Final = "blackbird:1.0"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
     """
-    An API key, of which only the hash is known, and the account it acts for, by id and by name. ``used`` is when it was last
-    exchanged for an access token, to the hour; ``revoked`` when it was revoked, if it was.
+    An API key and the account it acts for. ``account`` is an id. ``used`` is the time of its last exchange for an access token,
+    to the hour. Of the key itself only the hash is known.
     """
 
     id: str
@@ -29,20 +29,20 @@ class KeyRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class IdempotencyKey:
     """
-    The idempotency key of a submission, the hash of what it submits, and how the answer is written that is kept with the job
-    and given to whoever comes with the key again.
+    The idempotency key of a submission, and the hash of what it submits. ``response_body`` makes the body of the response that is
+    stored with the job and given again to each repeated submission.
     """
 
-    key: str
+    value: str
     fingerprint: str
-    answer: Callable[[JobRecord], bytes]
+    response_body: Callable[[JobRecord], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptAnswer:
-    """The body of the 201 that an idempotency key was answered with."""
+class StoredResponse:
+    """The body of the 201 to the first submission with an idempotency key."""
 
     fingerprint: str
     job_id: str
@@ -51,7 +51,7 @@ class KeptAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A job that has passed every check and waits to be written down."""
+    """A job that passed all checks and is not stored yet."""
 
     id: str
     account: str
@@ -61,14 +61,14 @@ class NewJob:
     seed: int
     name: str | None = None
     language: str = LANGUAGE
-    claim: Claim | None = None
+    idempotency_key: IdempotencyKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultFile:
     """
-    A result on disk: an uncompressed ``.npz`` of ``size`` bytes whose only member, ``arr_0.npy``, lies at ``npy_offset`` and
-    is ``npy_size`` bytes long. The digests are SHA-256 in hexadecimal. ``name`` is relative to the folder of results.
+    A stored result: an uncompressed ``.npz`` of ``size`` bytes whose only member, ``arr_0.npy``, lies at ``npy_offset`` and is
+    ``npy_size`` bytes long. The digests are SHA-256 in hexadecimal. ``name`` is its name in the store of results.
     """
 
     name: str
@@ -82,9 +82,9 @@ class ResultFile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
     """
-    One row of the store. ``sequence`` grows with submission, ``change`` with every change of any job; a running job is
-    ``queued`` with ``started`` set, since the protocol has no word for running. ``attempt`` counts how often it was started,
-    ``lost`` how many of these attempts took their worker with them.
+    A job. ``sequence`` grows with each submission, ``change`` with each change of any job. A running job is ``queued`` with
+    ``started`` set, since the protocol has no word for running. ``attempt`` is the number of starts, ``lost`` the number of these
+    attempts that lost their worker.
     """
 
     sequence: int
@@ -107,7 +107,7 @@ class JobRecord:
 
     @property
     def running_time(self) -> float | None:
-        """Seconds from start to end of a job that has run."""
+        """Seconds from start to end, None for a job that has not run or not ended."""
         if self.started is None or self.finished is None:
             return None
         return (self.finished - self.started) / 1e6

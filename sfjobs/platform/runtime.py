@@ -1,4 +1,4 @@
-"""Open everything a platform is made of, in order, and close it in the reverse order: the one place that knows all parts."""
+"""Open all parts of a platform in order, and close them in the reverse order. The only module that knows all parts."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ from .devices import build_devices
 from .execution.process_executor import ProcessExecutor
 from .jobs.change_feed import ChangePublisher
 from .jobs.scheduler import Scheduler
+from .results.folder import ResultFolder
 from .settings import PlatformSettings, locked_data_dir
-from .store.accounts import LOCAL, hash_api_key, new_api_key
-from .store.jobs import Store
+from .store.api_keys import LOCAL, has_created_key, hash_api_key, new_api_key
+from .store.interface import AccountStore
+from .store.sqlite.jobs import SQLiteStore
 
 _log = logging.getLogger(__name__)
 _NO_KEYS: Final = (
     "other machines could reach this address, and no API key has been made for them\n"
-    "Make one, `sfjobs platform keys add NAME --data-dir {data_dir}`, or listen at 127.0.0.1."
+    "Make one with `sfjobs platform keys add NAME --data-dir {data_dir}`, or listen at 127.0.0.1."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """An open platform: the application to serve, the key of its account, and what is told when serving ends."""
+    """An open platform: the application, the API key of the first start, and the parts that the server needs to stop it."""
 
     app: ASGIApp
     api_key: str = field(repr=False)
-    executor: ProcessExecutor
     feed: ChangePublisher
     scheduler: Scheduler
 
@@ -46,22 +47,23 @@ class Runtime:
 @asynccontextmanager
 async def open_platform(settings: PlatformSettings, *, public: bool = False) -> AsyncIterator[Runtime]:
     """
-    Inside, jobs run. Raises ``ConfigurationError`` if the data directory cannot be used or is in use, and if others than this
-    machine's users could come (``public``), but nobody has made a key for them.
+    Run a platform; jobs run inside the ``async with`` block.
+
+    Raises:
+        ConfigurationError: the data directory cannot be used or is in use, or other machines could connect (``public``) and no
+            key was made for them.
     """
     with ExitStack() as stack:
         stack.enter_context(locked_data_dir(settings))
-        store = stack.enter_context(closing(Store(settings.database)))
-        if public and not store.has_keys_made_on_purpose:
+        store = stack.enter_context(closing(SQLiteStore(settings.database)))
+        if public and not has_created_key(store):
             raise ConfigurationError(_NO_KEYS.format(data_dir=shlex.quote(str(settings.data_dir))))
-        _sweep(settings.results, store)
+        results = ResultFolder(settings.results)
+        results.delete_all_but(store.result_names())  # a crash can leave results that no job has
         api_key = _api_key(settings.api_key, store)
         devices = build_devices(test_targets=settings.test_targets)
         executor = ProcessExecutor(
-            settings.results,
-            workers=settings.workers,
-            runner=settings.runner,
-            limits=settings.limits,
+            settings.results, workers=settings.workers, runner=settings.runner, limits=settings.limits
         )
         async with executor, Scheduler(store, executor, devices) as scheduler:
             feed = ChangePublisher(store, scheduler)
@@ -70,44 +72,35 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
                 scheduler=scheduler,
                 tokens=AccessTokens(store, lifetime=settings.access_token_lifetime),
                 devices=devices,
-                results=settings.results,
+                results=results,
                 parse=parse,
                 feed=feed,
                 limits=settings.limits,
             )
-            yield Runtime(app, api_key, executor, feed, scheduler)
+            yield Runtime(app, api_key, feed, scheduler)
 
 
-def _sweep(results: Path, store: Store) -> None:
-    """Remove what a crash has left: results that no job has, since the platform ended before it could say so."""
-    kept = store.result_names()
-    for path in results.iterdir():
-        if path.name not in kept and path.is_file():  # a folder is somebody else's, as ``lost+found`` of a disk is
-            path.unlink()
-
-
-def _api_key(path: Path, store: Store) -> str:
+def _api_key(path: Path, accounts: AccountStore) -> str:
     """
-    The key in the file, made at first start; the store has only its hash, the file is readable by this user only. Without the
-    file there is a new key, and the one that was in it is revoked. Raises ``ConfigurationError`` if the file cannot be used.
+    Return the key in the file, which is created at the first start, for this user only. If the file was deleted, the old key is
+    revoked and a new one created. Raises ``ConfigurationError`` if the file cannot be used.
     """
-    account = store.ensure_account(LOCAL)
     try:
         api_key = path.read_text().strip() if path.exists() else ""
         if not api_key:
-            store.revoke_key(LOCAL)
+            accounts.revoke_key(LOCAL)
             api_key = new_api_key()
             _write_durably(path, f"{api_key}\n")
     except (OSError, UnicodeError) as error:
         raise ConfigurationError(f"the file {path}, which has the API key, cannot be used: {error}") from error
-    store.add_key(account, hash_api_key(api_key))
-    if store.key(hash_api_key(api_key)) is None:
-        _log.warning("the API key in %s has been revoked: delete the file to get another", path)
+    accounts.add_key(accounts.ensure_account(LOCAL), hash_api_key(api_key), name=LOCAL)
+    if accounts.key(hash_api_key(api_key)) is None:
+        _log.warning("the API key in %s has been revoked; delete the file to get another", path)
     return api_key
 
 
 def _write_durably(path: Path, text: str) -> None:
-    """As a whole or not at all: an empty file would be the key that anyone has."""
+    """Write a file completely or not at all: an empty file would be an empty key."""
     unfinished = path.with_name(path.name + ".part")
     with os.fdopen(os.open(unfinished, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as file:
         file.write(text)

@@ -1,12 +1,12 @@
-"""What can be chosen about a platform, and the folder it keeps everything in."""
+"""The settings of a platform, and its data directory with the lock."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -17,16 +17,20 @@ from ..errors import ConfigurationError
 from .execution.process_executor import SIMULATE
 from .limits import DEFAULTS, Limits
 
-_PATIENCE_WITH_THE_DEAD: Final = 5.0
-"""Seconds that a lock is waited for whose holder has ended."""
+_STALE_LOCK_TIMEOUT_SECONDS: Final = 5.0
+"""For the release of a lock whose holder has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformSettings:
     """
-    ``workers`` jobs run at the same time. ``limits`` say how much a request, an account and a job may take.
-    ``access_token_lifetime`` is in seconds. ``test_targets`` adds the devices ``never`` and ``always_fails``. ``runner`` names
-    the function that workers run jobs with.
+    The settings of a platform.
+
+    ``workers`` is the number of jobs that run at the same time. ``access_token_lifetime`` is in seconds. ``test_targets`` adds
+    the devices ``never`` and ``always_fails``. ``runner`` names the function with which workers run jobs, as ``module:name``.
+
+    Raises:
+        ConfigurationError: ``workers`` is less than 1.
     """
 
     data_dir: Path
@@ -42,7 +46,7 @@ class PlatformSettings:
 
     @property
     def database(self) -> Path:
-        """Jobs, accounts, hashes of keys."""
+        """The file of jobs, accounts and hashes of keys."""
         return self.data_dir / "platform.sqlite3"
 
     @property
@@ -52,26 +56,29 @@ class PlatformSettings:
 
     @property
     def api_key(self) -> Path:
-        """The file with the API key that was made at first start."""
+        """The file with the API key of the first start."""
         return self.data_dir / "api_key"
 
 
 def default_data_dir() -> Path:
-    """Where ``sfjobs serve`` keeps its data if nothing else is said: this user's data directory."""
+    """Return the default data directory of ``sfjobs serve``, in the data directory of this user."""
     return Path(platformdirs.user_data_dir("sfjobs"))
 
 
 def make_folder(folder: Path) -> None:
-    """A folder for this user only, if it is not there yet."""
+    """Create a folder for this user only, unless it exists."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def locked_data_dir(settings: PlatformSettings) -> Iterator[None]:
     """
-    Make the folders, readable by this user only, and hold them for this process: two platforms on one store would both run
-    its jobs. The lock ends with the process, however that ends, though a moment later if it was killed just when it forked a
-    worker: that has a share in the lock until it is a program of its own. Raises ``ConfigurationError`` if another has it.
+    Create the folders, readable by this user only, and lock them: two platforms on one store would both run its jobs. The lock
+    ends with the process, but a moment later if the process was killed while it forked a worker, which shares the lock until it
+    has started its own program.
+
+    Raises:
+        ConfigurationError: another platform has the lock, or the directory cannot be used.
     """
     try:
         for folder in (settings.data_dir, settings.results):
@@ -80,7 +87,7 @@ def locked_data_dir(settings: PlatformSettings) -> Iterator[None]:
     except OSError as error:
         raise ConfigurationError(f"the data directory {settings.data_dir} cannot be used: {error}") from error
     with lock:
-        patience = time.monotonic() + _PATIENCE_WITH_THE_DEAD
+        deadline = time.monotonic() + _STALE_LOCK_TIMEOUT_SECONDS
         while True:
             try:
                 _lock(lock)
@@ -88,9 +95,9 @@ def locked_data_dir(settings: PlatformSettings) -> Iterator[None]:
             except OSError as error:
                 lock.seek(0)
                 holder = lock.read(20).strip() or "unknown"
-                if _may_live(holder) or time.monotonic() > patience:
+                if _may_be_running(holder) or time.monotonic() > deadline:
                     message = f"another platform (process {holder}) uses the data directory {settings.data_dir}"
-                    raise ConfigurationError(f"{message}: stop it or take another") from error
+                    raise ConfigurationError(f"{message}: stop it or choose another directory") from error
                 time.sleep(0.01)
         lock.seek(0)
         lock.truncate(0)
@@ -103,11 +110,11 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(file: IO[str]) -> None:
-        file.seek(4096)  # beyond the text: a locked range cannot be read by others on Windows
+        file.seek(4096)  # beyond the text, since other processes cannot read a locked range on Windows
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         file.seek(0)
 
-    def _may_live(_: str) -> bool:
+    def _may_be_running(_: str) -> bool:
         return True  # there is no fork
 else:
     import fcntl
@@ -115,11 +122,10 @@ else:
     def _lock(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def _may_live(holder: str) -> bool:
+    def _may_be_running(holder: str) -> bool:
         try:
-            os.kill(int(holder), 0)
+            with contextlib.suppress(PermissionError):  # a process of another user
+                os.kill(int(holder), 0)
         except (ValueError, OverflowError, ProcessLookupError):
             return False
-        except PermissionError:  # it is somebody else's
-            return True
         return True

@@ -1,6 +1,6 @@
 """
-Which patterns were measured, and how often. Rows are packed into integers, since sorting those is many times faster than
-sorting rows as ``numpy.unique(axis=0)`` does. Called by ``results``.
+Counts of measured patterns. Rows are packed into integers: sorting those is many times faster than sorting rows as
+``numpy.unique(axis=0)`` does. Called by ``Result.counts`` and ``plotting``.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 _CODE_BITS = 64
-# Wider values are replaced by their ranks first, which leaves 40 bits for the number of the row.
+# Wider values are replaced by their ranks first; this leaves 40 bits for the number of the row.
 _MAX_VALUE_BITS = 24
 _NARROWED_COLUMNS = 16
 
 
 class Counts(Mapping[tuple[int, ...], int]):
     """
-    How often each pattern was measured, as a read-only mapping from pattern to frequency: the most frequent first, and
-    among equals in lexicographic order.
+    A read-only mapping from pattern to frequency: the most frequent first, equal ones in lexicographic order.
 
-    ``patterns`` and ``frequencies`` are the same as arrays, of shapes (distinct, modes) and (distinct,). A time-domain
-    pattern has the shape (spatial modes, timebins) in ``patterns`` and is flattened, timebins last, where it is a key.
+    ``patterns`` and ``frequencies`` hold the same as arrays, of shapes (distinct, modes) and (distinct,). A time-domain
+    pattern has the shape (spatial modes, timebins) in ``patterns``; as a key it is flattened, timebins last.
     """
 
     def __init__(self, patterns: npt.NDArray[np.integer], frequencies: npt.NDArray[np.int64]) -> None:
@@ -33,11 +32,11 @@ class Counts(Mapping[tuple[int, ...], int]):
 
     @property
     def shots(self) -> int:
-        """How many shots were counted."""
+        """Number of counted shots."""
         return int(self.frequencies.sum())
 
     def most_common(self, n: int | None = None) -> list[tuple[tuple[int, ...], int]]:
-        """The ``n`` most frequent patterns with their frequencies; all without ``n``."""
+        """Return the ``n`` most frequent patterns with their frequencies; all without ``n``."""
         keys = _as_rows(self.patterns[:n]).tolist()
         return [(tuple(key), frequency) for key, frequency in zip(keys, self.frequencies[:n].tolist(), strict=True)]
 
@@ -56,12 +55,12 @@ class Counts(Mapping[tuple[int, ...], int]):
 
     @cached_property
     def _by_pattern(self) -> dict[tuple[int, ...], int]:
-        # Only for those who look up or iterate: a million tuples take as long to make as the counting.
+        # Made on first use: a million tuples take as long as the counting.
         return dict(self.most_common())
 
 
 def count_patterns(samples: npt.NDArray[np.integer]) -> Counts:
-    """Count the equal entries along the first axis of ``samples``, integers of any shape."""
+    """Count equal entries along the first axis of ``samples``."""
     rows, frequencies = _distinct_rows(_as_rows(samples))
     return Counts(rows.reshape(len(rows), *samples.shape[1:]), frequencies)
 
@@ -73,7 +72,7 @@ def _as_rows(samples: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
 def _distinct_rows(
     rows: npt.NDArray[np.integer],
 ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
-    """The distinct rows, the most frequent first and equals in lexicographic order, and how often each occurs."""
+    """Return the distinct rows in the order of ``Counts``, and how often each occurs."""
     shots, modes = rows.shape
     if not shots or not modes:
         return rows[:1], np.full(min(shots, 1), shots)
@@ -84,8 +83,8 @@ def _distinct_rows(
         ranked, frequencies = _distinct_rows(ranks.reshape(rows.shape))
         return values[ranked], frequencies
 
-    # Columns are shifted into 64-bit codes. Where they do not fit, the codes so far are replaced by their ranks, which keeps
-    # their order; the tables lead back.
+    # Columns are shifted into 64-bit codes. When they do not fit, the codes so far are replaced by their ranks, which keeps
+    # their order; the tables map the ranks back.
     tables: list[npt.NDArray[np.uint64]] = []
     ranked_at: list[int] = []
     codes = np.zeros(shots, np.uint64)
@@ -93,7 +92,7 @@ def _distinct_rows(
     for column in range(modes):
         if used + bits > _CODE_BITS:
             table, ranks = np.unique(codes, return_inverse=True)
-            if len(table) == shots:  # no two are alike already
+            if len(table) == shots:  # all rows differ already
                 return rows[np.argsort(ranks)], np.ones(shots, np.int64)
             tables.append(table)
             ranked_at.append(column)
@@ -119,22 +118,22 @@ def _distinct_rows(
 
 
 def _narrowed(rows: npt.NDArray[np.integer], low: int, bits: int) -> npt.NDArray[np.unsignedinteger]:
-    """What each value is above ``low``, column after column: they are read one by one, and lie far apart in ``rows``."""
+    """Return the values minus ``low``, column-major: columns are read one by one, and lie far apart in ``rows``."""
     kind = np.min_scalar_type((1 << bits) - 1)
     narrow = np.empty(rows.shape, kind, order="F")
-    np.subtract(rows, rows.dtype.type(low), out=narrow, casting="unsafe")  # where it wraps, it does so both ways
+    np.subtract(rows, rows.dtype.type(low), out=narrow, casting="unsafe")  # _widened wraps back
     return narrow
 
 
 def _widened(narrow: npt.NDArray[np.unsignedinteger], low: int, dtype: np.dtype[np.integer]) -> npt.NDArray[np.integer]:
-    """The values that ``_narrowed`` made these of."""
+    """Undo ``_narrowed``."""
     rows = np.empty(narrow.shape, dtype)
     np.add(narrow, dtype.type(low), out=rows, dtype=dtype.newbyteorder("="), casting="unsafe")
     return rows
 
 
 def _distinct_codes(codes: npt.NDArray[np.uint64], bits: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-    if 1 << bits <= 4 * len(codes):  # a table of all codes is small enough to need no sorting
+    if 1 << bits <= 4 * len(codes):  # a table of all codes is small, and needs no sorting
         table = np.bincount(codes.view(np.int64), minlength=1)
         found = np.flatnonzero(table)
         return found.astype(np.uint64), table[found]

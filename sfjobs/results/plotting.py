@@ -1,73 +1,84 @@
 """
-A result as a matplotlib figure. matplotlib is the extra ``plot`` and is imported here when a figure is wanted; pyplot, with
-its global state and its windows, never is. Called by ``Result.plot``.
+A result as a matplotlib figure. Imports matplotlib, the extra ``plot``, but never pyplot with its global state and windows.
+Called by ``Result.plot``, which imports this module when it is called.
 """
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigurationError, ResultError
+from .counts import count_patterns
+from .formats.npy import Array
+from .statistics import by_modes, mean_photon_number, photon_number_distribution, samples_of, whole_numbers
+
+try:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+except ImportError as error:
+    raise ConfigurationError("plotting needs matplotlib, which is not installed: pip install 'sfjobs[plot]'") from error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from .result import Result
 
 _BLUE, _ORANGE, _GREY = "#3576b8", "#e07b39", "#6b7280"
 _MODE_COLOURS = ("#3576b8", "#e07b39", "#3a9270", "#a55aa0", "#b8963e", "#6b7280")
-_PATTERNS = 12
-_MOST_BARS = 60
-_MOST_LABELLED_MODES = 16
+_MAX_PATTERNS = 12
+_MAX_BARS = 60
+_MAX_LABELLED_MODES = 16
 
 
-def draw(result: Result) -> Figure:
-    """Two pictures side by side for photon numbers, one for homodyne and heterodyne outcomes."""
-    try:
-        import matplotlib.figure
-    except ImportError as error:
-        raise ConfigurationError(
-            "plotting needs matplotlib, which is not installed: pip install 'sfjobs[plot]'"
-        ) from error
+class NotebookFigure(Figure):
+    """A figure that notebooks display as PNG, also without an inline backend."""
 
-    from .picture import Picture
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
 
-    kind = result.samples.dtype.kind
-    if kind not in "biufc" or not result.samples.size:
-        raise ResultError(f"samples of type {result.samples.dtype} and shape {result.samples.shape} have no picture")
-    figure: matplotlib.figure.Figure = Picture(
-        figsize=(10, 3.8) if kind in "biu" else (5.4, 4.2), dpi=120, layout="constrained"
-    )
+
+def draw(outputs: Sequence[Array], job_id: str = "") -> Figure:
+    """
+    Draw the samples: two axes side by side for photon numbers, one for homodyne and heterodyne outcomes.
+
+    Raises:
+        ResultError: there is nothing to draw.
+    """
+    samples = samples_of(outputs, job_id)
+    kind = samples.dtype.kind
+    if kind not in "biufc" or not samples.size:
+        raise ResultError(f"samples of type {samples.dtype} and shape {samples.shape} cannot be drawn")
+    samples = by_modes(samples, job_id)
+    figure = NotebookFigure(figsize=(10, 3.8) if kind in "biu" else (5.4, 4.2), dpi=120, layout="constrained")
     if kind in "biu":
-        distribution, patterns = figure.subplots(1, 2)
-        _draw_distribution(distribution, result)
-        _draw_patterns(patterns, result)
+        left, right = figure.subplots(1, 2)
+        _draw_distribution(left, samples, job_id)
+        _draw_patterns(right, samples, job_id)
     elif kind == "f":
-        _draw_quadratures(figure.subplots(), result.samples.astype(np.float64))
+        _draw_quadratures(figure.subplots(), samples.astype(np.float64))
     else:
-        _draw_phase_space(figure, result.samples.astype(np.complex128))
-    job = f" · job {result.job_id}" if result.job_id.isprintable() and result.job_id else ""
-    # An id is not ours: matplotlib would read a formula between two dollars, and refuse most.
-    figure.suptitle(f"{_described(result)}{job}", fontsize=10, color=_GREY, parse_math=False)
+        _draw_phase_space(figure, samples.astype(np.complex128))
+    job = f" · job {job_id}" if job_id.isprintable() and job_id else ""
+    # The id comes from the platform: matplotlib would read a formula between two dollars, and refuse most.
+    figure.suptitle(f"{_description(samples.shape)}{job}", fontsize=10, color=_GREY, parse_math=False)
     return figure
 
 
-def _draw_distribution(axes: Axes, result: Result) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    probabilities = result.photon_number_distribution()
+def _draw_distribution(axes: Axes, samples: Array, job_id: str) -> None:
+    probabilities = photon_number_distribution(samples, job_id)
     numbers = np.arange(len(probabilities))
     mean = float(numbers @ probabilities)
-    if len(numbers) <= _MOST_BARS:
+    if len(numbers) <= _MAX_BARS:
         # One standard deviation of a share of that many shots.
-        errors = np.sqrt(probabilities * (1 - probabilities) / result.shots)
-        axes.bar(
-            numbers, probabilities, width=0.8, color=_BLUE, yerr=errors, error_kw={"ecolor": _GREY, "elinewidth": 1}
-        )
+        errors = np.sqrt(probabilities * (1 - probabilities) / len(samples))
+        error_style = {"ecolor": _GREY, "elinewidth": 1}
+        axes.bar(numbers, probabilities, width=0.8, color=_BLUE, yerr=errors, error_kw=error_style)
         axes.set_xlim(-0.7, max(len(numbers) - 0.3, 5.7))
     else:
         first = int(np.flatnonzero(probabilities)[0])
@@ -76,33 +87,30 @@ def _draw_distribution(axes: Axes, result: Result) -> None:
     axes.legend(frameon=False)
     axes.set_ylim(0, 1.2 * float(probabilities.max()))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _name(axes, "Photons in a shot", "total photon number", "probability")
+    _label(axes, "Photons in a shot", "total photon number", "probability")
 
 
-def _draw_patterns(axes: Axes, result: Result) -> None:
-    counts = result.counts()
-    modes = counts.patterns[0].size
-    if modes > _MOST_LABELLED_MODES or counts.frequencies[0] == 1 < len(counts):
-        _draw_modes(axes, result)
+def _draw_patterns(axes: Axes, samples: Array, job_id: str) -> None:
+    counts = count_patterns(whole_numbers(samples, job_id))
+    if counts.patterns[0].size > _MAX_LABELLED_MODES or counts.frequencies[0] == 1 < len(counts):
+        _draw_modes(axes, samples, job_id)
         return
-    common = counts.most_common(_PATTERNS)
-    shares = np.array([frequency for _, frequency in common]) / result.shots
-    places = np.arange(len(common))
-    axes.barh(places, shares, height=0.72, color=_BLUE)
-    for place, share in zip(places.tolist(), shares.tolist(), strict=True):
-        axes.text(share, place, f" {share:.1%}", va="center", ha="left", fontsize=8, color=_GREY)
-    axes.set_yticks(places, [_ket(pattern) for pattern, _ in common], fontfamily="monospace", fontsize=8)
+    common = counts.most_common(_MAX_PATTERNS)
+    shares = np.array([frequency for _, frequency in common]) / len(samples)
+    positions = np.arange(len(common))
+    axes.barh(positions, shares, height=0.72, color=_BLUE)
+    for position, share in zip(positions.tolist(), shares.tolist(), strict=True):
+        axes.text(share, position, f" {share:.1%}", va="center", ha="left", fontsize=8, color=_GREY)
+    axes.set_yticks(positions, [_ket(pattern) for pattern, _ in common], fontfamily="monospace", fontsize=8)
     axes.set_ylim(max(len(common), 6) - 0.5, -0.5)
     axes.set_xlim(0, 1.15 * float(shares.max()))
     shown = f"{len(common)} of {len(counts):,} patterns, {shares.sum():.0%} of the shots"
-    _name(axes, "Most frequent patterns", f"share of the shots ({shown})", "")
+    _label(axes, "Most frequent patterns", f"share of the shots ({shown})", "")
 
 
-def _draw_modes(axes: Axes, result: Result) -> None:
-    """Where no pattern stands out, or none can be written down: the mean photon number of each mode."""
-    from matplotlib.ticker import MaxNLocator
-
-    means = result.mean_photon_number()
+def _draw_modes(axes: Axes, samples: Array, job_id: str) -> None:
+    """Draw the mean photon number of each mode; used where all patterns are rare or too long to write."""
+    means = mean_photon_number(samples, job_id)
     if means.ndim == 2:
         for spatial, row in enumerate(means):
             colour = _MODE_COLOURS[spatial % len(_MODE_COLOURS)]
@@ -113,55 +121,50 @@ def _draw_modes(axes: Axes, result: Result) -> None:
         axes.bar(np.arange(means.size), means.ravel(), width=0.8, color=_BLUE)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _name(axes, "Photons in each mode", "timebin" if means.ndim == 2 else "mode", "mean photon number")
+    _label(axes, "Photons in each mode", "timebin" if means.ndim == 2 else "mode", "mean photon number")
 
 
 def _draw_quadratures(axes: Axes, samples: npt.NDArray[np.float64]) -> None:
     modes = samples.reshape(len(samples), -1).T
-    finite = samples[np.isfinite(samples)]
-    if not finite.size:
-        raise ResultError("none of the outcomes is a finite number")
+    finite = _finite(samples)
     bins = np.histogram_bin_edges(finite, bins=60).tolist()
     if len(modes) <= len(_MODE_COLOURS):
         for index, values in enumerate(modes):
-            colour = _MODE_COLOURS[index]
-            axes.hist(
-                values[np.isfinite(values)], bins=bins, density=True, histtype="stepfilled", alpha=0.12, color=colour
+            histogram = partial(
+                axes.hist, values[np.isfinite(values)], bins=bins, density=True, color=_MODE_COLOURS[index]
             )
-            axes.hist(
-                values[np.isfinite(values)],
-                bins=bins,
-                density=True,
-                histtype="step",
-                color=colour,
-                label=f"mode {index}",
-            )
-        if len(modes) > 1:
-            axes.legend(frameon=False)
+            histogram(histtype="stepfilled", alpha=0.12)
+            histogram(histtype="step", label=f"mode {index}")
     else:
         axes.hist(finite, bins=bins, density=True, color=_BLUE, label=f"all {len(modes)} modes")
+    if len(modes) > 1:
         axes.legend(frameon=False)
-    _name(axes, "Homodyne outcomes", "quadrature", "probability density")
+    _label(axes, "Homodyne outcomes", "quadrature", "probability density")
 
 
 def _draw_phase_space(figure: Figure, samples: npt.NDArray[np.complex128]) -> None:
     axes = figure.subplots()
-    values = samples[np.isfinite(samples)]
-    if not values.size:
-        raise ResultError("none of the outcomes is a finite number")
-    reach = 1.02 * max(float(np.abs(values.real).max()), float(np.abs(values.imag).max()), 1e-9)
-    square = [[-reach, reach], [-reach, reach]]
+    values = _finite(samples)
+    limit = 1.02 * max(float(np.abs(values.real).max()), float(np.abs(values.imag).max()), 1e-9)
+    square = [[-limit, limit], [-limit, limit]]
     *_, image = axes.hist2d(values.real, values.imag, bins=61, range=square, cmap="Blues")
     colours = figure.colorbar(image, ax=axes, label="outcomes")
     colours.outline.set_visible(False)
     axes.set_aspect("equal")
-    _name(axes, "Heterodyne outcomes of all modes", "Re α", "Im α")
+    _label(axes, "Heterodyne outcomes of all modes", "Re α", "Im α")
 
 
-def _described(result: Result) -> str:
-    modes = result.samples.shape[1] if result.samples.ndim > 1 else 1
-    timebins = f" in {result.samples.shape[2]:,} timebins" if result.samples.ndim > 2 else ""
-    return f"{result.shots:,} shots of {modes} mode{'s' if modes != 1 else ''}{timebins}"
+def _finite(samples: npt.NDArray[np.inexact]) -> npt.NDArray[np.inexact]:
+    values: npt.NDArray[np.inexact] = samples[np.isfinite(samples)]
+    if not values.size:
+        raise ResultError("none of the outcomes is a finite number")
+    return values
+
+
+def _description(shape: tuple[int, ...]) -> str:
+    shots, modes = shape[:2]
+    timebins = f" in {shape[2]:,} timebins" if len(shape) > 2 else ""
+    return f"{shots:,} shots of {modes} mode{'s' if modes != 1 else ''}{timebins}"
 
 
 def _ket(pattern: tuple[int, ...]) -> str:
@@ -169,7 +172,7 @@ def _ket(pattern: tuple[int, ...]) -> str:
     return f"|{separator.join(map(str, pattern))}⟩"
 
 
-def _name(axes: Axes, title: str, x: str, y: str) -> None:
+def _label(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_title(title, fontsize=11, loc="left")
     axes.set_xlabel(x)
     axes.set_ylabel(y)

@@ -1,7 +1,7 @@
 """
-What a job measured, as numpy arrays, with what one asks of it first: which patterns, how many photons, a picture, a file.
+``Result``: the arrays of one job, with their counts, statistics, pictures and files.
 
-``receive`` makes a ``Result`` from a response body; ``files`` keeps it on disk.
+``download.to_memory`` makes it from a response body, ``storage`` from a file.
 """
 
 from __future__ import annotations
@@ -10,28 +10,24 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ResultError
+from . import statistics
 from .counts import Counts, count_patterns
+from .formats.npy import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array: TypeAlias = npt.NDArray[np.generic]
-
-# Beyond this many photons in one shot the samples are something else, and a distribution over them would fill the memory.
-_MAX_PHOTONS = 1_000_000
-
 
 class Result:
     """
-    The outcome of one job. The arrays have the types that the platform sent and belong to the caller, who may write to them.
+    The outcome of one job. The arrays have the types that the platform sent. They belong to the caller, who may write to them.
 
-    Two results are equal only if they are the same object: comparing arrays is for ``numpy.array_equal``.
+    Two results are equal only if they are the same object; compare arrays with ``numpy.array_equal``.
     """
 
     def __init__(
@@ -42,15 +38,19 @@ class Result:
         job_id: str = "",
     ) -> None:
         self.outputs: tuple[Array, ...] = tuple(outputs)
-        """All positional arrays of the result; mostly there is one, the samples."""
+        """All positional arrays of the result. Most results have one, the samples."""
         self.metadata: Mapping[str, Array | np.generic] = MappingProxyType(dict(metadata or {}))
-        """What came beside them by name: arrays, and scalars for arrays without dimensions."""
+        """The other arrays by name; an array without dimensions is a numpy scalar here."""
         self.job_id = job_id
-        """The job that this is the result of; empty for a result from a file."""
+        """Id of the job; empty for a result from a file."""
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], *, job_id: str = "") -> Self:
-        """From the members of an archive: ``arr_0``, ``arr_1``... up to the first gap are outputs, the others metadata."""
+        """
+        Make a result from the members of an archive.
+
+        ``arr_0``, ``arr_1``... up to the first gap are outputs, the others metadata.
+        """
         outputs: list[Array] = []
         while (name := f"arr_{len(outputs)}") in arrays:
             outputs.append(arrays[name])
@@ -61,76 +61,80 @@ class Result:
     @property
     def samples(self) -> Array:
         """
-        The first output: (shots, modes), or (shots, spatial modes, timebins) of a time-domain program. Whole numbers are
-        photon numbers or clicks, floats homodyne and complex numbers heterodyne outcomes.
+        The first output, of shape (shots, modes), or (shots, spatial modes, timebins) for a time-domain program. Whole numbers
+        are photon numbers or clicks, floats are homodyne outcomes, complex numbers are heterodyne outcomes.
 
-        Raises ``ResultError`` if the result has no outputs.
+        Raises:
+            ResultError: the result has no outputs.
         """
-        if not self.outputs:
-            raise self._error("has no samples: the platform sent metadata only")
-        return self.outputs[0]
+        return statistics.samples_of(self.outputs, self.job_id)
 
     @property
     def shots(self) -> int:
-        """How many times the program was measured."""
-        return int(self._shaped().shape[0])
+        """Number of shots: how often the program was measured."""
+        return int(statistics.by_modes(self.samples, self.job_id).shape[0])
 
     @property
     def num_modes(self) -> int:
-        """How many modes were measured; the spatial ones of a time-domain program, whatever the number of timebins."""
-        return int(self._shaped().shape[1])
+        """Number of measured modes; for a time-domain program that of its spatial modes."""
+        return int(statistics.by_modes(self.samples, self.job_id).shape[1])
 
     def counts(self) -> Counts:
         """
-        How often each pattern was measured, the most frequent first: a mapping from tuples of photon numbers to
-        frequencies, with the same as arrays in ``.patterns`` and ``.frequencies``.
+        Count how often each pattern was measured.
 
-        Raises ``ResultError`` if the samples are not whole numbers.
+        Returns a mapping from tuples of photon numbers to frequencies, the most frequent first; ``.patterns`` and
+        ``.frequencies`` hold the same as arrays.
+
+        Raises:
+            ResultError: the samples are not whole numbers.
         """
-        return count_patterns(self._whole_numbers())
+        return count_patterns(statistics.whole_numbers(self.samples, self.job_id))
 
     def mean_photon_number(self) -> npt.NDArray[np.float64]:
         """
-        The mean photon number of each mode, of shape (modes,) or (spatial modes, timebins); its sum is that of a shot.
+        Return the mean photon number of each mode, of shape (modes,) or (spatial modes, timebins).
 
-        Raises ``ResultError`` if the samples are not photon numbers, or there are none.
+        The sum of the array is the mean photon number of a shot.
+
+        Raises:
+            ResultError: the samples are not photon numbers, or there are no samples.
         """
-        means: npt.NDArray[np.float64] = self._photons().mean(axis=0, dtype=np.float64)
-        return means
+        return statistics.mean_photon_number(self.samples, self.job_id)
 
     def photon_number_distribution(self) -> npt.NDArray[np.float64]:
         """
-        The observed probability of n photons in all modes of a shot together, at index n: shape (most photons + 1,).
+        Return the observed probability of n photons in all modes of a shot together, at index n.
 
-        Raises ``ResultError`` if the samples are not photon numbers, or there are none.
+        The array has the shape (highest photon number + 1,).
+
+        Raises:
+            ResultError: the samples are not photon numbers, or there are no samples.
         """
-        photons = self._photons()
-        totals = photons.reshape(len(photons), -1).sum(axis=1, dtype=np.int64)
-        if int(totals.max()) > _MAX_PHOTONS:
-            raise self._error(f"has a shot of {int(totals.max())} photons, which cannot be photon numbers")
-        return np.bincount(totals) / len(totals)
+        return statistics.photon_number_distribution(self.samples, self.job_id)
 
     def threshold(self) -> npt.NDArray[np.uint8]:
         """
-        What detectors that only click would have seen: 1 where there were photons, 0 elsewhere, of the samples' shape.
+        Return what threshold detectors measure: 1 where there were photons, 0 elsewhere, in the shape of the samples.
 
-        Raises ``ResultError`` if the samples are not photon numbers.
+        Raises:
+            ResultError: the samples are not photon numbers.
         """
-        samples = self._whole_numbers()
-        if samples.dtype.kind == "i" and samples.size and int(samples.min()) < 0:
-            raise self._error(f"has samples from {int(samples.min())} on, which cannot be photon numbers")
-        return (samples > 0).view(np.uint8)
+        return statistics.threshold(self.samples, self.job_id)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """
-        Write the result to a ``.npy`` file (one output and no metadata), a ``.npz`` file (everything) or a ``.csv`` file, and
-        return its path. The file appears whole or not at all. Blocks; in async code run it in a thread.
+        Write the result to a ``.npy`` file (one output, no metadata), a ``.npz`` file (everything) or a ``.csv`` file.
 
-        A ``.csv`` file is for other programs and is not loaded again. It has a line for each shot and no metadata; its head
-        names the columns ``mode_0``, ``mode_1``..., of time-domain programs ``mode_0_timebin_0``..., and complex outcomes
-        have two columns each, ``mode_0_real`` and ``mode_0_imag``.
+        Returns the path. The file appears complete or not at all. Blocks; in async code run it in a thread.
 
-        Raises ``ValueError`` for another suffix, and for what such a file cannot hold.
+        A ``.csv`` file is for other programs; ``load`` does not read it. It has a line for each shot and no metadata. Its header
+        names the columns ``mode_0``, ``mode_1``..., for time-domain programs ``mode_0_timebin_0``...; a complex outcome has
+        two columns, ``mode_0_real`` and ``mode_0_imag``.
+
+        Raises:
+            ValueError: the suffix is another one, or such a file cannot hold this result.
+            OSError: the file cannot be written.
         """
         from .storage import save
 
@@ -139,11 +143,16 @@ class Result:
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False, max_bytes: int = 1 << 62) -> Self:
         """
-        Read what ``save`` wrote, or any ``.npy`` or ``.npz`` file of plain arrays. Blocks; in async code run it in a thread.
-        With ``mmap`` the file stays on disk and its outputs are read-only views of it; an archive is read through once before,
-        to check it, and outputs that are deflated in it are unpacked to a temporary file.
+        Read a file that ``save`` wrote, or any ``.npy`` or ``.npz`` file of plain arrays.
 
-        Raises ``ResultCorruptError`` or ``ResultTooLargeError``, and ``OSError`` if the file cannot be read.
+        Blocks; in async code run it in a thread. With ``mmap`` the file stays on disk and the outputs are read-only views of
+        it. An archive is read once to check it, and compressed outputs are unpacked to a temporary file. ``max_bytes`` limits
+        the size of all arrays together.
+
+        Raises:
+            ResultCorruptError: the file is not a complete, well-formed file of plain arrays.
+            ResultTooLargeError: the arrays have more than ``max_bytes``.
+            OSError: the file cannot be read.
         """
         from .storage import load
 
@@ -151,20 +160,24 @@ class Result:
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """
-        A figure of the photon-number distribution and the most frequent patterns, or a histogram of homodyne and heterodyne
-        outcomes; saved to ``path`` if one is given, whose suffix is that of a picture: ``.png``, ``.svg``, ``.pdf``. The file
-        appears whole or not at all. Needs the extra ``plot``. Leaves pyplot and its windows alone.
+        Draw the photon-number distribution and the most frequent patterns, or a histogram of homodyne or heterodyne outcomes.
 
-        Raises ``ConfigurationError`` without matplotlib, ``ResultError`` if there is nothing to draw, ``ValueError`` for another
-        suffix.
+        With ``path`` the figure is saved there too, in the format of the suffix: ``.png``, ``.svg``, ``.pdf``. The file appears
+        complete or not at all. Needs the extra ``plot``; pyplot is not used, so no window opens.
+
+        Raises:
+            ConfigurationError: matplotlib is not installed.
+            ResultError: there is nothing to draw.
+            ValueError: matplotlib does not know the suffix.
+            OSError: the file cannot be written.
         """
         from .plotting import draw
 
-        figure = draw(self)
+        figure = draw(self.outputs, self.job_id)
         if path is not None:
-            from .storage import save_picture
+            from .storage import save_figure
 
-            save_picture(figure, Path(path))
+            save_figure(figure, Path(path))
         return figure
 
     def __repr__(self) -> str:
@@ -176,37 +189,13 @@ class Result:
     def _repr_html_(self) -> str:
         from .html import result_html
 
-        return result_html(self)
+        return result_html(self.outputs, self.metadata, self.job_id)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.outputs, dict(self.metadata), self.job_id)
 
-    def _shaped(self) -> Array:
-        """The samples with their shots first and at least one mode."""
-        samples = self.samples
-        if not samples.ndim:
-            raise self._error("has a single number in place of samples")
-        return samples.reshape(-1, 1) if samples.ndim == 1 else samples
 
-    def _whole_numbers(self) -> npt.NDArray[np.integer]:
-        samples = self._shaped()
-        if samples.dtype.kind not in "biu":
-            raise self._error(f"has samples of type {samples.dtype}, where photon numbers would be whole numbers")
-        return cast("npt.NDArray[np.integer]", samples.view(np.uint8) if samples.dtype.kind == "b" else samples)
-
-    def _photons(self) -> npt.NDArray[np.integer]:
-        samples = self._whole_numbers()
-        if not samples.size:
-            raise self._error(f"has no photon numbers: its shape is {samples.shape}")
-        if int(samples.min()) < 0 or int(samples.max()) > _MAX_PHOTONS:
-            extremes = f"{int(samples.min())} to {int(samples.max())}"
-            raise self._error(f"has samples from {extremes}, which cannot be photon numbers")
-        return samples
-
-    def _error(self, problem: str) -> ResultError:
-        return ResultError(f"the result{f' of job {self.job_id}' if self.job_id else ''} {problem}", job_id=self.job_id)
-
-
+# Pickles of earlier versions name this function; it stays where it is.
 def _rebuild(
     cls: type[Result], outputs: tuple[Array, ...], metadata: dict[str, Array | np.generic], job_id: str
 ) -> Result:

@@ -58,6 +58,7 @@ class Connection(Closeable, View[AsyncConnection]):
 
     @property
     def settings(self) -> Settings:
+        """The settings that the connection was opened with."""
         return self._async.settings
 
     def __enter__(self) -> Self:
@@ -65,7 +66,7 @@ class Connection(Closeable, View[AsyncConnection]):
         return super().__enter__()
 
     def close(self) -> None:
-        """Closes the connection. Whoever still waits gets ConnectionClosedError; jobs go on. Safe to call twice."""
+        """Close the connection."""
         if self._portal.is_open:
             try:
                 self._portal.call(self._async.aclose)
@@ -73,36 +74,36 @@ class Connection(Closeable, View[AsyncConnection]):
                 self._portal.close()
 
     def ping(self) -> bool:
-        """True when the platform answers and accepts the credentials; raises what is wrong otherwise."""
+        """Return True when the platform responds and accepts the credentials."""
         return self._portal.call(self._async.ping)
 
     def create_job(
         self, target: str, program: ProgramLike, *, shots: int | None = None, name: str | None = None
     ) -> Job:
-        """Submits ``program`` to run on ``target`` and gives back its job."""
+        """Submit ``program`` to run on ``target``, and return its job."""
         return job_view(self._portal.call(self._async.create_job, target, program, shots=shots, name=name), self)
 
     def recover(self, *, give_up: bool = False) -> Recovery:
-        """Settles the submissions of this platform and API key that were sent and have no answer, by whichever process."""
+        """Settle the submissions in the journal that were sent and have no response, of any process."""
         return self._portal.call(self._async.recover, give_up=give_up)
 
     def create_jobs(
         self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100
     ) -> JobStream[Job]:
-        """Submits many programs and iterates over their jobs, in the order of the programs."""
+        """Submit many programs, and iterate over their jobs in the order of the programs."""
         stream = self._async.create_jobs(target, (), shots=shots, window=window)
         return JobStream(stream, self._portal, programs, lambda job: job_view(job, self))
 
     def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str:
-        """The Blackbird text that ``create_job`` submits."""
+        """Return the Blackbird text that ``create_job`` submits."""
         return self._portal.call(self._async.program_text, target, program, shots=shots)
 
     def get_job(self, job_id: str) -> Job:
-        """The job with this id. Raises NotFoundError."""
+        """Return the job with this id."""
         return job_view(self._portal.call(self._async.get_job, job_id), self)
 
     def events(self, jobs: Iterable[Job], timeout: float | None = None) -> Events[Job]:
-        """Iterates over what happens to these jobs, until all have ended."""
+        """Iterate over the changes of these jobs, until all have ended."""
         views = {internals(job)[0]: job for job in jobs}
         return Events(self._async.events(views, timeout), self._portal, views)
 
@@ -113,32 +114,32 @@ class Connection(Closeable, View[AsyncConnection]):
         status: JobStatus | str | None = None,
         limit: int | None = None,
     ) -> Iterator[Job]:
-        """Jobs, newest first, asked for page by page as they are consumed."""
+        """Iterate over the jobs, newest first; pages are requested as they are consumed."""
         jobs = self._async.list_jobs(ids=ids, status=status, limit=limit)
         return (job_view(job, self) for job in iterate(self._portal, jobs))
 
     def cancel_job(self, job_id: str) -> JobStatus:
-        """Asks for the job to be cancelled. Raises InvalidJobOperationError when it has ended, NotFoundError."""
+        """Cancel the job with this id, and return its status, ``cancel_pending`` or ``cancelled``."""
         return self._portal.call(self._async.cancel_job, job_id)
 
     def get_job_result(self, job_id: str) -> Result:
-        """The result of a completed job. Raises ResultUnavailableError when it has not completed, NotFoundError."""
+        """Return the result of a completed job."""
         return self._portal.call(self._async.get_job_result, job_id)
 
     def open_result(self, job_id: str) -> ResultStream:
-        """The result of a completed job as it comes: in chunks, into memory or into a file."""
+        """Open the result of a completed job as a stream: in chunks, into memory or into a file."""
         return ResultStream(self._async.open_result(job_id), self._portal)
 
     def get_job_circuit(self, job_id: str) -> str:
-        """The program of a job, exactly as it was submitted."""
+        """Return the program of a job, exactly as it was submitted."""
         return self._portal.call(self._async.get_job_circuit, job_id)
 
     def list_devices(self) -> list[Device]:
-        """The platform's devices, without specifications and certificates."""
+        """Return the platform's devices, without specifications and certificates."""
         return self._portal.call(self._async.list_devices)
 
     def get_device(self, target: str) -> Device:
-        """The device with its availability, its specification and its certificate."""
+        """Return a device with its availability, its specification and its certificate."""
         return self._portal.call(self._async.get_device, target)
 
 
@@ -160,93 +161,99 @@ class Job(View[AsyncJob]):
 
     @property
     def id(self) -> str:
+        """The id of the job on the platform."""
         return self._async.id
 
     @property
     def status(self) -> JobStatus:
-        """The status last heard of."""
+        """The status in the latest snapshot."""
         return self._async.status
 
     @property
     def snapshot(self) -> JobSnapshot:
-        """All that was last heard of the job, as one frozen value."""
+        """The latest snapshot: all that the platform said of the job, as one frozen value."""
         return self._async.snapshot
 
     @property
     def meta(self) -> Mapping[str, JSONValue]:
-        """What else the platform says, such as the reason of a failure."""
+        """The platform's metadata, such as the reason of a failure."""
         return self._async.meta
 
     @property
     def name(self) -> str | None:
+        """The name that the job was submitted with."""
         return self._async.name
 
     @property
     def target(self) -> str | None:
+        """The target that runs the job."""
         return self._async.target
 
     @property
     def created_at(self) -> datetime | None:
+        """Time of the submission, by the platform's clock."""
         return self._async.created_at
 
     @property
     def started_at(self) -> datetime | None:
-        """When the job began to run; None while it waits in the queue."""
+        """Time when the job began to run; None while it is in the queue."""
         return self._async.started_at
 
     @property
     def finished_at(self) -> datetime | None:
+        """Time when the job ended; None before."""
         return self._async.finished_at
 
     @property
     def running_time(self) -> float | None:
-        """Seconds on the device, once known."""
+        """Seconds on the device; None until the platform reports it."""
         return self._async.running_time
 
     @property
     def connection(self) -> Connection:
+        """The connection that the job belongs to."""
         return self._connection
 
     @property
     def result(self) -> Result:
-        """The result, once ``wait``, ``refresh``, ``fetch_result`` or ``finish`` has brought it."""
+        """The result, once ``wait``, ``refresh``, ``fetch_result`` or ``finish`` has fetched it."""
         return self._async.result
 
     @property
     def has_result(self) -> bool:
-        """Whether ``result`` is at hand."""
+        """Whether ``result`` has been fetched."""
         return self._async.has_result
 
     def refresh(self) -> None:
-        """Takes over the present status and metadata and, when the job has newly completed, its result."""
+        """Update the status and the metadata, and fetch the result when the job has completed."""
         self._portal.call(self._async.refresh)
 
     def cancel(self, *, wait: bool = False, timeout: float | None = None) -> JobStatus:
-        """Asks the platform to cancel the job and takes over its answer, ``cancel_pending`` or ``cancelled``."""
+        """Cancel the job and return its status, ``cancel_pending`` or ``cancelled``."""
         return self._portal.call(self._async.cancel, wait=wait, timeout=timeout)
 
     def why(self) -> JobOutlook:
-        """Why this job is not done yet, as far as is known here and now. Asks nobody, and works while others wait for it."""
+        """Return why the job is not done yet, from what is known here."""
         return self._portal.call(_run_in_loop, self._async.why)
 
     def wait(self, timeout: float | None = None, *, fetch_result: bool = True) -> JobStatus:
-        """Waits until the job has ended and, when it completed, its result is at hand; returns the final status."""
+        """Wait until the job has ended, fetch the result of a completed job, and return the final status."""
         return self._portal.call(self._async.wait, timeout, fetch_result=fetch_result)
 
     def fetch_result(self, *, into: Into | None = None, mmap: bool = False) -> Result:
-        """The result, fetched now unless it is at hand."""
+        """Return the result of a completed job; fetch it unless that was done before."""
         return self._portal.call(self._async.fetch_result, into=into, mmap=mmap)
 
     def require_result(self) -> None:
-        """Raises ResultUnavailableError, which names the present status, unless the job has completed."""
+        """Check that the job has completed."""
         self._async.require_result()
 
     def finish(self) -> Result:
-        """Waits for the result and returns it."""
+        """Wait for the result and return it."""
         return self._portal.call(self._async.finish)
 
     def raise_for_status(self) -> None:
-        """Raises FailedJobError or CancelledJobError, with the platform's reason, when the job ended that way."""
+        """Check that the job has not failed and was not cancelled."""
         self._async.raise_for_status()
 
     def __eq__(self, other: object) -> bool:

@@ -28,27 +28,29 @@ class RemoteEngine(Closeable, View[AsyncRemoteEngine]):
 
     @property
     def target(self) -> str:
+        """The target that runs the programs."""
         return self._async.target
 
     @property
     def connection(self) -> Connection:
+        """The connection that the engine uses."""
         return self._connection
 
     def device(self) -> Device:
-        """The target with its specification and certificate, asked for once."""
+        """Return the target's device with specification and certificate; requested once."""
         return self._portal.call(self._async.device)
 
     def run(
         self, program: ProgramLike, *, shots: int | None = None, name: str | None = None, timeout: float | None = None
     ) -> Result:
-        """Submits ``program`` and waits, up to ``timeout`` seconds, for its result."""
+        """Submit ``program``, wait for its result, and return it."""
         return self._portal.call(self._async.run, program, shots=shots, name=name, timeout=timeout)
 
     def run_async(self, program: ProgramLike, *, shots: int | None = None, name: str | None = None) -> Job:
-        """Submits ``program`` and returns its job at once."""
+        """Submit ``program``, and return its job without waiting for its end."""
         return job_view(self._portal.call(self._async.run_async, program, shots=shots, name=name), self._connection)
 
     def close(self) -> None:
-        """Closes the connection that the engine has opened for itself; one that it was given stays open."""
+        """Close the connection that the engine has opened; a given ``connection`` stays open."""
         if self._is_own:
             self._connection.close()

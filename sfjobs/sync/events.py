@@ -31,5 +31,5 @@ class Events(Closeable, View[AsyncEvents], Generic[JobT]):
         raise StopIteration
 
     def close(self) -> None:
-        """Stops asking about the jobs that are left."""
+        """Stop polling the jobs that are left."""
         self._portal.call(self._async.aclose)

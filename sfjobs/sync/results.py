@@ -25,26 +25,26 @@ class ResultStream(Closeable, View[_AsyncResultStream]):
         return self
 
     def close(self) -> None:
-        """Ends the download. Safe to call twice."""
+        """End the download. Safe to call twice."""
         self._portal.call(self._async.aclose)
 
     @property
     def length(self) -> int | None:
-        """Bytes of the whole body, None where the platform does not say."""
+        """Bytes of the whole body; None if the platform did not declare them."""
         return self._async.length
 
     def result(self) -> Result:
-        """The whole result, in memory."""
+        """Return the whole result, in memory."""
         return self._portal.call(self._async.result)
 
     def array(self) -> Array:
-        """The samples, as ``result().samples``: of shape (shots, modes), or (shots, spatial modes, timebins)."""
+        """Return ``(await result()).samples``, of shape (shots, modes) or (shots, spatial modes, timebins)."""
         return self._portal.call(self._async.array)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the result to a file as the platform sends it, and returns the file's path."""
+        """Write the body to a file as the platform sends it, and return the path."""
         return self._portal.call(self._async.save, path)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Chunks of a MiB; the last may be shorter. A step that was cancelled has lost nothing, and may be made again."""
+        """Iterate over chunks of 1 MiB; the last may be shorter. A cancelled step loses no bytes and can be repeated."""
         return iterate(self._portal, aiter(self._async))

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Generic, Self, TypeAlias, TypeVar
 
 from .._jobs.job import Job as AsyncJob
-from .._submission.stream import FAST_SOURCE, YIELD_EVERY, End, Program, Refusal
 from .._submission.stream import JobStream as AsyncJobStream
+from .._submission.stream import pipeline_of
+from .._submission.types import FAST_SOURCE_SECONDS, YIELD_EVERY, End, Program, Refusal
 from ._portal import Portal
 from ._view import Closeable, View
 
@@ -30,7 +31,7 @@ class JobStream(Closeable, View[AsyncJobStream], Generic[JobT]):
         super().__init__(stream, portal)
         if isinstance(programs, str):
             raise TypeError("many programs are an iterable of programs, not one text: see create_job")
-        self._submissions = stream.submissions
+        self._pipeline = pipeline_of(stream)
         self._view = view
         self._source = iter(programs)
         self._lock = threading.Lock()
@@ -42,9 +43,9 @@ class JobStream(Closeable, View[AsyncJobStream], Generic[JobT]):
 
     @property
     def submitted(self) -> list[JobT]:
-        """The jobs that the platform has and that were not handed out yet, in order; also after closing."""
+        """The jobs that were submitted and not returned yet, in order; also after closing."""
         ready = [item for item in self._ready if isinstance(item, AsyncJob)]
-        return [self._view(job) for job in [*ready, *self._submissions.submitted]]
+        return [self._view(job) for job in [*ready, *self._pipeline.submitted]]
 
     def __iter__(self) -> Self:
         return self
@@ -62,28 +63,28 @@ class JobStream(Closeable, View[AsyncJobStream], Generic[JobT]):
         return self._view(item) if isinstance(item, AsyncJob) else item
 
     def close(self) -> None:
-        """Submits nothing more. The jobs go on; ``submitted`` has those that were not handed out. Safe to call twice."""
+        """Submit nothing more. Jobs go on; ``submitted`` has those that were not returned. May be called twice."""
         self._is_closed = True
         self._portal.call(self._async.aclose)
 
     async def _advance(self) -> int | None:
         """Make outcomes ready and return 0, or return how many programs are needed first; None at the end."""
-        submissions = self._submissions
+        pipeline = self._pipeline
         while self._pulled:
-            submissions.put(self._pulled.popleft())
-        while not submissions.is_ready:
-            if submissions.is_over:
+            pipeline.put(self._pulled.popleft())
+        while not pipeline.is_ready:
+            if pipeline.is_done:
                 return None
-            if submissions.wanted and not submissions.has_unsent and (self._is_fast or not submissions.has_next):
-                return submissions.wanted
-            await submissions.advance()
-        self._ready.extend(submissions.take_ready(YIELD_EVERY))
+            if pipeline.wanted and not pipeline.has_unsent and (self._is_fast or not pipeline.has_next):
+                return pipeline.wanted
+            await pipeline.advance()
+        self._ready.extend(pipeline.pop_ready(YIELD_EVERY))
         return 0
 
     def _pull(self, wanted: int) -> None:
         """Get up to ``wanted`` programs from the source; fewer from a slow one, so that the first of them are sent meanwhile."""
         started = time.monotonic()
-        while len(self._pulled) < wanted and not (self._pulled and time.monotonic() - started > FAST_SOURCE):
+        while len(self._pulled) < wanted and not (self._pulled and time.monotonic() - started > FAST_SOURCE_SECONDS):
             try:
                 self._pulled.append(next(self._source))
             except StopIteration:
@@ -92,4 +93,4 @@ class JobStream(Closeable, View[AsyncJobStream], Generic[JobT]):
             except Exception as error:  # noqa: BLE001 - raised when the jobs before it have been handed out
                 self._pulled.append(End(error))
                 break
-        self._is_fast = time.monotonic() - started < FAST_SOURCE * len(self._pulled)
+        self._is_fast = time.monotonic() - started < FAST_SOURCE_SECONDS * len(self._pulled)

@@ -17,7 +17,7 @@ from .connection import Job
 def wait_all(
     jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True, progress: bool = False
 ) -> list[JobStatus]:
-    """Waits until every job has ended; returns the final statuses in the order of ``jobs``."""
+    """Wait until every job has ended, and return the final statuses in the order of ``jobs``."""
     twins, portal = _internals(list(jobs))
     if portal is None:
         return []
@@ -25,12 +25,12 @@ def wait_all(
 
 
 def as_completed(jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> Completions:
-    """Iterates over the jobs in the order of their ending."""
+    """Iterate over the jobs in the order in which they end."""
     return Completions(jobs, timeout, fetch_results=fetch_results)
 
 
 def first(jobs: Iterable[Job], k: int = 1, timeout: float | None = None, *, fetch_results: bool = True) -> list[Job]:
-    """Waits for the first ``k`` jobs to end, in the order of their ending. Raises ValueError for more than there are."""
+    """Wait until ``k`` jobs have ended, and return these in the order in which they ended."""
     jobs = list(jobs)
     if not 0 <= k <= len(jobs):
         raise ValueError(f"cannot wait for the first {k} of {len(jobs)} jobs")
@@ -39,7 +39,7 @@ def first(jobs: Iterable[Job], k: int = 1, timeout: float | None = None, *, fetc
 
 
 def cancel_all(jobs: Iterable[Job], *, wait: bool = False, timeout: float | None = None) -> list[JobStatus]:
-    """Asks the platform to cancel every job that has not ended; returns the statuses in the order of ``jobs``."""
+    """Cancel every job that has not ended, and return the statuses in the order of ``jobs``."""
     twins, portal = _internals(list(jobs))
     return [] if portal is None else portal.call(waiting.cancel_all, twins, wait=wait, timeout=timeout)
 
@@ -63,7 +63,7 @@ class Completions(Closeable):
         raise StopIteration
 
     def close(self) -> None:
-        """Stops asking about the jobs that are left."""
+        """Stop polling the jobs that are left."""
         if self._portal is not None:
             self._portal.call(self._async.aclose)
 

@@ -1,4 +1,4 @@
-"""Nobody's own journal hears of benchmarks: those that measure one say where it is."""
+"""Benchmarks do not write to the user's journal; those that measure a journal give its path."""
 
 import os
 

@@ -1,6 +1,6 @@
 """
-Runs the benchmarks of this folder, one after the other: ``python -m tests.benchmarks [--quick] [--json FILE] [NAME ...]``. A
-benchmark is a file ``bench_NAME.py`` whose ``main`` prints a table and returns what it measured.
+Run the benchmarks of this folder one after another: ``python -m tests.benchmarks [--quick] [--json FILE] [NAME ...]``. Each is a
+file ``bench_NAME.py`` whose ``main`` prints a table and returns the measured values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NAMES = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).paren
 
 
 def machine() -> dict[str, object]:
-    """What the numbers depend on and can be told from: nothing that changes between two runs on one machine."""
+    """Return the properties of the machine that the numbers depend on and that do not change between two runs."""
     return {
         "python": platform.python_version(),
         "numpy": version("numpy"),
@@ -37,7 +37,7 @@ def run(name: str) -> object:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure sfjobs on this machine.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones (default: all): {', '.join(NAMES)}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured, and on what machine")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measured values and the machine to FILE")
     parser.add_argument(
         "--quick", action="store_true", help="a rough picture: fewer jobs and fewer rounds, where there is a choice"
     )

@@ -1,6 +1,6 @@
 """
-The measuring side: the fast platform and one contestant after the other, each in a process of its own, and what their numbers
-come to. ``contest`` is the contestants' side.
+The measuring side: it runs the fast platform and one contestant after another, each in its own process, and evaluates the
+numbers. ``contest`` is the side of the contestants.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import numpy as np
 from .fast.board import KEY
 
 QUICK = bool(os.environ.get("BENCH_QUICK"))
-"""Whether a rough picture will do: ``python -m tests.benchmarks --quick`` sets it."""
+"""Whether a rough measurement is enough; set by ``python -m tests.benchmarks --quick``."""
 
 
 class Helper:
-    """A process of this project that speaks in lines of JSON."""
+    """A process of the benchmarks that reads and writes lines of JSON."""
 
     def __init__(self, module: str, *arguments: str) -> None:
         self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - closed with the process
@@ -41,25 +41,25 @@ class Helper:
     def pid(self) -> int:
         return self._process.pid
 
-    def tell(self, words: object) -> None:
+    def send(self, message: object) -> None:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(words) + "\n")
+            self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise Broken(self._last_words()) from None
+            raise Broken(self._last_error()) from None
 
-    def hear(self, patience: float = 120.0) -> Any:
-        """The next line. Raises Broken when there is none, because the process has ended or does not speak for too long."""
+    def receive(self, timeout: float = 120.0) -> Any:
+        """Return the next line. Raises ``Broken`` if the process ends or writes nothing within ``timeout`` seconds."""
         assert self._process.stdout is not None
-        timer = threading.Timer(patience, self._process.kill)
+        timer = threading.Timer(timeout, self._process.kill)
         timer.start()
         try:
             line = self._process.stdout.readline()
         finally:
             timer.cancel()
         if not line:
-            raise Broken(self._last_words())
+            raise Broken(self._last_error())
         return json.loads(line)
 
     def close(self) -> None:
@@ -79,14 +79,14 @@ class Helper:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _last_words(self) -> str:
+    def _last_error(self) -> str:
         self._errors.seek(0)
         lines = self._errors.read().strip().splitlines()
-        return lines[-1] if lines else "it ended without a word"
+        return lines[-1] if lines else "it ended without output"
 
 
 class Broken(Exception):
-    """A contestant that did not come through; the message is the last it said."""
+    """A contestant failed; the message is its last line of output."""
 
 
 class FastPlatform(Helper):
@@ -94,17 +94,17 @@ class FastPlatform(Helper):
 
     def __init__(self) -> None:
         super().__init__("fast")
-        self.port: int = self.hear()["port"]
+        self.port: int = self.receive()["port"]
         self.url = f"http://127.0.0.1:{self.port}"
 
     def do(self, command: str, **arguments: object) -> Any:
-        self.tell({"do": command, **arguments})
-        return self.hear()
+        self.send({"do": command, **arguments})
+        return self.receive()
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """A row of a table: the module below ``contestants`` that plays it, its options, and what the platform offers it."""
+    """A row of a table: a module in ``contestants``, its options, and the features that the platform offers it."""
 
     name: str
     module: str
@@ -114,7 +114,7 @@ class Contestant:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What a contestant is put through. ``bound`` is how many seconds it may take from the start on."""
+    """The jobs and timing of one measurement. ``bound`` is the time limit in seconds from the start."""
 
     jobs: int
     rtt: float = 0.0
@@ -128,11 +128,11 @@ class Course:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    What a contestant has measured of itself (``told``) and what the platform counted since the start. ``lateness`` is sorted
-    and in seconds; jobs that were not seen to end are not in it.
+    The report of a contestant (``report``) and the counts of the platform since the start. ``lateness`` is sorted and in
+    seconds; it omits jobs whose end was not seen.
     """
 
-    told: Mapping[str, Any]
+    client_report: Mapping[str, Any]
     jobs: int
     requests: Mapping[str, int]
     connections: int
@@ -149,7 +149,7 @@ class Outcome:
 
 
 def compete(platform: FastPlatform, contestant: Contestant, course: Course) -> Outcome:
-    """Puts one contestant through one course. Raises Broken when it falls by the way."""
+    """Measure one contestant on one course. Raises ``Broken`` if it fails."""
     played = platform.do("scenario", **{"rtt": course.rtt, **contestant.offers, **course.scenario})
     task = {
         "url": platform.url,
@@ -162,18 +162,18 @@ def compete(platform: FastPlatform, contestant: Contestant, course: Course) -> O
     if not contestant.options.get("submits"):
         platform.do("create", jobs=course.jobs)
     with Helper(f"contestants.{contestant.module}", json.dumps(task)) as process:
-        assert process.hear() == "ready"
+        assert process.receive() == "ready"
         start = platform.do("start", first=course.first, last=course.last, seed=course.seed)["start"]
-        process.tell("go")
-        told = process.hear(course.bound + 60)
+        process.send("go")
+        client_report = process.receive(course.bound + 60)
         report = platform.do("report")
-    seen, ended = told.get("seen", []), report["ended"]
-    # A job that is seen before it ends cannot be: not even by rounding, since both sides read one clock.
+    seen, ended = client_report.get("seen", []), report["ended"]
+    # A job cannot be seen to end before it ends, not even by rounding, since both sides read the same clock.
     lateness = sorted(at - end for at, end in zip(seen, ended, strict=False) if at is not None and end is not None)
     assert not lateness or lateness[0] >= 0, f"{contestant.name} saw a job end before it did"
     counted, before = report["since"], report["before"]
     return Outcome(
-        told=told,
+        client_report=client_report,
         jobs=len(ended),
         requests=counted["requests"],
         connections=counted["connections"] + before["connections"],
@@ -187,7 +187,7 @@ def compete(platform: FastPlatform, contestant: Contestant, course: Course) -> O
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The value that this share of the sorted values does not exceed; nan of none."""
+    """Return the value that this share of the sorted values does not exceed; nan if there are no values."""
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else float("nan")
 
 
@@ -197,8 +197,8 @@ def median(values: Sequence[float]) -> float:
 
 def least_list_requests(ends: Sequence[float], start: float, jobs: int, cadence: float = 1.0, batch: int = 100) -> int:
     """
-    The fewest list requests with which a client can hear of all these ends that asks every ``cadence`` seconds, one of them
-    after the start for the first time, about all that it has not seen to end.
+    Return the minimum number of list requests for a client that polls all unfinished jobs every ``cadence`` seconds, first one
+    ``cadence`` after the start, until it has seen all ends.
     """
     ordered = sorted(end - start for end in ends)
     requests, asked, ended = 0, 0.0, 0
@@ -210,16 +210,16 @@ def least_list_requests(ends: Sequence[float], start: float, jobs: int, cadence:
     return requests
 
 
-def bring_memory(nbytes: int) -> None:
+def touch_memory(nbytes: int) -> None:
     """
-    Takes that much memory, or a GiB, and gives it back. What a virtual machine has not used for seconds may have gone to its
-    host: touching 200 MB then cost 0.5 s instead of 0.02, to whoever came next, and not to those who came right after another.
+    Allocate this much memory, at most 1 GiB, and free it. A virtual machine may return memory that it has not used for seconds to
+    its host: touching 200 MB then cost 0.5 s instead of 0.02 s, and only for the first contestant after a pause.
     """
     np.empty(min(nbytes, 1 << 30), np.uint8).fill(1)
 
 
 class Table:
-    """Prints rows as they come, under a head of names; widths come from the head."""
+    """A table that prints each row at once; the header gives the column widths."""
 
     def __init__(self, title: str, *columns: str) -> None:
         self._widths = [max(len(column), 7) for column in columns]

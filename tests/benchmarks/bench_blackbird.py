@@ -1,6 +1,6 @@
 """
-Our Blackbird parser against quantum-blackbird, on an X8 program as Strawberry Fields emits it. The two take turns, so that
-a noisy neighbour hits both; what counts is the ratio of the medians.
+The Blackbird parser of sfjobs and quantum-blackbird on an X8 program as Strawberry Fields emits it. The two alternate, so that
+other load on the machine affects both; the result is the ratio of the medians.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ REPETITIONS = 60
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One program: its size, the median time of both parsers in milliseconds, and how many times faster ours is."""
+    """One program: its size, the median times of both parsers in milliseconds, and their ratio."""
 
     program: str
     statements: int
@@ -41,7 +41,7 @@ def x8_program() -> str:
 
 
 def written_by_hand() -> str:
-    """The same circuit with names, arithmetic and loops, which takes the whole grammar."""
+    """The same circuit with names, arithmetic and loops, which needs the whole grammar."""
     lines = ["name bench", "version 1.0", "target X8_01 (shots=100)", "", "float alpha = pi/4", ""]
     lines += ["for int m in 0:4", "    S2gate(1.0, 0.0) | [m, m+4]"]
     for half in (0, 4):
@@ -58,7 +58,7 @@ def run(repetitions: int = REPETITIONS) -> list[Row]:
 
 def _row(name: str, text: str, repetitions: int) -> Row:
     statements = len(parse(text).operations)
-    assert statements == len(blackbird.loads(text).operations)  # also builds what either builds only once
+    assert statements == len(blackbird.loads(text).operations)  # also initializes both parsers
     ours: list[float] = []
     theirs: list[float] = []
     for _ in range(repetitions):

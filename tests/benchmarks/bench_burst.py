@@ -1,8 +1,8 @@
 """
-A thousand jobs that end in one moment: seconds from then on until all results, of 1 KB each, are arrays in hand. Whoever polls
-does so once a second, and the moment lies elsewhere between two questions in each round: that is half a second on average.
+A thousand jobs that end at the same moment: seconds until all results of 1 KB each are arrays. Clients that poll do so once a
+second, and the moment lies elsewhere between two polls in each round, which costs half a second on average.
 
-``BENCH_REPETITIONS`` and ``BENCH_RTTS`` (milliseconds) change what is measured.
+``BENCH_REPETITIONS`` and ``BENCH_RTTS`` (milliseconds) change the measurement.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REFERENCE = "httpx, list"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Medians, and the slowest of the rounds, in seconds from the end of the jobs; ``ratio`` is what httpx takes over it."""
+    """Medians and maximum over the rounds, in seconds from the end of the jobs; ``ratio`` is the time of httpx over it."""
 
     client: str
     rtt_ms: float
@@ -41,7 +41,7 @@ class Row:
 
 
 def run() -> list[Row]:
-    """Measure everybody at each distance, and print each table when it is there."""
+    """Measure all contestants at each round-trip time, and print each table when it is complete."""
     rows: list[Row] = []
     with FastPlatform() as platform:
         for rtt in RTTS:
@@ -60,8 +60,8 @@ def _table(platform: FastPlatform, rtt: float) -> list[Row]:
             except Broken as broken:
                 notes[contestant.name] = str(broken)
                 continue
-            if outcome.told.get("results") != JOBS:
-                notes[contestant.name] = f"{outcome.told.get('results', 0)} of {JOBS} results"
+            if outcome.client_report.get("results") != JOBS:
+                notes[contestant.name] = f"{outcome.client_report.get('results', 0)} of {JOBS} results"
                 continue
             outcomes[contestant.name].append(outcome)
     reference = median([_seconds(outcome) for outcome in outcomes[REFERENCE]])
@@ -71,7 +71,7 @@ def _table(platform: FastPlatform, rtt: float) -> list[Row]:
 
 
 def _seconds(outcome: Outcome) -> float:
-    return float(outcome.told["done"]) - max(outcome.ends)
+    return float(outcome.client_report["done"]) - max(outcome.ends)
 
 
 def _row(name: str, rtt: float, outcomes: list[Outcome], reference: float, note: str) -> Row:
@@ -81,7 +81,7 @@ def _row(name: str, rtt: float, outcomes: list[Outcome], reference: float, note:
         rtt_ms=rtt,
         seconds=median(taken),
         slowest=max(taken, default=float("nan")),
-        cpu_s=median([outcome.told["cpu"] for outcome in outcomes]),
+        cpu_s=median([outcome.client_report["cpu"] for outcome in outcomes]),
         requests=median([outcome.sent for outcome in outcomes]),
         connections=median([outcome.connections for outcome in outcomes]),
         ratio=reference / median(taken),

@@ -1,6 +1,5 @@
 """
-How often each pattern was measured in a million shots: ``Result.counts`` against ``numpy.unique`` over rows. What they found is
-compared in the same run.
+Counting patterns in a million shots: ``Result.counts`` and ``numpy.unique`` over rows. The same run compares their results.
 
 ``BENCH_REPETITIONS`` changes how often each is measured.
 """
@@ -18,7 +17,7 @@ import numpy.typing as npt
 
 from sfjobs.results import Result
 
-from .arena import QUICK, Table, bring_memory, median
+from .arena import QUICK, Table, median, touch_memory
 
 REPETITIONS = int(os.environ.get("BENCH_REPETITIONS") or (2 if QUICK else 5))
 SHOTS = 100_000 if QUICK else 1_000_000
@@ -31,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Medians in seconds; ``ratio`` is numpy's over ours."""
+    """Medians in seconds; ``ratio`` is the time of numpy over that of sfjobs."""
 
     samples: str
     shots: int
@@ -42,7 +41,7 @@ class Row:
 
 
 def cases() -> dict[str, Callable[[], Samples]]:
-    """Samples by what they are, made when they are measured: all of them together are a few GB."""
+    """Samples by name, created when they are measured: together they are a few GB."""
     source = np.random.default_rng(1)
 
     def photons(modes: int, shots: int = SHOTS) -> Samples:
@@ -60,7 +59,7 @@ def cases() -> dict[str, Callable[[], Samples]]:
 
 
 def run() -> list[Row]:
-    """Measure all cases, in rounds in which each counts once."""
+    """Measure all cases in rounds; each round measures each case once."""
     return [_row(name, make()) for name, make in cases().items()]
 
 
@@ -72,7 +71,7 @@ def _row(name: str, samples: Samples) -> Row:
         ours.append(taken)
         taken, (patterns, frequencies) = _timed(lambda: np.unique(samples, axis=0, return_counts=True))
         numpys.append(taken)
-        # Both orders are of the same patterns: ours by frequency, numpy's by pattern, which stays among equals.
+        # The same patterns in two orders: sfjobs by frequency, then pattern; numpy by pattern.
         order = np.argsort(-frequencies, kind="stable")
         assert counts.patterns.dtype == samples.dtype
         assert np.array_equal(counts.patterns, patterns[order])
@@ -88,7 +87,7 @@ def _row(name: str, samples: Samples) -> Row:
 
 
 def _timed(count: Callable[[], T]) -> tuple[float, T]:
-    bring_memory(1 << 30)
+    touch_memory(1 << 30)
     start = time.perf_counter()
     found = count()
     return time.perf_counter() - start, found

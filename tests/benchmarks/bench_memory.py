@@ -1,6 +1,6 @@
 """
-What a hundred thousand jobs cost that are waited for and do not end: bytes a job beyond the list of their ids, in a process of
-its own, while the wait is on. ``most`` includes what is held only for a moment; Python's own count is taken in another run.
+The memory of a wait for a hundred thousand jobs that do not end: bytes per job beyond the list of ids, in a separate process,
+during the wait. ``most`` is the maximum, with short-lived memory; Python's allocations are measured in another run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONTESTANTS = [
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Bytes a job, of the process's resident memory and of what Python has allocated."""
+    """Bytes per job: resident memory of the process, and memory allocated by Python."""
 
     client: str
     rss: float
@@ -38,14 +38,14 @@ class Row:
 
 
 def run(jobs: int = JOBS) -> list[Row]:
-    """Measure everybody, twice each."""
+    """Measure all contestants twice."""
     with FastPlatform() as platform:
         return [_row(platform, contestant, jobs) for contestant in CONTESTANTS]
 
 
 def _row(platform: FastPlatform, contestant: Contestant, jobs: int) -> Row:
     nan = float("nan")
-    # The ends are so far off that nobody sees one.
+    # The ends are so late that no contestant sees one.
     course = Course(jobs, 0.0, 1e6, 1e6, bound=SECONDS)
     traced = replace(contestant, options={**contestant.options, "trace": True})
     try:
@@ -54,12 +54,12 @@ def _row(platform: FastPlatform, contestant: Contestant, jobs: int) -> Row:
         return Row(contestant.name, nan, nan, nan, nan, 0, str(broken))
     return Row(
         contestant.name,
-        plain.told["rss"] / jobs,
-        plain.told["rss_most"] / jobs,
-        counted.told["traced"] / jobs,
-        counted.told["traced_most"] / jobs,
+        plain.client_report["rss"] / jobs,
+        plain.client_report["rss_most"] / jobs,
+        counted.client_report["traced"] / jobs,
+        counted.client_report["traced_most"] / jobs,
         plain.sent,
-        "it gave up" if plain.told["finished"] else "",
+        "it gave up" if plain.client_report["finished"] else "",
     )
 
 

@@ -1,6 +1,6 @@
 """
-How long the embedded platform takes to answer while every one of its workers is busy, beside how long it takes when they are
-idle. The two are measured in turns on one machine, since what counts is that the work does not hold up the answers.
+Response times of the embedded platform with all workers busy and with all workers idle. The two are measured alternately on one
+machine: the jobs must not delay the responses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sfjobs.platform import serving
 REQUESTS = 200
 ROUNDS = 3
 
-# Sixteen entangled squeezed modes, which only the slowest of the samplers takes: minutes of work, until it is cancelled.
+# Sixteen entangled squeezed modes, which need the slowest sampler: minutes of work, until it is cancelled.
 MODES = 16
 LONG_PROGRAM = "\n".join(
     [f"Sgate(0.8, {0.2 * mode}) | {mode}" for mode in range(MODES)]
@@ -29,7 +29,7 @@ LONG_PROGRAM = "\n".join(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Answers to ``GET /jobs`` and ``GET /healthz``, milliseconds."""
+    """Response times of ``GET /jobs`` and ``GET /healthz`` in milliseconds."""
 
     workers: str
     median_ms: float
@@ -38,7 +38,7 @@ class Row:
 
 
 async def measure() -> list[Row]:
-    """Round trips with idle and with busy workers, in turns."""
+    """Measure round trips with idle and with busy workers, alternately."""
     idle: list[float] = []
     busy: list[float] = []
     async with serving(workers=2) as platform, sfjobs.Connection(platform.url, api_key=platform.api_key) as connection:

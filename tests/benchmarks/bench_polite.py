@@ -1,6 +1,6 @@
 """
-Two hundred jobs (submitted one by one, waited for, results fetched) on a platform that takes five requests a second and
-answers the others with 429: how many of those a client provokes, and how much of its allowance it uses, within a minute.
+Two hundred jobs (submitted one by one, waited for, results fetched) on a platform with a rate limit of five requests a second:
+how many 429 responses a client causes within a minute, and which share of the allowed requests it uses.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ CONTESTANTS = [
 @dataclass(frozen=True, slots=True)
 class Row:
     """
-    What came through and what did not, until the end or ``BOUND`` seconds. ``share`` is of the requests that the limit would
-    have let through in that time; ``raised`` counts the errors that reached the program.
+    Requests accepted and rejected until the end or ``BOUND`` seconds. ``share`` is relative to the requests that the limit allows
+    in that time; ``raised`` counts the errors that reached the program.
     """
 
     client: str
@@ -41,7 +41,7 @@ class Row:
 
 
 def run() -> list[Row]:
-    """Measure everybody once: the limit makes the time, not the machine."""
+    """Measure all contestants once: the limit determines the time, not the machine."""
     with FastPlatform() as platform:
         return [_row(platform, contestant) for contestant in CONTESTANTS]
 
@@ -52,7 +52,11 @@ def _row(platform: FastPlatform, contestant: Contestant) -> Row:
         outcome = compete(platform, contestant, course)
     except Broken as broken:
         return Row(contestant.name, float("nan"), 0, 0, 0, 0, float("nan"), 0, str(broken))
-    seconds, progress, limited = outcome.told["wall"], outcome.told["progress"], outcome.requests.get("limited", 0)
+    seconds, progress, limited = (
+        outcome.client_report["wall"],
+        outcome.client_report["progress"],
+        outcome.requests.get("limited", 0),
+    )
     accepted = outcome.sent - limited - outcome.requests.get("token", 0)
     return Row(
         client=contestant.name,
@@ -61,9 +65,9 @@ def _row(platform: FastPlatform, contestant: Contestant) -> Row:
         results=progress["results"],
         accepted=accepted,
         limited=limited,
-        share=accepted / (RATE * (seconds + 1)),  # the bucket holds a second's worth at the start
+        share=accepted / (RATE * (seconds + 1)),  # the bucket starts with the requests of one second
         raised=progress["raised"],
-        note="" if outcome.told["finished"] else f"stopped after {BOUND:.0f} s",
+        note="" if outcome.client_report["finished"] else f"stopped after {BOUND:.0f} s",
     )
 
 

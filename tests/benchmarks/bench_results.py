@@ -1,8 +1,8 @@
 """
-Results from a platform on loopback into arrays: MB/s, CPU seconds, and the most memory above what the process had before, as a
-multiple of the array's. Every array is compared with what was sent, after the clock has been stopped and the memory read.
+Results from a platform on loopback into arrays: MB/s, CPU seconds, and the peak memory above that before the fetch, as a multiple
+of the array's size. Each array is compared with the one that was sent, after time and memory are measured.
 
-``BENCH_REPETITIONS`` and ``BENCH_TABLES`` (large, packed, mapped, cut, small) change what is measured.
+``BENCH_REPETITIONS`` and ``BENCH_TABLES`` (large, packed, mapped, cut, small) change the measurement.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 import sfjobs
 
-from .arena import QUICK, Broken, Helper, Table, bring_memory, median
+from .arena import QUICK, Broken, Helper, Table, median, touch_memory
 from .fast.board import KEY
 from .fetching import WARM, Array
 
@@ -45,7 +45,7 @@ FORMATS: Mapping[str, str] = {NPY: "npy", NPZ: "npz"}
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """A row of a table: the module below ``contestants`` that plays it, and its options."""
+    """A row of a table: a module in ``contestants`` and its options."""
 
     name: str
     module: str
@@ -65,8 +65,8 @@ AIOHTTP_WHOLE = by_hand("aiohttp", "whole")
 CURL = Contestant("curl, dropped", "fetch_curl")
 
 
-def everybody(version: str) -> list[Contestant]:
-    """xcc reads archives only, and only they have a CRC-32."""
+def all_contestants(version: str) -> list[Contestant]:
+    """Return the contestants: xcc reads archives only, and only archives have a CRC-32."""
     is_archive = version == NPZ
     return [
         SFJOBS,
@@ -91,15 +91,15 @@ class Depot(Helper):
 
     def __init__(self) -> None:
         super().__init__("fast.depot")
-        self.url = f"http://127.0.0.1:{self.hear()['port']}"
+        self.url = f"http://127.0.0.1:{self.receive()['port']}"
 
     def do(self, command: str, **arguments: object) -> Any:
-        self.tell({"do": command, **arguments})
-        return self.hear()
+        self.send({"do": command, **arguments})
+        return self.receive()
 
 
 class Goods:
-    """The files that are sent, made when they are first asked for."""
+    """The files that are sent, created at first use."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -107,14 +107,14 @@ class Goods:
         self.add(WARM, np.random.default_rng(1).poisson(0.5, (30, 25)).astype(np.uint8))
 
     def add(self, name: str, array: Array, *, packed: bool = False) -> None:
-        """Stores it as ``.npy`` and as ``.npz``, the latter deflated if it is to be ``packed``."""
+        """Store an array as ``.npy`` and as ``.npz``, the latter deflated if ``packed``."""
         npy, npz = self._folder / f"{name}.npy", self._folder / f"{name}.npz"
         np.save(npy, array)
         (np.savez_compressed if packed else np.savez)(npz, array)
         self._made[name] = {"npy": str(npy), "npz": str(npz)}
 
     def add_sparse(self, name: str, nbytes: int) -> None:
-        """A ``.npy`` file of int64, mostly of zeros that no disk has seen, with other numbers every 16 MiB."""
+        """Store a sparse ``.npy`` file of int64: zeros that take no disk space, and other numbers every 16 MiB."""
         path = self._folder / f"{name}.npy"
         array = np.lib.format.open_memmap(path, "w+", np.int64, (nbytes // 64, MODES))
         array[:: 1 << 18] = np.arange(1, len(array[:: 1 << 18]) * MODES + 1).reshape(-1, MODES)
@@ -129,8 +129,8 @@ class Goods:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What one contestant has measured of itself, and the depot of it."""
+class FetchOutcome:
+    """The measurements by one contestant, and by the depot."""
 
     wall: float
     cpu: float
@@ -141,7 +141,7 @@ class Told:
 
 
 class Course:
-    """One result in one version of the protocol, fetched by whoever is asked to, until there is another course."""
+    """One result in one version of the protocol, for one contestant after another."""
 
     def __init__(self, depot: Depot, goods: Goods, name: str, version: str) -> None:
         self._depot = depot
@@ -151,8 +151,10 @@ class Course:
         self.size = goods.path(name, FORMATS[version]).stat().st_size
         depot.do("offer", results=goods.offered(name))
 
-    def fetch(self, contestant: Contestant, *, times: int = 1, trace: bool = False, cut: int | None = None) -> Told:
-        """Raises Broken for a contestant that falls, and for one that brings anything else than what was sent."""
+    def fetch(
+        self, contestant: Contestant, *, times: int = 1, trace: bool = False, cut: int | None = None
+    ) -> FetchOutcome:
+        """Measure one contestant. Raises ``Broken`` if it fails or its array differs from the one that was sent."""
         task = {
             "url": self._depot.url,
             "api_key": KEY,
@@ -165,22 +167,24 @@ class Course:
             "options": dict(contestant.options),
         }
         with Helper(f"contestants.{contestant.module}", json.dumps(task)) as process:
-            assert process.hear() == "ready"
+            assert process.receive() == "ready"
             before = self._depot.do("report")["bytes"]
             if cut is not None:
                 self._depot.do("cut", after=cut)
-            bring_memory(3 * self.size)
-            process.tell("go")
-            told = process.hear(300)
+            touch_memory(3 * self.size)
+            process.send("go")
+            report = process.receive(300)
             sent = self._depot.do("report")["bytes"] - before
-        if not told["is_same"]:
-            raise Broken("it is not what was sent")
-        return Told(told["wall"], told["cpu"], told["peak"], told["grown"], told.get("traced", 0), sent)
+        if not report["is_same"]:
+            raise Broken("it differs from the array that was sent")
+        return FetchOutcome(
+            report["wall"], report["cpu"], report["peak"], report["grown"], report.get("traced", 0), sent
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Medians: ``peak`` is the most memory above that before, over the array's; ``ratio`` the time over that of sfjobs."""
+    """Medians: ``peak`` is the peak memory above that before, over the array's; ``ratio`` the time over that of sfjobs."""
 
     table: str
     client: str
@@ -195,7 +199,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class CutRow:
-    """``again`` is what was sent of the body beyond its length, over its length."""
+    """``again`` is the part of the body that was sent more than once, over its length."""
 
     client: str
     again: float
@@ -205,7 +209,7 @@ class CutRow:
 
 @dataclass(frozen=True, slots=True)
 class SmallRow:
-    """MB that a process has more after all results were fetched and dropped, resident and by Python's own count."""
+    """MB that a process has gained after all results were fetched and dropped: resident, and allocated by Python."""
 
     client: str
     rss_mb: float
@@ -224,7 +228,7 @@ def large(depot: Depot, goods: Goods) -> list[Row]:
             Course(depot, goods, "large", version),
             f"{nbytes / 1e6:.0f} MB of int64, .{FORMATS[version]}",
             nbytes,
-            everybody(version),
+            all_contestants(version),
         )
     ]
 
@@ -254,11 +258,11 @@ def cut(depot: Depot, goods: Goods) -> list[CutRow]:
         for contestant in (SFJOBS, SFJOBS_MAPPED) if can_map() else (SFJOBS,):
             name = f"{contestant.name}, .{FORMATS[version]}"
             try:
-                told = course.fetch(contestant, cut=course.size // 2)
+                outcome = course.fetch(contestant, cut=course.size // 2)
             except Broken as broken:
                 rows.append(CutRow(name, NAN, NAN, str(broken)))
                 continue
-            rows.append(CutRow(name, told.sent / course.size - 0.5, told.wall, ""))
+            rows.append(CutRow(name, outcome.sent / course.size - 0.5, outcome.wall, ""))
     table = Table("The connection ends in the middle of the body", "client", "sent after", "seconds", "note")
     for row in rows:
         table.row(row.client, None if row.note else f"{row.again:.1%}", row.seconds, row.note)
@@ -287,19 +291,19 @@ def small(depot: Depot, goods: Goods) -> list[SmallRow]:
 def _compared(
     course: Course, title: str, nbytes: int, contestants: Sequence[Contestant], rounds: int = REPETITIONS
 ) -> list[Row]:
-    """All of them in each round."""
-    told: dict[str, list[Told]] = {contestant.name: [] for contestant in contestants}
+    """Measure all contestants in each round."""
+    outcomes: dict[str, list[FetchOutcome]] = {contestant.name: [] for contestant in contestants}
     notes: dict[str, str] = {}
     for turn in range(rounds):
-        # Each round begins with another: what the one before has left in caches and free memory helps or hinders.
+        # Each round starts with another contestant: caches and free memory left by the previous one affect the next.
         first = turn * len(contestants) // rounds
         for contestant in (*contestants[first:], *contestants[:first]):
             try:
-                told[contestant.name].append(course.fetch(contestant))
+                outcomes[contestant.name].append(course.fetch(contestant))
             except Broken as broken:
                 notes[contestant.name] = str(broken)
-    reference = median([one.wall for one in told[contestants[0].name]])
-    rows = [_row(title, name, several, nbytes, reference, notes.get(name, "")) for name, several in told.items()]
+    reference = median([one.wall for one in outcomes[contestants[0].name]])
+    rows = [_row(title, name, several, nbytes, reference, notes.get(name, "")) for name, several in outcomes.items()]
     table = Table(
         f"{title}, medians of {rounds}",
         "client",
@@ -316,14 +320,14 @@ def _compared(
     return rows
 
 
-def _row(table: str, client: str, told: Sequence[Told], nbytes: int, reference: float, note: str) -> Row:
-    seconds, peak = median([one.wall for one in told]), median([float(one.peak) for one in told])
+def _row(table: str, client: str, outcomes: Sequence[FetchOutcome], nbytes: int, reference: float, note: str) -> Row:
+    seconds, peak = median([one.wall for one in outcomes]), median([float(one.peak) for one in outcomes])
     return Row(
         table=table,
         client=client,
         mb_s=nbytes / seconds / 1e6,
         seconds=seconds,
-        cpu_s=median([one.cpu for one in told]),
+        cpu_s=median([one.cpu for one in outcomes]),
         peak=peak / nbytes,
         peak_mb=peak / 1e6,
         ratio=seconds / reference,

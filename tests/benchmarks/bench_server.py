@@ -1,6 +1,6 @@
 """
-What the fast platform of the other benchmarks can do, asked by plain sockets: far more than any client is to ask of it, so
-that they measure clients. One process asks, one answers.
+The throughput of the fast platform over plain sockets. It must be far more than any client needs, so that the other benchmarks
+measure clients. One process sends requests, one responds.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from . import raw
 from .arena import QUICK, FastPlatform, Table, median
 from .fast.board import TARGET, job_id
 
-CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 REQUESTS = 5_000 if QUICK else 20_000
 REPETITIONS = 3 if QUICK else 5
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Answers a second (median), and how busy the platform's process was meanwhile."""
+    """Responses per second (median), and the CPU use of the platform's process."""
 
     request: str
     per_second: float
@@ -50,7 +50,7 @@ def run() -> list[Row]:
 
 
 def round_trips(rtt: float = 0.02) -> tuple[float, float]:
-    """Milliseconds until an answer, over a new connection and over one that stands, at this distance; medians."""
+    """Return the median milliseconds until a response, over a new and over an open connection, at this round-trip time."""
     first: list[float] = []
     later: list[float] = []
     with FastPlatform() as platform:
@@ -67,13 +67,13 @@ def round_trips(rtt: float = 0.02) -> tuple[float, float]:
 def _rate(platform: FastPlatform, request: bytes, requests: int) -> tuple[float, float]:
     wrong: list[bytes] = []
 
-    def take(answer: bytes) -> None:
-        if not answer.startswith(b"HTTP/1.1 20"):
-            wrong.append(answer)
+    def receive(response: bytes) -> None:
+        if not response.startswith(b"HTTP/1.1 20"):
+            wrong.append(response)
 
     platform_before = platform.do("report")["cpu"]
     start = time.perf_counter()
-    raw.exchange(platform.port, iter([request] * requests), CONNECTIONS, take)
+    raw.exchange(platform.port, iter([request] * requests), MAX_CONNECTIONS, receive)
     taken = time.perf_counter() - start
     assert not wrong, wrong[0]
     return requests / taken, (platform.do("report")["cpu"] - platform_before) / taken
@@ -83,12 +83,12 @@ def main() -> dict[str, object]:
     """Print a table and return it for a file of results."""
     rows = run()
     table = Table(
-        f"plain sockets, {CONNECTIONS} at a time, median of {REPETITIONS}", "request", "per s", "platform busy"
+        f"plain sockets, {MAX_CONNECTIONS} at a time, median of {REPETITIONS}", "request", "per s", "platform busy"
     )
     for row in rows:
         table.row(row.request, row.per_second, row.platform_busy)
     first, later = round_trips()
-    print(f"RTT 20 ms: {first:.1f} ms to the first answer of a connection, {later:.1f} ms to those that follow")
+    print(f"RTT 20 ms: {first:.1f} ms to the first response on a connection, {later:.1f} ms to the next ones")
     return {"name": "server", "rows": [asdict(row) for row in rows], "first_ms": first, "later_ms": later}
 
 

@@ -1,7 +1,7 @@
 """
-A thousand readers of the embedded platform's change feed, over plain sockets: what they cost the platform's process, and how
-soon they all hear of one job, first that it was taken (from when its own submitter knew), then that it is done (from its
-``finished_at``). Reading a thousand sockets takes this process some milliseconds itself.
+A thousand readers of the embedded platform's change feed over plain sockets: their cost in the platform's process, and the time
+until all have received the events of one job, its acceptance (from the response to the submitter) and its end (from its
+``finished_at``). Reading a thousand sockets takes this process a few milliseconds itself.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from .raw import PROGRAM
 
 STREAMS = 1_000
 JOBS = 5 if QUICK else 20
-PATIENCE = 30.0
+READ_TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(slots=True)
 class Reader:
-    """One stream, and what came over it since it was last emptied."""
+    """One stream, and the bytes received since it was last emptied."""
 
     received: bytearray = field(default_factory=bytearray)
-    heard: dict[bytes, float] = field(default_factory=dict)
+    first_seen: dict[bytes, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Of the platform's process, without its workers."""
+    """Threads and resident memory of the platform's process, without its workers."""
 
     threads: int
     rss_mb: float
@@ -47,7 +47,7 @@ class Footprint:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Milliseconds until a reader heard, over all readers and jobs."""
+    """Milliseconds until a reader received the event, over all readers and jobs."""
 
     event: str
     p50_ms: float
@@ -86,32 +86,32 @@ def _follow_one_job(
         sock.sendall(_head("POST", "/jobs", token, body) + body)
         _until(selector, b'"status":"complete"', but=submitter)
         selector.unregister(sock)
-    answered = submitter.heard[b"HTTP/1.1 201"]
+    answered = submitter.first_seen[b"HTTP/1.1 201"]
     readers = [key.data for key in selector.get_map().values()]
     event = readers[0].received
     job = json.loads(event[event.rindex(b"data: ") + 6 :].split(b"\n")[0])
     finished = datetime.fromisoformat(job["finished_at"]).timestamp()
-    taken += [reader.heard[b"event: job"] - answered for reader in readers]
-    done += [reader.heard[b'"status":"complete"'] - finished for reader in readers]
+    taken += [reader.first_seen[b"event: job"] - answered for reader in readers]
+    done += [reader.first_seen[b'"status":"complete"'] - finished for reader in readers]
 
 
 def _until(selector: selectors.BaseSelector, words: bytes, but: Reader | None = None) -> None:
-    """Reads until everybody has heard these words; notes when each first heard which, by the wall clock."""
+    """Read until all readers have received these words; record the wall-clock time at which each first received which."""
     others = [key.data for key in selector.get_map().values() if key.data is not but]
     for reader in others:
         reader.received.clear()
-        reader.heard.clear()
-    waiting, deadline = len(others), time.monotonic() + PATIENCE
-    while waiting or (but is not None and not but.heard):
-        assert time.monotonic() < deadline, f"{waiting} readers have not heard {words!r}"
+        reader.first_seen.clear()
+    waiting, deadline = len(others), time.monotonic() + READ_TIMEOUT_SECONDS
+    while waiting or (but is not None and not but.first_seen):
+        assert time.monotonic() < deadline, f"{waiting} readers have not received {words!r}"
         for key, _ in selector.select(1.0):
             sock, reader = key.fileobj, key.data
             assert isinstance(sock, socket.socket)
             reader.received += sock.recv(1 << 16)
             now = time.time()
             for sought in (b"HTTP/1.1 201", b"event: job", words):
-                if sought not in reader.heard and sought in reader.received:
-                    reader.heard[sought] = now
+                if sought not in reader.first_seen and sought in reader.received:
+                    reader.first_seen[sought] = now
                     waiting -= sought == words and reader is not but
 
 
@@ -128,7 +128,7 @@ def _streams(platform: Embedded, token: str, count: int) -> Iterator[selectors.B
 
 def _connected(platform: Embedded) -> socket.socket:
     url = urllib.parse.urlsplit(platform.url)
-    return socket.create_connection((str(url.hostname), url.port), timeout=PATIENCE)
+    return socket.create_connection((str(url.hostname), url.port), timeout=READ_TIMEOUT_SECONDS)
 
 
 def _head(method: str, path: str, token: str, body: bytes = b"") -> bytes:
@@ -150,7 +150,7 @@ def _footprint(pid: int) -> Footprint:
 
 
 def _allow_sockets(count: int) -> None:
-    """The platform inherits this."""
+    """Raise the limit on open files, which the platform inherits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))

@@ -1,6 +1,6 @@
 """
-Jobs submitted a second. What is written by hand is first tried with several numbers of requests at once, and the best of
-them takes part; sfjobs has no such setting. ``BENCH_REPETITIONS`` and ``BENCH_RTTS`` (milliseconds) change what is measured.
+Jobs submitted per second. Clients without a library are first measured with several numbers of concurrent requests, and the
+best is used; sfjobs has no such setting. ``BENCH_REPETITIONS`` and ``BENCH_RTTS`` (milliseconds) change the measurement.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BY_HAND = [
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Medians over the rounds; ``ratio`` is the jobs a second against those of httpx, one job a request."""
+    """Medians over the rounds; ``ratio`` is jobs per second over those of httpx with one job per request."""
 
     client: str
     at_once: int | None
@@ -54,7 +54,7 @@ class Row:
 
 
 def run() -> list[Row]:
-    """Measure everybody at each distance, and print each table when it is there."""
+    """Measure all contestants at each round-trip time, and print each table when it is complete."""
     rows: list[Row] = []
     with FastPlatform() as platform:
         for rtt in RTTS:
@@ -81,10 +81,10 @@ def _table(platform: FastPlatform, rtt: float) -> list[Row]:
             at_once=_at_once(contestant),
             rtt_ms=rtt,
             jobs_per_s=_rate(several),
-            cpu_ms_per_job=median([1000 * outcome.told["cpu"] / JOBS for outcome in several]),
+            cpu_ms_per_job=median([1000 * outcome.client_report["cpu"] / JOBS for outcome in several]),
             requests=median([outcome.sent for outcome in several]),
             connections=median([outcome.connections for outcome in several]),
-            platform_busy=median([outcome.platform_cpu / outcome.told["wall"] for outcome in several]),
+            platform_busy=median([outcome.platform_cpu / outcome.client_report["wall"] for outcome in several]),
             ratio=_rate(several) / reference,
             note=notes.get(contestant.name, ""),
         )
@@ -95,9 +95,9 @@ def _table(platform: FastPlatform, rtt: float) -> list[Row]:
 
 
 def _best(platform: FastPlatform, name: str, client: str, batch: int, rtt: float) -> Contestant:
-    """The number of requests at once with which this one is fastest."""
+    """Return the number of concurrent requests with which this contestant is fastest."""
     rates: dict[int, float] = {}
-    # A batch takes a hundred jobs at once, so that a try of a thousand would be over before it begins.
+    # A batch holds a hundred jobs, so that a trial of a thousand jobs would be too short.
     jobs = JOBS_OF_A_TRY if batch == 1 else JOBS
     for at_once in AT_ONCE if batch == 1 else BATCHES_AT_ONCE:
         try:
@@ -125,13 +125,13 @@ def _submit(platform: FastPlatform, contestant: Contestant, jobs: int, rtt: floa
             options = {**contestant.options, "journal": str(Path(folder) / "submissions.db")}
             contestant = replace(contestant, options=options)
         outcome = compete(platform, contestant, Course(jobs, rtt / 1000, bound=120.0))
-    if outcome.jobs != jobs or outcome.told.get("submitted") != jobs:
+    if outcome.jobs != jobs or outcome.client_report.get("submitted") != jobs:
         raise Broken(f"{outcome.jobs} of {jobs} jobs arrived")
     return outcome
 
 
 def _rate(outcomes: list[Outcome]) -> float:
-    return median([outcome.jobs / outcome.told["wall"] for outcome in outcomes])
+    return median([outcome.jobs / outcome.client_report["wall"] for outcome in outcomes])
 
 
 def _print(rows: list[Row], title: str) -> None:

@@ -1,6 +1,6 @@
 """
-What a blocking call costs over an awaited one: pings of one started platform, in turns, with ``httpx.Client`` and ``requests``
-beside them. The platform is a process of its own, so that only the client's side differs.
+The cost of a blocking call over an awaited one: alternating pings of one platform, compared with ``httpx.Client`` and
+``requests``. The platform is a separate process, so that only the clients differ.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROUNDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Microseconds a call, at the median of the rounds, and how many that is a second."""
+    """Microseconds per call (median of the rounds), and calls per second."""
 
     client: str
     microseconds: float

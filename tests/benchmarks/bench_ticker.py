@@ -1,6 +1,6 @@
 """
-What a wait for ten thousand jobs does to the rest of an asyncio program: a task beside it wants to run every 10 ms, and the
-table says by how much it was late. The first row is the same task alone.
+The effect of a wait for ten thousand jobs on the rest of an asyncio program: another task is due every 10 ms, and the table shows
+its delay. The first row is the same task alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FIRST, LAST = 1.0, 10.0
 
 TICKER = {"ticker": True}
 CONTESTANTS = [
-    Contestant("nobody", "watch_nobody", {**TICKER, "seconds": LAST}),
+    Contestant("no client", "watch_idle", {**TICKER, "seconds": LAST}),
     Contestant("sfjobs, feed", "watch_sfjobs", TICKER, {"feed": True, "batches": True}),
     Contestant("sfjobs, list", "watch_sfjobs", TICKER),
     Contestant("aiohttp, feed by hand", "watch_feed_by_hand", TICKER, {"feed": True, "batches": True}),
@@ -38,7 +38,7 @@ class Row:
 
 
 def run() -> list[Row]:
-    """Measure everybody in turns."""
+    """Measure all contestants in turns."""
     outcomes: dict[str, list[Outcome]] = {contestant.name: [] for contestant in CONTESTANTS}
     notes: dict[str, str] = {}
     with FastPlatform() as platform:
@@ -54,7 +54,7 @@ def run() -> list[Row]:
 
 
 def _row(name: str, outcomes: list[Outcome], note: str) -> Row:
-    late = [sorted(outcome.told["late"]) for outcome in outcomes]
+    late = [sorted(outcome.client_report["late"]) for outcome in outcomes]
     p50, p99, most = (median([1000 * percentile(values, share) for values in late]) for share in (0.5, 0.99, 1.0))
     return Row(name, median([len(values) for values in late]), p50, p99, most, note)
 

@@ -1,9 +1,9 @@
 """
-Waiting for a thousand and for ten thousand jobs that end one after another: requests, CPU seconds, and how late each end is
-seen. Everybody who polls does so once a second, and every client takes its turn in every round.
+Waiting for a thousand and for ten thousand jobs that end one after another: requests, CPU seconds, and the delay until each end
+is seen. Clients that poll do so once a second, and each round measures every client.
 
-In the table, ``least`` is the fewest list requests that this cadence allows. ``BENCH_REPETITIONS``, ``BENCH_SIZES`` and
-``BENCH_RTTS`` (comma-separated, milliseconds) in the environment change what is measured.
+In the table, ``least`` is the minimum number of list requests at this interval. ``BENCH_REPETITIONS``, ``BENCH_SIZES`` and
+``BENCH_RTTS`` (comma-separated, milliseconds) in the environment change the measurement.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ BATCHED, NAIVE = "httpx, batched", "httpx, a task a job"
 @dataclass(frozen=True, slots=True)
 class Row:
     """
-    Medians over the rounds. Lateness in milliseconds, of all jobs of a round together; the two ratios are of CPU seconds, how
-    many times more than this one the other took, at least that many where the other was stopped. ``note`` says why there are
-    no numbers, or how far it came.
+    Medians over the rounds. Lateness is in milliseconds, over all jobs of a round. The two ratios are CPU seconds of the other
+    client over those of this one, a lower bound if the other was stopped. ``note`` says why there are no numbers, or how many
+    jobs were seen.
     """
 
     contestant: str
@@ -79,7 +79,7 @@ class Row:
 
 
 def run(sizes: list[int] = SIZES, rtts: list[float] = RTTS, repetitions: int = REPETITIONS) -> list[Row]:
-    """Measure everybody, and print each table when it is there."""
+    """Measure all contestants, and print each table when it is complete."""
     rows: list[Row] = []
     with FastPlatform() as platform:
         for jobs in sizes:
@@ -93,7 +93,7 @@ def _table(platform: FastPlatform, jobs: int, rtt: float, repetitions: int) -> l
     notes: dict[str, str] = {}
     for seed in range(repetitions):
         for contestant in CONTESTANTS:
-            if contestant.name in notes:  # once is enough to know that it cannot
+            if contestant.name in notes:  # one round shows that it cannot finish
                 continue
             course = Course(jobs, rtt / 1000, FIRST, LAST, BOUND, seed)
             try:
@@ -102,13 +102,13 @@ def _table(platform: FastPlatform, jobs: int, rtt: float, repetitions: int) -> l
                 notes[contestant.name] = f"gave up: {broken}"
                 continue
             outcomes[contestant.name].append(outcome)
-            if not outcome.told["finished"]:
+            if not outcome.client_report["finished"]:
                 notes[contestant.name] = f"stopped after {BOUND:.0f} s, {len(outcome.lateness)} jobs seen"
             print(
-                f"  round {seed + 1}, {contestant.name}: {outcome.sent} requests, {outcome.told['cpu']:.2f} s",
+                f"  round {seed + 1}, {contestant.name}: {outcome.sent} requests, {outcome.client_report['cpu']:.2f} s",
                 flush=True,
             )
-    cpu = {name: median([outcome.told["cpu"] for outcome in several]) for name, several in outcomes.items()}
+    cpu = {name: median([outcome.client_report["cpu"] for outcome in several]) for name, several in outcomes.items()}
     rows = [
         _row(contestant.name, jobs, rtt, outcomes[contestant.name], cpu, notes.get(contestant.name, ""))
         for contestant in CONTESTANTS
@@ -133,7 +133,7 @@ def _row(name: str, jobs: int, rtt: float, outcomes: list[Outcome], cpu: dict[st
         p50_ms=milliseconds(0.5),
         p99_ms=milliseconds(0.99),
         max_ms=milliseconds(1.0),
-        wall_s=median([outcome.told["wall"] for outcome in outcomes]),
+        wall_s=median([outcome.client_report["wall"] for outcome in outcomes]),
         platform_cpu_s=median([outcome.platform_cpu for outcome in outcomes]),
         batched_ratio=cpu[BATCHED] / cpu[name],
         naive_ratio=cpu.get(NAIVE, float("nan")) / cpu[name],

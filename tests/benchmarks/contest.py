@@ -1,6 +1,6 @@
 """
-The contestants' side of a measurement. A contestant sets itself up, ``begin``s when the starting signal is given, says when it
-``saw`` each job end, and ``end``s; CPU seconds are counted between the two. ``arena`` is the other side.
+The side of the contestants. A contestant sets itself up, calls ``begin``, which returns at the starting signal, calls ``saw`` for
+each job that ended, and ``end``. CPU seconds are counted between ``begin`` and ``end``. ``arena`` is the other side.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from typing import Any, Final, Self
 from .fast.board import TOKEN, job_id, job_index
 
 CADENCE: Final = 1.0
-"""Seconds between two questions about a job, for all who poll: what xanadu-cloud-client fixes."""
+"""Seconds between two polls of a job, for all clients that poll: the fixed interval of xanadu-cloud-client."""
 BATCH: Final = 100
-"""Ids in one request of theirs."""
+"""Job ids in one poll."""
 TICK: Final = 0.01
 """Seconds between two ticks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Where the platform is, which jobs to look after, and until how many seconds after the start."""
+    """The address of the platform, the jobs to wait for, and the time limit in seconds after the start."""
 
     url: str
     api_key: str
@@ -41,14 +41,14 @@ class Task:
 
     @property
     def headers(self) -> dict[str, str]:
-        """For clients that are written by hand."""
+        """Return the headers for clients without a library."""
         return {"Authorization": f"Bearer {TOKEN.decode()}", "Accept-Version": "0.4.0"}
 
 
 class Run:
     """
-    One measurement of one contestant. Reports once: at its end, or what there is when the time is up. The option ``memory``
-    has the process's memory watched from ``weigh`` on, ``trace`` Python's own allocations as well, which makes all slower.
+    One measurement of one contestant. It reports once, at its end or at the time limit. The option ``memory`` measures the memory
+    of the process from ``weigh`` on; ``trace`` also measures Python's allocations, which slows everything down.
     """
 
     def __init__(self, task: Task) -> None:
@@ -64,12 +64,12 @@ class Run:
         return cls(Task(**json.loads(sys.argv[1])))
 
     def weigh(self) -> None:
-        """What is held from now on, beyond the list of ids, is the price of the waiting. ``begin`` does it at the latest."""
+        """Measure memory from now on, after the list of ids is allocated. ``begin`` calls this if nothing else did."""
         if self.task.options.get("memory") and self._scale is None:
             self._scale = Scale(trace=bool(self.task.options.get("trace")))
 
     def begin(self) -> None:
-        """Returns at the starting signal."""
+        """Return at the starting signal."""
         self.weigh()
         print(json.dumps("ready"), flush=True)
         assert json.loads(sys.stdin.readline()) == "go"
@@ -80,16 +80,16 @@ class Run:
         timer.start()
 
     def tick(self) -> None:
-        """With the option ``ticker``, starts a task in this asyncio loop that wants to run every 10 ms beside the waiting."""
+        """With the option ``ticker``, start a task in this asyncio loop that runs every 10 ms during the wait."""
         if self.task.options.get("ticker"):
             self._ticker = asyncio.create_task(self._tick())
 
     def saw(self, id_: str) -> None:
-        """This job is known to have ended, by now."""
+        """Record that the client knows by now that this job has ended."""
         self.seen[job_index(id_)] = time.monotonic()
 
     def end(self, **notes: object) -> None:
-        """All is done: reports, ``notes`` too, and leaves the process without further ado."""
+        """Send the report with ``notes`` and exit the process at once."""
         self._report(finished=True, notes=notes)
 
     async def _tick(self) -> None:
@@ -107,15 +107,15 @@ class Run:
         cpu, wall = time.process_time() - self._cpu, time.monotonic() - self.started
         if self._scale is not None:
             self.notes |= self._scale.read()
-        with self._lock:  # never released: the process ends in here
+        with self._lock:  # never released: the process exits inside
             report = {"finished": finished, "cpu": cpu, "wall": wall, "seen": self.seen, **self.notes, **notes}
             print(json.dumps(report), flush=True)
-            sys.stdin.readline()  # the platform counts before connections are torn
+            sys.stdin.readline()  # the platform counts before the connections are closed
             os._exit(0)
 
 
 class Scale:
-    """How much memory the process has taken since the scale was set up: at most and last, in bytes."""
+    """The memory that the process has taken since the scale was created: maximum and last value, in bytes."""
 
     def __init__(self, *, trace: bool) -> None:
         gc.collect()

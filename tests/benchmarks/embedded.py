@@ -21,13 +21,13 @@ class Embedded:
 
 @contextmanager
 def embedded_platform() -> Iterator[Embedded]:
-    """``sfjobs serve``, while the block runs."""
+    """Run ``sfjobs serve`` during the block."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "sfjobs", "serve", "--json", "--port", "0", "--data-dir", folder]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None
-                told = json.loads(process.stdout.readline())
-                yield Embedded(told["url"], Path(told["api_key_file"]).read_text().strip(), process.pid)
+                announced = json.loads(process.stdout.readline())
+                yield Embedded(announced["url"], Path(announced["api_key_file"]).read_text().strip(), process.pid)
             finally:
                 process.terminate()

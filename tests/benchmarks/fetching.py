@@ -1,6 +1,6 @@
 """
-The contestants' side of a measurement of results. A contestant says how it fetches one; the clock, the memory and the comparison
-with what was sent, after both, are here. ``bench_results`` is the other side.
+The side of the contestants in the benchmarks of results. A contestant provides a function that fetches one result. Time and
+memory are measured here, then the array is compared with the one that was sent. ``bench_results`` is the other side.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ import numpy.typing as npt
 from .fast.board import TOKEN
 
 WARM: Final = "warm"
-"""A small result, fetched before the clock runs: tokens, imports and connections are not what is measured here."""
+"""A small result that is fetched before the measurement, so that tokens, imports and connections are not measured."""
 
 Array: TypeAlias = npt.NDArray[np.generic]
 Fetched: TypeAlias = Array | int
-"""The samples, or how many bytes came, of who keeps nothing."""
+"""The samples, or the number of bytes for contestants that keep nothing."""
 
 Fetch: TypeAlias = Callable[[str], Awaitable[Fetched]]
 
@@ -56,13 +56,13 @@ class Task:
 
     @property
     def headers(self) -> dict[str, str]:
-        """For clients that are written by hand."""
+        """Return the headers for clients without a library."""
         accept = {"Accept": "application/x-numpy"} if self.api_version == "0.2.0" else {}
         return {"Authorization": f"Bearer {TOKEN.decode()}", "Accept-Version": self.api_version, **accept}
 
 
 async def measure(task: Task, fetch: Fetch) -> None:
-    """Fetches at the starting signal, reports, and leaves the process without further ado."""
+    """Fetch at the starting signal, report, and exit the process at once."""
     await fetch(WARM)
     wanted = _digest(np.load(task.sent)) if task.times > 1 else ""
     gc.collect()
@@ -77,15 +77,15 @@ async def measure(task: Task, fetch: Fetch) -> None:
         fetched = await fetch(task.job)
     else:
         digests = {_digest(await fetch(task.job)) for _ in range(task.times)}
-    told: dict[str, object] = {"wall": time.perf_counter() - started, "cpu": _cpu() - cpu}
-    told["peak"] = _resident("VmHWM") - base
+    report: dict[str, object] = {"wall": time.perf_counter() - started, "cpu": _cpu() - cpu}
+    report["peak"] = _resident("VmHWM") - base
     gc.collect()
-    told["grown"] = _resident("VmRSS") - base
+    report["grown"] = _resident("VmRSS") - base
     if task.trace:
-        told["traced"] = tracemalloc.get_traced_memory()[0]
-    # Only now: comparing costs time, and touches all of a map.
-    told["is_same"] = _is_same(task, fetched) if task.times == 1 else digests == {wanted}
-    print(json.dumps(told), flush=True)
+        report["traced"] = tracemalloc.get_traced_memory()[0]
+    # Only after the measurement: the comparison takes time and touches all pages of a map.
+    report["is_same"] = _is_same(task, fetched) if task.times == 1 else digests == {wanted}
+    print(json.dumps(report), flush=True)
     os._exit(0)
 
 
@@ -103,16 +103,16 @@ def _digest(fetched: Fetched) -> str:
 
 
 def _cpu() -> float:
-    """Seconds of this process, and of those that it has started and that have ended."""
+    """Return the CPU seconds of this process and of its child processes that have ended."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def _forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5): VmHWM is from now on
+    Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5): resets VmHWM
 
 
 def _resident(what: str) -> int:
-    """``VmRSS``, bytes that are in memory, or ``VmHWM``, the most there were."""
+    """Return ``VmRSS``, the resident bytes, or ``VmHWM``, their maximum."""
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what)]
     return int(line.split()[1]) * 1024

@@ -1,6 +1,6 @@
 """
-What a careful hand writes to fetch a result without a second copy: the bytes of a ``.npy`` file, or of a ``.npz`` file with one
-stored member, go into the array as they come. It has none of a library's distrust; the benchmarks of results compare with it.
+A minimal decoder that fetches a result without a second copy: the bytes of a ``.npy`` file, or of a ``.npz`` file with one stored
+member, go into the array as they arrive. It has none of the checks of a library; the benchmarks of results compare with it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 
 from .fetching import Array
 
-# More than the heads of both formats, and less than the smallest result.
+# Larger than the heads of both formats, and smaller than the smallest result.
 _HEAD_BYTES = 512
 
 
 class Placed:
-    """Is fed with the body. With ``checked``, a member of an archive is held against its CRC-32."""
+    """A decoder of chunks of the body. With ``checked``, it checks the CRC-32 of a member of an archive."""
 
     def __init__(self, *, checked: bool) -> None:
         self._checked = checked
@@ -47,7 +47,7 @@ class Placed:
         return self._array
 
     def _begin(self, head: bytes) -> bytes:
-        """Makes the array, and says what has come of it."""
+        """Allocate the array from the head, and return the bytes of it that have arrived."""
         start = 0
         if head.startswith(b"PK"):
             crc, name, extra = struct.unpack_from("<14xI8xHH", head)

@@ -1,6 +1,6 @@
 """
-Requests over plain sockets, one under way on each: what the machine can do at all, with next to nothing on the client's side.
-Answers must carry ``content-length``.
+Requests over plain sockets, one in flight on each: the upper bound of the machine, with almost no work in the client. Responses
+must have ``content-length``.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ PROGRAM = f"name bench\nversion 1.0\ntarget {TARGET} (shots=100)\n\nSgate(0.5, 0
 
 
 def request(method: str, path: str, body: bytes = b"", media_type: str = "application/json") -> bytes:
-    """A whole request."""
+    """Return a whole request."""
     head = f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\naccept-version: 0.4.0\r\nauthorization: Bearer {TOKEN.decode()}\r\n"
     if body:
         head += f"content-type: {media_type}\r\ncontent-length: {len(body)}\r\n"
     return head.encode() + b"\r\n" + body
 
 
-def exchange(port: int, requests: Iterator[bytes], connections: int, take: Callable[[bytes], None]) -> None:
-    """Sends all requests over so many connections and hands each whole answer to ``take``."""
+def exchange(port: int, requests: Iterator[bytes], connections: int, receive: Callable[[bytes], None]) -> None:
+    """Send all requests over this many connections and pass each whole response to ``receive``."""
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
         busy = 0
         for _ in range(connections):
@@ -45,7 +45,7 @@ def exchange(port: int, requests: Iterator[bytes], connections: int, take: Calla
                 buffer += received
                 if (length := _length(buffer)) is None or len(buffer) < length:
                     continue
-                take(bytes(buffer[:length]))
+                receive(bytes(buffer[:length]))
                 del buffer[:length]
                 following = next(requests, None)
                 if following is None:
@@ -56,7 +56,7 @@ def exchange(port: int, requests: Iterator[bytes], connections: int, take: Calla
 
 
 def _length(buffer: bytearray) -> int | None:
-    """How long the answer at the start of the buffer is, head and body; None while its head is not whole."""
+    """Return the length of the response at the start of the buffer, head and body; None if its head is incomplete."""
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
         return None

@@ -1,4 +1,4 @@
-"""The instruments that measure results: a depot that miscounts, or a comparison that lets all pass, would falsify every table."""
+"""The benchmarks of results themselves: wrong counts of the depot or a wrong comparison would falsify every table."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_range_of_another_version_is_the_whole(client: http.client.HTTPConnect
     assert (answer.status, len(body)) == (200, int(answer.headers["content-length"]))
 
 
-def test_a_range_beyond_the_end_is_refused(client: http.client.HTTPConnection) -> None:
+def test_a_range_beyond_the_end_is_rejected(client: http.client.HTTPConnection) -> None:
     assert get(client, Range="bytes=9999999-")[0].status == 416
 
 
@@ -118,13 +118,13 @@ def test_the_connection_is_cut_once_and_every_byte_is_counted(depot: Depot, clie
     assert report["connections"] == 2
 
 
-def test_an_offer_begins_to_count_anew(depot: Depot, goods: Goods, client: http.client.HTTPConnection) -> None:
+def test_an_offer_resets_the_counts(depot: Depot, goods: Goods, client: http.client.HTTPConnection) -> None:
     get(client)
     depot.do("offer", results=goods.offered("job"))
     assert depot.do("report")["bytes"] == 0
 
 
-def test_who_has_no_token_gets_nothing(depot: Depot) -> None:
+def test_a_request_without_a_token_is_rejected(depot: Depot) -> None:
     with socket.create_connection(("127.0.0.1", int(depot.url.rpartition(":")[2])), timeout=10) as sock:
         sock.sendall(b"GET /jobs/job/result HTTP/1.1\r\n\r\n")
         assert sock.recv(1 << 16).startswith(b"HTTP/1.1 401")
@@ -147,36 +147,36 @@ def test_a_token_is_for_the_key(client: http.client.HTTPConnection) -> None:
 @pytest.mark.parametrize("version", [NPY, NPZ])
 def test_a_contestant_is_measured(depot: Depot, goods: Goods, version: str) -> None:
     course = Course(depot, goods, "job", version)
-    told = course.fetch(SFJOBS)
-    assert told.sent == course.size
-    assert told.wall > 0
+    outcome = course.fetch(SFJOBS)
+    assert outcome.sent == course.size
+    assert outcome.wall > 0
 
 
 @pytest.mark.parametrize("how", ["whole", "placed", "checked", "dropped"])
 @pytest.mark.parametrize("version", [NPY, NPZ])
-def test_contestants_by_hand_bring_what_was_sent(depot: Depot, goods: Goods, version: str, how: str) -> None:
+def test_contestants_without_a_library_return_the_array_that_was_sent(
+    depot: Depot, goods: Goods, version: str, how: str
+) -> None:
     by_hand = Contestant("httpx", "fetch_by_hand", {"client": "httpx", "how": how})
     assert Course(depot, goods, "job", version).fetch(by_hand).sent > SAMPLES.nbytes
 
 
-def test_who_brings_something_else_than_what_was_sent_is_no_measurement(
-    depot: Depot, goods: Goods, tmp_path: Path
-) -> None:
+def test_a_contestant_with_another_array_is_an_error(depot: Depot, goods: Goods, tmp_path: Path) -> None:
     course = Course(depot, goods, "job", NPZ)
     np.save(tmp_path / "job.npy", SAMPLES + 1)
-    with pytest.raises(Broken, match="not what was sent"):
+    with pytest.raises(Broken, match="differs from the array that was sent"):
         course.fetch(SFJOBS)
 
 
-def test_who_brings_another_type_is_no_measurement(depot: Depot, goods: Goods, tmp_path: Path) -> None:
+def test_a_contestant_with_another_type_is_an_error(depot: Depot, goods: Goods, tmp_path: Path) -> None:
     course = Course(depot, goods, "job", NPZ)
     np.save(tmp_path / "job.npy", SAMPLES.astype(np.uint8))
-    with pytest.raises(Broken, match="not what was sent"):
+    with pytest.raises(Broken, match="differs from the array that was sent"):
         course.fetch(SFJOBS)
 
 
 @pytest.mark.parametrize("form", ["npy", "npz"])
-def test_a_careful_hand_notices_a_change_of_one_bit(goods: Goods, form: str) -> None:
+def test_the_checked_contestant_detects_a_change_of_one_bit(goods: Goods, form: str) -> None:
     body = bytearray(goods.path("job", form).read_bytes())
     body[5000] ^= 1
     placed = Placed(checked=True)

@@ -1,4 +1,4 @@
-"""The measuring instruments themselves: a platform that counts wrongly would make every table wrong."""
+"""The fast platform itself: wrong counts would make every table wrong."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def submit(board: Board, jobs: int) -> None:
         board.submit(0.0, {"name": None})
 
 
-def told(board: Board, after: int) -> list[tuple[int, str]]:
-    """The jobs of the events after this change, and their status."""
+def changed_jobs(board: Board, after: int) -> list[tuple[int, str]]:
+    """Return the jobs of the events after this change, and their statuses."""
     data = [line[6:] for line in board.events(after).split(b"\n") if line.startswith(b"data: ")]
     return [(job_index(job["id"]), job["status"]) for job in map(json.loads, data)]
 
 
-def test_a_job_ends_when_somebody_could_first_see_it() -> None:
+def test_a_job_ends_when_a_client_could_first_see_it() -> None:
     board = Board()
     submit(board, 2)
     board.schedule(10.0, [1.0, 5.0])
@@ -54,14 +54,14 @@ def test_a_job_ends_when_somebody_could_first_see_it() -> None:
     assert json.loads(board.text(1))["status"] == "open"
 
 
-def test_events_tell_each_job_once_at_its_newest_state_the_oldest_change_first() -> None:
+def test_events_have_each_job_once_in_its_newest_state_the_oldest_change_first() -> None:
     board = Board()
     submit(board, 3)
     board.schedule(0.0, [2.0, 9.0, 1.0])
     board.advance(3.0)
-    assert told(board, 0) == [(1, "open"), (2, "complete"), (0, "complete")]
-    assert told(board, 3) == [(2, "complete"), (0, "complete")]
-    assert told(board, board.newest_change) == []
+    assert changed_jobs(board, 0) == [(1, "open"), (2, "complete"), (0, "complete")]
+    assert changed_jobs(board, 3) == [(2, "complete"), (0, "complete")]
+    assert changed_jobs(board, board.newest_change) == []
 
 
 @pytest.mark.parametrize("cursor", [b"", b"1", b"00000000.1", b"EPOCH.4", b"EPOCH.-1", b"EPOCH.x"])
@@ -72,24 +72,24 @@ def test_a_cursor_of_another_board_is_none(cursor: bytes) -> None:
     assert board.change_at(board.cursor(2)) == 2
 
 
-def test_a_key_brings_the_same_job_again() -> None:
+def test_the_same_key_returns_the_same_job() -> None:
     board = Board()
     assert [board.submit(0.0, {}, key) for key in ("a", "b", "a")] == [0, 1, 0]
     assert len(board) == 2
 
 
-def test_ends_are_all_there_and_in_no_order() -> None:
+def test_all_jobs_end_in_random_order() -> None:
     offsets = uniform(10, 1.0, 10.0, seed=1)
     assert sorted(offsets) == pytest.approx(range(1, 11))
     assert offsets != sorted(offsets)
 
 
-def test_a_delay_line_keeps_distance_and_order() -> None:
+def test_a_delay_line_keeps_delay_and_order() -> None:
     loop = VirtualLoop()
-    line, heard = DelayLine(loop, 0.5, loop.time), list[tuple[str, float]]()
+    line, calls = DelayLine(loop, 0.5, loop.time), list[tuple[str, float]]()
 
     def say(word: str) -> None:
-        heard.append((word, loop.time()))
+        calls.append((word, loop.time()))
         if word == "b":
             line.put(say, "d")
 
@@ -98,22 +98,22 @@ def test_a_delay_line_keeps_distance_and_order() -> None:
     loop.call_later(0.2, line.put, say, "c")
     loop.run_until_complete(asyncio.sleep(2))
     loop.close()
-    assert heard == [("a", 0.5), ("b", 0.5), ("c", 0.7), ("d", 1.0)]
+    assert calls == [("a", 0.5), ("b", 0.5), ("c", 0.7), ("d", 1.0)]
 
 
-def test_without_distance_there_is_no_delay() -> None:
-    loop, heard = VirtualLoop(), list[str]()
-    DelayLine(loop, 0.0).put(heard.append, "a")
+def test_without_a_round_trip_time_there_is_no_delay() -> None:
+    loop, calls = VirtualLoop(), list[str]()
+    DelayLine(loop, 0.0).put(calls.append, "a")
     loop.close()
-    assert heard == ["a"]
+    assert calls == ["a"]
 
 
-def test_a_bucket_lets_through_what_it_holds_and_then_its_rate() -> None:
+def test_a_bucket_allows_its_content_and_then_its_rate() -> None:
     bucket = Bucket(5.0)
-    assert [bucket.take(0.0) for _ in range(5)] == [0.0] * 5
-    assert bucket.take(0.1) == pytest.approx(0.1)
-    assert bucket.take(0.21) == 0.0
-    assert bucket.take(0.21) > 0.0
+    assert [bucket.acquire(0.0) for _ in range(5)] == [0.0] * 5
+    assert bucket.acquire(0.1) == pytest.approx(0.1)
+    assert bucket.acquire(0.21) == 0.0
+    assert bucket.acquire(0.21) > 0.0
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_percentiles_are_values_that_were_measured() -> None:
 
 
 @pytest.mark.real_time
-async def test_sfjobs_finds_a_platform_there(platform: FastPlatform) -> None:
+async def test_sfjobs_can_use_the_fast_platform(platform: FastPlatform) -> None:
     epoch = platform.do("scenario", lifetime=0.05)["epoch"]
     async with sfjobs.Connection(platform.url, api_key=KEY) as connection:
         jobs = [job async for job in connection.create_jobs(TARGET, [raw.PROGRAM] * 5, window=5)]
@@ -147,11 +147,11 @@ async def test_sfjobs_finds_a_platform_there(platform: FastPlatform) -> None:
 
 
 @pytest.mark.real_time
-def test_a_stream_goes_on_from_the_offered_cursor(platform: FastPlatform) -> None:
+def test_a_stream_continues_from_the_offered_cursor(platform: FastPlatform) -> None:
     epoch = platform.do("scenario")["epoch"]
     platform.do("create", jobs=2)
     with socket.create_connection(("127.0.0.1", platform.port), timeout=10) as sock:
-        assert b'link: </jobs/changes?since=%s.2>; rel="monitor"' % epoch.encode() in ask(sock, "/jobs?size=1")
+        assert b'link: </jobs/changes?since=%s.2>; rel="monitor"' % epoch.encode() in request(sock, "/jobs?size=1")
         platform.do("start", first=0, last=0, seed=1)
         sock.sendall(raw.request("GET", f"/jobs/changes?since={epoch}.2"))
         events = b""
@@ -163,19 +163,19 @@ def test_a_stream_goes_on_from_the_offered_cursor(platform: FastPlatform) -> Non
 
 
 @pytest.mark.real_time
-def test_what_is_not_offered_is_not_there(platform: FastPlatform) -> None:
+def test_a_feature_that_is_not_offered_is_absent(platform: FastPlatform) -> None:
     platform.do("scenario", feed=False, batches=False)
     with socket.create_connection(("127.0.0.1", platform.port), timeout=10) as sock:
-        listed = ask(sock, "/jobs?size=1")
+        listed = request(sock, "/jobs?size=1")
         assert b"link:" not in listed
         assert b"accept-post:" not in listed
-        assert ask(sock, "/jobs/changes").startswith(b"HTTP/1.1 404")
+        assert request(sock, "/jobs/changes").startswith(b"HTTP/1.1 404")
 
 
 @pytest.mark.real_time
 def test_a_foreign_cursor_has_expired(platform: FastPlatform) -> None:
     with socket.create_connection(("127.0.0.1", platform.port), timeout=10) as sock:
-        answer = ask(sock, "/jobs/changes?since=00000000.7")
+        answer = request(sock, "/jobs/changes?since=00000000.7")
     assert answer.startswith(b"HTTP/1.1 410")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "cursor-expired"
 
@@ -184,7 +184,7 @@ def test_a_foreign_cursor_has_expired(platform: FastPlatform) -> None:
 def test_a_limit_answers_429_and_counts_it(platform: FastPlatform) -> None:
     platform.do("scenario", rate=2)
     with socket.create_connection(("127.0.0.1", platform.port), timeout=10) as sock:
-        answers = [ask(sock, "/jobs?size=1") for _ in range(3)]
+        answers = [request(sock, "/jobs?size=1") for _ in range(3)]
     assert [answer[9:12] for answer in answers] == [b"200", b"200", b"429"]
     assert b"\r\nretry-after: 1\r\n" in answers[-1]
     assert platform.do("report")["since"]["requests"] == {"list": 2, "limited": 1}
@@ -193,19 +193,19 @@ def test_a_limit_answers_429_and_counts_it(platform: FastPlatform) -> None:
 @pytest.mark.real_time
 def test_a_contestant_is_measured(platform: FastPlatform) -> None:
     outcome = compete(platform, Contestant("sfjobs", "watch_sfjobs"), Course(3, first=0.1, last=0.2))
-    assert outcome.told["finished"]
+    assert outcome.client_report["finished"]
     assert outcome.jobs == len(outcome.ends) == len(outcome.lateness) == 3
     assert outcome.requests["list"] >= 1
     assert outcome.connections >= 1
 
 
 @pytest.mark.real_time
-def test_a_contestant_that_falls_is_no_measurement(platform: FastPlatform) -> None:
+def test_a_contestant_that_fails_is_an_error(platform: FastPlatform) -> None:
     with pytest.raises(Broken, match="KeyError: 'seconds'"):
-        compete(platform, Contestant("nobody", "watch_nobody", {"no": "seconds"}), Course(1))
+        compete(platform, Contestant("no client", "watch_idle", {"no": "seconds"}), Course(1))
 
 
-def ask(sock: socket.socket, path: str) -> bytes:
-    """One answer, which is small enough to come in one piece."""
+def request(sock: socket.socket, path: str) -> bytes:
+    """Return one response, which is small enough for one packet."""
     sock.sendall(raw.request("GET", path))
     return sock.recv(1 << 16)

@@ -209,7 +209,7 @@ def test_the_message_about_a_failing_keyring_does_not_have_the_key(type_in, keyr
     type_in("hunter2")
     assert run(["login", "--url", "http://127.0.0.1:9", "--key-stdin", "--no-check", "--keyring"]) == 1
     err = capsys.readouterr().err
-    assert "does not take the API key" in err
+    assert "refused the API key" in err
     assert "hunter2" not in err
 
 

@@ -1,4 +1,4 @@
-"""What a connection asks of a platform and makes of its answers, in both versions of the protocol."""
+"""The requests of a connection and its use of the responses, in both versions of the protocol."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Job, JobStatus
+from sfjobs._client.connection import internals
 from tests.support.fake_platform import SAMPLES, FakePlatform, npy, refusal
 
 PROGRAM = """name demo
@@ -50,7 +51,7 @@ async def test_version_0_2_0_carries_the_circuit_alone() -> None:
     assert request.headers["accept-version"] == "0.2.0"
 
 
-async def test_version_0_2_0_takes_nothing_but_201_and_204() -> None:
+async def test_version_0_2_0_accepts_only_201_and_204() -> None:
     platform = FakePlatform()
     async with platform.connection(api_version="0.2.0") as connection:
         job = await connection.create_job("X8_01", PROGRAM)
@@ -61,7 +62,7 @@ async def test_version_0_2_0_takes_nothing_but_201_and_204() -> None:
             await job.cancel()
 
 
-async def test_version_0_4_0_takes_any_success() -> None:
+async def test_version_0_4_0_accepts_any_success() -> None:
     platform = FakePlatform()
     platform.submit_status, platform.cancel_status = 200, 200
     async with platform.connection() as connection:
@@ -69,7 +70,7 @@ async def test_version_0_4_0_takes_any_success() -> None:
         assert await job.cancel() == JobStatus.CANCEL_PENDING
 
 
-async def test_version_0_2_0_polls_each_job_by_itself_and_reads_npy() -> None:
+async def test_version_0_2_0_polls_each_job_alone_and_reads_npy() -> None:
     platform = FakePlatform()
     platform.result = npy(SAMPLES)
     jobs = [platform.add(ends_at=anyio.current_time() + 2) for _ in range(10)]
@@ -82,7 +83,7 @@ async def test_version_0_2_0_polls_each_job_by_itself_and_reads_npy() -> None:
     assert accepts == {"application/x-numpy"}
 
 
-async def test_a_platform_without_a_list_is_asked_about_each_job_by_itself() -> None:
+async def test_without_a_list_each_job_is_polled_alone() -> None:
     platform = FakePlatform()
 
     async def no_list(request: httpx.Request) -> httpx.Response | None:
@@ -105,11 +106,11 @@ async def test_a_program_may_be_a_path(tmp_path: Path) -> None:
     assert [json.loads(request.content)["circuit"] for request in platform.requests[-2:]] == [PROGRAM] * 2
 
 
-async def test_a_job_shows_all_that_the_platform_tells() -> None:
+async def test_a_job_shows_all_that_the_platform_reports() -> None:
     platform = FakePlatform()
-    told = platform.add(status="complete", name="n", meta={"a": 1})
+    added = platform.add(status="complete", name="n", meta={"a": 1})
     async with platform.connection() as connection:
-        job = await connection.get_job(told.id)
+        job = await connection.get_job(added.id)
     assert job.created_at == datetime(2026, 1, 27, 15, 15, 25, 801308, tzinfo=UTC)
     assert job.finished_at is not None
     assert (job.name, job.target, job.running_time, job.meta) == ("n", "simulon_gaussian", 0.5, {"a": 1})
@@ -136,7 +137,7 @@ async def test_a_list_may_be_filtered_by_ids_and_status() -> None:
         assert len([job async for job in connection.list_jobs(status="failed")]) == 1
 
 
-async def test_an_empty_filter_asks_nothing_and_finds_nothing() -> None:
+async def test_an_empty_filter_sends_no_request_and_finds_no_job() -> None:
     platform = FakePlatform()
     platform.add()
     async with platform.connection() as connection:
@@ -144,7 +145,7 @@ async def test_an_empty_filter_asks_nothing_and_finds_nothing() -> None:
     assert not platform.requests
 
 
-async def test_a_list_that_is_left_half_way_leaves_nothing_open() -> None:
+async def test_a_list_that_is_abandoned_leaves_no_request_open() -> None:
     platform = FakePlatform()
     for _ in range(250):
         platform.add()
@@ -175,14 +176,14 @@ async def test_version_0_2_0_knows_only_specifications() -> None:
     assert [request.url.path for request in platform.requests][-1] == "/devices/X8_01/specifications"
 
 
-async def test_a_device_that_does_not_exist() -> None:
+async def test_an_unknown_device_is_not_found() -> None:
     async with FakePlatform().connection() as connection:
         with pytest.raises(sfjobs.NotFoundError):
             await connection.get_device("unknown")
 
 
 @pytest.mark.parametrize("job_id", ["", "../devices", "a/b", "a?b", "a b", "a\n", ".", "..", "é", "x" * 300])
-async def test_what_cannot_be_an_id_never_reaches_the_wire(job_id: str) -> None:
+async def test_an_impossible_id_never_reaches_the_wire(job_id: str) -> None:
     platform = FakePlatform()
     async with platform.connection() as connection:
         with pytest.raises(ValueError, match="not a job id"):
@@ -199,7 +200,7 @@ async def test_the_circuit_comes_back_as_it_was_sent() -> None:
         assert await connection.get_job_circuit(job.id) == PROGRAM
 
 
-def test_a_connection_without_settings_says_how_to_get_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_without_settings_says_how_to_set_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [
         name for name in __import__("os").environ if name.startswith(("SFJOBS_", "XANADU_", "SF_API", "SF_CONF"))
     ]:
@@ -223,7 +224,7 @@ async def test_a_thousand_waiters_over_http_make_ten_list_requests_a_sweep_on_fo
         async with anyio.create_task_group() as group:
             for handle in handles:
                 group.start_soon(lambda handle=handle: handle.wait(fetch_result=False))
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
     assert len(platform.polls) == 20
     assert [len(request.url.params.get_list("id")) for request in platform.polls] == [100] * 20
     assert max(len(str(request.url)) for request in platform.polls) < 6000
@@ -231,7 +232,7 @@ async def test_a_thousand_waiters_over_http_make_ten_list_requests_a_sweep_on_fo
     assert all(job.status == JobStatus.COMPLETED for job in handles)
 
 
-async def test_cancelling_a_thousand_waiters_leaves_no_ticket_and_no_request() -> None:
+async def test_cancelling_a_thousand_waiters_leaves_no_waiter_and_no_request() -> None:
     platform = FakePlatform(latency=0.05)
     jobs = [platform.add() for _ in range(1000)]
     async with platform.connection() as connection:
@@ -239,8 +240,8 @@ async def test_cancelling_a_thousand_waiters_leaves_no_ticket_and_no_request() -
             async with anyio.create_task_group() as group:
                 for job in jobs:
                     group.start_soon(Job(job.id, "open", connection).wait)
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
         assert platform.in_flight == 0
-        asked = len(platform.requests)
+        before = len(platform.requests)
         await anyio.sleep(1000)
-        assert len(platform.requests) == asked
+        assert len(platform.requests) == before

@@ -1,4 +1,4 @@
-"""``JobGroup``: begun in one process, gone on with in another. Real journals, the platform in memory."""
+"""``JobGroup``: begun in one process, continued in another. Real journals, the platform in memory."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Connection, JobGroup, JobStatus, Submission, sync
+from sfjobs._client.connection import internals
 from sfjobs._journal import GroupTable, Journal, JournalLocation, State
 from tests.support.counter import Counter, circuit
 from tests.support.fake_platform import SAMPLES, FakePlatform, refusal
@@ -38,8 +39,8 @@ def counter(platform: FakePlatform) -> Counter:
 
 @pytest.fixture
 def connect(platform: FakePlatform, path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Connection]:
-    """As another process would: all that is known is in the journal."""
-    monkeypatch.setattr("sfjobs._client.job_group.OTHERS_PAUSE", 0.01)
+    """A connection as in another process, which knows only the journal."""
+    monkeypatch.setattr("sfjobs._client.job_group.OTHER_SENDERS_POLL_SECONDS", 0.01)
     return lambda: platform.connection(journal=str(path), retries=1, poll_interval_min=0.01)
 
 
@@ -48,7 +49,7 @@ def programs(count: int) -> list[Submission]:
 
 
 async def begun(connect: Callable[[], Connection], count: int) -> None:
-    """A group that was added to, by a process that has ended since."""
+    """Programs added by a process that has ended."""
     async with connect() as connection:
         await (await JobGroup.open("sweep", connection)).add_all(TARGET, programs(count))
 
@@ -79,7 +80,7 @@ async def test_a_group_is_added_to_submitted_waited_for_and_read(
 
 
 @pytest.mark.usefixtures("counter")
-async def test_a_group_that_was_only_added_to_is_sent_by_whoever_waits_for_it(
+async def test_waiting_sends_the_programs_that_another_process_added(
     platform: FakePlatform, path: Path, connect: Callable[[], Connection]
 ) -> None:
     await begun(connect, 30)
@@ -92,7 +93,7 @@ async def test_a_group_that_was_only_added_to_is_sent_by_whoever_waits_for_it(
 
 
 @pytest.mark.usefixtures("counter")
-async def test_a_group_that_has_ended_is_known_to_have_without_asking(
+async def test_a_group_that_has_ended_is_not_polled_again(
     platform: FakePlatform, connect: Callable[[], Connection]
 ) -> None:
     await begun(connect, 10)
@@ -108,11 +109,11 @@ async def test_a_group_that_has_ended_is_known_to_have_without_asking(
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_submitting_that_is_cancelled_anywhere_and_gone_on_with_loses_and_doubles_nothing(
+async def test_submitting_that_is_cancelled_and_repeated_loses_and_doubles_nothing(
     platform: FakePlatform, counter: Counter, path: Path, connect: Callable[[], Connection], seed: int
 ) -> None:
     draw = random.Random(seed)
-    counter.lasts = lambda: draw.uniform(0, 0.05)
+    counter.duration = lambda: draw.uniform(0, 0.05)
     await begun(connect, 50)
     for _ in range(12):
         async with connect() as connection:
@@ -127,7 +128,7 @@ async def test_submitting_that_is_cancelled_anywhere_and_gone_on_with_loses_and_
     assert {row["name"]: row["job_id"] for row in rows(path)} == {job.name: job.id for job in platform.jobs.values()}
 
 
-async def test_two_that_submit_the_same_group_at_once_send_each_program_once(
+async def test_two_concurrent_submitters_send_each_program_once(
     platform: FakePlatform, counter: Counter, connect: Callable[[], Connection]
 ) -> None:
     await begun(connect, 60)
@@ -139,20 +140,21 @@ async def test_two_that_submit_the_same_group_at_once_send_each_program_once(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(submit)
         tasks.start_soon(submit)
-    assert len(platform.jobs) == len(counter.taken) == 60
+    assert len(platform.jobs) == len(counter.accepted) == 60
 
 
-async def test_waiting_is_also_for_what_another_process_is_about_to_send(
+async def test_waiting_includes_programs_that_another_process_is_about_to_send(
     platform: FakePlatform,
     counter: Counter,
     path: Path,
     connect: Callable[[], Connection],
 ) -> None:
-    """The second of two processes gave None as the results of what the first had yet to send."""
+    """Regression: the second process returned None for programs that the first had yet to send."""
     await begun(connect, 6)
     async with connect() as connection, anyio.create_task_group() as tasks:
-        roll = GroupTable(Journal.at(JournalLocation(path)), "sweep", connection.record.url, connection.record.account)
-        taken, _ = await roll.take()
+        session = internals(connection).journal
+        table = GroupTable(Journal.at(JournalLocation(path)), "sweep", session.url, session.account)
+        claimed, _ = await table.claim()
         found: list[Any] = []
 
         async def collect() -> None:
@@ -160,8 +162,8 @@ async def test_waiting_is_also_for_what_another_process_is_about_to_send(
 
         tasks.start_soon(collect)
         await anyio.sleep(0.1)
-        assert (found, counter.taken) == ([], [])
-        roll.let_go(taken)  # as if it had died
+        assert (found, counter.accepted) == ([], [])
+        table.release(claimed)  # as if it had died
     assert [result is not None for result in found] == [True] * 6
 
 
@@ -197,7 +199,7 @@ async def test_another_program_of_the_same_name_is_an_error_and_what_came_before
     assert len(rows(path)) == 3
 
 
-async def test_what_another_process_adds_meanwhile_is_seen_with_the_next_addition(
+async def test_programs_of_another_process_are_seen_with_the_next_addition(
     connect: Callable[[], Connection],
 ) -> None:
     async with connect() as connection:
@@ -217,7 +219,7 @@ async def test_programs_without_a_name_are_all_different(connect: Callable[[], C
 async def test_programs_without_a_name_are_not_added_again_by_a_script_that_is_run_again(
     path: Path, connect: Callable[[], Connection]
 ) -> None:
-    """It doubled the whole sweep, without a word."""
+    """Regression: the whole sweep was doubled silently."""
     for _ in range(2):
         async with connect() as connection:
             group = await JobGroup.open("sweep", connection)
@@ -251,7 +253,7 @@ async def test_a_refused_program_stops_no_other_and_is_not_sent_again(
     assert len(platform.submissions) == sent
 
 
-async def test_what_lets_no_submission_succeed_is_raised_and_loses_nothing(
+async def test_an_error_of_every_submission_is_raised_and_no_program_is_lost(
     platform: FakePlatform, counter: Counter, path: Path, connect: Callable[[], Connection]
 ) -> None:
     await begun(connect, 20)
@@ -268,16 +270,16 @@ async def test_what_lets_no_submission_succeed_is_raised_and_loses_nothing(
     assert len(platform.jobs) == 20
 
 
-async def test_waiting_outlasts_a_platform_that_is_away_and_says_so_when_patience_ends(
+async def test_waiting_retries_an_unavailable_platform_and_names_the_error_at_the_timeout(
     platform: FakePlatform, counter: Counter, connect: Callable[[], Connection]
 ) -> None:
-    """A restart of the platform in the middle of a sweep ended the waiting for all of it."""
+    """Regression: a restart of the platform ended the wait for the whole group."""
     await begun(connect, 20)
     counter.refuse = lambda _: refusal(503, "unavailable", "not now")
     async with connect() as connection:
         group = await JobGroup.open("sweep", connection)
         with pytest.raises(sfjobs.WaitTimeoutError, match="not now"):
-            await group.wait(timeout=0.2)
+            await group.wait(timeout=1)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(group.wait)
             await anyio.sleep(0.1)
@@ -286,7 +288,7 @@ async def test_waiting_outlasts_a_platform_that_is_away_and_says_so_when_patienc
     assert len(platform.jobs) == 20
 
 
-async def test_a_submission_without_an_answer_is_settled_by_its_key(
+async def test_a_submission_without_a_response_is_settled_by_its_key(
     platform: FakePlatform, counter: Counter, path: Path, connect: Callable[[], Connection]
 ) -> None:
     platform.honours_keys = True
@@ -311,7 +313,7 @@ async def test_a_submission_without_an_answer_is_settled_by_its_key(
     assert len(platform.jobs) == 4
 
 
-async def test_whoever_waits_waits_for_the_jobs_whose_answers_were_lost_as_well(
+async def test_waiting_includes_jobs_whose_responses_were_lost(
     platform: FakePlatform, counter: Counter, path: Path
 ) -> None:
     platform.honours_keys = True
@@ -333,13 +335,13 @@ async def test_whoever_waits_waits_for_the_jobs_whose_answers_were_lost_as_well(
     assert (lost, len(platform.jobs)) == (1, 3)
 
 
-# -- failing, cancelling, running out of patience ------------------------------------------------------------------------
+# -- failures, cancellation, timeouts --------------------------------------------------------------------------------------
 
 
-async def test_failed_programs_are_run_again_up_to_so_many_attempts(
+async def test_failed_programs_run_again_up_to_max_attempts(
     platform: FakePlatform, counter: Counter, connect: Callable[[], Connection]
 ) -> None:
-    counter.lasts = lambda: 3600.0
+    counter.duration = lambda: 3600.0
     await begun(connect, 4)
 
     def end(*failing: str) -> None:
@@ -374,7 +376,7 @@ async def test_failed_programs_are_run_again_up_to_so_many_attempts(
 async def test_a_group_is_cancelled_as_a_whole(
     platform: FakePlatform, counter: Counter, connect: Callable[[], Connection]
 ) -> None:
-    counter.lasts = lambda: 3600.0
+    counter.duration = lambda: 3600.0
     platform.cancelling = 0.01
     await begun(connect, 40)
     async with connect() as connection:
@@ -388,21 +390,22 @@ async def test_a_group_is_cancelled_as_a_whole(
     assert {job.status for job in platform.jobs.values()} == {"cancelled"}
 
 
-async def test_what_another_process_is_about_to_send_is_not_given_up(
+async def test_cancelling_leaves_programs_that_another_process_is_about_to_send(
     path: Path, connect: Callable[[], Connection]
 ) -> None:
     await begun(connect, 3)
     async with connect() as connection:
         group = await JobGroup.open("sweep", connection)
-        roll = GroupTable(Journal.at(JournalLocation(path)), "sweep", connection.record.url, connection.record.account)
-        taken, _ = await roll.take()
+        session = internals(connection).journal
+        table = GroupTable(Journal.at(JournalLocation(path)), "sweep", session.url, session.account)
+        claimed, _ = await table.claim()
         assert (await group.cancel()).added == 3
-        roll.let_go(taken)
+        table.release(claimed)
         assert (await group.cancel()).given_up == 3
 
 
-async def test_patience_ends_and_the_jobs_go_on(counter: Counter, connect: Callable[[], Connection]) -> None:
-    counter.lasts = lambda: 0.02 if len(counter.taken) < 5 else 3600.0
+async def test_after_a_timeout_the_jobs_go_on(counter: Counter, connect: Callable[[], Connection]) -> None:
+    counter.duration = lambda: 0.02 if len(counter.accepted) < 5 else 3600.0
     await begun(connect, 6)
     async with connect() as connection:
         group = await JobGroup.open("sweep", connection)
@@ -419,7 +422,7 @@ async def test_patience_ends_and_the_jobs_go_on(counter: Counter, connect: Calla
 async def test_a_group_is_removed_once_it_is_over(
     platform: FakePlatform, counter: Counter, path: Path, connect: Callable[[], Connection]
 ) -> None:
-    counter.lasts = lambda: 3600.0
+    counter.duration = lambda: 3600.0
     platform.cancelling = 0.01
     await begun(connect, 3)
     async with connect() as connection:
@@ -436,10 +439,12 @@ async def test_a_group_is_removed_once_it_is_over(
     assert rows(path) == []
 
 
-# -- whose it is ---------------------------------------------------------------------------------------------------------
+# -- accounts -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_group_is_one_platforms(platform: FakePlatform, path: Path, connect: Callable[[], Connection]) -> None:
+async def test_a_group_belongs_to_one_platform(
+    platform: FakePlatform, path: Path, connect: Callable[[], Connection]
+) -> None:
     await begun(connect, 3)
     async with platform.connection(journal=str(path), url="http://elsewhere.test") as connection:
         assert len(await JobGroup.open("sweep", connection)) == 0
@@ -448,10 +453,10 @@ async def test_a_group_is_one_platforms(platform: FakePlatform, path: Path, conn
         assert len(await JobGroup.open("other", connection)) == 0
 
 
-async def test_a_group_is_found_again_with_the_key_that_has_replaced_its_own(
+async def test_a_group_is_found_again_with_a_rotated_key(
     platform: FakePlatform, counter: Counter, path: Path, connect: Callable[[], Connection]
 ) -> None:
-    """It was begun anew, and all of it submitted a second time."""
+    """Regression: the group was begun anew, and all of it submitted a second time."""
     platform.keys.add("the-next-key")
     await begun(connect, 5)
     async with connect() as connection:
@@ -462,7 +467,7 @@ async def test_a_group_is_found_again_with_the_key_that_has_replaced_its_own(
         group = await JobGroup.open("sweep", connection)
         await group.add_all(TARGET, programs(6))
         assert (await group.wait()).complete == 6
-    assert len(counter.taken) == 6
+    assert len(counter.accepted) == 6
     assert len({row["account"] for row in rows(path)}) == 1
 
 
@@ -480,10 +485,10 @@ async def test_a_group_of_another_account_is_not_begun_anew(
         with pytest.raises(sfjobs.ConfigurationError, match="another API key"):
             await JobGroup.open("sweep", connection)
         assert len(await JobGroup.open("a sweep of our own", connection)) == 0
-    assert len(counter.taken) == 3 * is_sent
+    assert len(counter.accepted) == 3 * is_sent
 
 
-async def test_two_groups_of_one_name_are_not_mixed_when_a_key_is_replaced(
+async def test_two_groups_of_one_name_are_not_mixed_when_a_key_is_rotated(
     platform: FakePlatform, path: Path, connect: Callable[[], Connection]
 ) -> None:
     platform.keys.add("the-next-key")
@@ -519,13 +524,13 @@ async def test_a_name_is_a_line_of_text(connect: Callable[[], Connection], name:
             await JobGroup.open(name, connection)
 
 
-async def test_a_program_there_is_not_is_an_index_error(connect: Callable[[], Connection]) -> None:
+async def test_an_unknown_program_is_an_index_error(connect: Callable[[], Connection]) -> None:
     async with connect() as connection:
         with pytest.raises(IndexError, match="no program 7"):
             (await JobGroup.open("sweep", connection)).attempts(7)
 
 
-async def test_what_a_dead_process_had_taken_is_sent_by_the_next(
+async def test_programs_claimed_by_a_dead_process_are_sent_by_the_next(
     platform: FakePlatform, counter: Counter, path: Path, connect: Callable[[], Connection]
 ) -> None:
     await begun(connect, 3)
@@ -535,7 +540,7 @@ async def test_what_a_dead_process_had_taken_is_sent_by_the_next(
 
 
 @pytest.mark.usefixtures("counter")
-async def test_a_handle_of_a_job_that_has_ended_brings_its_result(connect: Callable[[], Connection]) -> None:
+async def test_a_handle_of_a_job_that_has_ended_fetches_its_result(connect: Callable[[], Connection]) -> None:
     await begun(connect, 1)
     async with connect() as connection:
         await (await JobGroup.open("sweep", connection)).wait()

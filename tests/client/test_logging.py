@@ -1,4 +1,4 @@
-"""What sfjobs says of itself: a line for each request, for each change of a job, for trouble, and for what was left open."""
+"""The log of sfjobs: requests, changes of jobs, errors, and warnings about connections left open."""
 
 from __future__ import annotations
 
@@ -53,21 +53,21 @@ async def test_each_request_is_one_line(log: pytest.LogCaptureFixture) -> None:
 
 async def test_the_line_of_a_download_counts_its_whole_time(log: pytest.LogCaptureFixture) -> None:
     platform = FakePlatform(latency=0.25)
-    told = platform.add(status="complete")
+    added = platform.add(status="complete")
     async with platform.connection() as connection:
-        await connection.get_job_result(told.id)
-    assert lines(log, "DEBUG")[-1] == f"GET /jobs/{told.id}/result 200 250 ms, attempt 1"
+        await connection.get_job_result(added.id)
+    assert lines(log, "DEBUG")[-1] == f"GET /jobs/{added.id}/result 200 250 ms, attempt 1"
 
 
 async def test_the_line_of_a_list_holds_no_ids(log: pytest.LogCaptureFixture) -> None:
     platform = FakePlatform()
-    told = platform.add()
+    added = platform.add()
     async with platform.connection() as connection:
-        assert [job.id async for job in connection.list_jobs(ids=[told.id])] == [told.id]
+        assert [job.id async for job in connection.list_jobs(ids=[added.id])] == [added.id]
     assert lines(log, "DEBUG")[-1] == "GET /jobs 200 0 ms, attempt 1"
 
 
-async def test_a_request_without_an_answer_has_a_line_for_each_attempt(log: pytest.LogCaptureFixture) -> None:
+async def test_a_request_without_a_response_has_a_line_for_each_attempt(log: pytest.LogCaptureFixture) -> None:
     platform = FakePlatform()
     platform.trouble = unreachable
     async with platform.connection(retries=3) as connection:
@@ -106,38 +106,40 @@ async def test_each_change_of_a_job_is_one_line(log: pytest.LogCaptureFixture) -
     ]
 
 
-async def test_short_trouble_while_waiting_is_no_warning(log: pytest.LogCaptureFixture) -> None:
-    await wait_through_trouble(lasting=3)
+async def test_a_short_outage_during_a_wait_is_no_warning(log: pytest.LogCaptureFixture) -> None:
+    await wait_through_outages(lasting=3)
     informed = lines(log, "INFO")
     assert lines(log, "WARNING") == []
-    assert informed[0].startswith("asking about 1 jobs failed, and is tried until it is answered: ")
-    assert re.fullmatch(r"the platform answers again, after \d s", informed[-2])
+    assert informed[0].startswith("a poll of 1 job(s) failed and is retried: ")
+    assert re.fullmatch(r"the platform responds again, after \d s", informed[-2])
 
 
-async def test_long_trouble_while_waiting_is_one_warning(log: pytest.LogCaptureFixture) -> None:
-    await wait_through_trouble(lasting=50)
+async def test_a_long_outage_during_a_wait_is_one_warning(log: pytest.LogCaptureFixture) -> None:
+    await wait_through_outages(lasting=50)
     (warning,) = lines(log, "WARNING")
-    assert re.match(r"the platform has not said for \d\d s how 1 jobs stand: GET .*no route", warning)
+    assert re.match(
+        r"polls have failed for \d\d s, the last one of 1 job\(s\), and are retried: GET .*no route", warning
+    )
 
 
-async def test_each_spell_of_long_trouble_is_a_warning(log: pytest.LogCaptureFixture) -> None:
-    await wait_through_trouble(lasting=50, spells=2)
+async def test_each_long_outage_is_a_warning(log: pytest.LogCaptureFixture) -> None:
+    await wait_through_outages(lasting=50, outages=2)
     assert len(lines(log, "WARNING")) == 2
 
 
-async def wait_through_trouble(*, lasting: float, spells: int = 1) -> None:
-    """Waits for a job that ends with the last spell of trouble; the spells last as long as the peace between them."""
+async def wait_through_outages(*, lasting: float, outages: int = 1) -> None:
+    """Waits for a job that ends with the last spell of trouble; the outages last as long as the peace between them."""
     platform = FakePlatform()
     began = anyio.current_time()
-    told = platform.add(ends_at=began + (2 * spells - 1) * lasting)
+    added = platform.add(ends_at=began + (2 * outages - 1) * lasting)
 
     async def trouble(request: httpx.Request) -> httpx.Response | None:
         spell, rest = divmod(anyio.current_time() - began, 2 * lasting)
-        return await unreachable(request) if spell < spells and rest < lasting else None
+        return await unreachable(request) if spell < outages and rest < lasting else None
 
     platform.trouble = trouble
     async with platform.connection() as connection:
-        await sfjobs.Job(told.id, "queued", connection).wait()
+        await sfjobs.Job(added.id, "queued", connection).wait()
 
 
 async def test_no_line_holds_a_secret(log: pytest.LogCaptureFixture) -> None:
@@ -156,7 +158,7 @@ async def test_no_line_holds_a_secret(log: pytest.LogCaptureFixture) -> None:
     assert "must-never-be-seen" not in log.text
 
 
-# -- what was left open --------------------------------------------------------------------------------------------------
+# -- connections left open-------------------------------------------------------------------------------------------------
 
 
 def collected(connections: list[sfjobs.Connection]) -> list[str]:
@@ -168,25 +170,25 @@ def collected(connections: list[sfjobs.Connection]) -> list[str]:
     return [str(warning.message) for warning in caught if warning.category is ResourceWarning]
 
 
-async def test_a_connection_that_was_never_closed_is_warned_about_once() -> None:
+async def test_an_unclosed_connection_is_warned_about_once() -> None:
     connections = [FakePlatform().connection()]
     await connections[0].ping()
     (warning,) = collected(connections)
     assert URL in warning
 
 
-async def test_a_connection_that_was_never_used_needs_no_closing() -> None:
+async def test_an_unused_connection_needs_no_close() -> None:
     assert collected([FakePlatform().connection()]) == []
 
 
-async def test_a_connection_that_was_closed_is_not_warned_about() -> None:
+async def test_a_closed_connection_is_not_warned_about() -> None:
     connections = [FakePlatform().connection()]
     await connections[0].ping()
     await connections[0].aclose()
     assert collected(connections) == []
 
 
-async def test_settings_that_were_refused_leave_nothing_to_close() -> None:
+async def test_refused_settings_leave_nothing_to_close() -> None:
     with pytest.raises(sfjobs.ConfigurationError):
         sfjobs.Connection("not a url")
     assert collected([]) == []

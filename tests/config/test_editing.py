@@ -1,4 +1,4 @@
-"""Writing one profile of the configuration file: the rest stays, and what is written is what will be read."""
+"""Writing one profile of the configuration file: the rest stays unchanged, and the values read back."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_every_other_line_stays(file, profile, before, after):
     assert file.read_text() == COMMENTED.replace(before, after)
 
 
-def test_a_key_is_taken_out(file):
+def test_a_key_is_removed(file):
     file.write_text(COMMENTED)
     store_profile(file, "default", {}, without=["api_key", "access_token"])
     assert file.read_text() == COMMENTED.replace('api_key = "old"\n', "")
@@ -104,14 +104,14 @@ def test_a_link_stays_a_link(file, tmp_path):
 
 
 @pytest.mark.parametrize(("text", "words"), [("url = ", "not TOML"), ("profiles = 1", "not a table")])
-def test_a_file_that_is_not_a_configuration_is_left_alone(file, text, words):
+def test_a_file_that_is_not_a_configuration_stays_unchanged(file, text, words):
     file.write_text(text)
     with pytest.raises(ConfigurationError, match=words):
         store_profile(file, "lab", {"retries": 3})
     assert file.read_text() == text
 
 
-def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left_behind(file):
+def test_a_file_that_cannot_be_written_is_named_and_no_other_file_is_left(file):
     file.mkdir()
     with pytest.raises(ConfigurationError, match=r"config\.toml"):
         store_profile(file, "default", {"retries": 3})

@@ -1,4 +1,4 @@
-"""Our own configuration file: its profiles, and what is said about one that is not right."""
+"""The configuration file: its profiles, and the errors about files that are not valid."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def test_the_top_level_is_the_default_profile(write, folder):
 @pytest.mark.parametrize(
     ("argument", "environ"), [("lab", {}), (None, {"SFJOBS_PROFILE": "lab"}), ("lab", {"SFJOBS_PROFILE": "x"})]
 )
-def test_another_profile_is_asked_for_by_argument_or_environment(write, argument, environ):
+def test_another_profile_is_selected_by_argument_or_environment(write, argument, environ):
     write(TWO_PROFILES)
     assert Settings.load(argument, environ=environ).url == "http://10.0.0.7:8080"
 
 
-def test_a_profile_takes_nothing_from_the_top_level(write):
+def test_a_profile_inherits_nothing_from_the_top_level(write):
     write('url = "https://cloud.example"\napi_key = "cloud-key"\nread_timeout = 7\n[profiles.lab]\nurl = "http://lab"')
     with pytest.raises(ConfigurationError, match=r"api_key is missing: http://lab \(from .*\[lab\]\)"):
         Settings.load("lab", environ={})
@@ -69,7 +69,7 @@ def test_the_default_profile_can_be_named(write):
     assert Settings.load("default", environ={"SFJOBS_PROFILE": "lab"}).url == "https://cloud.example"
 
 
-def test_a_profile_that_is_not_there_is_named_with_those_that_are(write):
+def test_the_error_of_a_missing_profile_lists_the_existing_ones(write):
     write(TWO_PROFILES)
     with pytest.raises(ConfigurationError, match=r"no profile 'lba' \(from argument\)[^\n]*\n[^\n]*default, lab"):
         Settings.load("lba", environ={})
@@ -93,12 +93,12 @@ def test_the_key_file_of_a_profile_is_found_beside_the_configuration(write, fold
     assert Settings.load(environ={}).api_key == Secret("key-in-file")
 
 
-def test_the_path_can_be_told(tmp_path):
+def test_the_path_can_be_set(tmp_path):
     assert config_path({"SFJOBS_CONFIG": str(tmp_path / "mine.toml")}) == str(tmp_path / "mine.toml")
     assert config_path({}) == str(tmp_path / "sfjobs" / "config.toml")
 
 
-def test_a_file_that_is_asked_for_must_be_there(tmp_path):
+def test_a_file_that_the_environment_names_must_exist(tmp_path):
     with pytest.raises(
         ConfigurationError, match=r"There is no file .*gone\.toml \(from environment variable SFJOBS_CONFIG\)"
     ):
@@ -130,7 +130,7 @@ def test_a_file_that_is_asked_for_must_be_there(tmp_path):
         ("x = " + "[" * 100_000, "is not TOML"),
     ],
 )
-def test_a_file_that_is_not_right_is_refused_by_name(write, folder, text, message):
+def test_a_file_that_is_not_valid_is_refused_by_name(write, folder, text, message):
     write(text)
     with pytest.raises(ConfigurationError, match=message) as caught:
         Settings.load(environ={})
@@ -143,7 +143,7 @@ def test_a_folder_in_place_of_the_file_is_refused(folder):
         Settings.load(environ={})
 
 
-def test_a_byte_order_mark_does_no_harm(write):
+def test_a_byte_order_mark_is_ignored(write):
     write(b"\xef\xbb\xbf" + TWO_PROFILES.encode())
     assert Settings.load(environ={}).url == "https://cloud.example"
 

@@ -76,13 +76,13 @@ def test_the_xanadu_environment_beats_the_env_file(home, environ):
     assert settings.sources["url"] == f"{file}, environment variable XANADU_CLOUD_TLS"
 
 
-def test_the_default_host_is_said_to_be_a_default(environ):
+def test_the_source_of_the_default_host_is_a_default(environ):
     settings = Settings.load(environ={**environ, "XANADU_CLOUD_ACCESS_TOKEN": "token"})
     assert settings.access_token == Secret("token")
     assert settings.sources["url"] == "default of xanadu-cloud-client"
 
 
-def test_names_in_another_case_are_not_theirs(environ):
+def test_names_in_another_case_are_ignored(environ):
     assert Settings.find(environ={**environ, "xanadu_cloud_refresh_token": "key"}) is None
 
 
@@ -133,7 +133,7 @@ def test_it_is_searched_in_the_working_directory_then_sf_conf_then_the_user_fold
     "text",
     ["baseURL = 'https://blog.example'", "not toml", "api = 3", "[api]\nhostname = 'evil.example'", "[api]\nport = 1"],
 )
-def test_a_config_toml_of_another_program_in_the_working_directory_is_passed_over(home, environ, text):
+def test_a_config_toml_of_another_program_in_the_working_directory_is_ignored(home, environ, text):
     put(home / "project/config.toml", text)
     settings = Settings.load(environ={**environ, "SF_API_AUTHENTICATION_TOKEN": "key"})
     assert settings.url == "https://platform.strawberryfields.ai:443"
@@ -167,7 +167,7 @@ def test_a_config_without_a_token_is_no_setting_at_all(home, environ, text):
     assert Settings.find(environ=environ) is None
 
 
-# --- who comes first --------------------------------------------------------------------------------------------------
+# --- precedence -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_the_newer_client_comes_first(both):
 
 
 @pytest.mark.parametrize("name", ["SFJOBS_URL", "SFJOBS_API_KEY"])
-def test_nothing_foreign_is_mixed_with_an_identity_of_ours(both, name):
+def test_foreign_settings_are_not_mixed_with_an_identity_of_ours(both, name):
     value = {"SFJOBS_URL": "http://host", "SFJOBS_API_KEY": "key"}[name]
     with pytest.raises(ConfigurationError, match="is missing"):
         Settings.load(environ={**both, name: value})
@@ -202,6 +202,6 @@ def test_our_other_settings_go_with_a_foreign_identity(both):
         ("win32", {"HOME": "/msys", "LOCALAPPDATA": "/Local"}, "/Local/Xanadu/xanadu-cloud"),
     ],
 )
-def test_each_system_has_its_place(system, variables, expected):
+def test_each_system_has_its_folder(system, variables, expected):
     wrapped = {name: Secret(value) for name, value in variables.items()}
     assert user_config_folder("xanadu-cloud", wrapped, system) == Path(expected)

@@ -1,4 +1,4 @@
-"""A secret shows its text to nobody who does not ask for it by name."""
+"""A secret shows its text only to a caller of ``reveal``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which value wins, where it is said to come from, and which values are refused."""
+"""Settings: which source wins, the source that is named, and values that are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.paths import ROOT
 
 @pytest.fixture(autouse=True)
 def nothing_around(tmp_path, monkeypatch):
-    """No setting of whoever runs the tests reaches them."""
+    """Isolate the tests from the settings of their user."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nobody"))
     monkeypatch.chdir(tmp_path)
 
@@ -98,7 +98,7 @@ def test_arguments_that_are_none_count_as_left_out():
     assert Settings.load(environ=IDENTITY, url=None, retries=None).url == "http://host:1"
 
 
-def test_settings_can_be_built_without_looking_anywhere(monkeypatch):
+def test_settings_can_be_made_without_reading_anything(monkeypatch):
     monkeypatch.setenv("SFJOBS_RETRIES", "9")
     assert Settings(url="http://host", api_key="key").retries == 5
 
@@ -119,7 +119,7 @@ def test_equal_settings_from_different_places_are_equal():
     assert Settings(url="http://host:1", api_key="key") == Settings.load(environ=IDENTITY)
 
 
-def test_find_returns_none_where_load_says_what_to_do():
+def test_find_returns_none_where_load_raises_with_a_remedy():
     assert Settings.find(environ={}) is None
     with pytest.raises(ConfigurationError) as caught:
         Settings.load(environ={})
@@ -157,7 +157,7 @@ def test_a_key_without_a_url_is_never_sent_to_a_guessed_host():
         Settings.load(environ={"SFJOBS_API_KEY": "key"})
 
 
-def test_the_poll_intervals_must_not_cross():
+def test_the_smallest_poll_interval_must_not_exceed_the_largest():
     with pytest.raises(ConfigurationError, match="poll_interval_min"):
         Settings.load(environ=IDENTITY, poll_interval_min=50)
 
@@ -203,7 +203,7 @@ def test_a_refused_url_does_not_show_the_credentials_in_it(url):
 
 @pytest.mark.parametrize("name", ["api_key", "access_token"])
 @pytest.mark.parametrize("text", ["hun ter2", "hunter2\nx", "hünter2", "hunter2\x00", "hunter2\x7f"])
-def test_credentials_with_white_space_or_beyond_ascii_are_refused_unseen(name, text):
+def test_credentials_with_white_space_or_beyond_ascii_are_refused_without_being_shown(name, text):
     with pytest.raises(ConfigurationError, match=name) as caught:
         Settings(url="http://host", **{name: text})
     assert text[-3:] not in str(caught.value)
@@ -233,7 +233,7 @@ def test_values_out_of_range_name_the_setting_and_its_source(name, value):
 
 
 @pytest.mark.parametrize("value", [True, math.nan, math.inf, -1, 0])
-def test_arguments_are_held_to_the_same_rules(value):
+def test_arguments_have_the_same_checks(value):
     with pytest.raises(ConfigurationError, match="read_timeout"):
         Settings(url="http://host", api_key="key", read_timeout=value)
 
@@ -257,13 +257,13 @@ def test_a_cache_that_is_turned_off_is_none(word):
     assert Settings(url="http://host", api_key="key", result_cache=word).result_cache is None
 
 
-def test_the_cache_may_be_in_any_folder_that_is_named_in_full(tmp_path, monkeypatch):
+def test_the_cache_may_be_in_any_absolute_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     settings = Settings.load(environ={**IDENTITY, "SFJOBS_RESULT_CACHE": "~/kept", "SFJOBS_RESULT_CACHE_BYTES": "5"})
     assert (settings.result_cache, settings.result_cache_bytes) == (str(tmp_path / "kept"), 5)
 
 
-def test_other_defaults_hold_where_nothing_was_said():
+def test_other_defaults_replace_only_defaults():
     settings = Settings.load(environ={**IDENTITY, "SFJOBS_RESULT_CACHE": "off"})
     other = settings.with_defaults(result_cache="/kept", retries=7)
     assert (other.result_cache, other.retries, settings.retries) == (None, 7, 5)
@@ -278,7 +278,7 @@ def test_the_cache_is_known_without_a_platform(file):
 
 
 @pytest.mark.parametrize(
-    ("given", "taken"),
+    ("written", "read"),
     [
         ("on", "on"),
         ("yes", "on"),
@@ -290,16 +290,16 @@ def test_the_cache_is_known_without_a_platform(file):
         ("~/a.db", "~/a.db"),
     ],
 )
-def test_the_journal_is_a_word_or_a_path(given, taken):
-    assert Settings(url="http://host", api_key="key", journal=given).journal == taken
+def test_the_journal_is_a_word_or_a_path(written, read):
+    assert Settings(url="http://host", api_key="key", journal=written).journal == read
 
 
-def test_the_journal_is_left_open_until_it_is_needed():
+def test_the_journal_is_undecided_until_it_is_needed():
     assert Settings(url="http://host", api_key="key").journal is None
     assert Settings.load(environ={**IDENTITY, "SFJOBS_JOURNAL": "off"}).journal == "off"
 
 
-def test_a_file_of_certificate_authorities_is_taken_if_it_holds_some():
+def test_a_file_of_certificate_authorities_is_accepted_if_it_holds_some():
     path = certifi.where()
     assert Settings(url="https://host", api_key="key", ca_file=path).ca_file == path
 
@@ -325,7 +325,7 @@ def key_file(tmp_path, text="key\n"):
     return path
 
 
-def test_the_key_may_stand_in_a_file_of_its_own(tmp_path):
+def test_the_key_may_be_in_a_file_of_its_own(tmp_path):
     path = key_file(tmp_path)
     settings = Settings.load(environ={"SFJOBS_URL": "http://host", "SFJOBS_API_KEY_FILE": str(path)})
     assert settings.api_key == Secret("key")
@@ -343,7 +343,7 @@ def test_a_key_file_must_hold_one_key(tmp_path, text):
         Settings.load(environ={"SFJOBS_URL": "http://host", "SFJOBS_API_KEY_FILE": str(key_file(tmp_path, text))})
 
 
-def test_a_key_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_key_file_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match=r"nowhere.*No such file"):
         Settings.load(environ={"SFJOBS_URL": "http://host", "SFJOBS_API_KEY_FILE": "nowhere"})
 

@@ -9,6 +9,8 @@ import sys
 import pytest
 
 import sfjobs
+from sfjobs import errors
+from tests.docs.public_api import names
 
 HEAVY = (
     "numpy",
@@ -56,7 +58,7 @@ def test_a_plain_name_loads_nothing_heavy(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Connection", "Job", "RemoteEngine", "wait_all"])
-def test_the_client_loads_what_it_sends_with_and_no_numpy(name: str) -> None:
+def test_the_client_loads_httpx_and_no_numpy(name: str) -> None:
     with_httpx = {
         "httpx",
         "httpcore",
@@ -97,7 +99,7 @@ def test_nothing_warns_on_import() -> None:
 
 
 @pytest.mark.parametrize("name", sfjobs.__all__)
-def test_a_public_name_is_there(name: str) -> None:
+def test_a_public_name_exists(name: str) -> None:
     assert getattr(sfjobs, name) is not None
 
 
@@ -111,16 +113,17 @@ def test_a_star_import_brings_exactly_the_public_names() -> None:
     assert names.keys() - {"__builtins__"} == set(sfjobs.__all__)
 
 
-def test_what_type_checkers_see_is_what_there_is() -> None:
+def test_type_checkers_see_the_public_names() -> None:
     source = (sys.modules["sfjobs"].__file__ or "").removesuffix("c")
     with open(source, encoding="utf-8") as file:  # noqa: PTH123 - the module's own file
         text = file.read()
     seen = {
         line.split(" as ")[1].strip() for line in text.splitlines() if line.startswith("    from .") and " as " in line
     }
-    assert seen == set(sfjobs.__all__) - {"__version__"}
+    assert "    from .errors import *" in text
+    assert seen | set(names(errors)) == set(sfjobs.__all__) - {"__version__"}
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error_that_names_it() -> None:
+def test_an_unknown_name_is_an_attribute_error_with_the_name() -> None:
     with pytest.raises(AttributeError, match="'sfjobs' has no attribute 'Jobs'"):
         sfjobs.Jobs  # noqa: B018 - the mistake that is tested

@@ -45,6 +45,7 @@ PLATFORM = [
     ["store"],
     ["settings"],
     ["execution"],
+    ["results"],
     ["simulation", "devices"],
     ["records", "limits", "blackbird"],
     ["program"],

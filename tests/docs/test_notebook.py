@@ -84,7 +84,7 @@ def test_the_notebook_draws_two_pictures(executed: NotebookNode) -> None:
 
 
 def test_the_notebook_says_why_a_job_is_not_done(executed: NotebookNode) -> None:
-    assert "Nobody waits for it, so nobody asks." in printed(executed, "stdout")
+    assert "It is not polled, because no call waits for it." in printed(executed, "stdout")
 
 
 def test_the_blocking_part_ends_with_samples(executed: NotebookNode) -> None:

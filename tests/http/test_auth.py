@@ -1,4 +1,4 @@
-"""Tokens: one fetch for all who ask, and requests that survive an expired one."""
+"""Access tokens: one fetch for concurrent requests, and requests that survive an expired token."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def test_a_hundred_first_requests_make_one_token_request() -> None:
     assert platform.count("GET", "/healthz") == 100
 
 
-async def test_a_hundred_requests_that_meet_an_expired_token_make_one_token_request() -> None:
+async def test_a_hundred_requests_with_an_expired_token_make_one_token_request() -> None:
     platform = FakePlatform(latency=LATENCY)
     async with platform.connection() as connection:
         await connection.ping()
@@ -53,7 +53,7 @@ async def test_a_token_without_a_lifetime_is_used_until_it_is_refused() -> None:
     assert platform.token_requests == 1
 
 
-async def test_a_repeated_request_is_the_same_byte_for_byte_apart_from_the_token() -> None:
+async def test_a_retried_request_differs_in_the_token_only() -> None:
     platform = FakePlatform()
     async with platform.connection() as connection:
         await connection.ping()
@@ -68,7 +68,7 @@ async def test_a_repeated_request_is_the_same_byte_for_byte_apart_from_the_token
 
 
 @pytest.mark.usefixtures("no_slow_start")
-async def test_requests_go_on_together_after_the_token_has_come() -> None:
+async def test_requests_continue_concurrently_once_there_is_a_token() -> None:
     platform = FakePlatform(latency=LATENCY)
     async with platform.connection() as connection:
         jobs = [platform.add(circuit="x").id for _ in range(30)]
@@ -78,7 +78,7 @@ async def test_requests_go_on_together_after_the_token_has_come() -> None:
     assert platform.most_in_flight == 30
 
 
-async def test_a_refused_key_says_which_setting_to_look_at() -> None:
+async def test_a_refused_key_names_the_setting() -> None:
     platform = FakePlatform()
     async with platform.connection(api_key="wrong") as connection:
         with pytest.raises(AuthenticationError, match="api_key") as caught:
@@ -88,7 +88,7 @@ async def test_a_refused_key_says_which_setting_to_look_at() -> None:
     assert platform.token_requests == 1
 
 
-async def test_an_expired_access_token_without_a_key_says_which_setting_to_look_at() -> None:
+async def test_an_expired_access_token_without_a_key_names_the_setting() -> None:
     platform = FakePlatform()
     async with platform.connection(api_key=None, access_token="stale") as connection:
         with pytest.raises(AuthenticationError, match="access_token"):
@@ -118,7 +118,7 @@ async def test_a_token_refused_again_right_after_renewal_is_an_error_not_a_loop(
 
 
 @pytest.mark.parametrize(("status", "error"), [(500, ServerError), (503, ServerError)])
-async def test_a_token_endpoint_in_trouble_is_tried_again_even_for_a_submission(status: int, error: type) -> None:
+async def test_a_failed_token_request_is_retried_even_for_a_submission(status: int, error: type) -> None:
     platform = FakePlatform()
     troubles = [status] * 2
 
@@ -164,7 +164,7 @@ class Mint:
         return Token(Secret(f"token-{number}"), 300)
 
 
-async def test_when_the_one_who_fetches_is_cancelled_exactly_one_other_fetches() -> None:
+async def test_exactly_one_other_task_fetches_when_the_fetching_one_is_cancelled() -> None:
     mint = Mint()
     tokens = TokenSource(mint)
     got: list[str] = []
@@ -183,7 +183,7 @@ async def test_when_the_one_who_fetches_is_cancelled_exactly_one_other_fetches()
     assert mint.begun == 2
 
 
-async def test_all_who_waited_share_a_failure_as_a_copy_each() -> None:
+async def test_waiting_tasks_share_a_failure_as_a_copy_each() -> None:
     mint = Mint(error=AuthenticationError("no", status_code=401))
     tokens = TokenSource(mint)
     errors: list[Exception] = []
@@ -201,7 +201,7 @@ async def test_all_who_waited_share_a_failure_as_a_copy_each() -> None:
     assert len({id(error) for error in errors}) == 20
 
 
-async def test_who_asks_after_a_failure_tries_anew() -> None:
+async def test_a_call_after_a_failure_fetches_again() -> None:
     mint = Mint(error=ServerError("down", status_code=503))
     tokens = TokenSource(mint)
     with pytest.raises(ServerError):
@@ -210,7 +210,7 @@ async def test_who_asks_after_a_failure_tries_anew() -> None:
     assert (await tokens.get()).reveal() == "token-2"
 
 
-async def test_a_rejected_token_is_fetched_again_only_by_the_first_to_say_so() -> None:
+async def test_a_rejected_token_is_fetched_again_once() -> None:
     mint = Mint()
     tokens = TokenSource(mint)
     old = await tokens.get()
@@ -220,5 +220,5 @@ async def test_a_rejected_token_is_fetched_again_only_by_the_first_to_say_so() -
     assert mint.begun == 2
 
 
-def test_the_key_is_what_the_fake_platform_expects() -> None:
+def test_the_fake_platform_expects_the_key() -> None:
     assert FakePlatform().settings().api_key == Secret(KEY)

@@ -1,4 +1,4 @@
-"""Bodies that break off: gone on with where the platform offers that, started again where not, and never a mixture."""
+"""Broken downloads: resumed where the platform offers that, otherwise started again, and never mixed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sfjobs.errors import (
 )
 from tests.support.fake_platform import FakePlatform, npy, refusal
 
-# trio's word for a generator that is dropped half-way: httpx nests several and closes none of them.
+# trio warns of generators that are dropped half-way: httpx nests several and closes none of them.
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object ByteStream")
 
 SAMPLES = np.random.default_rng(5).integers(0, 256, (100, 97), np.uint8)
@@ -54,17 +54,17 @@ def asked(platform: FakePlatform) -> list[httpx.Request]:
 
 
 async def read(download: Download, size: int = 1 << 16) -> bytes:
-    taken, room = bytearray(), memoryview(bytearray(size))
-    while count := await download.read_into(room):
-        taken += room[:count]
-    return bytes(taken)
+    received, buffer = bytearray(), memoryview(bytearray(size))
+    while count := await download.read_into(buffer):
+        received += buffer[:count]
+    return bytes(received)
 
 
-# -- gone on with --
+# -- resumed --
 
 
 @pytest.mark.parametrize("cut", [0, 1, 5, 64, 128, len(BODY) // 2, len(BODY) - 1], ids=str)
-async def test_a_result_that_broke_off_goes_on_there(cut: int) -> None:
+async def test_a_broken_download_resumes_where_it_was(cut: int) -> None:
     platform = platform_with(cuts=[cut])
     async with platform.connection() as connection:
         result = await connection.get_job_result(JOB)
@@ -76,7 +76,7 @@ async def test_a_result_that_broke_off_goes_on_there(cut: int) -> None:
     assert second.headers["if-range"].startswith('"')
 
 
-async def test_a_body_without_a_declared_length_goes_on_too_and_learns_it() -> None:
+async def test_a_body_without_a_declared_length_resumes_and_learns_its_length() -> None:
     platform = platform_with(cuts=[5000], **{"transfer-encoding": "chunked"})
     async with transport_to(platform).download(WHOLE) as download:
         assert download.length is None
@@ -84,7 +84,7 @@ async def test_a_body_without_a_declared_length_goes_on_too_and_learns_it() -> N
         assert download.length == len(BODY)
 
 
-async def test_a_download_says_what_the_platform_said_of_the_whole_body() -> None:
+async def test_a_download_has_the_metadata_of_the_whole_body() -> None:
     digest = hashlib.sha256(BODY).digest()
     platform = platform_with(cuts=[7000], etag='"v1"')
     async with transport_to(platform).download(WHOLE) as download:
@@ -119,7 +119,7 @@ DIGEST = base64.b64encode(bytes(32)).decode()
         ("", None),
     ],
 )
-async def test_a_digest_is_read_only_where_it_is_one(field: str, digest: bytes | None) -> None:
+async def test_only_a_valid_digest_is_read(field: str, digest: bytes | None) -> None:
     async with transport_to(platform_with(**{"repr-digest": field})).download(WHOLE) as download:
         assert download.digest == digest
 
@@ -127,7 +127,7 @@ async def test_a_digest_is_read_only_where_it_is_one(field: str, digest: bytes |
 # -- how often --
 
 
-async def test_a_download_that_makes_progress_never_runs_out_of_tries() -> None:
+async def test_a_download_that_makes_progress_never_runs_out_of_attempts() -> None:
     platform = platform_with(cuts=[200] * (len(BODY) // 200))
     async with platform.connection(retries=2) as connection:
         result = await connection.get_job_result(JOB)
@@ -136,7 +136,7 @@ async def test_a_download_that_makes_progress_never_runs_out_of_tries() -> None:
     assert len(asked(platform)) > 40
 
 
-async def test_one_that_makes_none_does() -> None:
+async def test_a_download_without_progress_runs_out_of_attempts() -> None:
     platform = platform_with(cuts=[200, 200, *[0] * 99])
     async with platform.connection(retries=3) as connection:
         with pytest.raises(TransportError, match=f"{RESULT}: .*reset by peer") as caught:
@@ -145,7 +145,7 @@ async def test_one_that_makes_none_does() -> None:
     assert len(asked(platform)) == 2 + 2
 
 
-async def test_starting_again_is_no_progress() -> None:
+async def test_a_restart_is_no_progress() -> None:
     platform = platform_with(cuts=[5000] * 99, **NO_RANGES)
     async with platform.connection(retries=4) as connection:
         with pytest.raises(TransportError) as caught:
@@ -154,7 +154,7 @@ async def test_starting_again_is_no_progress() -> None:
     assert len(asked(platform)) == 4
 
 
-async def test_a_body_that_changes_for_ever_is_given_up() -> None:
+async def test_a_body_that_always_changes_is_an_error() -> None:
     platform = platform_with(cuts=[5000, 2000] * 99)
 
     async def changing(request: httpx.Request) -> None:
@@ -169,7 +169,7 @@ async def test_a_body_that_changes_for_ever_is_given_up() -> None:
     assert len(asked(platform)) == 4 * 3
 
 
-async def test_the_platforms_hint_is_obeyed_before_the_rest_is_asked_for() -> None:
+async def test_retry_after_delays_the_request_for_the_rest() -> None:
     platform = platform_with(cuts=[5000])
     platform.trouble = refusing_ranges(503, **{"retry-after": "7"})
     async with platform.connection() as connection:
@@ -180,7 +180,7 @@ async def test_the_platforms_hint_is_obeyed_before_the_rest_is_asked_for() -> No
 
 
 @pytest.mark.parametrize("headers", [{}, NO_RANGES], ids=["ranges", "no ranges"])
-async def test_there_is_a_pause_before_the_next_try(headers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pause_comes_before_the_next_attempt(headers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(Retry.pause.__kwdefaults__, "draw", lambda: 1.0)
     platform = platform_with(cuts=[5000, 0], **headers)
     async with platform.connection() as connection:
@@ -208,7 +208,7 @@ async def test_a_pause_beyond_the_callers_deadline_gives_the_real_error_at_once(
 
 
 @pytest.mark.parametrize("status", [404, 416])
-async def test_a_refusal_of_the_rest_is_the_callers_to_know(status: int) -> None:
+async def test_a_refused_range_request_reaches_the_caller(status: int) -> None:
     platform = platform_with(cuts=[5000])
     platform.trouble = refusing_ranges(status, 9)
     async with platform.connection() as connection:
@@ -218,7 +218,7 @@ async def test_a_refusal_of_the_rest_is_the_callers_to_know(status: int) -> None
     assert len(asked(platform)) == 2
 
 
-async def test_a_token_that_expired_in_the_middle_is_renewed_for_the_rest() -> None:
+async def test_a_token_that_expires_during_a_download_is_renewed() -> None:
     platform = platform_with(cuts=[5000])
 
     async def expiring(request: httpx.Request) -> None:
@@ -237,7 +237,7 @@ async def test_a_token_that_expired_in_the_middle_is_renewed_for_the_rest() -> N
 
 
 @pytest.mark.parametrize("headers", [NO_RANGES, WEAK, {"etag": ""}, {"accept-ranges": "lines"}], ids=str)
-async def test_without_an_offer_of_ranges_it_is_started_again(headers: dict[str, str]) -> None:
+async def test_a_download_without_ranges_starts_again(headers: dict[str, str]) -> None:
     platform = platform_with(cuts=[5000, 6000], **headers)
     async with platform.connection() as connection:
         result = await connection.get_job_result(JOB)
@@ -246,7 +246,7 @@ async def test_without_an_offer_of_ranges_it_is_started_again(headers: dict[str,
     assert all("range" not in request.headers for request in asked(platform))
 
 
-async def test_a_body_that_changed_is_started_again_and_never_mixed() -> None:
+async def test_a_changed_body_starts_again_and_is_never_mixed() -> None:
     other = SAMPLES[::-1].copy()
     platform = platform_with(cuts=[5000])
 
@@ -282,16 +282,16 @@ LIES = {
 
 @pytest.mark.parametrize("lie", LIES)
 @pytest.mark.parametrize("times", [1, 99])
-async def test_a_part_that_does_not_fit_is_not_taken_for_the_rest(lie: str, times: int) -> None:
+async def test_a_mismatching_range_is_not_used_as_the_rest(lie: str, times: int) -> None:
     platform = platform_with(cuts=[5000] if times == 1 else [5000, 10**6] * 99)
     left = [LIES[lie]] * times
 
     async def lying(request: httpx.Request) -> httpx.Response | None:
         if not left or "range" not in request.headers:
             return None
-        answer = platform._answer(request)
-        answer.headers.update(left.pop())
-        return answer
+        response = platform._answer(request)
+        response.headers.update(left.pop())
+        return response
 
     platform.trouble = lying
     async with platform.connection(retries=3) as connection:
@@ -306,26 +306,26 @@ async def test_a_part_that_does_not_fit_is_not_taken_for_the_rest(lie: str, time
             assert len(asked(platform)) == 6
 
 
-async def test_an_answer_that_does_not_fit_leaves_its_slot() -> None:
+async def test_a_mismatching_response_frees_its_slot() -> None:
     platform = platform_with(cuts=[5000])
     transport = transport_to(platform)
     async with transport.download(WHOLE) as download:
         platform.result = npy(SAMPLES[::-1])
         with pytest.raises(TransportError, match="changed meanwhile"):
             await read(download)
-        assert not transport._limiters["bulk"].statistics().borrowed_tokens
+        assert not transport._slots["bulk"].statistics().borrowed_tokens
 
 
 @pytest.mark.parametrize("headers", [{}, NO_RANGES], ids=["ranges", "no ranges"])
-async def test_a_body_that_is_shorter_than_declared_did_not_end(headers: dict[str, str]) -> None:
+async def test_a_body_shorter_than_declared_is_incomplete(headers: dict[str, str]) -> None:
     platform = platform_with(**headers)
 
     async def ending_early(request: httpx.Request) -> httpx.Response | None:
         if request.url.path != RESULT or len(asked(platform)) > 1:
             return None
-        answer = platform._answer(request)
-        answer.stream = httpx.ByteStream(BODY[:5000])
-        return answer
+        response = platform._answer(request)
+        response.stream = httpx.ByteStream(BODY[:5000])
+        return response
 
     platform.trouble = ending_early
     async with platform.connection() as connection:
@@ -334,14 +334,14 @@ async def test_a_body_that_is_shorter_than_declared_did_not_end(headers: dict[st
     assert platform.body_bytes == len(BODY) - (0 if headers else 5000)
 
 
-async def test_a_digest_that_is_wrong_after_all_is_a_corrupt_result() -> None:
+async def test_a_wrong_digest_is_a_corrupt_result() -> None:
     platform = platform_with(cuts=[5000], **{"repr-digest": f"sha-256=:{DIGEST}:"})
     async with platform.connection() as connection:
         with pytest.raises(ResultCorruptError, match="SHA-256"):
             await connection.get_job_result(JOB)
 
 
-async def test_a_download_that_cannot_go_on_says_so_and_is_closed() -> None:
+async def test_a_download_that_cannot_resume_raises_and_is_closed() -> None:
     platform = platform_with(cuts=[5000], **NO_RANGES)
     async with transport_to(platform).download(WHOLE) as download:
         with pytest.raises(TransportError, match="reset by peer"):
@@ -354,12 +354,12 @@ async def test_a_download_that_cannot_go_on_says_so_and_is_closed() -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, NO_RANGES], ids=["ranges", "no ranges"])
-async def test_a_drip_is_not_progress(headers: dict[str, str]) -> None:
+async def test_a_slow_drip_is_no_progress(headers: dict[str, str]) -> None:
     platform = platform_with(bytes(100_000), **headers)
     platform.drip = 3.0  # for a thousand bytes
     transport = transport_to(platform, attempt_timeout=10, retries=3)
 
-    async def consume(answer: object, download: Download) -> bytes:
+    async def consume(response: object, download: Download) -> bytes:
         return await read(download)
 
     started = anyio.current_time()
@@ -369,7 +369,7 @@ async def test_a_drip_is_not_progress(headers: dict[str, str]) -> None:
     assert anyio.current_time() - started == pytest.approx(3 * 12, abs=1.5)
 
 
-async def test_neither_is_a_drip_that_breaks_off() -> None:
+async def test_a_slow_drip_that_breaks_off_is_no_progress() -> None:
     platform = platform_with(npy(np.zeros(100_000, np.uint8)), cuts=[2000] * 99)
     platform.drip = 3.0
     async with platform.connection(attempt_timeout=10, retries=3) as connection:
@@ -378,14 +378,14 @@ async def test_neither_is_a_drip_that_breaks_off() -> None:
     assert len(asked(platform)) == 3
 
 
-async def test_a_consumer_may_take_its_time() -> None:
+async def test_the_time_of_the_consumer_does_not_count() -> None:
     platform = platform_with()
     async with transport_to(platform, attempt_timeout=10).download(WHOLE) as download:
-        taken, room = bytearray(), memoryview(bytearray(97))
-        while count := await download.read_into(room):
-            taken += room[:count]
+        received, buffer = bytearray(), memoryview(bytearray(97))
+        while count := await download.read_into(buffer):
+            received += buffer[:count]
             await anyio.sleep(100)
-    assert bytes(taken) == BODY
+    assert bytes(received) == BODY
     assert len(asked(platform)) == 1
 
 
@@ -393,23 +393,23 @@ async def test_a_consumer_may_take_its_time() -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"transfer-encoding": "chunked"}], ids=["length", "chunks"])
-async def test_a_read_that_was_cut_is_gone_on_from(headers: dict[str, str]) -> None:
+async def test_a_cancelled_read_can_be_continued(headers: dict[str, str]) -> None:
     platform = platform_with(**headers)
     platform.drip = 0.05
-    taken, room, has_ended = bytearray(), memoryview(bytearray(1000)), False
+    received, buffer, has_ended = bytearray(), memoryview(bytearray(1000)), False
     async with transport_to(platform).download(WHOLE) as download:
         while not has_ended:
             with anyio.move_on_after(1.2):
-                while count := await download.read_into(room):
-                    taken += room[:count]
+                while count := await download.read_into(buffer):
+                    received += buffer[:count]
                 has_ended = True
-    assert bytes(taken) == BODY
+    assert bytes(received) == BODY
     assert platform.body_bytes == len(BODY)
     assert len(asked(platform)) > 3
 
 
 @pytest.mark.usefixtures("no_slow_start")
-async def test_downloads_that_are_cut_leave_their_slots() -> None:
+async def test_cancelled_downloads_free_their_slots() -> None:
     platform = platform_with(cuts=[5000] * 48)
     platform.drip = 1.0
     async with platform.connection() as connection:
@@ -439,7 +439,7 @@ async def test_closing_the_connection_ends_a_download() -> None:
             await connection.get_job_result(JOB)
 
 
-async def test_a_download_that_is_closed_while_it_asks_for_the_rest_leaves_its_slot() -> None:
+async def test_a_download_closed_while_it_resumes_frees_its_slot() -> None:
     platform = platform_with(cuts=[0])
     platform.latency = 1.0
     transport = transport_to(platform)
@@ -453,7 +453,7 @@ async def test_a_download_that_is_closed_while_it_asks_for_the_rest_leaves_its_s
         with pytest.raises(ConnectionClosedError, match="this download"):
             await read(download)
         assert len(asked(platform)) == 2
-        assert not transport._limiters["bulk"].statistics().borrowed_tokens
+        assert not transport._slots["bulk"].statistics().borrowed_tokens
 
 
 # -- what must not be seen, and what must not be touched --
@@ -468,7 +468,7 @@ async def test_a_body_is_not_searched_for_secrets() -> None:
 
 
 @pytest.mark.parametrize("before", [0, 20, 45])
-async def test_an_error_does_not_quote_what_was_sent_nor_its_beginning(before: int) -> None:
+async def test_an_error_quotes_neither_a_secret_nor_its_beginning(before: int) -> None:
     platform = platform_with()
 
     async def repeating(request: httpx.Request) -> httpx.Response | None:

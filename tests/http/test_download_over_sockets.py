@@ -1,4 +1,4 @@
-"""Bodies over real sockets: cut at every kind of place, in every kind of frame, and what happens to the connection."""
+"""Downloads over real sockets: cut at every kind of place and in every kind of frame."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def fetched(connection: Connection) -> Result:
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 @pytest.mark.parametrize("end", ["end", "reset"])
 @pytest.mark.parametrize("cut", [0, 1, 127, 128, HALF, len(BODY) - 1])
-async def test_a_body_cut_anywhere_goes_on_there(framing: Framing, end: End, cut: int) -> None:
+async def test_a_body_cut_anywhere_resumes_there(framing: Framing, end: End, cut: int) -> None:
     served = RangeServer(BODY, framing)
     async with (
         raw_server(served.cut(cut, end), served.whole()) as server,
@@ -65,7 +65,7 @@ async def test_a_body_cut_at_half_costs_no_more_than_half_again() -> None:
 
 @pytest.mark.parametrize("end", ["end", "reset"])
 @pytest.mark.parametrize("cut", [0, 20, 60])
-async def test_a_head_that_is_cut_is_asked_for_again(cut: int, end: End) -> None:
+async def test_a_cut_head_is_requested_again(cut: int, end: End) -> None:
     served = RangeServer(BODY)
     async with (
         raw_server(served.cut_head(cut, end), served.cut(HALF), served.cut_head(cut, end), served.whole()) as server,
@@ -77,7 +77,7 @@ async def test_a_head_that_is_cut_is_asked_for_again(cut: int, end: End) -> None
     assert served.sent == len(BODY)
 
 
-async def test_the_rest_leaves_its_connection_for_the_next_request() -> None:
+async def test_a_resumed_download_keeps_its_connection_for_the_next_request() -> None:
     served = RangeServer(BODY)
     async with (
         raw_server(served.cut(HALF), served.whole()) as server,
@@ -88,7 +88,7 @@ async def test_the_rest_leaves_its_connection_for_the_next_request() -> None:
         assert server.connections == 2
 
 
-async def test_a_server_that_is_gone_for_good_is_given_up() -> None:
+async def test_a_server_that_stays_away_is_an_error() -> None:
     served = RangeServer(BODY)
     async with (
         raw_server(served.cut(HALF), served.cut(0)) as server,
@@ -100,7 +100,7 @@ async def test_a_server_that_is_gone_for_good_is_given_up() -> None:
     assert len(served.requests) == 3
 
 
-async def test_a_download_that_is_cut_ends_its_connection() -> None:
+async def test_a_cancelled_download_closes_its_connection() -> None:
     served = RangeServer(BODY)
 
     async def stopping(peer: Peer) -> None:
@@ -121,11 +121,11 @@ async def test_a_download_that_is_cut_ends_its_connection() -> None:
         await transport.aclose()
 
 
-async def test_a_read_that_was_cut_loses_nothing_and_asks_for_nothing_again() -> None:
+async def test_a_cancelled_read_loses_no_bytes_and_requests_none_again() -> None:
     served, half, rest = RangeServer(BODY), anyio.Event(), anyio.Event()
 
     async def pausing(peer: Peer) -> None:
-        head, body = served.answer(await peer.read_request())
+        head, body = served.response(await peer.read_request())
         await peer.send(head + body[:HALF])
         half.set()
         await rest.wait()
@@ -150,7 +150,7 @@ async def test_a_read_that_was_cut_loses_nothing_and_asks_for_nothing_again() ->
     assert len(served.requests) == 1
 
 
-async def test_closing_a_download_ends_who_reads_it() -> None:
+async def test_closing_a_download_ends_its_reads() -> None:
     served = RangeServer(BODY)
 
     async def stopping(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""Whatever a platform, a proxy or an attacker answers: an error of ours that names the request, soon, in little memory."""
+"""Invalid and hostile responses: each is an error that names the request, soon and with little memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.hostile import CASES, JOB, OPERATIONS, Case
 from tests.support.paths import ROOT
 from tests.support.raw_server import JSON_HEAD, answering, raw_server, reset_at_once
 
-# trio's word for a generator that is dropped half-way: httpx nests several and closes none of them.
+# trio warns of generators that are dropped half-way: httpx nests several and closes none of them.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <async_generator object (AsyncIteratorByteStream|BoundAsyncStream|ByteStream|Response)"
 )
@@ -27,7 +27,7 @@ MOST_GROWTH = 64 * 2**10
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-async def test_a_hostile_answer_ends_in_an_error_that_names_the_request(case: Case) -> None:
+async def test_a_hostile_response_is_an_error_that_names_the_request(case: Case) -> None:
     error, platform = await hostile.run(case)
     assert type(error) is case.error
     operation = OPERATIONS[case.operation]
@@ -41,12 +41,12 @@ async def test_a_hostile_answer_ends_in_an_error_that_names_the_request(case: Ca
     assert len(str(error)) < 4000
 
 
-def test_names_of_cases_are_their_own() -> None:
+def test_names_of_cases_are_unique() -> None:
     assert len({case.id for case in CASES}) == len(CASES)
 
 
 @pytest.mark.real_time
-def test_no_hostile_answer_takes_much_memory() -> None:
+def test_no_hostile_response_takes_much_memory() -> None:
     root = ROOT
     played = subprocess.run(
         [sys.executable, "-m", "tests.support.hostile"],
@@ -63,15 +63,15 @@ def test_no_hostile_answer_takes_much_memory() -> None:
 # -- odd but legal: the client goes on --
 
 
-def answering_polls(platform: FakePlatform, *answers: object) -> None:
-    """The first polls are answered with ``answers``, each one once."""
-    left = list(answers)
+def answering_polls(platform: FakePlatform, *responses: object) -> None:
+    """The first polls get ``responses`` as responses, each one once."""
+    left = list(responses)
 
     async def trouble(request: httpx.Request) -> httpx.Response | None:
         if request.url.path != "/jobs" or not left:
             return None
-        answer = left.pop(0)
-        return httpx.Response(200, content=answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+        response = left.pop(0)
+        return httpx.Response(200, content=response if isinstance(response, bytes) else json.dumps(response).encode())
 
     platform.trouble = trouble
 
@@ -97,17 +97,17 @@ TOLERATED: dict[str, list[object]] = {
 }
 
 
-@pytest.mark.parametrize("answers", TOLERATED.values(), ids=TOLERATED.keys())
-async def test_waiting_goes_on_over_what_is_odd_but_legal_or_passes(answers: list[object]) -> None:
+@pytest.mark.parametrize("responses", TOLERATED.values(), ids=TOLERATED.keys())
+async def test_a_wait_survives_odd_or_transient_responses(responses: list[object]) -> None:
     platform = FakePlatform()
     platform.add(id=JOB, ends_at=anyio.current_time() + 40)
-    answering_polls(platform, *answers)
+    answering_polls(platform, *responses)
     async with platform.connection() as connection:
         with anyio.fail_after(600):
             assert await Job(JOB, "queued", connection).wait() is JobStatus.COMPLETED
 
 
-async def test_a_word_that_is_not_known_is_shown_as_it_came() -> None:
+async def test_an_unknown_status_is_shown_unchanged() -> None:
     platform = FakePlatform()
     platform.add(id=JOB, status="paused")
     async with platform.connection() as connection:
@@ -115,7 +115,7 @@ async def test_a_word_that_is_not_known_is_shown_as_it_came() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 201, 202])
-async def test_a_submission_may_be_accepted_with_any_success(status: int) -> None:
+async def test_a_submission_accepts_any_success_status(status: int) -> None:
     platform = FakePlatform()
     platform.submit_status = status
     async with platform.connection() as connection:
@@ -139,7 +139,7 @@ async def test_a_link_to_another_host_is_followed_on_the_platform_only() -> None
     assert ({request.url.host for request in platform.requests}, len(jobs)) == ({"platform.test"}, 51)
 
 
-async def test_a_refusal_without_words_still_says_what_was_refused() -> None:
+async def test_an_error_response_without_a_body_names_the_request() -> None:
     error, _ = await hostile.run(Case("", "get_job", hostile.body("", 418), TransportError))
     assert str(error) == f"GET http://platform.test:8080/jobs/{JOB} was refused with status 418"
 
@@ -160,14 +160,14 @@ RAW = {
     "bytes": bytes(range(256)) * 4,
     "nothing": b"",
     "TLS": b"\x15\x03\x01\x00\x02\x02\x46",
-    "an interim answer and no other": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+    "an interim response and no other": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
 }
 
 
 @pytest.mark.real_time
-@pytest.mark.parametrize("answer", RAW.values(), ids=RAW.keys())
-async def test_an_answer_that_breaks_off_or_is_no_answer_is_a_transport_error(answer: bytes) -> None:
-    async with raw_server(answering(answer)) as server:
+@pytest.mark.parametrize("response", RAW.values(), ids=RAW.keys())
+async def test_a_broken_or_invalid_response_is_a_transport_error(response: bytes) -> None:
+    async with raw_server(answering(response)) as server:
         settings = Settings(url=server.url, access_token="a-token", retries=1)
         async with Connection(settings=settings) as connection:
             with pytest.raises(TransportError, match=f"GET {server.url}/jobs/{JOB}: the connection broke"):
@@ -175,7 +175,7 @@ async def test_an_answer_that_breaks_off_or_is_no_answer_is_a_transport_error(an
 
 
 @pytest.mark.real_time
-async def test_a_broken_answer_is_asked_for_again() -> None:
+async def test_a_broken_response_is_requested_again() -> None:
     whole = json.dumps(listed()).encode()
     good = JSON_HEAD + b"Content-Length: %d\r\n\r\n" % len(whole) + whole
     async with raw_server(reset_at_once, answering(RAW["a body cut off"]), answering(good)) as server:
@@ -186,7 +186,7 @@ async def test_a_broken_answer_is_asked_for_again() -> None:
 
 
 @pytest.mark.real_time
-async def test_a_result_cut_off_is_not_taken_for_a_whole_one() -> None:
+async def test_a_truncated_result_is_not_a_whole_one() -> None:
     job = json.dumps(listed(status="complete")).encode()
     described = JSON_HEAD + b"Content-Length: %d\r\n\r\n" % len(job) + job
     cut = JSON_HEAD + b"Content-Length: %d\r\n\r\n" % len(hostile.WHOLE) + hostile.WHOLE[:-20]

@@ -1,4 +1,4 @@
-"""Connections of our own: kept and given up, cut at any moment, silent, closed. What may come over them is next door."""
+"""Connections of our own: kept alive, replaced, cancelled, timed out and closed. Their responses are in the next file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from sfjobs import Connection, Settings
 from sfjobs._http import tcp_stream as sockets
-from sfjobs._http.http11 import KEEP_ALIVE, DirectTransport, ResponseBody
+from sfjobs._http.http11 import KEEP_ALIVE_SECONDS, DirectTransport, ResponseBody
 from sfjobs.errors import ConnectionClosedError, RequestTimeoutError, SubmissionUnknownError, TransportError
 from tests.support.raw_server import JSON_HEAD, Peer, RawServer, Script, answering, raw_server, reset_at_once, serving
 
@@ -37,8 +37,8 @@ async def direct(server: RawServer, **options: Callable[[], float]) -> AsyncIter
         await transport.aclose()
 
 
-def request(server: RawServer, method: str = "GET", content: bytes | None = None, **silences: float) -> httpx.Request:
-    return httpx.Request(method, f"{server.url}/x", content=content, extensions={"timeout": silences})
+def request(server: RawServer, method: str = "GET", content: bytes | None = None, **timeouts: float) -> httpx.Request:
+    return httpx.Request(method, f"{server.url}/x", content=content, extensions={"timeout": timeouts})
 
 
 def body_of(response: httpx.Response) -> ResponseBody:
@@ -63,7 +63,7 @@ async def test_a_connection_serves_one_request_after_the_other() -> None:
         assert server.connections == 1
 
 
-async def test_requests_at_the_same_time_have_a_connection_each() -> None:
+async def test_concurrent_requests_have_a_connection_each() -> None:
     arrived = 0
     everyone = anyio.Event()
 
@@ -93,7 +93,7 @@ async def test_the_connection_that_was_used_last_is_used_first() -> None:
 
 
 def numbered() -> Script:
-    """Every answer is the number of its connection."""
+    """Each response is the number of its connection."""
     numbers = iter("0123456789")
 
     async def script(peer: Peer) -> None:
@@ -109,21 +109,21 @@ async def test_a_connection_that_was_idle_for_too_long_is_not_used_again() -> No
     now = 100.0
     async with raw_server(serving(ANSWER)) as server, direct(server, clock=lambda: now) as transport:
         await ask(transport, server)
-        now += KEEP_ALIVE
+        now += KEEP_ALIVE_SECONDS
         await ask(transport, server)
         assert server.connections == 1
-        now += KEEP_ALIVE + 0.01
+        now += KEEP_ALIVE_SECONDS + 0.01
         await ask(transport, server)
         assert server.connections == 2
 
 
-async def test_idle_connections_below_the_one_in_use_are_closed_when_they_are_old() -> None:
+async def test_old_idle_connections_are_closed() -> None:
     now = 100.0
     async with raw_server(serving(ANSWER)) as server, direct(server, clock=lambda: now) as transport:
         responses = [await transport.handle_async_request(request(server)) for _ in range(3)]
         for response in responses:
             await everything(response)
-        now += KEEP_ALIVE - 1
+        now += KEEP_ALIVE_SECONDS - 1
         await ask(transport, server)
         now += 2
         await ask(transport, server)
@@ -132,11 +132,11 @@ async def test_idle_connections_below_the_one_in_use_are_closed_when_they_are_ol
 
 
 STRAY = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"
-"""An answer to what nobody has asked yet."""
+"""A response without a request."""
 
 
 @pytest.mark.parametrize(("stray", "stays"), [(b"", False), (STRAY, False), (STRAY, True)])
-async def test_an_idle_connection_that_ended_or_spoke_is_replaced_before_anything_is_sent(
+async def test_an_idle_connection_that_ended_or_has_bytes_is_replaced_before_a_request(
     stray: bytes, stays: bool
 ) -> None:
     answered, done = anyio.Event(), anyio.Event()
@@ -159,17 +159,17 @@ async def test_an_idle_connection_that_ended_or_spoke_is_replaced_before_anythin
         assert server.connections == 2
 
 
-# -- broken, refused, silent --
+# -- broken, refused, timed out --
 
 
-async def test_what_breaks_after_it_was_sent_may_have_arrived() -> None:
+async def test_a_request_on_a_connection_that_breaks_may_have_arrived() -> None:
     async with raw_server(reset_at_once) as server, Connection(settings=settings_for(server)) as connection:
         with pytest.raises(SubmissionUnknownError):
             await connection.create_job("X8_01", "MeasureFock() | [0, 1]")
     assert server.connections == 1
 
 
-async def test_what_could_not_be_connected_was_not_sent() -> None:
+async def test_a_request_without_a_connection_was_not_sent() -> None:
     async with raw_server(serving(ANSWER)) as server:
         settings = settings_for(server)
     async with Connection(settings=settings) as connection:
@@ -193,26 +193,28 @@ async def falls_silent(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("script", [silent, falls_silent])
-async def test_silence_ends_a_request_and_its_connection(script: Script) -> None:
+async def test_a_read_timeout_ends_a_request_and_its_connection(script: Script) -> None:
     async with raw_server(script) as server, Connection(settings=settings_for(server, read_timeout=0.05)) as connection:
-        with pytest.raises(RequestTimeoutError, match=r"GET \S+/healthz: the platform was silent for 0.05 s") as caught:
+        with pytest.raises(
+            RequestTimeoutError, match=r"GET \S+/healthz: the platform sent nothing for 0.05 s"
+        ) as caught:
             await connection.ping()
         await server.has_open(0)
     assert caught.value.sent
 
 
-async def test_a_request_has_its_own_time_of_silence() -> None:
+async def test_a_request_has_its_own_read_timeout() -> None:
     async with raw_server(falls_silent) as server, direct(server) as transport:
         with pytest.raises(httpx.ReadTimeout):
             await everything(await transport.handle_async_request(request(server, read=0.01)))
         response = await transport.handle_async_request(request(server))
         assert await body_of(response).read() == b"{"
-        with anyio.move_on_after(0.02) as patience:
+        with anyio.move_on_after(0.02) as scope:
             await body_of(response).read()
-        assert patience.cancelled_caught
+        assert scope.cancelled_caught
 
 
-async def test_a_server_that_takes_nothing_is_given_up() -> None:
+async def test_a_server_that_reads_nothing_is_a_write_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
         post = httpx.Request("POST", url, content=bytes(2**25), extensions={"timeout": {"write": 0.05}})
@@ -220,7 +222,7 @@ async def test_a_server_that_takes_nothing_is_given_up() -> None:
             await DirectTransport(url).handle_async_request(post)
 
 
-async def test_a_host_without_an_address_could_not_be_reached() -> None:
+async def test_a_host_without_an_address_cannot_be_reached() -> None:
     settings = Settings(url="http://no-such-host.invalid", access_token="a-token", retries=1)
     async with Connection(settings=settings) as connection:
         with pytest.raises(TransportError, match="could not be reached") as caught:
@@ -228,7 +230,7 @@ async def test_a_host_without_an_address_could_not_be_reached() -> None:
     assert not caught.value.sent
 
 
-async def test_a_name_that_no_host_may_have_could_not_be_reached() -> None:
+async def test_an_invalid_host_name_cannot_be_reached() -> None:
     settings = Settings(url=f"http://{'a' * 70}.test", access_token="a-token", retries=1)
     async with Connection(settings=settings) as connection:
         with pytest.raises(TransportError, match="could not be reached") as caught:
@@ -264,7 +266,7 @@ async def refuses_and_reads_on(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("script", [refuses, refuses_and_reads_on])
-async def test_a_refusal_that_comes_before_the_body_was_sent_is_the_answer(script: Script) -> None:
+async def test_an_early_error_response_ends_the_upload(script: Script) -> None:
     async with raw_server(script) as server, direct(server) as transport:
         response = await transport.handle_async_request(request(server, "POST", LONG * 32))
         assert (response.status_code, await everything(response)) == (413, b"{}")
@@ -274,20 +276,20 @@ async def test_a_refusal_that_comes_before_the_body_was_sent_is_the_answer(scrip
 
 
 @pytest.mark.parametrize("script", [silent, falls_silent])
-async def test_a_request_that_is_cut_ends_its_connection_at_once(script: Script) -> None:
+async def test_a_cancelled_request_closes_its_connection_at_once(script: Script) -> None:
     async with raw_server(script, serving(ANSWER)) as server, direct(server) as transport:
-        with anyio.move_on_after(0.01) as patience:
+        with anyio.move_on_after(0.01) as scope:
             response = await transport.handle_async_request(request(server))
             try:
                 await everything(response)
             finally:
                 await response.aclose()
-        assert patience.cancelled_caught
+        assert scope.cancelled_caught
         await server.has_open(0)
         assert await ask(transport, server) == b"{}"
 
 
-async def test_nothing_is_sent_for_who_has_been_cancelled() -> None:
+async def test_a_cancelled_task_sends_nothing() -> None:
     async with raw_server(serving(ANSWER)) as server, direct(server) as transport:
         await ask(transport, server)
         with anyio.CancelScope() as scope:
@@ -298,7 +300,7 @@ async def test_nothing_is_sent_for_who_has_been_cancelled() -> None:
         assert server.connections == 1
 
 
-async def test_connecting_that_is_cut_leaves_nothing_open() -> None:
+async def test_a_cancelled_connect_leaves_nothing_open() -> None:
     async with raw_server(silent) as server, direct(server) as transport:
         for _ in range(20):
             async with anyio.create_task_group() as group:
@@ -324,10 +326,10 @@ def halves(body: bytes) -> list[bytes]:
 
 
 async def into_room(body: ResponseBody) -> bytes:
-    """What ``read`` gives, by way of a room that is smaller than what comes at a time."""
-    room = bytearray(30_000)
-    count = await body.read_into(memoryview(room))
-    return bytes(room[:count])
+    """The bytes of ``read``, through a buffer that is smaller than a piece."""
+    buffer = bytearray(30_000)
+    count = await body.read_into(memoryview(buffer))
+    return bytes(buffer[:count])
 
 
 READS: dict[str, Callable[[ResponseBody], Coroutine[Any, Any, bytes]]] = {
@@ -338,7 +340,7 @@ READS: dict[str, Callable[[ResponseBody], Coroutine[Any, Any, bytes]]] = {
 
 @pytest.mark.parametrize("how", READS)
 @pytest.mark.parametrize("frame", FRAMES)
-async def test_a_read_that_is_cut_loses_nothing_and_another_task_goes_on(frame: str, how: str) -> None:
+async def test_a_cancelled_read_loses_no_bytes_and_another_task_continues(frame: str, how: str) -> None:
     head, first, *rest = FRAMES[frame](LONG)
     go_on = anyio.Event()
 
@@ -357,9 +359,9 @@ async def test_a_read_that_is_cut_loses_nothing_and_another_task_goes_on(frame: 
             while part := await READS[how](body_of(response)):
                 read.extend(part)
 
-        with anyio.move_on_after(0.05) as patience:
+        with anyio.move_on_after(0.05) as scope:
             await reader()
-        assert patience.cancelled_caught
+        assert scope.cancelled_caught
         assert read == LONG[: len(LONG) // 2]
         go_on.set()
         async with anyio.create_task_group() as group:
@@ -369,10 +371,10 @@ async def test_a_read_that_is_cut_loses_nothing_and_another_task_goes_on(frame: 
 
 @pytest.mark.parametrize("how", READS)
 @pytest.mark.parametrize("frame", FRAMES)
-async def test_reads_that_are_cut_while_data_comes_in_lose_nothing(
+async def test_reads_cancelled_while_data_arrives_lose_no_bytes(
     frame: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "SHARE", 20_000)
+    monkeypatch.setattr(sockets, "YIELD_BYTES", 20_000)
     parts = FRAMES[frame](LONG)
     async with raw_server(in_pieces(b"".join(parts), 40_000)) as server, direct(server) as transport:
         response = await transport.handle_async_request(request(server))
@@ -406,7 +408,7 @@ def in_pieces(data: bytes, size: int) -> Script:
 
 @pytest.mark.parametrize("how", READS)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_task_of_asyncio_that_is_cancelled_as_data_comes_in_loses_nothing(how: str) -> None:
+async def test_an_asyncio_task_cancelled_while_data_arrives_loses_no_bytes(how: str) -> None:
     async with raw_server(in_pieces(b"".join(FRAMES["counted"](LONG)), 40_000)) as server, direct(server) as transport:
         response = await transport.handle_async_request(request(server))
         read, turns = bytearray(), 0
@@ -427,13 +429,13 @@ async def test_a_task_of_asyncio_that_is_cancelled_as_data_comes_in_loses_nothin
 
 
 @pytest.mark.parametrize("script", [silent, falls_silent])
-async def test_closing_ends_what_is_under_way(script: Script) -> None:
+async def test_closing_ends_requests_in_flight(script: Script) -> None:
     async with raw_server(script) as server:
         connection = Connection(settings=settings_for(server))
         async with anyio.create_task_group() as group:
 
             async def ping() -> None:
-                with pytest.raises(ConnectionClosedError, match="while a request was under way"):
+                with pytest.raises(ConnectionClosedError, match="while a request was in flight"):
                     await connection.ping()
 
             group.start_soon(ping)
@@ -442,7 +444,7 @@ async def test_closing_ends_what_is_under_way(script: Script) -> None:
         await server.has_open(0)
 
 
-async def test_closing_ends_idle_connections_and_answers_that_were_left_half_read() -> None:
+async def test_closing_ends_idle_connections_and_half_read_responses() -> None:
     async with raw_server(serving(ANSWER), falls_silent) as server:
         async with direct(server) as transport:
             await ask(transport, server)
@@ -458,7 +460,7 @@ async def test_closing_ends_idle_connections_and_answers_that_were_left_half_rea
             await body_of(half_read).read()
 
 
-async def test_an_answer_that_is_closed_half_read_ends_its_connection() -> None:
+async def test_a_response_closed_half_read_closes_its_connection() -> None:
     async with raw_server(falls_silent) as server, direct(server) as transport:
         response = await transport.handle_async_request(request(server))
         await response.aclose()
@@ -468,7 +470,7 @@ async def test_an_answer_that_is_closed_half_read_ends_its_connection() -> None:
         await server.has_open(0)
 
 
-async def test_a_broken_answer_ends_its_connection() -> None:
+async def test_a_broken_response_closes_its_connection() -> None:
     cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"
     async with raw_server(answering(cut)) as server, direct(server) as transport:
         response = await transport.handle_async_request(request(server))
@@ -478,10 +480,10 @@ async def test_a_broken_answer_ends_its_connection() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [HEAD_OF_TEN + b"half.", JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhalf."]
+    "response", [HEAD_OF_TEN + b"half.", JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhalf."]
 )
-async def test_a_body_that_breaks_off_is_not_read_into_a_room_as_if_it_were_whole(answer: bytes) -> None:
-    async with raw_server(answering(answer)) as server, direct(server) as transport:
+async def test_a_truncated_body_read_into_a_buffer_is_an_error(response: bytes) -> None:
+    async with raw_server(answering(response)) as server, direct(server) as transport:
         body = body_of(await transport.handle_async_request(request(server)))
         assert await into_room(body) == b"half."
         with pytest.raises(httpx.RemoteProtocolError):
@@ -491,7 +493,7 @@ async def test_a_body_that_breaks_off_is_not_read_into_a_room_as_if_it_were_whol
         await server.has_open(0)
 
 
-async def test_silence_ends_reading_into_a_room() -> None:
+async def test_a_read_timeout_ends_reading_into_a_buffer() -> None:
     async def script(peer: Peer) -> None:
         await peer.read_request()
         await peer.send(HEAD_OF_TEN)
@@ -504,7 +506,7 @@ async def test_silence_ends_reading_into_a_room() -> None:
         await server.has_open(0)
 
 
-async def test_what_follows_a_body_is_not_read_into_its_room() -> None:
+async def test_bytes_after_a_body_are_not_read_into_its_buffer() -> None:
     begun = anyio.Event()
 
     async def script(peer: Peer) -> None:
@@ -515,12 +517,12 @@ async def test_what_follows_a_body_is_not_read_into_its_room() -> None:
         await peer.hung_up()
 
     async with raw_server(script, serving(ANSWER)) as server, direct(server) as transport:
-        room = bytearray(b"." * 12)
+        buffer = bytearray(b"." * 12)
         body = body_of(await transport.handle_async_request(request(server)))
-        taken = await body.read_into(memoryview(room))
+        received = await body.read_into(memoryview(buffer))
         begun.set()
-        while count := await body.read_into(memoryview(room)[taken:]):
-            taken += count
-        assert room == b"0123456789.."
+        while count := await body.read_into(memoryview(buffer)[received:]):
+            received += count
+        assert buffer == b"0123456789.."
         await ask(transport, server)
         assert server.connections == 2

@@ -1,4 +1,4 @@
-"""What may come over a connection: every way to frame a body, and whatever is no HTTP."""
+"""Responses on a connection: every framing of a body, and bytes that are not HTTP."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PLANTED = "a-token-that-must-never-be-seen"
 @dataclass(frozen=True)
 class Framed:
     """
-    An answer, its body, and whether another request may follow on the same connection. ``ended``: the server has to hang up
-    for the answer to be whole.
+    A response, its body, and whether another request may follow on the same connection. ``ended``: the server has to hang up
+    for the response to be whole.
     """
 
-    answer: bytes
+    response: bytes
     body: bytes
     goes_on: bool
     method: str = "GET"
@@ -59,7 +59,7 @@ FRAMED = {
     "304 with a length": Framed(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", b"", True, status=304),
     "HEAD": Framed(OK + b"Content-Length: 5\r\n\r\n", b"", True, method="HEAD"),
     "HEAD of chunks": Framed(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"", True, method="HEAD"),
-    "interim answers": Framed(
+    "interim responses": Framed(
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
         + OK
         + b"Content-Length: 5\r\n\r\nhello",
@@ -84,11 +84,11 @@ async def exchange(transport: DirectTransport, url: str, method: str = "GET") ->
         await response.aclose()
 
 
-def saying(answer: bytes, *, ended: bool) -> Script:
+def saying(response: bytes, *, ended: bool) -> Script:
     async def script(peer: Peer) -> None:
         while True:
             await peer.read_request()
-            await peer.send(answer)
+            await peer.send(response)
             if ended:
                 await peer.end()
 
@@ -97,7 +97,7 @@ def saying(answer: bytes, *, ended: bool) -> Script:
 
 @pytest.mark.parametrize("case", FRAMED.values(), ids=FRAMED.keys())
 async def test_a_body_ends_where_its_frame_says(case: Framed) -> None:
-    script = saying(case.answer, ended=case.ended)
+    script = saying(case.response, ended=case.ended)
     async with raw_server(script, serving(OK + b"Content-Length: 5\r\n\r\nagain")) as server:
         transport = DirectTransport(server.url)
         assert await exchange(transport, server.url, case.method) == (case.status, case.body)
@@ -109,12 +109,14 @@ async def test_a_body_ends_where_its_frame_says(case: Framed) -> None:
         await transport.aclose()
 
 
-@pytest.mark.parametrize("case", [FRAMED[name] for name in ("a length", "chunks", "interim answers", "until the end")])
-async def test_an_answer_may_come_byte_by_byte(case: Framed) -> None:
+@pytest.mark.parametrize(
+    "case", [FRAMED[name] for name in ("a length", "chunks", "interim responses", "until the end")]
+)
+async def test_a_response_may_arrive_byte_by_byte(case: Framed) -> None:
     async def script(peer: Peer) -> None:
         await peer.read_request()
-        for number in range(len(case.answer)):
-            await peer.send(case.answer[number : number + 1])
+        for number in range(len(case.response)):
+            await peer.send(case.response[number : number + 1])
             await anyio.lowlevel.checkpoint()
 
     async with raw_server(script) as server:
@@ -123,9 +125,9 @@ async def test_an_answer_may_come_byte_by_byte(case: Framed) -> None:
         await transport.aclose()
 
 
-async def test_head_and_reason_are_kept_as_they_came() -> None:
-    answer = b"HTTP/1.1 299 Rather Fine\r\nX-Two: 1\r\nx-two: 2\r\nContent-Length: 0\r\n\r\n"
-    async with raw_server(serving(answer)) as server:
+async def test_head_and_reason_are_kept_unchanged() -> None:
+    sent = b"HTTP/1.1 299 Rather Fine\r\nX-Two: 1\r\nx-two: 2\r\nContent-Length: 0\r\n\r\n"
+    async with raw_server(serving(sent)) as server:
         transport = DirectTransport(server.url)
         response = await transport.handle_async_request(httpx.Request("GET", server.url))
         await transport.aclose()
@@ -133,7 +135,7 @@ async def test_head_and_reason_are_kept_as_they_came() -> None:
     assert response.headers.raw == [(b"X-Two", b"1"), (b"x-two", b"2"), (b"Content-Length", b"0")]
 
 
-async def test_a_request_is_sent_as_httpx_has_made_it() -> None:
+async def test_a_request_is_sent_as_httpx_made_it() -> None:
     requests: list[bytes] = []
 
     async def script(peer: Peer) -> None:
@@ -155,7 +157,7 @@ async def test_a_request_is_sent_as_httpx_has_made_it() -> None:
     ]
 
 
-async def test_a_header_that_would_be_two_is_never_sent() -> None:
+async def test_a_header_with_a_line_break_is_never_sent() -> None:
     async with raw_server(serving(OK + b"Content-Length: 0\r\n\r\n")) as server:
         transport = DirectTransport(server.url)
         request = httpx.Request("GET", server.url, headers={"X-One": f"1\r\nX-Token: {PLANTED}"})
@@ -165,9 +167,9 @@ async def test_a_header_that_would_be_two_is_never_sent() -> None:
         await transport.aclose()
 
 
-# -- what is no answer --
+# -- what is no response --
 
-NO_ANSWER = {
+INVALID_RESPONSES = {
     "nothing": b"",
     "a head cut off": OK + b"Content-Le",
     "a head of a mebibyte": OK + b"X-Long: " + b"a" * 2**20,
@@ -194,8 +196,8 @@ NO_ANSWER = {
     "a chunk of a negative size": OK + b"Transfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n",
     "a chunk size without end": OK + b"Transfer-Encoding: chunked\r\n\r\n5;" + b"a" * 2**20,
     "trailers without end": OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"a" * 2**20,
-    "an interim answer and no other": b"HTTP/1.1 100 Continue\r\n\r\n",
-    "another protocol that nobody asked for": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+    "an interim response and no other": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "a protocol that was not requested": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
     "the request": b"GET / HTTP/1.1\r\nAuthorization: Bearer " + PLANTED.encode() + b"\r\n\r\n",
     "a line that repeats the token": OK + b"Authorization : Bearer " + PLANTED.encode() + b"\r\n\r\n",
     "a chunk that repeats the token": OK + b"Transfer-Encoding: chunked\r\n\r\n" + PLANTED.encode() + b"\r\n",
@@ -203,9 +205,9 @@ NO_ANSWER = {
 }
 
 
-@pytest.mark.parametrize("answer", NO_ANSWER.values(), ids=NO_ANSWER.keys())
-async def test_what_is_no_answer_is_an_error_that_quotes_nothing_and_ends_the_connection(answer: bytes) -> None:
-    async with raw_server(saying(answer, ended=True)) as server:
+@pytest.mark.parametrize("response", INVALID_RESPONSES.values(), ids=INVALID_RESPONSES.keys())
+async def test_an_invalid_response_is_an_error_that_quotes_nothing_and_closes_the_connection(response: bytes) -> None:
+    async with raw_server(saying(response, ended=True)) as server:
         transport = DirectTransport(server.url)
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)) as caught:
             await exchange(transport, server.url)

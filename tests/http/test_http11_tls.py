@@ -1,4 +1,4 @@
-"""The same connections through TLS: whom they trust, what they say, and that a read may be cut there, too."""
+"""The same connections through TLS: trust, the handshake, and cancelled reads."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ async def test_requests_go_through_one_tls_connection() -> None:
         assert server.connections == 1
 
 
-async def test_the_server_is_told_the_host_and_offered_http_1_1_only() -> None:
-    told: list[object] = []
+async def test_the_handshake_names_the_host_and_offers_http_1_1_only() -> None:
+    seen: list[object] = []
     context = tls_context()
-    context.sni_callback = lambda _secured, host, _context: told.append(host)
+    context.sni_callback = lambda _secured, host, _context: seen.append(host)
     context.set_alpn_protocols(["h2", "http/1.1"])
 
     async def script(peer: Peer) -> None:
-        told.append(peer.alpn_protocol)
+        seen.append(peer.alpn_protocol)
         await peer.read_request()
         await peer.send(ANSWER)
 
     async with raw_server(script, tls=context) as server, Connection(settings=trusted(server.url)) as connection:
         await connection.get_job("c1b2-job")
-    assert told == ["localhost", "http/1.1"]
+    assert seen == ["localhost", "http/1.1"]
 
 
-async def test_a_certificate_that_is_not_trusted_ends_it_before_anything_is_sent() -> None:
+async def test_an_untrusted_certificate_fails_before_a_request_is_sent() -> None:
     async with (
         raw_server(serving(ANSWER), tls=tls_context()) as server,
         Connection(settings=settings_for(server.url)) as connection,
@@ -70,7 +70,7 @@ async def test_a_certificate_that_is_not_trusted_ends_it_before_anything_is_sent
     assert not caught.value.sent
 
 
-async def test_a_certificate_for_another_host_ends_it_before_anything_is_sent() -> None:
+async def test_a_certificate_for_another_host_fails_before_a_request_is_sent() -> None:
     async with raw_server(serving(ANSWER), tls=tls_context()) as server:
         url = server.url.replace("localhost", "127.0.0.1")
         async with Connection(settings=trusted(url)) as connection:
@@ -79,7 +79,7 @@ async def test_a_certificate_for_another_host_ends_it_before_anything_is_sent() 
     assert not caught.value.sent
 
 
-async def test_a_server_that_speaks_no_tls_could_not_be_reached() -> None:
+async def test_a_server_without_tls_cannot_be_reached() -> None:
     async def plain(peer: Peer) -> None:
         await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await peer.hung_up()
@@ -92,7 +92,7 @@ async def test_a_server_that_speaks_no_tls_could_not_be_reached() -> None:
     assert not caught.value.sent
 
 
-async def test_a_handshake_that_is_not_answered_is_given_up() -> None:
+async def test_a_handshake_without_a_response_times_out() -> None:
     async def silent(peer: Peer) -> None:
         await peer.hung_up()
 
@@ -105,7 +105,7 @@ async def test_a_handshake_that_is_not_answered_is_given_up() -> None:
     assert not caught.value.sent
 
 
-async def test_long_bodies_go_both_ways() -> None:
+async def test_long_bodies_are_sent_and_received() -> None:
     arrived: list[bytes] = []
 
     async def script(peer: Peer) -> None:
@@ -121,11 +121,11 @@ async def test_long_bodies_go_both_ways() -> None:
     assert arrived == [LONG * 4]
 
 
-@pytest.mark.parametrize("room", [None, 10_000, 1_000_000], ids=str)
-async def test_reads_that_are_cut_while_data_comes_in_lose_nothing(
-    room: int | None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("buffer", [None, 10_000, 1_000_000], ids=str)
+async def test_reads_cancelled_while_data_arrives_lose_no_bytes(
+    buffer: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "SHARE", 20_000)
+    monkeypatch.setattr(sockets, "YIELD_BYTES", 20_000)
 
     async def script(peer: Peer) -> None:
         await peer.read_request()
@@ -143,10 +143,10 @@ async def test_reads_that_are_cut_while_data_comes_in_lose_nothing(
         async def reader() -> None:
             nonlocal cut
             cut += 1
-            if room is None:
+            if buffer is None:
                 read.extend(await body.read())
             else:
-                piece = bytearray(room)
+                piece = bytearray(buffer)
                 read.extend(piece[: await body.read_into(memoryview(piece))])
             cut -= 1
 
@@ -174,7 +174,7 @@ async def test_an_idle_connection_that_ended_is_replaced() -> None:
         assert server.connections == 2
 
 
-async def test_a_word_too_many_in_the_last_record_ends_the_connection() -> None:
+async def test_extra_bytes_in_the_last_record_close_the_connection() -> None:
     async def script(peer: Peer) -> None:
         await peer.read_request()
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(JOB))
@@ -188,7 +188,7 @@ async def test_a_word_too_many_in_the_last_record_ends_the_connection() -> None:
         assert server.connections == 2
 
 
-async def test_a_record_may_be_read_in_parts() -> None:
+async def test_a_record_can_be_read_in_parts() -> None:
     async def script(peer: Peer) -> None:
         await peer.send(b"hello")
         await peer.hung_up()
@@ -200,31 +200,31 @@ async def test_a_record_may_be_read_in_parts() -> None:
         stream.close()
 
 
-async def test_records_are_read_into_a_room_together_and_no_more_than_there_is_room_for() -> None:
+async def test_records_are_read_into_a_buffer_together_up_to_its_size() -> None:
     async def script(peer: Peer) -> None:
         await peer.send(LONG[:50_000])
         await peer.hung_up()
 
     async with raw_server(script, tls=tls_context()) as server:
         stream = await connect("localhost", int(server.url.rpartition(":")[2]), trusting())
-        room, taken = bytearray(50_000), 0
+        buffer, count = bytearray(50_000), 0
         with anyio.fail_after(5):
-            while taken < 40_000:
-                taken += await stream.receive_into(memoryview(room)[taken:40_000])
-            assert not any(room[40_000:])
-            while taken < 50_000:
-                taken += await stream.receive_into(memoryview(room)[taken:])
-        assert room == LONG[:50_000]
+            while count < 40_000:
+                count += await stream.receive_into(memoryview(buffer)[count:40_000])
+            assert not any(buffer[40_000:])
+            while count < 50_000:
+                count += await stream.receive_into(memoryview(buffer)[count:])
+        assert buffer == LONG[:50_000]
         stream.close()
 
 
-async def test_an_end_behind_the_last_record_is_found_by_the_next_read() -> None:
+async def test_the_end_after_the_last_record_is_found_by_the_next_read() -> None:
     async def script(peer: Peer) -> None:
         await peer.send(b"hello")
 
     async with raw_server(script, tls=tls_context()) as server:
         stream = await connect("localhost", int(server.url.rpartition(":")[2]), trusting())
         await server.has_open(0)
-        room = memoryview(bytearray(100))
-        assert [await stream.receive_into(room) for _ in range(3)] == [5, 0, 0]
+        buffer = memoryview(bytearray(100))
+        assert [await stream.receive_into(buffer) for _ in range(3)] == [5, 0, 0]
         stream.close()

@@ -1,4 +1,4 @@
-"""Whether the environment's proxies are asked: httpx is the measure."""
+"""Proxies of the environment, compared with httpx."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_this_machine_is_reached_without_a_proxy(host: str) -> None:
     assert not may_need_proxy(f"http://{host}:8080")
 
 
-def test_a_range_of_addresses_is_for_httpx_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_range_of_addresses_is_left_to_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
     clear(monkeypatch)
     monkeypatch.setenv("http_proxy", PROXY)
     monkeypatch.setenv("no_proxy", "192.0.2.0/24")
@@ -76,7 +76,7 @@ def test_a_range_of_addresses_is_for_httpx_to_look_at(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.real_time
-async def test_a_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bytes] = []
 
     async def proxy(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""When a request may be sent again, and how long to pause before: tables, no I/O."""
+"""Which requests are retried, and after which pause: tables, no I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sfjobs._http.retry import LONGEST_HINT, Retry, may_repeat, retry_after
+from sfjobs._http.retry import MAX_RETRY_AFTER_SECONDS, Retry, may_retry, retry_after
 from sfjobs.errors import (
     AuthenticationError,
     ProtocolError,
@@ -22,7 +22,7 @@ from sfjobs.errors import (
     TransportError,
 )
 
-ALWAYS, ONLY_HARMLESS, NEVER = "always", "only idempotent", "never"
+ALWAYS, IF_IDEMPOTENT, NEVER = "always", "only idempotent", "never"
 
 
 def answered(status: int) -> ResponseError:
@@ -34,7 +34,7 @@ def being_done(**words: Any) -> ResponseError:
 
 
 def of_the_token(error: RequestFailedError) -> RequestFailedError:
-    """As it comes from the token request, when of the request itself nothing has been sent."""
+    """The error of a token request: the request itself was not sent."""
     error.sent = False
     return error
 
@@ -42,15 +42,15 @@ def of_the_token(error: RequestFailedError) -> RequestFailedError:
 VERDICTS: list[tuple[RequestFailedError, str]] = [
     (TransportError("refused", sent=False), ALWAYS),
     (RequestTimeoutError("could not be reached", sent=False), ALWAYS),
-    (TransportError("reset", sent=True), ONLY_HARMLESS),
-    (RequestTimeoutError("silent", sent=True), ONLY_HARMLESS),
+    (TransportError("reset", sent=True), IF_IDEMPOTENT),
+    (RequestTimeoutError("silent", sent=True), IF_IDEMPOTENT),
     (answered(429), ALWAYS),
     (answered(503), ALWAYS),
-    (being_done(code="idempotency-key-in-use"), ONLY_HARMLESS),
-    (being_done(retry_after=1.0), ONLY_HARMLESS),
+    (being_done(code="idempotency-key-in-use"), IF_IDEMPOTENT),
+    (being_done(retry_after=1.0), IF_IDEMPOTENT),
     (RateLimitedError("slower", status_code=429), ALWAYS),
     (ServerError("full", status_code=503), ALWAYS),
-    *[(answered(status), ONLY_HARMLESS) for status in (408, 425, 500, 502, 504)],
+    *[(answered(status), IF_IDEMPOTENT) for status in (408, 425, 500, 502, 504)],
     *[(answered(status), NEVER) for status in (400, 401, 402, 403, 404, 405, 406, 409, 410, 412, 413, 415, 418, 422)],
     *[(answered(status), NEVER) for status in (426, 428, 431, 451, 501, 505, 507, 508, 511, 599)],
     (AuthenticationError("who?", status_code=401), NEVER),
@@ -64,8 +64,8 @@ VERDICTS: list[tuple[RequestFailedError, str]] = [
 
 @pytest.mark.parametrize("idempotent", [True, False], ids=["idempotent", "harmful"])
 @pytest.mark.parametrize(("error", "verdict"), VERDICTS, ids=lambda value: repr(value)[:40])
-def test_what_may_be_sent_again(error: RequestFailedError, verdict: str, idempotent: bool) -> None:
-    assert may_repeat(error, idempotent=idempotent) is (verdict == ALWAYS or (verdict == ONLY_HARMLESS and idempotent))
+def test_which_requests_are_retried(error: RequestFailedError, verdict: str, idempotent: bool) -> None:
+    assert may_retry(error, idempotent=idempotent) is (verdict == ALWAYS or (verdict == IF_IDEMPOTENT and idempotent))
 
 
 NOW = datetime(2026, 1, 27, 15, 0, 0, tzinfo=UTC)
@@ -86,7 +86,7 @@ NOW = datetime(2026, 1, 27, 15, 0, 0, tzinfo=UTC)
         ("Tue Jan 27 15:00:09 2026", 9),
     ],
 )
-def test_a_hint_is_read(value: str, seconds: float) -> None:
+def test_retry_after_is_read(value: str, seconds: float) -> None:
     assert retry_after(value, now=NOW) == seconds
 
 
@@ -112,7 +112,7 @@ def test_a_hint_is_read(value: str, seconds: float) -> None:
         "2026-01-27T15:00:00Z",
     ],
 )
-def test_what_is_no_hint_is_ignored(value: str | None) -> None:
+def test_an_invalid_retry_after_is_ignored(value: str | None) -> None:
     assert retry_after(value, now=NOW) is None
 
 
@@ -130,32 +130,32 @@ def test_what_is_no_hint_is_ignored(value: str | None) -> None:
         "Tue, " * 20_000,
     ],
 )
-def test_a_malicious_hint_is_a_number_or_nothing(value: str) -> None:
+def test_a_malicious_retry_after_is_a_number_or_nothing(value: str) -> None:
     seconds = retry_after(value, now=NOW)
     assert seconds is None or 0 <= seconds < math.inf
 
 
-def test_a_hint_by_date_counts_from_now() -> None:
+def test_retry_after_as_a_date_counts_from_now() -> None:
     assert retry_after(format_datetime(datetime.now(UTC) - timedelta(minutes=1), usegmt=True)) == 0
 
 
-def test_a_huge_hint_is_never_a_short_one() -> None:
-    assert (retry_after("9" * 100) or 0) > LONGEST_HINT
+def test_a_huge_retry_after_never_becomes_a_short_one() -> None:
+    assert (retry_after("9" * 100) or 0) > MAX_RETRY_AFTER_SECONDS
 
 
-@pytest.mark.parametrize("hint", [0.0, 0.25, 7.0, LONGEST_HINT])
-def test_the_platforms_hint_is_obeyed_as_it_is(hint: float) -> None:
+@pytest.mark.parametrize("hint", [0.0, 0.25, 7.0, MAX_RETRY_AFTER_SECONDS])
+def test_retry_after_is_followed_exactly(hint: float) -> None:
     assert Retry().pause(1, hint) == hint
 
 
-@pytest.mark.parametrize("hint", [LONGEST_HINT + 1, 1e11, math.inf])
-def test_a_hint_beyond_the_longest_ends_the_retrying(hint: float) -> None:
+@pytest.mark.parametrize("hint", [MAX_RETRY_AFTER_SECONDS + 1, 1e11, math.inf])
+def test_a_retry_after_beyond_the_limit_ends_the_retries(hint: float) -> None:
     assert Retry().pause(1, hint) is None
 
 
 @pytest.mark.parametrize(("attempts", "attempt"), [(1, 1), (5, 5), (5, 6), (2, 100)])
 @pytest.mark.parametrize("hint", [None, 1.0])
-def test_after_the_last_try_there_is_no_pause(attempts: int, attempt: int, hint: float | None) -> None:
+def test_no_pause_follows_the_last_attempt(attempts: int, attempt: int, hint: float | None) -> None:
     assert Retry(attempts=attempts).pause(attempt, hint) is None
 
 
@@ -167,14 +167,14 @@ def test_a_pause_doubles_up_to_its_ceiling(attempt: int, most: float) -> None:
 
 
 @pytest.mark.parametrize("attempt", range(1, 12))
-def test_a_pause_may_be_as_short_as_nothing(attempt: int) -> None:
+def test_a_pause_may_be_zero(attempt: int) -> None:
     assert Retry(attempts=1000).pause(attempt, draw=lambda: 0.0) == 0.0
 
 
-def test_thousands_of_tries_are_still_bounded() -> None:
+def test_pauses_stay_bounded_after_thousands_of_attempts() -> None:
     assert Retry(attempts=10_000).pause(9_999, draw=lambda: 1.0) == 20.0
 
 
-def test_chance_spreads_a_crowd() -> None:
+def test_jitter_spreads_many_clients() -> None:
     pauses = {Retry().pause(3) for _ in range(50)}
     assert len(pauses) > 40

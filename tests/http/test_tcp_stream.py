@@ -1,4 +1,4 @@
-"""Which of a host's addresses is taken. Reading and writing are tested where HTTP goes over them, in test_direct*.py."""
+"""Choosing an address of a host. Reads and writes are tested with HTTP, in test_http11*.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Found = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str,
 
 
 def resolving(monkeypatch: pytest.MonkeyPatch, *ports: int, family: socket.AddressFamily = socket.AF_INET) -> None:
-    """Makes ``several.test`` a host with these ports of this machine, as if each was an address of its own."""
+    """Make ``several.test`` a host with these ports of this machine, as if each were an address."""
     found: Found = [(family, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
 
     async def getaddrinfo(*_: object, **__: object) -> Found:
@@ -31,7 +31,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *ports: int, family: socket.Addre
 
 @pytest.fixture
 def dead() -> Iterator[int]:
-    """A port that refuses."""
+    """A port that refuses connections."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
@@ -39,7 +39,7 @@ def dead() -> Iterator[int]:
 
 @pytest.fixture
 def mute() -> Iterator[int]:
-    """A port that says neither yes nor no: nobody accepts, and the queue is full."""
+    """A port that neither accepts nor refuses: its queue is full."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -62,35 +62,37 @@ async def greeting(stream: TCPStream) -> bytes:
         stream.close()
 
 
-async def test_an_address_that_refuses_is_passed_over(monkeypatch: pytest.MonkeyPatch, dead: int) -> None:
+async def test_a_refusing_address_is_skipped(monkeypatch: pytest.MonkeyPatch, dead: int) -> None:
     async with raw_server(greet) as server:
         resolving(monkeypatch, dead, dead, int(server.url.rpartition(":")[2]))
         assert await greeting(await connect("several.test", 80, None)) == b"hello"
 
 
-async def test_an_address_that_does_not_answer_is_overtaken(monkeypatch: pytest.MonkeyPatch, mute: int) -> None:
-    monkeypatch.setattr(sockets, "HEAD_START", 0.01)
+async def test_an_address_without_a_response_does_not_delay_the_next(
+    monkeypatch: pytest.MonkeyPatch, mute: int
+) -> None:
+    monkeypatch.setattr(sockets, "NEXT_ADDRESS_DELAY_SECONDS", 0.01)
     async with raw_server(greet) as server:
         resolving(monkeypatch, mute, int(server.url.rpartition(":")[2]))
         assert await greeting(await connect("several.test", 80, None)) == b"hello"
 
 
-async def test_all_addresses_are_named_when_none_answers(monkeypatch: pytest.MonkeyPatch, dead: int) -> None:
+async def test_the_error_names_all_addresses(monkeypatch: pytest.MonkeyPatch, dead: int) -> None:
     resolving(monkeypatch, dead, dead)
     refused = rf"Connection refused: 127\.0\.0\.1, port {dead}"
     with pytest.raises(OSError, match=rf"{refused}; .*{refused}"):
         await connect("several.test", 80, None)
 
 
-async def test_waiting_for_an_address_may_be_cut(monkeypatch: pytest.MonkeyPatch, mute: int) -> None:
-    monkeypatch.setattr(sockets, "HEAD_START", 0.0)
+async def test_connecting_can_be_cancelled(monkeypatch: pytest.MonkeyPatch, mute: int) -> None:
+    monkeypatch.setattr(sockets, "NEXT_ADDRESS_DELAY_SECONDS", 0.0)
     resolving(monkeypatch, mute, mute)
-    with anyio.move_on_after(0.02) as patience:
+    with anyio.move_on_after(0.02) as scope:
         await connect("several.test", 80, None)
-    assert patience.cancelled_caught
+    assert scope.cancelled_caught
 
 
-async def test_a_name_is_looked_up() -> None:
+async def test_a_host_name_is_resolved() -> None:
     async with raw_server(greet) as server:
         assert await greeting(await connect("localhost", int(server.url.rpartition(":")[2]), None)) == b"hello"
 
@@ -107,8 +109,8 @@ async def a_pair() -> AsyncIterator[tuple[TCPStream, socket.socket]]:
             stream.close()
 
 
-async def test_who_reads_much_that_has_come_leaves_turns_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "SHARE", 1000)
+async def test_long_reads_without_waiting_yield_to_other_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "YIELD_BYTES", 1000)
     turns = taken = 0
 
     async def count() -> None:
@@ -126,8 +128,8 @@ async def test_who_reads_much_that_has_come_leaves_turns_to_the_others(monkeypat
     assert turns >= 40
 
 
-async def test_reading_much_that_has_come_can_be_cut_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "SHARE", 1000)
+async def test_long_reads_without_waiting_can_be_cancelled_and_lose_no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "YIELD_BYTES", 1000)
     sent = bytes(range(250)) * 200
     room, taken = memoryview(bytearray(len(sent))), 0
     async with a_pair() as (stream, peer):
@@ -142,7 +144,7 @@ async def test_reading_much_that_has_come_can_be_cut_and_loses_nothing(monkeypat
     assert room == sent
 
 
-async def test_closing_ends_who_waits_to_read_into_a_room() -> None:
+async def test_closing_ends_a_read_into_a_buffer() -> None:
     async with a_pair() as (stream, _), anyio.create_task_group() as group:
 
         async def close() -> None:

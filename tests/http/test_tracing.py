@@ -1,4 +1,4 @@
-"""Spans in programs that use OpenTelemetry, held against its real SDK, and nothing at all in those that do not."""
+"""Spans in programs with OpenTelemetry, tested with its SDK, and none in programs without."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROGRAM = "Vac | 0\nMeasureFock() | 0\n"
 
 
 class Spans:
-    """What has been exported so far."""
+    """The exported spans."""
 
     def __init__(self, exporter: InMemorySpanExporter) -> None:
         self._exporter = exporter
@@ -77,7 +77,7 @@ async def test_a_job_that_is_submitted_and_waited_for_makes_three_spans(spans: S
     assert spans.names == ["sfjobs.submit", "sfjobs.result", "sfjobs.wait"]
 
 
-async def test_the_span_of_a_submission_says_what_was_submitted_and_what_became_of_it(spans: Spans) -> None:
+async def test_the_span_of_a_submission_has_the_submission_and_its_outcome(spans: Spans) -> None:
     job = await run_a_job(FakePlatform())
     assert spans["sfjobs.submit"].attributes == {
         "sfjobs.target": "X8_01",
@@ -88,7 +88,7 @@ async def test_the_span_of_a_submission_says_what_was_submitted_and_what_became_
     }
 
 
-async def test_the_span_of_a_wait_says_how_the_job_ended(spans: Spans) -> None:
+async def test_the_span_of_a_wait_has_the_final_status(spans: Spans) -> None:
     job = await run_a_job(FakePlatform())
     assert spans["sfjobs.wait"].attributes == {
         "sfjobs.job_id": job.id,
@@ -97,7 +97,7 @@ async def test_the_span_of_a_wait_says_how_the_job_ended(spans: Spans) -> None:
     }
 
 
-async def test_the_span_of_a_result_says_whose_it_is(spans: Spans) -> None:
+async def test_the_span_of_a_result_names_its_job(spans: Spans) -> None:
     job = await run_a_job(FakePlatform())
     assert spans["sfjobs.result"].attributes == {
         "sfjobs.job_id": job.id,
@@ -149,7 +149,7 @@ async def test_neither_tokens_nor_polls_carry_a_trace(spans: Spans) -> None:
     assert not any("traceparent" in poll.headers for poll in platform.polls)
 
 
-async def test_baggage_stays_at_home(spans: Spans) -> None:
+async def test_baggage_is_not_sent(spans: Spans) -> None:
     platform = FakePlatform()
     token = context.attach(baggage.set_baggage("user", "somebody"))
     try:
@@ -159,7 +159,7 @@ async def test_baggage_stays_at_home(spans: Spans) -> None:
     assert "somebody" not in str([request.headers for request in platform.requests])
 
 
-async def test_a_refused_submission_is_an_error_in_the_platforms_words(spans: Spans) -> None:
+async def test_a_refused_submission_is_an_error_with_the_platforms_message(spans: Spans) -> None:
     platform = FakePlatform()
 
     async def refusing(request: httpx.Request) -> httpx.Response | None:
@@ -178,10 +178,10 @@ async def test_a_refused_submission_is_an_error_in_the_platforms_words(spans: Sp
 
 async def test_a_wait_that_is_cancelled_is_no_error(spans: Spans) -> None:
     platform = FakePlatform()
-    told = platform.add()
+    job = platform.add()
     async with platform.connection() as connection:
         with anyio.move_on_after(1):
-            await sfjobs.Job(told.id, "open", connection).wait()
+            await sfjobs.Job(job.id, "open", connection).wait()
     assert spans["sfjobs.wait"].status.status_code is trace.StatusCode.UNSET
 
 
@@ -283,7 +283,7 @@ def calls_of(work: Callable[[], object]) -> list[str]:
 
 
 @pytest.mark.usefixtures("unused")
-def test_a_span_that_nobody_records_is_four_calls() -> None:
+def test_an_unrecorded_span_is_four_calls() -> None:
     def work() -> None:
         with tracing.span("submit", requests=True, target="X8_01", shots=7) as span:
             span.note(job_id="1", status="open")
@@ -292,7 +292,7 @@ def test_a_span_that_nobody_records_is_four_calls() -> None:
 
 
 @pytest.mark.usefixtures("unused")
-def test_an_attempt_that_nobody_records_is_three_calls() -> None:
+def test_an_unrecorded_attempt_is_three_calls() -> None:
     def work() -> None:
         tracing.note_attempt(1)
         tracing.headers()
@@ -301,5 +301,5 @@ def test_an_attempt_that_nobody_records_is_three_calls() -> None:
 
 
 @pytest.mark.usefixtures("unused")
-def test_all_silent_spans_are_one_object() -> None:
+def test_unrecorded_spans_are_one_object() -> None:
     assert tracing.span("submit") is tracing.span("wait", job_id="1")

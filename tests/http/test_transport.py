@@ -1,4 +1,4 @@
-"""Sending politely: slots, deadlines, retries that are safe, and what belongs to whom."""
+"""Sending requests: slots, deadlines, safe retries and closing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROGRAM = "MeasureFock() | [0, 1]"
 
 
 def failing(times: int, failure: Exception | httpx.Response, path: str = "/healthz") -> Handler:
-    """Answers the first ``times`` requests for ``path`` with ``failure``."""
+    """The first ``times`` requests for ``path`` fail with ``failure``."""
     left = [failure] * times
 
     async def trouble(request: httpx.Request) -> httpx.Response | None:
@@ -52,7 +52,7 @@ def failing(times: int, failure: Exception | httpx.Response, path: str = "/healt
     ],
     ids=str,
 )
-async def test_a_harmless_request_is_repeated(failure: Exception | httpx.Response) -> None:
+async def test_an_idempotent_request_is_retried(failure: Exception | httpx.Response) -> None:
     platform = FakePlatform()
     platform.trouble = failing(3, failure)
     async with platform.connection() as connection:
@@ -61,7 +61,7 @@ async def test_a_harmless_request_is_repeated(failure: Exception | httpx.Respons
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 410, 422])
-async def test_a_refusal_is_not_repeated(status: int) -> None:
+async def test_an_error_response_is_not_retried(status: int) -> None:
     platform = FakePlatform()
     platform.trouble = failing(99, refusal(status, "no", "no"))
     async with platform.connection() as connection:
@@ -86,7 +86,7 @@ async def test_a_refusal_is_not_repeated(status: int) -> None:
     ],
     ids=str,
 )
-async def test_a_submission_is_repeated_only_when_it_surely_did_not_arrive(
+async def test_a_submission_is_retried_only_if_it_was_certainly_not_processed(
     failure: Exception | httpx.Response, repeated: bool
 ) -> None:
     platform = FakePlatform()
@@ -100,7 +100,7 @@ async def test_a_submission_is_repeated_only_when_it_surely_did_not_arrive(
     assert platform.count("POST", "/jobs") == 1 + repeated
 
 
-async def test_a_submission_that_may_have_arrived_says_how_to_find_it() -> None:
+async def test_the_error_of_a_submission_that_may_have_arrived_says_how_to_find_it() -> None:
     platform = FakePlatform()
     platform.trouble = failing(1, httpx.ReadError("reset"), "/jobs")
     async with platform.connection() as connection:
@@ -110,10 +110,10 @@ async def test_a_submission_that_may_have_arrived_says_how_to_find_it() -> None:
     assert platform.requests[-1].headers["idempotency-key"] == caught.value.idempotency_key
 
 
-async def test_a_platform_that_honours_keys_is_sent_the_submission_again_with_the_same_key() -> None:
+async def test_a_submission_is_retried_with_the_same_key_where_keys_are_honoured() -> None:
     platform = FakePlatform()
-    answers = platform._answer
-    platform._answer = lambda request: _echoing(answers(request), request)  # type: ignore[method-assign]
+    respond = platform._answer
+    platform._answer = lambda request: _echoing(respond(request), request)  # type: ignore[method-assign]
     async with platform.connection() as connection:
         await connection.create_job("simulon_gaussian", PROGRAM, shots=1)
         platform.trouble = failing(1, httpx.ReadError("reset"), "/jobs")
@@ -129,7 +129,7 @@ def _echoing(response: httpx.Response, request: httpx.Request) -> httpx.Response
     return response
 
 
-async def test_retry_after_is_obeyed() -> None:
+async def test_retry_after_is_followed() -> None:
     platform = FakePlatform()
     platform.trouble = failing(1, refusal(503, "busy", "", **{"retry-after": "7"}))
     async with platform.connection() as connection:
@@ -150,7 +150,7 @@ async def test_a_pause_beyond_the_callers_deadline_gives_the_real_error_at_once(
     assert caught.value.retry_after == 7
 
 
-async def test_a_call_that_cannot_go_out_before_the_callers_deadline_says_so_at_once() -> None:
+async def test_a_call_that_cannot_be_sent_before_the_callers_deadline_fails_at_once() -> None:
     platform = FakePlatform()
     platform.trouble = failing(1, refusal(429, "busy", "", **{"retry-after": "40"}))
     async with platform.connection(retries=1) as connection:
@@ -168,7 +168,7 @@ async def test_a_call_that_cannot_go_out_before_the_callers_deadline_says_so_at_
             await connection.create_job("simulon_gaussian", PROGRAM, shots=1)
 
 
-async def test_a_dripping_answer_is_bounded_as_a_whole() -> None:
+async def test_a_dripping_response_is_bounded_as_a_whole() -> None:
     platform = FakePlatform(latency=1000)
     async with platform.connection(attempt_timeout=10, retries=1) as connection:
         started = anyio.current_time()
@@ -210,7 +210,7 @@ async def test_no_slot_is_lost_when_requests_are_cancelled() -> None:
     assert platform.most_in_flight == 32
 
 
-async def test_a_closed_connection_says_so() -> None:
+async def test_a_closed_connection_raises() -> None:
     platform = FakePlatform()
     connection = platform.connection()
     await connection.ping()
@@ -233,7 +233,7 @@ async def test_a_connection_may_be_entered_and_left_in_different_tasks() -> None
         group.start_soon(connection.__aexit__, None, None, None)
 
 
-async def test_an_error_in_the_body_comes_out_as_it_is() -> None:
+async def test_an_error_in_the_with_block_is_raised_unchanged() -> None:
     platform = FakePlatform()
     with pytest.raises(ZeroDivisionError):
         async with platform.connection() as connection:
@@ -241,7 +241,7 @@ async def test_an_error_in_the_body_comes_out_as_it_is() -> None:
             raise ZeroDivisionError
 
 
-def test_a_second_event_loop_is_told_so() -> None:
+def test_a_second_event_loop_is_an_error() -> None:
     platform = FakePlatform()
     connection = platform.connection()
     anyio.run(connection.ping)
@@ -251,7 +251,7 @@ def test_a_second_event_loop_is_told_so() -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, NotFoundError), (409, ConflictError), (418, Exception)])
-async def test_an_error_carries_the_platforms_own_words(status: int, kind: type[Exception]) -> None:
+async def test_an_error_has_the_platforms_code_and_detail(status: int, kind: type[Exception]) -> None:
     platform = FakePlatform()
     platform.trouble = failing(9, refusal(status, "some-code", "some detail"))
     async with platform.connection() as connection:
@@ -262,7 +262,7 @@ async def test_an_error_carries_the_platforms_own_words(status: int, kind: type[
     assert (error.method, error.url) == ("GET", "http://platform.test:8080/healthz")  # type: ignore[attr-defined]
 
 
-async def test_a_broken_connection_names_request_cause_and_tries() -> None:
+async def test_the_error_of_a_broken_connection_names_request_cause_and_attempts() -> None:
     platform = FakePlatform()
     platform.trouble = failing(9, httpx.ReadError("connection reset by peer"))
     async with platform.connection(retries=3) as connection:
@@ -294,7 +294,7 @@ VERDICTS: list[tuple[Exception | int, bool, bool]] = [  # met; whether it is sen
 
 @pytest.mark.parametrize(("met", "idempotent", "harmful"), VERDICTS, ids=repr)
 @pytest.mark.parametrize("operation", ["GET", "PATCH", "POST with key", "POST without"])
-async def test_what_is_met_is_met_again_only_where_that_does_no_harm(
+async def test_failures_are_retried_only_where_that_is_idempotent(
     met: Exception | int, idempotent: bool, harmful: bool, operation: str
 ) -> None:
     platform = FakePlatform(honours_keys=operation == "POST with key")

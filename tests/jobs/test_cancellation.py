@@ -1,4 +1,4 @@
-"""Cancellations that mean it: races that are over, answers that are lost, many at once, bad weather. In virtual time."""
+"""Cancellations: jobs that end first, lost responses, many at once, an unreachable platform. In virtual time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 import sfjobs
 from sfjobs import Job
-from sfjobs._jobs.cancellation import AT_ONCE
+from sfjobs._jobs.cancellation import MAX_CONCURRENT_CANCELLATIONS
 from tests.support.fake_platform import FakePlatform, Handler, refusal
 
 
-def striking(times: int, failure: Callable[[httpx.Request], httpx.Response], method: str = "PATCH") -> Handler:
-    """The first ``times`` requests of this method meet ``failure``."""
+def failing(times: int, failure: Callable[[httpx.Request], httpx.Response], method: str = "PATCH") -> Handler:
+    """The first ``times`` requests with this method end in ``failure``."""
     left = [failure] * times
 
     async def trouble(request: httpx.Request) -> httpx.Response | None:
@@ -25,7 +25,7 @@ def striking(times: int, failure: Callable[[httpx.Request], httpx.Response], met
 
 
 def lost(platform: FakePlatform) -> Callable[[httpx.Request], httpx.Response]:
-    """The platform does as it is told, and its answer gets lost."""
+    """The platform handles the request, and its response is lost."""
 
     def fail(request: httpx.Request) -> httpx.Response:
         platform._answer(request)
@@ -42,24 +42,24 @@ def handle(platform: FakePlatform, connection: sfjobs.Connection, **fields: obje
     return Job(platform.add(**fields).id, "queued", connection)
 
 
-async def test_a_job_that_was_faster_is_what_it_is_in_the_end() -> None:
+async def test_a_job_that_had_ended_keeps_its_status() -> None:
     platform = FakePlatform()
     async with platform.connection() as connection:
         job = handle(platform, connection, ends_at=anyio.current_time())
         assert await job.cancel(wait=True) == "complete"
 
 
-async def test_a_job_that_ends_while_it_is_being_cancelled_is_what_it_is_in_the_end() -> None:
+async def test_a_job_that_ends_during_its_cancellation_keeps_its_status() -> None:
     platform = FakePlatform()
     platform.cancelling = 60
     async with platform.connection() as connection, anyio.create_task_group() as group:
         job = handle(platform, connection)
 
-        async def be_faster() -> None:
+        async def complete() -> None:
             await anyio.sleep(30)
             platform.jobs[job.id].status = "complete"
 
-        group.start_soon(be_faster)
+        group.start_soon(complete)
         assert await job.cancel(wait=True) == "complete"
 
 
@@ -73,7 +73,7 @@ async def test_a_job_that_is_known_to_have_ended_cannot_be_cancelled(wait: bool)
     assert not platform.requests
 
 
-async def test_without_waiting_a_job_that_turns_out_to_have_ended_says_so() -> None:
+async def test_without_wait_a_job_that_turns_out_to_have_ended_raises() -> None:
     platform = FakePlatform()
     async with platform.connection() as connection:
         job = handle(platform, connection, status="failed")
@@ -84,37 +84,37 @@ async def test_without_waiting_a_job_that_turns_out_to_have_ended_says_so() -> N
 
 @pytest.mark.parametrize("wait", [True, False])
 @pytest.mark.parametrize("cancelling", [0.0, 60.0])
-async def test_a_cancellation_whose_answer_was_lost_is_one(wait: bool, cancelling: float) -> None:
+async def test_a_cancellation_counts_although_its_response_was_lost(wait: bool, cancelling: float) -> None:
     platform = FakePlatform()
     platform.cancelling = cancelling
-    platform.trouble = striking(2, lost(platform))
+    platform.trouble = failing(2, lost(platform))
     async with platform.connection() as connection:
         status = await handle(platform, connection).cancel(wait=wait)
     assert status == ("cancelled" if wait or not cancelling else "cancel_pending")
     assert platform.count("PATCH", f"/jobs/{next(iter(platform.jobs))}") == 3
 
 
-async def test_a_cancellation_that_was_taken_is_no_failure_because_the_line_breaks_after_it() -> None:
+async def test_an_accepted_cancellation_succeeds_although_the_next_poll_fails() -> None:
     platform = FakePlatform()
     platform.cancelling = 1000
     async with platform.connection() as connection:
         await connection.ping()
-        platform.trouble = striking(99, gone, "GET")
+        platform.trouble = failing(99, gone, "GET")
         assert await handle(platform, connection).cancel() == "cancel_pending"
 
 
-async def test_a_page_is_not_taken_for_a_cancellation() -> None:
+async def test_an_html_page_is_not_a_cancellation() -> None:
     platform = FakePlatform()
     page = httpx.Response(200, text="<html>", headers={"content-type": "text/html; charset=utf-8"})
-    platform.trouble = striking(99, lambda request: page)
+    platform.trouble = failing(99, lambda request: page)
     async with platform.connection() as connection:
         job = handle(platform, connection)
-        with pytest.raises(sfjobs.ProtocolError, match="a page"):
+        with pytest.raises(sfjobs.ProtocolError, match="HTML page"):
             await job.cancel()
         assert job.status == "queued"
 
 
-async def test_waiting_for_the_final_word_outlasts_an_hour_without_platform() -> None:
+async def test_with_wait_an_unreachable_platform_is_retried_for_an_hour() -> None:
     platform = FakePlatform()
     back_at = anyio.current_time() + 3600
 
@@ -127,9 +127,9 @@ async def test_waiting_for_the_final_word_outlasts_an_hour_without_platform() ->
     assert anyio.current_time() < back_at + 35
 
 
-async def test_the_timeout_of_a_cancellation_bounds_all_of_it_and_says_why() -> None:
+async def test_the_timeout_of_a_cancellation_bounds_its_retries_and_names_the_error() -> None:
     platform = FakePlatform()
-    platform.trouble = striking(10**6, gone)
+    platform.trouble = failing(10**6, gone)
     async with platform.connection() as connection:
         started = anyio.current_time()
         with pytest.raises(sfjobs.WaitTimeoutError, match="could not be reached"):
@@ -145,13 +145,13 @@ async def test_many_are_cancelled_a_few_at_a_time_and_each_by_one_request() -> N
     async with platform.connection() as connection:
         await connection.ping()
         jobs = [handle(platform, connection) for _ in range(200)]
-        asked = len(platform.requests)
+        before = len(platform.requests)
         assert await sfjobs.cancel_all(jobs) == ["cancel_pending"] * 200
-        assert len(platform.requests) - asked == 200
-    assert platform.most_in_flight <= AT_ONCE
+        assert len(platform.requests) - before == 200
+    assert platform.most_in_flight <= MAX_CONCURRENT_CANCELLATIONS
 
 
-async def test_waiting_for_many_asks_about_them_together() -> None:
+async def test_waiting_for_many_polls_them_together() -> None:
     platform = FakePlatform()
     async with platform.connection() as connection:
         jobs = [handle(platform, connection) for _ in range(200)]
@@ -159,7 +159,7 @@ async def test_waiting_for_many_asks_about_them_together() -> None:
     assert len(platform.requests) < 200 + 20
 
 
-async def test_those_that_were_faster_keep_their_end() -> None:
+async def test_jobs_that_had_ended_keep_their_status() -> None:
     platform = FakePlatform()
     async with platform.connection() as connection:
         known = Job(platform.add(status="complete").id, "complete", connection)
@@ -168,7 +168,7 @@ async def test_those_that_were_faster_keep_their_end() -> None:
         assert platform.count("PATCH", f"/jobs/{known.id}") == 0
 
 
-async def test_an_error_about_one_job_is_raised_when_all_others_are_cancelled() -> None:
+async def test_an_error_about_one_job_is_raised_once_all_others_are_cancelled() -> None:
     platform = FakePlatform()
     async with platform.connection() as connection:
         jobs = [Job("0-unknown", "queued", connection), *(handle(platform, connection) for _ in range(50))]
@@ -177,17 +177,17 @@ async def test_an_error_about_one_job_is_raised_when_all_others_are_cancelled() 
     assert {job.now() for job in platform.jobs.values()} == {"cancelled"}
 
 
-async def test_what_each_would_meet_ends_all_of_it() -> None:
+async def test_an_error_that_each_would_meet_stops_the_others() -> None:
     platform = FakePlatform()
     async with platform.connection(retries=1) as connection:
         await connection.ping()
-        platform.trouble = striking(10**6, gone)
+        platform.trouble = failing(10**6, gone)
         with pytest.raises(sfjobs.TransportError):
             await sfjobs.cancel_all([handle(platform, connection) for _ in range(500)])
-    assert len(platform.requests) < 2 * AT_ONCE + 5
+    assert len(platform.requests) < 2 * MAX_CONCURRENT_CANCELLATIONS + 5
 
 
-async def test_two_handles_of_a_job_are_cancelled_once_and_both_know() -> None:
+async def test_two_handles_of_a_job_are_cancelled_with_one_request() -> None:
     platform = FakePlatform()
     async with platform.connection() as connection:
         job = handle(platform, connection)
@@ -196,7 +196,7 @@ async def test_two_handles_of_a_job_are_cancelled_once_and_both_know() -> None:
     assert platform.count("PATCH", f"/jobs/{job.id}") == 1
 
 
-async def test_the_timeout_tells_which_have_ended() -> None:
+async def test_the_timeout_error_says_which_jobs_have_ended() -> None:
     platform = FakePlatform()
     platform.cancelling = 1000
     async with platform.connection() as connection:
@@ -206,13 +206,13 @@ async def test_the_timeout_tells_which_have_ended() -> None:
     assert (caught.value.done, caught.value.pending) == ((jobs[0].id,), (jobs[1].id,))
 
 
-async def test_cancelling_nothing_asks_nothing() -> None:
+async def test_cancelling_no_jobs_sends_no_request() -> None:
     assert await sfjobs.cancel_all([]) == []
 
 
-async def test_a_refused_key_ends_a_cancellation_at_once_in_any_case() -> None:
+async def test_a_refused_key_is_raised_at_once_with_and_without_retries() -> None:
     platform = FakePlatform()
-    platform.trouble = striking(10**6, lambda request: refusal(401, "unauthenticated", "who are you?"))
+    platform.trouble = failing(10**6, lambda request: refusal(401, "unauthenticated", "who are you?"))
     async with platform.connection() as connection:
         with pytest.raises(sfjobs.AuthenticationError):
             await sfjobs.cancel_all([handle(platform, connection) for _ in range(5)], wait=True)

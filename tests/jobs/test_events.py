@@ -1,4 +1,4 @@
-"""``connection.events``: every change told once, in order, with and without a change feed, however the streams are cut."""
+"""``connection.events``: each change once, in order, with and without a change feed, wherever its streams are cut."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Connection, Job, JobEvent, JobStatus, NotFoundError, WaitTimeoutError
+from sfjobs._client.connection import internals
 from tests.support.feeding_platform import FeedingPlatform, Script, Trouble
 
 ORDER = [JobStatus.OPEN, JobStatus.QUEUED, JobStatus.CANCEL_PENDING, JobStatus.COMPLETED]
@@ -31,7 +32,7 @@ async def jobs_of(connection: Connection) -> list[Job]:
     return [job async for job in connection.list_jobs()][::-1]
 
 
-def told(events: list[JobEvent[Job]], job: Job) -> list[tuple[JobStatus, JobStatus]]:
+def changes_of(events: list[JobEvent[Job]], job: Job) -> list[tuple[JobStatus, JobStatus]]:
     return [(event.old, event.new) for event in events if event.job is job]
 
 
@@ -40,17 +41,17 @@ def offers_feed(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-async def test_each_change_of_each_job_is_told(offers_feed: bool) -> None:
+async def test_each_change_of_each_job_is_an_event(offers_feed: bool) -> None:
     platform = platform_with(10, offers_feed=offers_feed)
     async with platform.connection() as connection:
         jobs = await jobs_of(connection)
         events = [event async for event in connection.events(jobs)]
     expected = [(JobStatus.OPEN, JobStatus.QUEUED), (JobStatus.QUEUED, JobStatus.COMPLETED)]
-    assert all(told(events, job) == expected for job in jobs)
-    assert connection.poller.is_idle
+    assert all(changes_of(events, job) == expected for job in jobs)
+    assert internals(connection).poller.is_idle
 
 
-async def test_it_ends_when_all_jobs_have_ended_and_says_nothing_of_those_that_had_before() -> None:
+async def test_it_ends_with_the_last_job_and_has_no_events_of_jobs_that_had_ended() -> None:
     platform = platform_with(2, offers_feed=True)
     async with platform.connection() as connection:
         jobs = await jobs_of(connection)
@@ -59,7 +60,7 @@ async def test_it_ends_when_all_jobs_have_ended_and_says_nothing_of_those_that_h
         assert [event async for event in connection.events([])] == []
 
 
-async def test_it_tells_when_a_job_begins_to_run() -> None:
+async def test_the_begin_of_a_run_is_an_event() -> None:
     platform = platform_with(1, offers_feed=True)
     async with platform.connection() as connection:
         [job] = await jobs_of(connection)
@@ -73,7 +74,7 @@ async def test_it_tells_when_a_job_begins_to_run() -> None:
     assert running.at == job.started_at is not None
 
 
-async def test_times_are_the_platforms_and_this_machines(offers_feed: bool) -> None:
+async def test_times_are_of_the_platform_and_of_this_machine(offers_feed: bool) -> None:
     platform = platform_with(1, offers_feed=offers_feed)
     async with platform.connection() as connection:
         before = datetime.now(UTC)
@@ -82,7 +83,7 @@ async def test_times_are_the_platforms_and_this_machines(offers_feed: bool) -> N
     assert before <= last.seen_at <= datetime.now(UTC)
 
 
-async def test_a_slow_consumer_hears_of_each_job_once_and_holds_nobody_up() -> None:
+async def test_a_slow_consumer_gets_one_event_a_job_and_delays_no_other_waiter() -> None:
     platform = platform_with(50, offers_feed=True, queued=2.0, apart=0.1)
     async with platform.connection() as connection:
         jobs = await jobs_of(connection)
@@ -91,7 +92,7 @@ async def test_a_slow_consumer_hears_of_each_job_once_and_holds_nobody_up() -> N
         assert first.job is jobs[0]
         await sfjobs.wait_all(jobs, fetch_results=False)
         assert anyio.current_time() < 2 + 5 + 20 + 0.1
-        assert len(connection.poller._watched) == 0
+        assert len(internals(connection).poller._watched) == 0
         rest = [event async for event in events]
     assert len(rest) == 50
     assert {event.job for event in rest} == set(jobs)
@@ -99,7 +100,7 @@ async def test_a_slow_consumer_hears_of_each_job_once_and_holds_nobody_up() -> N
     assert {event.new for event in rest} == {JobStatus.COMPLETED}
 
 
-async def test_a_job_that_nobody_knows_is_raised_in_its_turn_and_the_others_are_told_of(offers_feed: bool) -> None:
+async def test_an_unknown_job_is_raised_in_its_turn_and_the_others_go_on(offers_feed: bool) -> None:
     platform = platform_with(1, offers_feed=offers_feed)
     async with platform.connection() as connection:
         [job] = await jobs_of(connection)
@@ -110,7 +111,7 @@ async def test_a_job_that_nobody_knows_is_raised_in_its_turn_and_the_others_are_
         assert [event.new async for event in events] == [JobStatus.QUEUED, JobStatus.COMPLETED]
 
 
-async def test_one_deadline_bounds_all_of_it() -> None:
+async def test_one_deadline_bounds_all_steps() -> None:
     platform = platform_with(3, offers_feed=True, apart=10)
     async with platform.connection() as connection:
         jobs = await jobs_of(connection)
@@ -120,7 +121,7 @@ async def test_one_deadline_bounds_all_of_it() -> None:
                 seen += 1
         assert anyio.current_time() - started == pytest.approx(30)
         assert (seen, caught.value.done) == (4, (jobs[0].id,))
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
 
 
 async def test_it_may_be_abandoned_at_any_step() -> None:
@@ -129,7 +130,7 @@ async def test_it_may_be_abandoned_at_any_step() -> None:
         async for _ in connection.events(await jobs_of(connection)):
             break
         gc.collect()
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
 
 
 async def test_a_cancelled_step_loses_nothing() -> None:
@@ -143,9 +144,9 @@ async def test_a_cancelled_step_loses_nothing() -> None:
                     found.append(await anext(events))
                 except StopAsyncIteration:
                     break
-    assert all(told(found, job)[0][0] == JobStatus.OPEN for job in jobs)
-    assert all(told(found, job)[-1][1] == JobStatus.COMPLETED for job in jobs)
-    assert all(_is_a_chain(told(found, job)) for job in jobs)
+    assert all(changes_of(found, job)[0][0] == JobStatus.OPEN for job in jobs)
+    assert all(changes_of(found, job)[-1][1] == JobStatus.COMPLETED for job in jobs)
+    assert all(_is_a_chain(changes_of(found, job)) for job in jobs)
 
 
 async def test_jobs_of_another_connection_are_refused() -> None:
@@ -156,13 +157,13 @@ async def test_jobs_of_another_connection_are_refused() -> None:
 
 
 def _is_a_chain(steps: list[tuple[JobStatus, JobStatus]]) -> bool:
-    """Nothing lost, nothing told twice: each step begins where the one before ended, and goes forward."""
+    """No change is lost or doubled: each begins where the one before ended, and goes forward."""
     joined = all(after[0] == before[1] for before, after in pairwise(steps))
     return joined and all(ORDER.index(old) < ORDER.index(new) for old, new in steps)
 
 
 @pytest.mark.parametrize("seed", range(100))
-async def test_no_change_is_lost_or_told_twice_however_the_feed_is_cut(seed: int) -> None:
+async def test_no_change_is_lost_or_doubled_wherever_the_feed_is_cut(seed: int) -> None:
     draw = random.Random(seed)
     platform = FeedingPlatform(latency=draw.choice([0.0, 0.02, 0.4]), offers_feed=draw.random() < 0.9)
     troubles: list[Trouble] = ["cut", "reset", "silence", "garbage", "bye"]
@@ -182,17 +183,16 @@ async def test_no_change_is_lost_or_told_twice_however_the_feed_is_cut(seed: int
         before = {job: job.status for job in jobs if not job.status.is_final}
         events = connection.events(before)
         while True:
-            patience = draw.choice([float("inf"), draw.uniform(0, 3)])
-            with anyio.move_on_after(patience):
+            with anyio.move_on_after(draw.choice([float("inf"), draw.uniform(0, 3)])):
                 try:
                     found.append(await anext(events))
                 except StopAsyncIteration:
                     break
                 if draw.random() < 0.2:
                     await anyio.sleep(draw.uniform(0, 5))
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
     for job, status in before.items():
-        steps = told(found, job)
+        steps = changes_of(found, job)
         assert steps[0][0] == status
         assert steps[-1][1] == JobStatus.COMPLETED
         assert _is_a_chain(steps)

@@ -1,4 +1,4 @@
-"""How jobs and devices look in a notebook: well-formed, without script, and with every text of the platform as text."""
+"""The HTML of jobs and devices: well-formed, without script, and with every text of the platform escaped."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import pytest
 
 import sfjobs
 from sfjobs import Device, DeviceSpecification, Job, JobSnapshot, JobStatus
+from sfjobs._jobs.job import state_of
 from tests.support.fake_platform import FakePlatform
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=\"alert(1)\">&amp;\u202e\x00"
 WHEN = datetime(2026, 1, 27, 15, 15, 25, tzinfo=UTC)
-HARMLESS = {
+ALLOWED_TAGS = {
     "div",
     "span",
     "b",
@@ -67,7 +68,7 @@ def display_of(shown: JobSnapshot | Device) -> str:
     if isinstance(shown, Device):
         return shown._repr_html_()
     job = Job(shown.id, shown.status, FakePlatform().connection())
-    job.take(shown, 0.0)
+    state_of(job).apply(shown, 0.0)
     return job._repr_html_()
 
 
@@ -105,12 +106,12 @@ def text_of(html: str) -> str:
 @pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: type(shown).__name__)
 def test_a_display_is_well_formed_and_without_script(shown: JobSnapshot | Device) -> None:
     elements = list(ET.fromstring(display_of(shown)).iter())
-    assert {element.tag for element in elements} <= HARMLESS
+    assert {element.tag for element in elements} <= ALLOWED_TAGS
     assert {name for element in elements for name in element.attrib} <= {"class", "style"}
 
 
 @pytest.mark.parametrize("shown", hostile(), ids=lambda shown: type(shown).__name__)
-def test_characters_that_turn_a_text_around_are_replaced(shown: JobSnapshot | Device) -> None:
+def test_characters_that_change_the_direction_of_writing_are_replaced(shown: JobSnapshot | Device) -> None:
     assert not re.search("[\u202e\x00]", display_of(shown))
 
 
@@ -137,9 +138,9 @@ def test_a_device_shows(text: str) -> None:
 
 async def test_a_completed_job_shows_its_result() -> None:
     platform = FakePlatform()
-    told = platform.add(status="complete")
+    job_record = platform.add(status="complete")
     async with platform.connection() as connection:
-        job = sfjobs.Job(told.id, "open", connection)
+        job = sfjobs.Job(job_record.id, "open", connection)
         before = job._repr_html_()
         await job.wait()
     assert "3 shots × 2 modes, uint8" not in before

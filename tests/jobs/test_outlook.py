@@ -1,4 +1,4 @@
-"""``job.why()``: why a job is not done yet, from what is known here."""
+"""``job.why()``: why a job is not done yet, without a request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOT_THERE = "11111111-1111-1111-1111-111111111111"
 
 
 async def after_a_while(connection: sfjobs.Connection, job: sfjobs.Job, seconds: float) -> JobOutlook:
-    """What ``job`` says in the midst of a wait, ``seconds`` after its begin."""
+    """The outlook of ``job`` during a wait, ``seconds`` after its begin."""
     async with anyio.create_task_group() as group:
         group.start_soon(job.wait)
         await anyio.sleep(seconds)
@@ -39,14 +39,14 @@ def failing(error: httpx.TransportError) -> FakePlatform:
     return platform
 
 
-# -- what it knows -------------------------------------------------------------------------------------------------------
+# -- times and places ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_job_that_nobody_waits_for_has_no_next_check() -> None:
+async def test_a_job_without_a_waiter_has_no_next_check() -> None:
     platform = FakePlatform()
-    told = platform.add()
+    added = platform.add()
     async with platform.connection() as connection:
-        job = await connection.get_job(told.id)
+        job = await connection.get_job(added.id)
         await anyio.sleep(12)
         outlook = job.why()
     assert (outlook.status, outlook.next_check, outlook.last_error) == (JobStatus.QUEUED, None, None)
@@ -54,17 +54,17 @@ async def test_a_job_that_nobody_waits_for_has_no_next_check() -> None:
     assert outlook.last_check == pytest.approx(12)
 
 
-async def test_a_job_that_was_never_asked_about_has_no_age() -> None:
+async def test_a_job_that_was_never_polled_has_no_age() -> None:
     async with FakePlatform().connection() as connection:
         outlook = sfjobs.Job(NOT_THERE, "open", connection).why()
     assert outlook == JobOutlook(job_id=NOT_THERE, status=JobStatus.OPEN)
 
 
-async def test_a_job_that_is_waited_for_tells_its_next_check() -> None:
+async def test_a_job_with_a_waiter_has_a_next_check() -> None:
     platform = FakePlatform()
-    told = platform.add()
+    added = platform.add()
     async with platform.connection() as connection:
-        job = sfjobs.Job(told.id, "open", connection)
+        job = sfjobs.Job(added.id, "open", connection)
         outlook = await after_a_while(connection, job, 100)
         asked = platform.times_of("/jobs")[-1] - platform.times_of("/jobs")[0]
     assert outlook.age == pytest.approx(100, abs=0.1)
@@ -74,11 +74,11 @@ async def test_a_job_that_is_waited_for_tells_its_next_check() -> None:
     assert 8 <= outlook.last_check + outlook.next_check <= 11  # a tenth of the time it is watched
 
 
-async def test_the_next_check_comes_when_it_was_said() -> None:
+async def test_the_next_poll_is_sent_at_the_next_check() -> None:
     platform = FakePlatform()
-    told = platform.add()
+    added = platform.add()
     async with platform.connection() as connection, anyio.create_task_group() as group:
-        job = sfjobs.Job(told.id, "open", connection)
+        job = sfjobs.Job(added.id, "open", connection)
         group.start_soon(job.wait)
         await anyio.sleep(50)
         before, now, said = len(platform.polls), anyio.current_time(), job.why().next_check
@@ -89,34 +89,34 @@ async def test_the_next_check_comes_when_it_was_said() -> None:
         group.cancel_scope.cancel()
 
 
-async def test_a_question_under_way_is_the_next_check() -> None:
+async def test_a_poll_under_way_is_the_next_check() -> None:
     platform = FakePlatform(latency=5)
-    told = platform.add()
+    added = platform.add()
     async with platform.connection() as connection:
-        outlook = await after_a_while(connection, sfjobs.Job(told.id, "open", connection), 7)
+        outlook = await after_a_while(connection, sfjobs.Job(added.id, "open", connection), 7)
     assert outlook.next_check == 0
 
 
-async def test_a_queue_position_is_taken_from_the_platform() -> None:
+async def test_the_queue_position_comes_from_the_platform() -> None:
     platform = FakePlatform()
-    told = platform.add(meta={"queue_position": 3})
+    added = platform.add(meta={"queue_position": 3})
     async with platform.connection() as connection:
-        assert (await connection.get_job(told.id)).why().queue_position == 3
+        assert (await connection.get_job(added.id)).why().queue_position == 3
 
 
 @pytest.mark.parametrize("position", ["3", 3.5, True, None, [3]])
-async def test_a_queue_position_that_is_no_number_is_none(position: object) -> None:
+async def test_a_queue_position_that_is_not_a_number_is_none(position: object) -> None:
     platform = FakePlatform()
-    told = platform.add(meta={"queue_position": position})
+    added = platform.add(meta={"queue_position": position})
     async with platform.connection() as connection:
-        assert (await connection.get_job(told.id)).why().queue_position is None
+        assert (await connection.get_job(added.id)).why().queue_position is None
 
 
 async def test_two_handles_of_one_job_share_its_next_check() -> None:
     platform = FakePlatform()
-    told = platform.add()
+    added = platform.add()
     async with platform.connection() as connection, anyio.create_task_group() as group:
-        waited, idle = (sfjobs.Job(told.id, "open", connection) for _ in range(2))
+        waited, idle = (sfjobs.Job(added.id, "open", connection) for _ in range(2))
         group.start_soon(waited.wait)
         await anyio.sleep(10)
         assert idle.why().next_check == waited.why().next_check is not None
@@ -125,19 +125,19 @@ async def test_two_handles_of_one_job_share_its_next_check() -> None:
 
 def test_where_no_loop_runs_times_are_left_out() -> None:
     platform = FakePlatform()
-    told = platform.add(meta={"queue_position": 1})
+    added = platform.add(meta={"queue_position": 1})
 
     async def get() -> sfjobs.Job:
         async with platform.connection() as connection:
-            return await connection.get_job(told.id)
+            return await connection.get_job(added.id)
 
-    assert anyio.run(get).why() == JobOutlook(job_id=told.id, status=JobStatus.QUEUED, queue_position=1)
-
-
-# -- what went wrong -----------------------------------------------------------------------------------------------------
+    assert anyio.run(get).why() == JobOutlook(job_id=added.id, status=JobStatus.QUEUED, queue_position=1)
 
 
-async def test_a_platform_that_cannot_be_reached_is_told_while_waiting() -> None:
+# -- errors --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_platform_that_cannot_be_reached_is_the_last_error_of_a_wait() -> None:
     platform = failing(httpx.ConnectError("no route"))
     async with platform.connection() as connection:
         outlook = await after_a_while(connection, sfjobs.Job(NOT_THERE, "open", connection), 5)
@@ -146,7 +146,7 @@ async def test_a_platform_that_cannot_be_reached_is_told_while_waiting() -> None
     assert outlook.next_check is not None
 
 
-async def test_trouble_is_remembered_after_the_wait() -> None:
+async def test_the_last_error_is_kept_after_the_wait() -> None:
     platform = failing(httpx.ConnectError("no route"))
     async with platform.connection() as connection:
         job = sfjobs.Job(NOT_THERE, "open", connection)
@@ -157,7 +157,7 @@ async def test_trouble_is_remembered_after_the_wait() -> None:
     assert outlook.next_check is None
 
 
-async def test_trouble_is_forgotten_with_the_next_answer() -> None:
+async def test_the_next_response_clears_the_last_error() -> None:
     platform = failing(httpx.ConnectError("no route"))
     async with platform.connection() as connection:
         job = sfjobs.Job(NOT_THERE, "open", connection)
@@ -169,7 +169,7 @@ async def test_trouble_is_forgotten_with_the_next_answer() -> None:
     assert job.why().last_error is None
 
 
-async def test_trouble_that_has_passed_is_no_trouble_while_waiting() -> None:
+async def test_the_next_response_clears_the_last_error_during_a_wait() -> None:
     platform = failing(httpx.ConnectError("no route"))
     platform.add(id=NOT_THERE)
     async with platform.connection() as connection, anyio.create_task_group() as group:
@@ -182,14 +182,14 @@ async def test_trouble_that_has_passed_is_no_trouble_while_waiting() -> None:
         group.cancel_scope.cancel()
 
 
-async def test_a_job_that_the_platform_leaves_out_says_so() -> None:
+async def test_a_job_that_the_response_left_out_has_a_last_error() -> None:
     platform = FakePlatform()
     async with platform.connection() as connection:
         outlook = await after_a_while(connection, sfjobs.Job(NOT_THERE, "open", connection), 0.1)
     assert outlook.last_error == "the platform's answer left it out (1 times in a row)"
 
 
-async def test_the_error_that_ended_a_wait_is_told() -> None:
+async def test_the_error_that_ended_a_wait_is_the_last_error() -> None:
     async with FakePlatform().connection() as connection:
         job = sfjobs.Job(NOT_THERE, "open", connection)
         with pytest.raises(sfjobs.NotFoundError):
@@ -197,7 +197,7 @@ async def test_the_error_that_ended_a_wait_is_told() -> None:
         assert str(job.why().last_error).startswith("NotFoundError: ")
 
 
-async def test_a_refresh_that_failed_is_told() -> None:
+async def test_a_failed_refresh_is_the_last_error() -> None:
     platform = FakePlatform()
 
     async def refusing(request: httpx.Request) -> httpx.Response | None:
@@ -211,7 +211,7 @@ async def test_a_refresh_that_failed_is_told() -> None:
         assert str(job.why().last_error).startswith("PermissionDeniedError: ")
 
 
-# -- how it reads --------------------------------------------------------------------------------------------------------
+# -- as text -------------------------------------------------------------------------------------------------------------
 
 STARTED = datetime(2026, 1, 27, 15, 15, 26, tzinfo=UTC)
 
@@ -222,30 +222,30 @@ STARTED = datetime(2026, 1, 27, 15, 15, 26, tzinfo=UTC)
         (
             {"status": "queued", "queue_position": 3, "age": 12.0, "last_check": 0.42, "next_check": 0.78},
             (
-                "Job 1 is queued and has not started, number 3 in the queue. It was first seen 12 s ago and last asked about "
-                "0.4 s ago. The next question is due in 0.8 s."
+                "Job 1 is queued and has not started, number 3 in the queue. It was first seen 12 s ago and last polled "
+                "0.4 s ago. The next poll is due in 0.8 s."
             ),
         ),
         (
             {"status": "queued", "started_at": STARTED, "age": 70.0, "last_check": 70.0},
             (
-                "Job 1 has been running since 2026-01-27 15:15:26+00:00 (queued). It was first seen 70 s ago and last asked "
-                "about 70 s ago. Nobody waits for it, so nobody asks."
+                "Job 1 has been running since 2026-01-27 15:15:26+00:00 (queued). It was first seen 70 s ago and last polled "
+                "70 s ago. It is not polled, because no call waits for it."
             ),
         ),
         (
             {"status": "open", "last_error": "TransportError: no route", "next_check": 0.0},
             (
-                "Job 1 is open and has not started. The last question about it failed: TransportError: no route. The next "
-                "question is being asked now."
+                "Job 1 is open and has not started. The last poll failed: TransportError: no route. The next "
+                "poll is under way."
             ),
         ),
-        ({"status": "cancel_pending"}, "Job 1 is being cancelled. Nobody waits for it, so nobody asks."),
+        ({"status": "cancel_pending"}, "Job 1 is being cancelled. It is not polled, because no call waits for it."),
         ({"status": "complete"}, "Job 1 is complete: it has ended."),
-        ({"status": "paused"}, "Job 1 is paused and has not started. Nobody waits for it, so nobody asks."),
+        ({"status": "paused"}, "Job 1 is paused and has not started. It is not polled, because no call waits for it."),
     ],
 )
-def test_it_prints_as_sentences(known: dict[str, object], words: str) -> None:
+def test_an_outlook_prints_as_sentences(known: dict[str, object], words: str) -> None:
     outlook = JobOutlook(job_id="1", **{**known, "status": JobStatus(str(known["status"]))})  # type: ignore[arg-type]
     assert str(outlook) == words
 
@@ -255,21 +255,21 @@ def test_it_prints_as_sentences(known: dict[str, object], words: str) -> None:
     [(0, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (119.4, "119 s"), (120, "2 min"), (3599.4, "59 min 59 s"),
      (3599.6, "1 h"), (7500, "2 h 5 min")],
 )  # fmt: skip
-def test_seconds_are_as_exact_as_a_person_wants_them(seconds: float, words: str) -> None:
+def test_seconds_are_rounded_for_people(seconds: float, words: str) -> None:
     assert in_seconds(seconds) == words
 
 
-async def test_an_outlook_can_be_pickled_although_it_tells_of_an_error() -> None:
+async def test_an_outlook_with_an_error_can_be_pickled() -> None:
     outlook = JobOutlook(job_id="1", status=JobStatus.OPEN, last_error="TransportError: no route")
     assert pickle.loads(pickle.dumps(outlook)) == outlook
 
 
 @pytest.mark.real_time
-def test_the_blocking_twin_tells_the_same() -> None:
+def test_the_blocking_twin_returns_the_same() -> None:
     platform = FakePlatform()
-    told = platform.add(meta={"queue_position": 2})
+    added = platform.add(meta={"queue_position": 2})
     transport = httpx.MockTransport(platform.handle)
     with sync.Connection(settings=platform.settings(), transport=transport) as connection:
-        outlook = connection.get_job(told.id).why()
+        outlook = connection.get_job(added.id).why()
     assert (outlook.queue_position, outlook.next_check) == (2, None)
     assert outlook.age is not None

@@ -1,4 +1,4 @@
-"""Many jobs as one: when their results are fetched, and how many at a time. In virtual time."""
+"""Waiting for many jobs: when their results are fetched, and how many at a time. In virtual time."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import pytest
 
 import sfjobs
 from sfjobs import Connection, FailedJobError, Job, ResultCorruptError, WaitTimeoutError
-from sfjobs._jobs.result_prefetch import AT_ONCE
-from sfjobs._jobs.waiting import CHUNK
+from sfjobs._client.connection import internals
+from sfjobs._jobs.result_prefetch import MAX_CONCURRENT_DOWNLOADS
+from sfjobs._jobs.waiting import MAX_RESULTS_PER_STEP
 from tests.support.feeding_platform import FeedingPlatform
 
 
 class SlowResults:
-    """Results that take their time; how many there were, when each was asked for, and how many at once."""
+    """Results that take ``seconds`` each; counts them, and notes when each was requested."""
 
     def __init__(self, platform: FeedingPlatform, seconds: float = 1.0) -> None:
         self._platform = platform
         self.seconds = seconds
-        self.asked: dict[str, float] = {}
+        self.requested: dict[str, float] = {}
         self.under_way = 0
         self.most = 0
         self.corrupt: set[str] = set()
@@ -29,7 +30,7 @@ class SlowResults:
         if not request.url.path.endswith("/result"):
             return None
         job_id = request.url.path.split("/")[2]
-        self.asked[job_id] = anyio.current_time()
+        self.requested[job_id] = anyio.current_time()
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         try:
@@ -52,10 +53,10 @@ async def test_each_result_is_fetched_while_the_other_jobs_are_still_waited_for(
         jobs = await handles(platform, connection)
         await sfjobs.wait_all(jobs)
     assert all(job.has_result for job in jobs)
-    assert all(results.asked[job_id] - end < 3 for job_id, end in ends.items())
+    assert all(results.requested[job_id] - end < 3 for job_id, end in ends.items())
 
 
-async def test_slow_results_never_starve_the_polls() -> None:
+async def test_slow_downloads_do_not_delay_the_polls() -> None:
     platform = FeedingPlatform(latency=0.01, offers_feed=False)
     SlowResults(platform, seconds=500)
     for _ in range(200):
@@ -84,7 +85,7 @@ async def test_results_are_fetched_a_few_at_a_time() -> None:
         platform.stage((5.0, "complete"))
     async with platform.connection() as connection:
         await sfjobs.wait_all(await handles(platform, connection))
-    assert results.most == AT_ONCE
+    assert results.most == MAX_CONCURRENT_DOWNLOADS
 
 
 async def test_a_step_of_an_iteration_fetches_a_bounded_number_of_results() -> None:
@@ -96,7 +97,7 @@ async def test_a_step_of_an_iteration_fetches_a_bounded_number_of_results() -> N
         async for job in sfjobs.as_completed(await handles(platform, connection)):
             assert job.has_result
             break
-    assert len(results.asked) == CHUNK
+    assert len(results.requested) == MAX_RESULTS_PER_STEP
 
 
 async def test_only_the_results_of_the_first_jobs_are_fetched() -> None:
@@ -106,12 +107,12 @@ async def test_only_the_results_of_the_first_jobs_are_fetched() -> None:
         platform.stage((5.0, "complete"))
     async with platform.connection() as connection:
         assert len(await sfjobs.first(await handles(platform, connection), 3)) == 3
-    assert len(results.asked) == 3
+    assert len(results.requested) == 3
 
 
-# httpx drops the innermost of its nested generators when an answer is left half-way.
+# httpx drops the innermost of its nested generators when an response is left half-way.
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object ByteStream")
-async def test_a_result_that_is_none_is_raised_once_all_others_are_at_hand() -> None:
+async def test_a_corrupt_result_is_raised_once_all_others_are_fetched() -> None:
     platform = FeedingPlatform()
     results = SlowResults(platform)
     bad = platform.stage((1.0, "complete"))
@@ -125,7 +126,7 @@ async def test_a_result_that_is_none_is_raised_once_all_others_are_at_hand() -> 
     assert [job.has_result for job in jobs] == [job.id != bad.id for job in jobs]
 
 
-async def test_a_deadline_tells_apart_those_whose_results_are_at_hand() -> None:
+async def test_a_job_is_done_at_the_deadline_only_with_its_result() -> None:
     platform = FeedingPlatform()
     SlowResults(platform, seconds=10)
     for at in (1.0, 5.0, 100.0):
@@ -135,11 +136,11 @@ async def test_a_deadline_tells_apart_those_whose_results_are_at_hand() -> None:
         with pytest.raises(WaitTimeoutError) as caught:
             await sfjobs.wait_all(jobs, timeout=13)
         assert (caught.value.done, caught.value.pending) == ((jobs[0].id,), (jobs[1].id, jobs[2].id))
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
         assert platform.in_flight == 0
 
 
-async def test_failed_jobs_have_no_results_to_be_fetched() -> None:
+async def test_no_result_of_a_failed_job_is_requested() -> None:
     platform = FeedingPlatform()
     results = SlowResults(platform)
     platform.stage((1.0, "failed"))
@@ -148,10 +149,10 @@ async def test_failed_jobs_have_no_results_to_be_fetched() -> None:
         await sfjobs.wait_all([job])
         with pytest.raises(FailedJobError):
             job.raise_for_status()
-    assert not results.asked
+    assert not results.requested
 
 
-async def test_two_handles_of_one_job_both_get_its_result() -> None:
+async def test_two_handles_of_one_job_both_have_its_result() -> None:
     platform = FeedingPlatform()
     platform.stage((2.0, "complete"))
     async with platform.connection() as connection:

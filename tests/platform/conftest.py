@@ -1,4 +1,4 @@
-"""A platform without sockets, and a client of it, for the tests of endpoints."""
+"""A platform without sockets and a client of it, for the tests of endpoints."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """
-What worker processes run in tests instead of a simulation, and how a test meets them: over two named pipes, so that nobody
-sleeps or polls. ``SFJOBS_TEST_MEETING`` in the environment is the folder of the pipes.
+The runners of worker processes in tests, and their rendezvous with the test over two named pipes, so that neither side sleeps
+or polls. ``SFJOBS_TEST_MEETING`` in the environment is the folder of the pipes.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import Self
 import numpy as np
 
 from sfjobs.platform.execution.executor import Work
-from sfjobs.platform.execution.worker import Samples
+from sfjobs.platform.program import Samples
 
 VARIABLE = "SFJOBS_TEST_MEETING"
 
 
 def zeros(work: Work) -> Samples:
-    """A result at once; prints where a careless library would."""
+    """Return a result at once; print, as a careless library would."""
     print("a library says hello")
     return Samples(np.zeros((work.shots, 4), dtype=np.uint8), {"seed": work.seed})
 
 
 def meet(work: Work) -> Samples:
-    """Tells the test that it runs, and goes on when the test says so."""
+    """Announce the job to the test, and finish when the test releases it."""
     announce(work)
     with (Path(os.environ[VARIABLE]) / "releases").open("rb", buffering=0) as releases:
         releases.read(1)
@@ -43,7 +43,7 @@ def announce(work: Work) -> None:
 
 
 def pass_by(work: Work) -> Samples:
-    """Tells the test, if it listens, that it runs, and has a result at once."""
+    """Announce the job if the test listens, and return a result at once."""
     with suppress(BlockingIOError):
         pipe = os.open(Path(os.environ[VARIABLE]) / "arrivals", os.O_WRONLY | os.O_NONBLOCK)
         try:
@@ -54,12 +54,12 @@ def pass_by(work: Work) -> Samples:
 
 
 def grasp(work: Work) -> Samples:
-    """Tells the test that it runs, and stays in native code that lets no other thread of the process run."""
+    """Announce the job, and stay in native code that lets no other thread of the process run."""
     pipe = os.open(Path(os.environ[VARIABLE]) / "arrivals", os.O_WRONLY)
     line = f"{work.job_id} {os.getpid()} {work.attempt}\n".encode()
     library = ctypes.PyDLL(
         None
-    )  # keeps the interpreter's lock while it is called; between the calls nobody may take it
+    )  # keeps the interpreter's lock during a call; between the calls no other thread may take it
     sys.setswitchinterval(600)
     library.write(pipe, line, len(line))
     library.sleep(600)
@@ -67,13 +67,13 @@ def grasp(work: Work) -> Samples:
 
 
 def spin(work: Work) -> Samples:
-    """Uses a processor and does not end."""
+    """Use a processor without end."""
     while True:
         pass
 
 
 def die(work: Work) -> Samples:
-    """A simulator that crashes in native code."""
+    """Crash, as a simulator in native code may."""
     print("about to crash", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
     return zeros(work)
@@ -88,7 +88,7 @@ def hoard(work: Work) -> Samples:
 
 
 def overflow(work: Work) -> Samples:
-    """A result that is larger than its file may be."""
+    """Return a result that is larger than its file may be."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
@@ -96,7 +96,7 @@ def overflow(work: Work) -> Samples:
 
 
 class Meeting:
-    """The test's end of the two pipes."""
+    """The end of the two pipes in the test."""
 
     def __init__(self, folder: Path) -> None:
         self._pipes = []
@@ -105,10 +105,10 @@ class Meeting:
             self._pipes.append(os.open(folder / name, os.O_RDWR))
         self._text = b""
 
-    def arrival(self, patience: float = 60.0) -> tuple[str, int, int]:
-        """Job id, pid and attempt of the next job that has begun to run."""
+    def arrival(self, timeout: float = 60.0) -> tuple[str, int, int]:
+        """Return job id, pid and attempt of the next job that has started."""
         while b"\n" not in self._text:
-            if not select.select([self._pipes[0]], [], [], patience)[0]:
+            if not select.select([self._pipes[0]], [], [], timeout)[0]:
                 raise TimeoutError("no job has begun to run")
             self._text += os.read(self._pipes[0], 4096)
         line, _, self._text = self._text.partition(b"\n")
@@ -116,7 +116,7 @@ class Meeting:
         return job_id, int(pid), int(attempt)
 
     def forget(self) -> None:
-        """Whoever has arrived until now."""
+        """Discard the jobs that have started until now."""
         while select.select([self._pipes[0]], [], [], 0)[0]:
             os.read(self._pipes[0], 65536)
         self._text = b""
@@ -135,14 +135,14 @@ class Meeting:
             os.close(pipe)
 
 
-def has_ended(pid: int, patience: float = 60.0) -> bool:
-    """Whether a process that is not of this test's making ends; waits for it."""
+def has_ended(pid: int, timeout: float = 60.0) -> bool:
+    """Wait for the end of a process that the test did not start. Return whether it ends."""
     try:
         end = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
     try:
-        return bool(select.select([end], [], [], patience)[0])
+        return bool(select.select([end], [], [], timeout)[0])
     finally:
         os.close(end)
 

@@ -1,4 +1,4 @@
-"""``run_server`` in a process of its own, so that it can be sent signals and killed."""
+"""``run_server`` in a process of its own, which can be sent signals and be killed."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class ServerProcess:
         weakref.finalize(self, self.process.kill)  # for a test that fails before it stops the server
 
     def ready(self) -> Platform:
-        """Waits until it listens."""
+        """Wait until it listens."""
         url, key = self.line().split()
         host, port = url.removeprefix("http://").split(":")
         return Platform(url=url, host=host, port=int(port), data_dir=self.folder, workers=1, api_key=key)
 
     def line(self) -> str:
-        """The next that it prints."""
+        """Return the next line of its output."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, self.process.communicate()
@@ -60,7 +60,7 @@ class ServerProcess:
         self.process.send_signal(number)
 
     def end(self) -> tuple[int, str, str]:
-        """Its exit code, the rest of what it prints, and its complaints."""
+        """Return its exit code, the rest of its output, and its error output."""
         out, error = self.process.communicate(timeout=60)
         return self.process.returncode, out, error
 

@@ -1,11 +1,12 @@
-"""A platform without sockets and processes: an executor that does what the test says, a store that tells when a job has ended."""
+"""A platform without sockets and processes: its executor is scripted by the test, and its store shows when a job has ended."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,12 +22,12 @@ from sfjobs.platform.api.tokens import AccessTokens
 from sfjobs.platform.blackbird import parse
 from sfjobs.platform.devices import build_devices
 from sfjobs.platform.execution.executor import ExecutionError, Outcome, Run, Work
-from sfjobs.platform.execution.result_file import write_result
 from sfjobs.platform.jobs.scheduler import Scheduler
 from sfjobs.platform.limits import DEFAULTS, Limits
 from sfjobs.platform.records import JobRecord, NewJob, ResultFile
-from sfjobs.platform.store.accounts import hash_api_key
-from sfjobs.platform.store.jobs import Store
+from sfjobs.platform.results.folder import ResultFolder
+from sfjobs.platform.store.api_keys import hash_api_key
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 
 PROGRAM = """name demo
 version 1.0
@@ -50,8 +51,13 @@ def new_job(account: str, number: int = 0, *, target: str = "simulon_gaussian") 
     )
 
 
-class WatchedStore(Store):
-    """``ended(id)`` returns when the store has written the job's last status."""
+async def add_job(store: SQLiteStore, job: NewJob) -> JobRecord:
+    (record,) = await store.add_jobs([job])
+    return record
+
+
+class WatchedStore(SQLiteStore):
+    """A store whose ``ended(id)`` returns when the last status of the job is written."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -87,12 +93,12 @@ class WatchedStore(Store):
 
 class ScriptedExecutor:
     """
-    Every job waits in its place until the test gives it an outcome by ``finish`` or ``fail``; ``started()`` returns the next one
-    that has begun. With ``automatic`` every job completes at once. ``workers`` is set by a test when there is one.
+    An executor whose jobs wait until the test calls ``finish`` or ``fail``. ``started()`` returns the next one that has
+    started. With ``automatic`` every job completes at once. ``workers`` is an event that the test sets when a worker exists.
     """
 
     def __init__(self, results: Path, *, slots: int = 1, automatic: bool = False) -> None:
-        self._results = results
+        self._results = ResultFolder(results)
         self._slots = slots
         self._automatic = automatic
         self._began: deque[Work] = deque()
@@ -127,7 +133,7 @@ class ScriptedExecutor:
         self._ends[job_id][0].set()
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[Run]:
+    async def acquire_slot(self) -> AsyncIterator[Run]:
         if self.workers is not None:
             await self.workers.wait()
         yield self._run
@@ -145,13 +151,13 @@ class ScriptedExecutor:
             raise
         if errors:
             raise errors[0]
-        result = write_result(self._results, f"{work.job_id}-{work.attempt}.npz", ARRAY)
+        result = self._results.write(work.result_name, ARRAY)
         return Outcome(result=result, meta={"sampler": "scripted"})
 
 
 @dataclass
 class Bench:
-    """A running platform without sockets; ``account`` is whose key is ``"key"``."""
+    """A running platform without sockets. ``account`` has the API key ``"key"``. ``make_app`` makes another application of it."""
 
     store: WatchedStore
     executor: ScriptedExecutor
@@ -159,6 +165,7 @@ class Bench:
     app: ASGIApp
     account: str
     tokens: AccessTokens
+    make_app: Callable[..., ASGIApp]
 
     def client(self, account: str | None = None) -> httpx.AsyncClient:
         token = self.tokens.issue(account or self.account)
@@ -186,16 +193,17 @@ async def open_bench(
             for name, device in build_devices(test_targets=True).items()
         }
         account = store.ensure_account("someone")
-        store.add_key(account, hash_api_key("key"))
+        store.add_key(account, hash_api_key("key"), name="local")
         tokens = AccessTokens(store, lifetime=lifetime)
         async with Scheduler(store, executor, devices) as scheduler:
-            app = create_app(
+            make_app = partial(
+                create_app,
                 store=store,
                 scheduler=scheduler,
                 tokens=tokens,
                 devices=devices,
-                results=folder,
+                results=ResultFolder(folder),
                 parse=parse,
                 limits=limits,
             )
-            yield Bench(store, executor, scheduler, app, account, tokens)
+            yield Bench(store, executor, scheduler, make_app(), account, tokens, make_app)

@@ -1,6 +1,6 @@
 """
-A platform that is killed again and again while jobs are submitted and run: none is lost, none is there twice, each ends with its
-whole result. Servers and workers are real processes and the kills are SIGKILL; where they fall is drawn from a seed.
+A platform that is killed again and again while jobs are submitted and run: no job is lost, none exists twice, and each ends
+with its complete result. Servers and workers are real processes, the kills are SIGKILL, and their times are drawn from a seed.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ import pytest
 from sfjobs.models import JobStatus
 from sfjobs.platform import PlatformSettings, serving
 from sfjobs.platform.api.routes.account import TOKEN_PATH
+from sfjobs.platform.jobs.scheduler import MAX_LOST_WORKERS
 from sfjobs.platform.records import JobRecord
-from sfjobs.platform.store.jobs import MOST_WORKERS_LOST, Store
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.runners import Meeting
 from tests.platform.server.test_serving import client_of, final, submit
 from tests.platform.stand_ins import PROGRAM
@@ -41,11 +42,11 @@ pytestmark = [pytest.mark.real_time, pytest.mark.skipif(sys.platform == "win32",
 
 SEED = 20261125
 KILLS = 50
-JOBS_A_LIFE = 20
+JOBS_PER_GENERATION = 20
 CLIENTS = 2
 UNFINISHED = "status=open&status=queued&status=cancel_pending"
 
-NURSERY = """
+FORKING_SCRIPT = """
 import os, sys
 from pathlib import Path
 from sfjobs.platform import PlatformSettings, run_server
@@ -57,18 +58,18 @@ for workers in sys.stdin:
     if not pid:
         run_server(settings=settings, port=0, on_ready=lambda info: print("ready", info.url, info.api_key, flush=True))
         os._exit(0)
-    print("born", pid, flush=True)
+    print("started", pid, flush=True)
     os.waitpid(pid, 0)
-    print("dead", flush=True)
+    print("ended", flush=True)
 """
 
 
-class Nursery:
+class ForkedServers:
     """Servers on one data directory, one after another, each forked from a process that has imported everything already."""
 
     def __init__(self, folder: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", NURSERY, str(folder)],
+            [sys.executable, "-W", "error", "-c", FORKING_SCRIPT, str(folder)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -76,21 +77,21 @@ class Nursery:
         )
         self._pid: int | None = None
 
-    def bear(self, workers: int = 2) -> None:
+    def start(self, workers: int = 2) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{workers}\n")
         self._process.stdin.flush()
-        self._pid = int(self._words("born")[0])
+        self._pid = int(self._words("started")[0])
 
     def ready(self) -> tuple[str, str]:
-        """Url and API key, when the server listens."""
+        """Return URL and API key when the server listens."""
         url, api_key = self._words("ready")
         return url, api_key
 
     def kill(self) -> None:
         assert self._pid is not None
         os.kill(self._pid, signal.SIGKILL)
-        while self._line() != "dead":  # it may have become ready before
+        while self._line() != "ended":  # it may have become ready before
             pass
         self._pid = None
 
@@ -102,7 +103,7 @@ class Nursery:
     def _line(self) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line, "the nursery has ended"
+        assert line, "the forking process has ended"
         return line.rstrip("\n")
 
     def __enter__(self) -> Self:
@@ -118,8 +119,8 @@ class Nursery:
 
 
 @dataclass(frozen=True)
-class Order:
-    """Submissions that go in one request, a batch or a single one, by their idempotency keys."""
+class SubmissionRequest:
+    """Submissions in one request, a batch or a single one, by their idempotency keys."""
 
     keys: tuple[str, ...]
 
@@ -129,32 +130,32 @@ class Order:
         items = [{"circuit": PROGRAM, "idempotency_key": key} for key in self.keys]
         return {"json": items, "headers": {"content-type": "application/jobs+json"}}
 
-    def jobs(self, answer: httpx.Response) -> list[dict[str, Any]]:
+    def jobs(self, response: httpx.Response) -> list[dict[str, Any]]:
         if len(self.keys) == 1:
-            return [answer.json()]
-        return [item["job"] for item in answer.json()["data"]]
+            return [response.json()]
+        return [item["job"] for item in response.json()["data"]]
 
 
-class Crowd:
-    """Clients that submit orders until each is answered, whatever becomes of the server meanwhile."""
+class Submitters:
+    """Clients that repeat each request until it is answered, through all restarts of the server."""
 
     def __init__(self) -> None:
-        self.orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self.requests: queue.SimpleQueue[SubmissionRequest | None] = queue.SimpleQueue()
         self.sent: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self.answers: dict[Order, list[dict[str, Any]]] = {}
+        self.responses: dict[SubmissionRequest, list[dict[str, Any]]] = {}
         self._place = threading.Condition()
-        self._life = 0
+        self._generation = 0
         self._url = ""
         self._headers: dict[str, str] = {}
 
-    def meet(self, url: str, api_key: str) -> None:
-        """A new server listens there. Access tokens outlive the server that gave them."""
+    def connect(self, url: str, api_key: str) -> None:
+        """Use a new server. Access tokens outlive the server that gave them."""
         if not self._headers:
             form = {"grant_type": "refresh_token", "refresh_token": api_key}
-            answer = httpx.post(url + TOKEN_PATH, data=form, trust_env=False)
-            self._headers = {"authorization": f"Bearer {answer.json()['access_token']}"}
+            response = httpx.post(url + TOKEN_PATH, data=form, trust_env=False)
+            self._headers = {"authorization": f"Bearer {response.json()['access_token']}"}
         with self._place:
-            self._life += 1
+            self._generation += 1
             self._url = url
             self._place.notify_all()
 
@@ -162,44 +163,48 @@ class Crowd:
         return httpx.Client(base_url=self._url, headers=self._headers, trust_env=False, timeout=60)
 
     def run(self) -> None:
-        met = 0
+        seen = 0
         with httpx.Client(trust_env=False, timeout=60) as client:
-            while (order := self.orders.get()) is not None:
-                answer = None
-                while answer is None:
+            while (submission := self.requests.get()) is not None:
+                response = None
+                while response is None:
                     with self._place:
-                        assert self._place.wait_for(lambda met=met: self._life > met, timeout=60), "no server comes"
-                        life, url = self._life, self._url
-                    self.sent.put(life)
+                        assert self._place.wait_for(lambda seen=seen: self._generation > seen, timeout=60), (
+                            "no server comes"
+                        )
+                        generation, url = self._generation, self._url
+                    self.sent.put(generation)
                     try:
-                        request = order.request()
-                        answer = client.post(
+                        request = submission.request()
+                        response = client.post(
                             f"{url}/jobs", json=request["json"], headers={**self._headers, **request["headers"]}
                         )
                     except httpx.TransportError:
-                        met = life
-                assert answer.status_code in {201, 207}, answer.text
-                self.answers[order] = order.jobs(answer)
+                        seen = generation
+                assert response.status_code in {201, 207}, response.text
+                self.responses[submission] = submission.jobs(response)
 
 
-def orders_of(rng: random.Random) -> list[list[Order]]:
-    """What is submitted in each life: as many jobs in each, in batches and singly."""
-    lives = []
+def requests_of(rng: random.Random) -> list[list[SubmissionRequest]]:
+    """Return the requests of each generation: the same number of jobs, in batches and singly."""
+    generations = []
     for _ in range(KILLS):
-        keys = [str(uuid.UUID(int=rng.getrandbits(128))) for _ in range(JOBS_A_LIFE)]
-        orders = []
+        keys = [str(uuid.UUID(int=rng.getrandbits(128))) for _ in range(JOBS_PER_GENERATION)]
+        requests = []
         while keys:
             size = rng.choice([1, 1, 1, 2, 8])
-            orders.append(Order(tuple(keys[:size])))
+            requests.append(SubmissionRequest(tuple(keys[:size])))
             keys = keys[size:]
-        lives.append(orders)
-    return lives
+        generations.append(requests)
+    return generations
 
 
-def wait_for_kill(kind: str, rng: random.Random, crowd: Crowd, meeting: Meeting, orders: Sequence[Order]) -> None:
+def wait_for_kill(
+    kind: str, rng: random.Random, submitters: Submitters, meeting: Meeting, requests: Sequence[SubmissionRequest]
+) -> None:
     if kind == "while jobs come":
-        for _ in range(rng.randint(1, len(orders))):
-            crowd.sent.get(timeout=60)
+        for _ in range(rng.randint(1, len(requests))):
+            submitters.sent.get(timeout=60)
         time.sleep(rng.uniform(0, 0.008))
     else:
         for _ in range(rng.randint(1, 15)):
@@ -210,61 +215,63 @@ def wait_for_kill(kind: str, rng: random.Random, crowd: Crowd, meeting: Meeting,
 @pytest.mark.timeout(300)  # some 15 s of two cores, more where they are shared
 def test_a_platform_that_is_killed_fifty_times_loses_no_job_and_doubles_none(tmp_path: Path, meeting: Meeting) -> None:
     rng = random.Random(SEED)
-    lives = orders_of(rng)
-    crowd = Crowd()
+    generations = requests_of(rng)
+    submitters = Submitters()
     data = tmp_path / "data"
-    with Nursery(data) as nursery, ThreadPoolExecutor(CLIENTS) as pool:
-        clients = [pool.submit(crowd.run) for _ in range(CLIENTS)]
-        for number, orders in enumerate(lives):
-            while not crowd.sent.empty():
-                crowd.sent.get()
+    with ForkedServers(data) as servers, ThreadPoolExecutor(CLIENTS) as pool:
+        clients = [pool.submit(submitters.run) for _ in range(CLIENTS)]
+        for number, requests in enumerate(generations):
+            while not submitters.sent.empty():
+                submitters.sent.get()
             meeting.forget()
-            for order in orders:
-                crowd.orders.put(order)
-            nursery.bear(workers=rng.choice([1, 1, 1, 2]))
+            for submission in requests:
+                submitters.requests.put(submission)
+            servers.start(workers=rng.choice([1, 1, 1, 2]))
             kind = rng.choice(["while it starts", "while jobs come", "while jobs run", "while jobs run"])
             if kind == "while it starts" and number:
                 time.sleep(rng.uniform(0, 0.12))
             else:
-                crowd.meet(*nursery.ready())
-                wait_for_kill(kind, rng, crowd, meeting, orders)
-            nursery.kill()
-        nursery.bear()
-        crowd.meet(*nursery.ready())
+                submitters.connect(*servers.ready())
+                wait_for_kill(kind, rng, submitters, meeting, requests)
+            servers.kill()
+        servers.start()
+        submitters.connect(*servers.ready())
         for _ in clients:
-            crowd.orders.put(None)
+            submitters.requests.put(None)
         for client in clients:
             client.result(timeout=60)
-        wait_for_the_last(crowd)
-        nursery.kill()
+        wait_for_the_last(submitters)
+        servers.kill()
 
         jobs = {
-            key: job["id"] for order, found in crowd.answers.items() for key, job in zip(order.keys, found, strict=True)
+            key: job["id"]
+            for submission, found in submitters.responses.items()
+            for key, job in zip(submission.keys, found, strict=True)
         }
         records = stored(data)
-        assert len(jobs) == len(set(jobs.values())) == len(records) == KILLS * JOBS_A_LIFE
+        assert len(jobs) == len(set(jobs.values())) == len(records) == KILLS * JOBS_PER_GENERATION
         assert {record.id for record in records} == set(jobs.values())
-        assert Counter(record.status for record in records) == {JobStatus.COMPLETED: KILLS * JOBS_A_LIFE}
+        assert Counter(record.status for record in records) == {JobStatus.COMPLETED: KILLS * JOBS_PER_GENERATION}
         assert any(record.attempt > 1 for record in records), "no kill has hit a job"
         for record in records:
             assert whole(data / "results", record)
             assert ("rerun_reason" in record.meta) == (record.attempt > 1)
 
-        nursery.bear()
-        crowd.meet(*nursery.ready())
-        with crowd.client() as client:
-            for order, found in crowd.answers.items():
-                request = order.request()
-                assert order.jobs(client.post("/jobs", json=request["json"], headers=request["headers"])) == found
+        servers.start()
+        submitters.connect(*servers.ready())
+        with submitters.client() as client:
+            for submission, found in submitters.responses.items():
+                request = submission.request()
+                assert submission.jobs(client.post("/jobs", json=request["json"], headers=request["headers"])) == found
         assert {path.name for path in (data / "results").iterdir()} == {
             record.result.name for record in records if record.result
         }
-        nursery.kill()
-    assert len(stored(data)) == KILLS * JOBS_A_LIFE
+        servers.kill()
+    assert len(stored(data)) == KILLS * JOBS_PER_GENERATION
 
 
-def wait_for_the_last(crowd: Crowd) -> None:
-    with crowd.client() as client, client.stream("GET", "/jobs/changes") as stream:
+def wait_for_the_last(submitters: Submitters) -> None:
+    with submitters.client() as client, client.stream("GET", "/jobs/changes") as stream:
         lines = stream.iter_lines()
         assert next(lines)
         while client.get(f"/jobs?size=1&{UNFINISHED}").json()["data"]:
@@ -273,8 +280,8 @@ def wait_for_the_last(crowd: Crowd) -> None:
 
 
 def stored(data: Path) -> list[JobRecord]:
-    """All jobs, from the log of changes, which must have each of them once and in order."""
-    with closing(Store(data / "platform.sqlite3")) as store:
+    """Return all jobs, from the log of changes, which must have each of them once and in order."""
+    with closing(SQLiteStore(data / "platform.sqlite3")) as store:
         records = store.changes(store.ensure_account("local"), after=0, size=10**6)
         assert records[-1].change <= store.newest_change()
     changes = [record.change for record in records]
@@ -311,13 +318,13 @@ def test_workers_that_are_killed_lose_no_job_and_three_in_a_row_end_one(tmp_path
                 os.kill(pid, signal.SIGKILL)
             else:
                 meeting.let_go()
-            if attempt == MOST_WORKERS_LOST or attempt > kills[job_id]:
+            if attempt == MAX_LOST_WORKERS or attempt > kills[job_id]:
                 under_way.remove(job_id)
         jobs = {job_id: final(client, job_id) for job_id in ids}
     assert set(kills.values()) | {0} == {0, 1, 2, 3}, "the seed leaves something out"
     for job_id, job in jobs.items():
         lost = kills[job_id]
-        assert job["status"] == ("failed" if lost == MOST_WORKERS_LOST else "complete")
-        assert job["meta"].get("attempts", 1) == min(lost + 1, MOST_WORKERS_LOST)
+        assert job["status"] == ("failed" if lost == MAX_LOST_WORKERS else "complete")
+        assert job["meta"].get("attempts", 1) == min(lost + 1, MAX_LOST_WORKERS)
         assert ("status -9" in job["meta"].get("rerun_reason", "")) == (lost > 0)
-        assert ("given up after 3 workers" in job["meta"].get("error-detail", "")) == (lost == MOST_WORKERS_LOST)
+        assert ("given up after 3 workers" in job["meta"].get("error-detail", "")) == (lost == MAX_LOST_WORKERS)

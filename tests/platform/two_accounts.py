@@ -1,4 +1,4 @@
-"""A platform with two accounts, each with jobs, and how it is asked what no client would ask."""
+"""A platform with two accounts, each with jobs, and requests that no ordinary client would send."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from starlette.types import Receive, Scope, Send
 from sfjobs.models import JobStatus
 from tests.platform.stand_ins import PROGRAM, Bench, open_bench
 
-NOBODYS = "ffffffff-ffff-4fff-bfff-ffffffffffff"
+UNKNOWN_ID = "ffffffff-ffff-4fff-bfff-ffffffffffff"
 WAITS = PROGRAM.replace("simulon_gaussian", "never")
 
 
 @dataclass(frozen=True)
-class World:
-    """Two accounts, each with a job that is complete and one that waits. Whoever asks is the bench's account."""
+class TwoAccounts:
+    """Two accounts, each with a complete job and a waiting one. The requests come from the account of the bench."""
 
     bench: Bench
     own: Sequence[str]
@@ -44,13 +44,13 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(folder: Path) -> AsyncIterator[World]:
+async def open_two_accounts(folder: Path) -> AsyncIterator[TwoAccounts]:
     async with open_bench(folder, automatic=True) as bench:
-        cursor = re.search(r"since=([^>]+)>", (await ask(bench, "GET", "/jobs")).headers["link"])
+        cursor = re.search(r"since=([^>]+)>", (await send_raw(bench, "GET", "/jobs")).headers["link"])
         assert cursor is not None
         jobs = [
             [
-                (await ask(bench, "POST", "/jobs", account=account, json={"circuit": circuit})).json()["id"]
+                (await send_raw(bench, "POST", "/jobs", account=account, json={"circuit": circuit})).json()["id"]
                 for circuit in (PROGRAM, WAITS)
             ]
             for account in (bench.account, bench.store.ensure_account("another"))
@@ -59,11 +59,13 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
             await bench.store.ended(complete)
             while (record := bench.store.job(waiting)) is None or record.status != JobStatus.QUEUED:  # noqa: ASYNC110
                 await anyio.sleep(0.005)
-        yield World(bench, *jobs, cursor=cursor[1])
+        yield TwoAccounts(bench, *jobs, cursor=cursor[1])
 
 
-async def ask(bench: Bench, method: str, target: str, *, account: str | None = None, **details: Any) -> httpx.Response:
-    """``target``, path and query, is sent as it is, which no client does, and read as uvicorn reads it."""
+async def send_raw(
+    bench: Bench, method: str, target: str, *, account: str | None = None, **details: Any
+) -> httpx.Response:
+    """Send ``target``, path and query, unchanged, which no client does, and read it as uvicorn reads it."""
     path, _, query = target.encode("latin-1").partition(b"?")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,14 +80,14 @@ async def ask(bench: Bench, method: str, target: str, *, account: str | None = N
         return await client.request(method, "http://platform/", headers=headers, **details)
 
 
-def assert_is_refused(answer: httpx.Response) -> None:
-    assert answer.status_code in {400, 404}, answer.text
-    assert answer.headers["content-type"] == "application/json"
-    if answer.request.method != "HEAD":
-        assert answer.json().keys() == {"status_code", "code", "detail", "meta"}
-    assert_is_not_injected(answer)
+def assert_is_refused(response: httpx.Response) -> None:
+    assert response.status_code in {400, 404}, response.text
+    assert response.headers["content-type"] == "application/json"
+    if response.request.method != "HEAD":
+        assert response.json().keys() == {"status_code", "code", "detail", "meta"}
+    assert_is_not_injected(response)
 
 
-def assert_is_not_injected(answer: httpx.Response) -> None:
-    assert "x-injected" not in answer.headers
-    assert not any(character in value for value in answer.headers.values() for character in "\r\n\0")
+def assert_is_not_injected(response: httpx.Response) -> None:
+    assert "x-injected" not in response.headers
+    assert not any(character in value for value in response.headers.values() for character in "\r\n\0")

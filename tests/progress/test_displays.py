@@ -1,4 +1,4 @@
-"""What the live line says, how it fits, and how it is written to terminals, logs and notebooks that are none."""
+"""The live line: its text, its width, and how it is written to terminals, logs and notebooks, all of them fakes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sfjobs._progress.displays import Display, LogDisplay, NoDisplay, NotebookDisplay, TerminalDisplay, fitting_display
+from sfjobs._progress.displays import Display, LogDisplay, NotebookDisplay, TerminalDisplay, fitting_display
 from sfjobs._progress.tally import Progress
-from sfjobs._progress.text import COMMA, Occasions, last_line, lasting, line
+from sfjobs._progress.text import COMMA, LogSchedule, duration, last_line, line
 from sfjobs._util.html import progress_html
 
 MIDST = Progress(total=5000, complete=1228, failed=12, running=310, queued=3450, rate=41.2, left=91.7, elapsed=30.0)
@@ -24,7 +24,7 @@ def began(elapsed: float = 0.0) -> Progress:
     return Progress(total=10, queued=10, elapsed=elapsed)
 
 
-# -- words ---------------------------------------------------------------------------------------------------------------
+# -- text ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def began(elapsed: float = 0.0) -> Progress:
         (END, "5,000 of 5,000 jobs ended (12 failed, 8 cancelled)"),
         (began(), "0 of 10 jobs ended · 10 queued"),
         (Progress(total=1, running=1), "0 of 1 job ended · 1 running"),
-        (Progress(total=3, unheard=3), "0 of 3 jobs ended · 3 not heard of yet"),
+        (Progress(total=3, unpolled=3), "0 of 3 jobs ended · 3 not polled yet"),
         (Progress(total=3, cancelling=1, queued=2), "0 of 3 jobs ended · 2 queued · 1 cancelling"),
         (Progress(total=200, complete=200, fetching=120), "200 of 200 jobs ended · fetching 120 results"),
         (Progress(total=200, complete=200, fetching=1), "200 of 200 jobs ended · fetching 1 result"),
@@ -49,7 +49,7 @@ def test_the_last_line_says_how_long_it_took() -> None:
     assert last_line(END) == "5,000 of 5,000 jobs ended (12 failed, 8 cancelled) after 2 min 03 s"
 
 
-def test_the_last_line_of_a_wait_that_was_given_up_says_what_goes_on() -> None:
+def test_the_last_line_after_a_timeout_has_the_unfinished_jobs() -> None:
     assert last_line(MIDST) == "1,240 of 5,000 jobs ended (12 failed) · 310 running · 3,450 queued after 30 s"
 
 
@@ -65,8 +65,8 @@ def test_a_rate_has_two_figures_and_a_unit_that_suits(rate: float, words: str) -
     ("seconds", "words"),
     [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.6, "1 min 00 s"), (3599.7, "1 h 00 min"), (1e6, "277 h 46 min")],
 )  # fmt: skip
-def test_a_time_is_told_for_people(seconds: float, words: str) -> None:
-    assert lasting(seconds) == words
+def test_a_duration_is_rounded_for_readers(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_line_fits(width: int) -> None:
         MIDST,
         END,
         began(),
-        Progress(total=9, unheard=2, cancelling=3, running=2, queued=2, rate=1.0, left=5.0),
+        Progress(total=9, unpolled=2, cancelling=3, running=2, queued=2, rate=1.0, left=5.0),
     ):
         assert len(line(progress, width)) <= width
         assert len(last_line(progress, width)) <= width
@@ -97,60 +97,60 @@ def test_the_time_left_is_the_last_to_go() -> None:
 
 
 def test_a_log_gets_fewer_lines_as_time_goes_by() -> None:
-    occasions = Occasions()
+    schedule = LogSchedule()
     seen = [
         step
         for step in range(600)
-        if occasions.is_one(Progress(total=1000, complete=step, queued=1000 - step, running=1, elapsed=float(step)))
+        if schedule.is_due(Progress(total=1000, complete=step, queued=1000 - step, running=1, elapsed=float(step)))
     ]
     assert seen == [0, 1, 3, 8, 18, 48, 108, 168, 228, 288, 348, 408, 468, 528, 588]
 
 
 def test_a_log_gets_no_line_while_nothing_changes() -> None:
-    occasions = Occasions()
-    assert [occasions.is_one(began(float(step))) for step in range(1000)].count(True) == 1
+    schedule = LogSchedule()
+    assert [schedule.is_due(began(float(step))) for step in range(1000)].count(True) == 1
 
 
 def test_a_log_gets_a_line_for_each_new_phase_at_once_and_none_for_a_phase_that_comes_back() -> None:
-    occasions = Occasions()
+    schedule = LogSchedule()
     queued, running = began(0.1), Progress(total=10, queued=9, running=1, elapsed=0.2)
     fetching = Progress(total=10, complete=10, fetching=10, elapsed=0.3)
     looks = [began(), queued, running, queued, running, fetching, fetching]
-    assert [occasions.is_one(progress) for progress in looks] == [True, False, True, False, False, True, False]
+    assert [schedule.is_due(progress) for progress in looks] == [True, False, True, False, False, True, False]
 
 
-def test_a_phase_that_comes_back_after_a_line_is_no_news() -> None:
-    occasions = Occasions()
+def test_a_phase_that_comes_back_after_a_line_is_not_new() -> None:
+    schedule = LogSchedule()
     looks = [
         began(),
         Progress(total=10, queued=9, running=1),
         began(2.0),
         Progress(total=10, queued=8, running=2, elapsed=2.1),
     ]
-    assert [occasions.is_one(progress) for progress in looks] == [True, True, True, False]
+    assert [schedule.is_due(progress) for progress in looks] == [True, True, True, False]
 
 
 # -- terminals -----------------------------------------------------------------------------------------------------------
 
 
 class Stream(io.StringIO):
-    """A text stream that says of itself what it is told to."""
+    """A text stream with a given encoding, which is a terminal or not."""
 
     def __init__(self, encoding: str | None = "utf-8", *, terminal: bool = True) -> None:
         super().__init__()
-        self._said = encoding
+        self._encoding = encoding
         self._terminal = terminal
 
     @property
     def encoding(self) -> str | None:  # type: ignore[override]
-        return self._said
+        return self._encoding
 
     def isatty(self) -> bool:
         return self._terminal
 
 
 def screen(written: str) -> list[str]:
-    """The lines that a terminal shows after these characters, without what is blank at their ends."""
+    """Return the lines that a terminal shows after these characters, without blanks at their ends."""
     lines, column = [""], 0
     for character in written:
         if character == "\n":
@@ -185,7 +185,7 @@ def test_a_terminal_has_one_line_that_changes_in_place() -> None:
 
 
 @pytest.mark.usefixtures("columns")
-def test_what_ctrl_c_puts_beside_the_line_is_rubbed_out() -> None:
+def test_what_ctrl_c_puts_beside_the_line_is_erased() -> None:
     stream = Stream()
     display = TerminalDisplay(stream)
     display.show(MIDST)
@@ -271,7 +271,7 @@ def test_a_log_has_whole_lines() -> None:
 
 
 class Cell:
-    """What a cell's output holds: data by display id."""
+    """The output of a cell: data by display id."""
 
     def __init__(self) -> None:
         self.outputs: dict[str, Mapping[str, str]] = {}
@@ -326,7 +326,7 @@ def test_the_bar_shows_each_share_in_its_colour() -> None:
     ]
 
 
-# -- which one -----------------------------------------------------------------------------------------------------------
+# -- the choice ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_the_bar_shows_each_share_in_its_colour() -> None:
         (Stream(), "xterm-256color", TerminalDisplay),
         (Stream(), "dumb", LogDisplay),
         (Stream(terminal=False), "xterm-256color", LogDisplay),
-        (None, "xterm-256color", NoDisplay),
+        (None, "xterm-256color", type(None)),
     ],
 )
 def test_the_display_fits_the_place(

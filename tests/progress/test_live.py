@@ -1,4 +1,4 @@
-"""The live line beside a wait: what it says while jobs end, and that nothing it does disturbs the wait."""
+"""The live line beside a wait: its contents while jobs end, and that its errors do not end the wait."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ import pytest
 
 import sfjobs
 from sfjobs import Job
+from sfjobs._jobs.job import state_of
 from sfjobs._progress import Display, Progress, show, shown
 from sfjobs._progress.live import pause_after
 from tests.support.fake_platform import FakePlatform
 
 
-class Diary:
-    """A display that keeps all it was shown, and when."""
+class RecordingDisplay:
+    """A display that records all progress that it shows, with the time."""
 
     def __init__(self) -> None:
-        self.pages: list[Progress] = []
+        self.shown: list[Progress] = []
         self.times: list[float] = []
         self.last: list[Progress] = []
 
     def show(self, progress: Progress) -> None:
-        self.pages.append(progress)
+        self.shown.append(progress)
         self.times.append(anyio.current_time())
 
     def conclude(self, progress: Progress) -> None:
@@ -32,7 +33,7 @@ class Diary:
 
 
 class Broken:
-    """A display that raises whenever it is used, and counts how often that is."""
+    """A display that raises an error, and counts its uses."""
 
     def __init__(self, error: Exception, *, at_the_end: bool = False) -> None:
         self._error = error
@@ -60,86 +61,86 @@ def ending_one_by_one(jobs: int) -> FakePlatform:
     return platform
 
 
-async def test_all_of_a_wait_is_shown() -> None:
-    platform, diary = ending_one_by_one(100), Diary()
+async def test_the_whole_wait_is_shown() -> None:
+    platform, display = ending_one_by_one(100), RecordingDisplay()
     async with platform.connection() as connection:
         jobs = handles(connection, platform)
-        async with shown(jobs, fetches=True, display=diary):
+        async with shown(map(state_of, jobs), fetches=True, display=display):
             await sfjobs.wait_all(jobs)
-    ended = [page.ended for page in diary.pages]
+    ended = [page.ended for page in display.shown]
     assert ended == sorted(ended)
-    assert (diary.pages[0].unheard, len(set(ended)) > 5) == (100, True)
-    assert any(page.rate == pytest.approx(10, rel=0.2) for page in diary.pages)
-    [last] = diary.last
+    assert (display.shown[0].unpolled, len(set(ended)) > 5) == (100, True)
+    assert any(page.rate == pytest.approx(10, rel=0.2) for page in display.shown)
+    [last] = display.last
     assert (last.total, last.complete, last.failed, last.fetching) == (100, 90, 10, 0)
 
 
 async def test_results_on_their_way_are_shown_at_the_end() -> None:
-    platform, diary = FakePlatform(latency=0.3), Diary()
+    platform, display = FakePlatform(latency=0.3), RecordingDisplay()
     for _ in range(100):
         platform.add(status="complete")
     async with platform.connection() as connection:
         jobs = handles(connection, platform)
-        async with shown(jobs, fetches=True, display=diary):
+        async with shown(map(state_of, jobs), fetches=True, display=display):
             await sfjobs.wait_all(jobs)
-    fetching = [page.fetching for page in diary.pages if page.ended == 100]
+    fetching = [page.fetching for page in display.shown if page.ended == 100]
     assert fetching == sorted(fetching, reverse=True)
-    assert (fetching[0], diary.last[0].fetching) == (100, 0)
+    assert (fetching[0], display.last[0].fetching) == (100, 0)
 
 
-async def test_looks_are_a_fifth_of_a_second_apart() -> None:
-    diary = Diary()
+async def test_updates_are_a_fifth_of_a_second_apart() -> None:
+    display = RecordingDisplay()
     with anyio.move_on_after(2.1):
-        await show([], display=diary)
-    gaps = [later - earlier for earlier, later in zip(diary.times, diary.times[1:], strict=False)]
+        await show([], display=display)
+    gaps = [later - earlier for earlier, later in zip(display.times, display.times[1:], strict=False)]
     assert gaps == pytest.approx([0.2] * 10)
 
 
 @pytest.mark.parametrize(("ended", "pause"), [(0, 1.0), (5_000, 0.5), (9_000, 0.2), (10_000, 0.2)])
-def test_many_jobs_are_looked_at_less_often(ended: int, pause: float) -> None:
+def test_many_jobs_are_updated_less_often(ended: int, pause: float) -> None:
     assert pause_after(Progress(total=10_000, complete=ended)) == pause
     assert pause_after(Progress(total=1_000_000)) == 1.0
 
 
-async def test_a_wait_that_is_given_up_leaves_a_last_word() -> None:
-    platform, diary = ending_one_by_one(100), Diary()
+async def test_a_wait_that_times_out_leaves_a_last_line() -> None:
+    platform, display = ending_one_by_one(100), RecordingDisplay()
     async with platform.connection() as connection:
         jobs = handles(connection, platform)
         with anyio.move_on_after(5.0):
-            async with shown(jobs, display=diary):
+            async with shown(map(state_of, jobs), display=display):
                 await sfjobs.wait_all(jobs)
-    [last] = diary.last
+    [last] = display.last
     assert 10 < last.ended < 60
 
 
-async def test_what_goes_wrong_with_a_wait_comes_out_as_it_is() -> None:
-    platform, diary = ending_one_by_one(10), Diary()
+async def test_an_error_of_the_wait_is_raised_as_it_is() -> None:
+    platform, display = ending_one_by_one(10), RecordingDisplay()
     async with platform.connection() as connection:
         jobs = [*handles(connection, platform), Job("unknown", "open", connection)]
         with pytest.raises(sfjobs.NotFoundError):
-            async with shown(jobs, display=diary):
+            async with shown(map(state_of, jobs), display=display):
                 await sfjobs.wait_all(jobs)
         with pytest.raises(sfjobs.WaitTimeoutError):
-            async with shown(jobs[-1:], display=diary):
+            async with shown(map(state_of, jobs[-1:]), display=display):
                 await sfjobs.wait_all(jobs[-1:], timeout=0.1)
-    assert [last.unheard for last in diary.last] == [1, 1]
+    assert [last.unpolled for last in display.last] == [1, 1]
 
 
-async def test_an_interrupt_comes_out_as_it_is() -> None:
-    diary = Diary()
+async def test_an_interrupt_is_raised_as_it_is() -> None:
+    display = RecordingDisplay()
     with pytest.raises(KeyboardInterrupt):  # as trio raises it in the main task
-        async with shown([], display=diary):
+        async with shown([], display=display):
             raise KeyboardInterrupt
-    assert len(diary.last) == 1
+    assert len(display.last) == 1
 
 
 @pytest.mark.parametrize("at_the_end", [False, True])
 @pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("I/O operation on closed file"), RuntimeError("dead")])
-async def test_a_display_that_breaks_is_left_alone(error: Exception, at_the_end: bool) -> None:
+async def test_a_display_that_raises_is_not_used_again(error: Exception, at_the_end: bool) -> None:
     platform, display = ending_one_by_one(20), Broken(error, at_the_end=at_the_end)
     async with platform.connection() as connection:
         jobs = handles(connection, platform)
-        async with shown(jobs, display=display):
+        async with shown(map(state_of, jobs), display=display):
             statuses = await sfjobs.wait_all(jobs)
     assert (len(statuses), display.uses) == (20, 1)
 
@@ -151,7 +152,7 @@ async def test_a_closed_stderr_does_not_disturb_the_wait(monkeypatch: pytest.Mon
     platform = ending_one_by_one(5)
     async with platform.connection() as connection:
         jobs = handles(connection, platform)
-        async with shown(jobs):
+        async with shown(map(state_of, jobs)):
             assert len(await sfjobs.wait_all(jobs)) == 5
 
 
@@ -159,21 +160,21 @@ async def test_stderr_gets_lines_where_it_is_no_terminal(capsys: pytest.CaptureF
     platform = ending_one_by_one(20)
     async with platform.connection() as connection:
         jobs = handles(connection, platform)
-        async with shown(jobs):
+        async with shown(map(state_of, jobs)):
             await sfjobs.wait_all(jobs)
     captured = capsys.readouterr()
     lines = captured.err.splitlines()
-    assert lines[0] == "0 of 20 jobs ended · 20 not heard of yet"
+    assert lines[0] == "0 of 20 jobs ended · 20 not polled yet"
     assert lines[-1].startswith("20 of 20 jobs ended (2 failed) after ")
     assert (len(lines) < 8, "\r" in captured.err, captured.out) == (True, False, "")
 
 
-def test_a_diary_is_a_display() -> None:
-    diary: Display = Diary()
-    assert diary
+def test_a_recording_display_is_a_display() -> None:
+    display: Display = RecordingDisplay()
+    assert display
 
 
-async def test_wait_all_shows_progress_when_it_is_asked_to(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_wait_all_shows_progress(capsys: pytest.CaptureFixture[str]) -> None:
     platform = ending_one_by_one(5)
     async with platform.connection() as connection:
         jobs = handles(connection, platform)
@@ -184,7 +185,7 @@ async def test_wait_all_shows_progress_when_it_is_asked_to(capsys: pytest.Captur
     assert capsys.readouterr().err == ""
 
 
-async def test_wait_all_that_shows_progress_raises_what_it_would_raise_else() -> None:
+async def test_wait_all_raises_the_same_errors_with_progress() -> None:
     platform = ending_one_by_one(5)
     async with platform.connection() as connection:
         jobs = [*handles(connection, platform), Job("unknown", "open", connection)]

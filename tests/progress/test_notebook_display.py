@@ -1,4 +1,4 @@
-"""The progress of many jobs in the cells of a real Jupyter kernel: in the cell that waits, in place, and for good."""
+"""The progress of many jobs in the cells of a real Jupyter kernel: in the cell that waits, updated in place."""
 
 from __future__ import annotations
 

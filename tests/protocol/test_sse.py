@@ -1,4 +1,4 @@
-"""The decoder of server-sent events, held against httpx-sse on random streams cut at random places."""
+"""The decoder of server-sent events, compared with httpx-sse on random streams cut at random places."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def _with_data(events: list[ServerEvent]) -> list[ServerEvent]:
     ],
 )
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
-def test_what_the_standard_says(stream: bytes, events: list[ServerEvent], size: int) -> None:
+def test_the_examples_of_the_standard(stream: bytes, events: list[ServerEvent], size: int) -> None:
     pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
     assert decoded(*pieces, b":") == events
 
 
 def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "LARGEST_EVENT", 1000)
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
     decoder = EventDecoder()
     decoder.decode(b"data: " + b"x" * 900)
     with pytest.raises(ValueError, match="more than 1000 bytes"):

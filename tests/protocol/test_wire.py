@@ -1,4 +1,4 @@
-"""JSON to models and back: tables of what is legal, what is not, and what no field may smuggle in. Pure functions."""
+"""JSON to models and back: tables of valid and invalid fields. Pure functions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ READERS: dict[str, Callable[[object], object]] = {
     "circuit": wire.circuit,
     "devices": wire.devices,
     "device": wire.device,
-    "specification": lambda answer: wire.specification(answer, target="X8_01"),
+    "specification": lambda response: wire.specification(response, target="X8_01"),
     "certificate": wire.certificate,
     "access_token": wire.access_token,
 }
@@ -61,7 +61,7 @@ def test_an_id_and_a_status_are_enough_as_in_version_0_2_0() -> None:
     assert wire.job_snapshot({"id": "a", "status": "open"}) == JobSnapshot(id="a", status=JobStatus.OPEN)
 
 
-def test_fields_that_are_not_known_are_passed_over() -> None:
+def test_unknown_fields_are_ignored() -> None:
     assert wire.job_snapshot({**JOB, "result_url": 7, "priority": DEEP}) == wire.job_snapshot(JOB)
 
 
@@ -71,7 +71,7 @@ def test_a_status_of_the_protocol_is_known(word: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["paused", "COMPLETE", "complete ", "läuft", "x" * 100])
-def test_a_status_that_is_not_known_is_kept_and_is_not_final(word: str) -> None:
+def test_an_unknown_status_is_kept_and_is_not_final(word: str) -> None:
     status = wire.job_snapshot({**JOB, "status": word}).status
     assert (status.value, status.is_known, status.is_final) == (word, False, False)
 
@@ -151,7 +151,7 @@ def test_a_job_with_a_bad_field_is_refused_and_the_field_is_named(field: str, va
 @pytest.mark.parametrize(
     ("field", "value"), [(f, v) for f, values in BAD_FIELDS.items() for v in values], ids=lambda v: ascii(v)[:30]
 )
-def test_a_refusal_is_a_short_line_that_can_be_printed_anywhere(field: str, value: object) -> None:
+def test_the_error_is_one_short_printable_line(field: str, value: object) -> None:
     with pytest.raises(MalformedResponse) as refusal:
         wire.job_snapshot({**JOB, field: value})
     assert len(str(refusal.value).encode()) < 300
@@ -159,13 +159,13 @@ def test_a_refusal_is_a_short_line_that_can_be_printed_anywhere(field: str, valu
 
 
 @pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("answer", [None, True, 7, 1e400, "text", [], [JOB], DEEP, {}], ids=lambda v: ascii(v)[:20])
-def test_an_answer_of_the_wrong_kind_is_refused(reader: str, answer: object) -> None:
-    if answer == {} and reader in ("specification", "certificate"):
-        assert READERS[reader](answer) is not None  # nothing in them is mandatory
+@pytest.mark.parametrize("response", [None, True, 7, 1e400, "text", [], [JOB], DEEP, {}], ids=lambda v: ascii(v)[:20])
+def test_a_response_of_the_wrong_type_is_refused(reader: str, response: object) -> None:
+    if response == {} and reader in ("specification", "certificate"):
+        assert READERS[reader](response) is not None  # nothing in them is mandatory
         return
     with pytest.raises(MalformedResponse):
-        READERS[reader](answer)
+        READERS[reader](response)
 
 
 @pytest.mark.parametrize("data", [None, {}, "text", 7, [None], ["id"], [[]], [JOB, None], [JOB, {**JOB, "id": "../x"}]])
@@ -184,13 +184,13 @@ def test_a_circuit_is_the_exact_text() -> None:
 
 
 def test_a_device_is_read() -> None:
-    answer = {
+    response = {
         "target": "X8_01",
         "status": "online",
         "created_at": "2021-01-27T15:15:25Z",
         "expected_uptime": {"monday": ["15:00:00+00:00", "19:59:59+00:00"], "tuesday": None, "sunday": []},
     }
-    assert wire.device(answer) == Device(
+    assert wire.device(response) == Device(
         target="X8_01",
         status="online",
         created_at=datetime(2021, 1, 27, 15, 15, 25, tzinfo=UTC),
@@ -239,17 +239,17 @@ def test_a_specification_has_modes_as_a_number_or_an_object(modes: object) -> No
     assert wire.specification({"modes": modes}, target="X8_01").modes == modes
 
 
-def test_a_specification_without_a_target_is_that_of_the_one_asked_for() -> None:
+def test_a_specification_without_a_target_has_the_requested_one() -> None:
     assert wire.specification({}, target="X8_01").target == "X8_01"
 
 
 @pytest.mark.parametrize("lifetime", [300, 0.5])
-def test_a_tokens_life_is_in_seconds(lifetime: float) -> None:
+def test_the_lifetime_of_a_token_is_in_seconds(lifetime: float) -> None:
     assert wire.access_token({"access_token": "abc", "expires_in": lifetime}) == ("abc", float(lifetime))
 
 
 @pytest.mark.parametrize("lifetime", [None, 0, -1, True, "300", float("nan"), float("inf"), 10**400, []])
-def test_a_tokens_life_that_is_not_plausible_counts_as_not_said(lifetime: object) -> None:
+def test_an_implausible_lifetime_of_a_token_is_ignored(lifetime: object) -> None:
     assert wire.access_token({"access_token": "abc", "expires_in": lifetime}) == ("abc", None)
 
 
@@ -257,21 +257,21 @@ TOKEN = "eyJ-that-must-never-be-seen"
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [TOKEN, [TOKEN], {"token": TOKEN}, {"access_token": None}, {"access_token": ""}, {"access_token": [TOKEN]}]
     + [
         {"access_token": text}
         for text in (TOKEN + "\n", TOKEN + "\r\nX-Evil: 1", "a " + TOKEN, TOKEN + "é", "\x00" + TOKEN)
     ],
 )
-def test_what_is_no_token_is_refused_without_being_shown(answer: object) -> None:
+def test_an_invalid_token_is_refused_and_not_shown(response: object) -> None:
     with pytest.raises(MalformedResponse) as refusal:
-        wire.access_token(answer)
+        wire.access_token(response)
     assert TOKEN not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("response", "words"),
     [
         ({"code": "not-found", "detail": "no job", "meta": {"a": 1}}, ("not-found", "no job", {"a": 1})),
         (
@@ -303,8 +303,8 @@ def test_what_is_no_token_is_refused_without_being_shown(answer: object) -> None
         (7, ("", "", {})),
     ],
 )
-def test_the_words_of_an_error_are_found_where_there_are_any(answer: object, words: tuple[object, ...]) -> None:
-    assert wire.error_words(answer) == words
+def test_the_fields_of_an_error_response_are_read(response: object, words: tuple[object, ...]) -> None:
+    assert wire.error_fields(response) == words
 
 
 @pytest.mark.parametrize("job_id", BAD_FIELDS["id"])
@@ -334,18 +334,18 @@ def test_a_submission_has_the_four_fields_of_version_0_4_0() -> None:
     }
 
 
-def test_the_answer_to_a_batch_is_read_item_by_item() -> None:
+def test_the_response_to_a_batch_is_read_item_by_item() -> None:
     words = {"code": "no", "detail": "not this one", "meta": {"a": 1}}
     items = [{"status": 201, "job": {"id": "a", "status": "open"}}, {"status": 409, "error": words}, 7]
     job, refused, malformed = wire.batch({"data": items}, 4)
     assert job == wire.job_snapshot({"id": "a", "status": "open"})
-    assert refused == wire.Refused(409, ("no", "not this one", {"a": 1}))
+    assert refused == wire.RefusedItem(409, ("no", "not this one", {"a": 1}))
     assert isinstance(malformed, wire.MalformedResponse)
     assert malformed.__traceback__ is None
 
 
-def test_an_answer_about_more_than_the_batch_is_malformed() -> None:
-    with pytest.raises(wire.MalformedResponse, match="2 submissions, and there were 1"):
+def test_a_response_with_more_items_than_the_batch_is_malformed() -> None:
+    with pytest.raises(wire.MalformedResponse, match="2 outcomes for 1 submissions"):
         wire.batch({"data": [{}, {}]}, 1)
 
 
@@ -362,19 +362,19 @@ ANYTHING = st.recursive(
 )
 
 
-@pytest.mark.parametrize("reader", [*READERS, "error_words"])
+@pytest.mark.parametrize("reader", [*READERS, "error_fields"])
 @settings(max_examples=60, deadline=None)
-@given(answer=ANYTHING)
-def test_whatever_json_says_is_read_or_refused(reader: str, answer: object) -> None:
+@given(response=ANYTHING)
+def test_any_json_is_read_or_refused(reader: str, response: object) -> None:
     try:
-        READERS.get(reader, wire.error_words)(answer)
+        READERS.get(reader, wire.error_fields)(response)
     except MalformedResponse:
-        assert reader != "error_words"
+        assert reader != "error_fields"
 
 
 @settings(max_examples=60, deadline=None)
 @given(changes=st.dictionaries(st.sampled_from([*JOB]), ANYTHING))
-def test_whatever_a_jobs_fields_say_it_is_read_or_refused(changes: dict[str, Any]) -> None:
+def test_any_fields_of_a_job_are_read_or_refused(changes: dict[str, Any]) -> None:
     try:
         snapshot = wire.job_snapshot({**JOB, **changes})
     except MalformedResponse:

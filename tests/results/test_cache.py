@@ -1,4 +1,4 @@
-"""Results that were fetched before: used when the platform says so to this account, and never at the cost of a result."""
+"""The cache of results: used when the platform confirms it to this account, and never the reason of a failed download."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from sfjobs import Connection, Job, NotFoundError, ResultCorruptError
 from sfjobs._util.atomic_file import AtomicFile
 from sfjobs.results import Result
 from sfjobs.results.download import cache as caching
-from sfjobs.results.download.cache import Recording, ResultCache, Usage, name_of
+from sfjobs.results.download.cache import CacheUsage, CacheWriter, ResultCache, cache_key
 from tests.support.fake_platform import FakePlatform, npz
 
 pytestmark = [
     pytest.mark.real_time,
-    # trio's word for a generator that is dropped half-way: httpx nests several and closes none of them.
+    # trio warns about a generator that is dropped half-way: httpx nests several and closes none of them.
     pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object ByteStream"),
 ]
 
@@ -62,7 +62,7 @@ def platform_with(body: bytes, **headers: str) -> FakePlatform:
 
 
 async def fetched(platform: FakePlatform, folder: Path, job_id: str = JOB, **options: object) -> Result:
-    """By a process that begins now."""
+    """Fetch the result with a new connection, as a new process does."""
     async with platform.connection(result_cache=str(folder)) as connection:
         return await Job(job_id, "complete", connection).fetch_result(**options)  # type: ignore[arg-type]  # into, mmap
 
@@ -106,7 +106,7 @@ def results_asked(platform: FakePlatform) -> list[httpx.Request]:
     return [request for request in platform.requests if request.url.path.endswith("/result")]
 
 
-async def test_without_the_setting_nothing_is_kept(platform: FakePlatform, tmp_path: Path) -> None:
+async def test_without_the_setting_no_result_is_cached(platform: FakePlatform, tmp_path: Path) -> None:
     async with platform.connection() as connection:
         for _ in range(2):
             await Job(JOB, "complete", connection).fetch_result()
@@ -114,13 +114,15 @@ async def test_without_the_setting_nothing_is_kept(platform: FakePlatform, tmp_p
     assert files_in(tmp_path) == []
 
 
-async def test_what_is_kept_goes_wherever_results_go(platform: FakePlatform, folder: Path, tmp_path: Path) -> None:
+async def test_a_cached_result_can_go_to_every_destination(
+    platform: FakePlatform, folder: Path, tmp_path: Path
+) -> None:
     await fetched(platform, folder)
     array = np.zeros_like(SAMPLES)
     assert (await fetched(platform, folder, into=array)).samples is array
     mapped = (await fetched(platform, folder, mmap=True)).samples
     assert answers_with_a_body(platform) == 1
-    await fetched(platform, folder, into=tmp_path / "r.npz")  # asked for by its media type, which makes it another
+    await fetched(platform, folder, into=tmp_path / "r.npz")  # requested by its media type, which makes another key
     await fetched(platform, folder, into=tmp_path / "s.npz")
     assert answers_with_a_body(platform) == 1
     assert (tmp_path / "r.npz").read_bytes() == (tmp_path / "s.npz").read_bytes() == BODY
@@ -130,15 +132,19 @@ async def test_what_is_kept_goes_wherever_results_go(platform: FakePlatform, fol
         np.testing.assert_array_equal(samples, SAMPLES)
 
 
-async def test_a_map_of_what_is_kept_outlives_it(platform: FakePlatform, folder: Path) -> None:
+async def test_a_map_of_a_cached_result_stays_valid_when_the_cache_is_cleared(
+    platform: FakePlatform, folder: Path
+) -> None:
     await fetched(platform, folder)
     mapped = (await fetched(platform, folder, mmap=True)).samples
     ResultCache(folder, 1).clear()
     np.testing.assert_array_equal(mapped, SAMPLES)
 
 
-async def test_only_the_platform_says_that_it_may_be_used(platform: FakePlatform, folder: Path) -> None:
-    """Another account, whose job this is not, asks with the same cache."""
+async def test_a_cached_result_is_used_only_after_the_platform_confirmed_it(
+    platform: FakePlatform, folder: Path
+) -> None:
+    """Another account, to which the job does not belong, uses the same cache."""
     await fetched(platform, folder)
     stranger = platform_with(BODY)
     stranger.jobs.clear()
@@ -148,7 +154,7 @@ async def test_only_the_platform_says_that_it_may_be_used(platform: FakePlatform
         await fetched(stranger, folder, mmap=True)
 
 
-async def test_a_result_that_has_changed_is_fetched_and_kept_instead(folder: Path) -> None:
+async def test_a_result_that_has_changed_is_fetched_and_cached_instead(folder: Path) -> None:
     await fetched(platform_with(BODY), folder)
     changed = platform_with(npz(OTHERS))
     for _ in range(2):
@@ -164,20 +170,20 @@ async def test_another_platform_has_results_of_its_own(platform: FakePlatform, f
     assert results_asked(platform)[-1].headers.get("if-none-match") is None
 
 
-async def test_equal_bodies_of_two_jobs_are_kept_once(platform: FakePlatform, folder: Path) -> None:
+async def test_equal_bodies_of_two_jobs_are_stored_once(platform: FakePlatform, folder: Path) -> None:
     platform.add(id="another", ends_at=0.0)
     await fetched(platform, folder)
     await fetched(platform, folder, "another")
     assert (len(files_in(folder, ".entry")), len(files_in(folder, ".body"))) == (2, 1)
 
 
-# -- not kept ------------------------------------------------------------------------------------------------------------
+# -- not cached -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "headers", [{"etag": ""}, {"etag": 'W/"v1"'}, {"repr-digest": ""}, {"repr-digest": "md5=:AAAA:"}]
 )
-async def test_what_the_platform_does_not_vouch_for_is_not_kept(headers: dict[str, str], folder: Path) -> None:
+async def test_a_body_without_entity_tag_and_digest_is_not_cached(headers: dict[str, str], folder: Path) -> None:
     platform = platform_with(BODY, **headers)
     for _ in range(2):
         np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
@@ -185,13 +191,13 @@ async def test_what_the_platform_does_not_vouch_for_is_not_kept(headers: dict[st
     assert not is_there(folder)
 
 
-async def test_what_is_not_what_the_platform_says_of_it_is_not_kept(folder: Path) -> None:
+async def test_a_body_of_another_digest_is_not_cached(folder: Path) -> None:
     platform = platform_with(BODY, **{"repr-digest": "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:"})
     np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
     assert files_in(folder) == []
 
 
-async def test_what_is_no_result_is_not_kept(folder: Path) -> None:
+async def test_a_body_that_is_no_result_is_not_cached(folder: Path) -> None:
     with pytest.raises(ResultCorruptError):
         await fetched(platform_with(BODY[:-1]), folder)
     with pytest.raises(ResultCorruptError):
@@ -199,7 +205,7 @@ async def test_what_is_no_result_is_not_kept(folder: Path) -> None:
     assert not is_there(folder) or files_in(folder) == []
 
 
-async def test_a_body_that_breaks_off_and_starts_again_is_kept_once(folder: Path) -> None:
+async def test_a_body_that_breaks_off_and_starts_again_is_cached_once(folder: Path) -> None:
     platform = platform_with(BODY, **{"accept-ranges": "none"})
     platform.cuts = [len(BODY) // 2]
     for _ in range(2):
@@ -207,13 +213,13 @@ async def test_a_body_that_breaks_off_and_starts_again_is_kept_once(folder: Path
     assert (len(files_in(folder)), len(results_asked(platform))) == (2, 3)
 
 
-async def test_what_is_larger_than_the_cache_is_not_kept(platform: FakePlatform, folder: Path) -> None:
+async def test_a_body_larger_than_the_cache_is_not_cached(platform: FakePlatform, folder: Path) -> None:
     async with platform.connection(result_cache=str(folder), result_cache_bytes=len(BODY) - 1) as connection:
         await Job(JOB, "complete", connection).fetch_result()
     assert not is_there(folder)
 
 
-async def test_what_turns_out_to_be_larger_than_the_cache_is_not_kept(folder: Path) -> None:
+async def test_a_body_of_unknown_length_larger_than_the_cache_is_not_cached(folder: Path) -> None:
     platform = platform_with(BODY, **{"transfer-encoding": "chunked"})
     async with platform.connection(result_cache=str(folder), result_cache_bytes=len(BODY) - 1) as connection:
         await Job(JOB, "complete", connection).fetch_result()
@@ -245,7 +251,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 
 @pytest.mark.parametrize("case", DAMAGE)
-async def test_what_is_damaged_is_fetched_again(case: str, platform: FakePlatform, folder: Path) -> None:
+async def test_a_damaged_result_is_fetched_again(case: str, platform: FakePlatform, folder: Path) -> None:
     await fetched(platform, folder)
     suffix, damage = DAMAGE[case]
     damage(*files_in(folder, suffix))
@@ -267,26 +273,26 @@ async def test_an_entry_does_not_lead_out_of_the_folder(platform: FakePlatform, 
 
 async def test_a_large_body_is_never_in_memory_for_the_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    write = Recording.write
+    write = CacheWriter.write
 
-    def spy(self: Recording, data: bytes | bytearray) -> None:
+    def spy(self: CacheWriter, data: bytes | bytearray) -> None:
         sizes.append(len(data))
         write(self, data)
 
-    monkeypatch.setattr(Recording, "write", spy)
+    monkeypatch.setattr(CacheWriter, "write", spy)
     body = npz(np.zeros((5 << 20,), np.uint8))
     await fetched(platform_with(body), folder)
     assert (sum(sizes), max(sizes) < 2 << 20) == (len(body), True)
 
 
-# -- a disk that does not take it ----------------------------------------------------------------------------------------
+# -- disk errors ----------------------------------------------------------------------------------------------------------
 
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.message for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_a_full_disk_costs_the_cache_only_and_is_said_once(
+async def test_a_full_disk_disables_only_the_cache_and_is_logged_once(
     platform: FakePlatform, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def write(self: AtomicFile, data: bytes) -> None:
@@ -296,11 +302,13 @@ async def test_a_full_disk_costs_the_cache_only_and_is_said_once(
     for _ in range(2):
         np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
     assert files_in(folder) == []
-    assert warnings_in(caplog) == [f"results are not kept in {folder}: No space left on device"]
+    assert warnings_in(caplog) == [
+        f"results are not cached in {folder}: No space left on device. Each one is downloaded again."
+    ]
 
 
 @pytest.mark.parametrize("what", ["a file in its place", "below a file"])
-async def test_a_folder_that_cannot_be_costs_the_cache_only(
+async def test_a_folder_that_cannot_be_created_disables_only_the_cache(
     what: str, platform: FakePlatform, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_file(folder)
@@ -319,11 +327,13 @@ async def test_a_folder_that_others_can_write_to_is_not_used(
     for _ in range(2):
         np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
     assert answers_with_a_body(platform) == 3
-    assert warnings_in(caplog) == [f"results are not kept in {folder}: others can write to it: chmod 700 {folder}"]
+    assert warnings_in(caplog) == [
+        f"results are not cached in {folder}: others can write to it: chmod 700 {folder}. Each one is downloaded again."
+    ]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
-async def test_nobody_else_can_read_it(platform: FakePlatform, folder: Path) -> None:
+async def test_only_the_user_can_read_the_cache(platform: FakePlatform, folder: Path) -> None:
     await fetched(platform, folder)
     modes = {path.suffix: stat.S_IMODE(path.stat().st_mode) for path in [folder, *files_in(folder)]}
     assert modes == {"": 0o700, ".body": 0o600, ".entry": 0o600}
@@ -333,13 +343,13 @@ async def test_nobody_else_can_read_it(platform: FakePlatform, folder: Path) -> 
 
 
 def put(cache: ResultCache, name: str, body: bytes) -> None:
-    recording = cache.record(name_of(name), '"v1"', hashlib.sha256(body).digest(), len(body))
+    recording = cache.writer(cache_key(name), '"v1"', hashlib.sha256(body).digest(), len(body))
     assert recording is not None
     recording.complete(body)
 
 
 def found(cache: ResultCache, name: str) -> bytes | None:
-    kept = cache.find(name_of(name))
+    kept = cache.find(cache_key(name))
     if kept is None:
         return None
     with kept.file:
@@ -350,7 +360,7 @@ def bodies(count: int) -> Iterator[bytes]:
     return (bytes([number]) * 100_000 for number in range(count))
 
 
-def test_a_search_can_be_given_up_half_way(folder: Path) -> None:
+def test_a_search_can_be_stopped_by_its_checkpoint(folder: Path) -> None:
     cache = ResultCache(folder, 1 << 30)
     put(cache, "n", b"x" * (3 << 20))
 
@@ -358,7 +368,7 @@ def test_a_search_can_be_given_up_half_way(folder: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cache.find(name_of("n"), stop)
+        cache.find(cache_key("n"), stop)
     assert found(cache, "n") is not None
 
 
@@ -366,7 +376,7 @@ def test_a_search_can_be_given_up_half_way(folder: Path) -> None:
 def test_a_task_that_asyncio_cancels_in_a_search_waits_for_no_hash_and_leaves_no_file_open(
     when: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An open file that is dropped is a ResourceWarning, and an error here."""
+    """An open file that is dropped is a ResourceWarning, which is an error here."""
     began, may_end, hashed = threading.Event(), threading.Event(), caching.file_digest
 
     def slow(file: IO[bytes], checkpoint: Callable[[], object]) -> bytes:
@@ -394,7 +404,7 @@ def test_a_task_that_asyncio_cancels_in_a_search_waits_for_no_hash_and_leaves_no
     gc.collect()
 
 
-def test_what_was_used_longest_ago_goes_first(folder: Path) -> None:
+def test_the_least_recently_used_result_is_evicted_first(folder: Path) -> None:
     cache = ResultCache(folder, 350_000)
     for number, body in enumerate(bodies(3)):
         put(cache, str(number), body)
@@ -406,12 +416,12 @@ def test_what_was_used_longest_ago_goes_first(folder: Path) -> None:
     assert cache.usage().size <= 350_000
 
 
-def test_another_process_finds_what_this_one_has_kept(folder: Path) -> None:
+def test_another_process_finds_a_result_of_this_one(folder: Path) -> None:
     put(ResultCache(folder, 1 << 20), "a", b"body")
     assert found(ResultCache(folder, 1 << 20), "a") == b"body"
 
 
-def test_what_others_have_put_there_counts(folder: Path) -> None:
+def test_results_of_other_processes_count(folder: Path) -> None:
     ours, theirs = ResultCache(folder, 250_000), ResultCache(folder, 250_000)
     put(ours, "ours", b"o" * 100_000)
     for number, body in enumerate(bodies(4)):
@@ -438,7 +448,7 @@ def test_a_full_folder_is_not_read_again_for_every_result(folder: Path, monkeypa
     assert found(cache, "199") is not None
 
 
-def test_one_result_may_take_all_the_room_there_is(folder: Path) -> None:
+def test_one_result_may_fill_the_cache(folder: Path) -> None:
     cache = ResultCache(folder, 100_000)
     put(cache, "a", b"a" * 99_000)
     put(cache, "b", b"b" * 99_500)
@@ -446,10 +456,10 @@ def test_one_result_may_take_all_the_room_there_is(folder: Path) -> None:
     assert found(cache, "b") == b"b" * 99_500
 
 
-def test_what_is_being_read_can_be_evicted(folder: Path) -> None:
+def test_a_result_can_be_evicted_while_it_is_read(folder: Path) -> None:
     cache = ResultCache(folder, 150_000)
     put(cache, "a", b"a" * 100_000)
-    kept = cache.find(name_of("a"))
+    kept = cache.find(cache_key("a"))
     assert kept is not None
     with kept.file:
         put(cache, "b", b"b" * 100_000)
@@ -457,7 +467,7 @@ def test_what_is_being_read_can_be_evicted(folder: Path) -> None:
     assert (found(cache, "a") is None) is (os.name == "posix")
 
 
-def test_many_at_once_find_whole_bodies_or_none(folder: Path) -> None:
+def test_concurrent_readers_find_complete_bodies_or_none(folder: Path) -> None:
     """Four writers and four readers, each with a cache object of its own, in a cache that holds three of eight bodies."""
     expected = {str(number): body for number, body in enumerate(bodies(8))}
     wrong: list[str] = []
@@ -489,7 +499,7 @@ def test_many_at_once_find_whole_bodies_or_none(folder: Path) -> None:
     assert files_in(folder, ".part") == []
 
 
-def test_parts_that_a_dead_process_left_are_removed_in_time(folder: Path) -> None:
+def test_temporary_files_of_a_crashed_process_are_deleted_after_a_day(folder: Path) -> None:
     folder.mkdir(mode=0o700)
     old, new = folder / f".sfjobs-{'0' * 16}.part", folder / f".sfjobs-{'1' * 16}.part"
     for path in (old, new):
@@ -499,7 +509,7 @@ def test_parts_that_a_dead_process_left_are_removed_in_time(folder: Path) -> Non
     assert files_in(folder, ".part") == [new]
 
 
-def test_clearing_removes_its_own_and_nothing_else(folder: Path) -> None:
+def test_clearing_deletes_only_files_of_the_cache(folder: Path) -> None:
     cache = ResultCache(folder, 1 << 20)
     put(cache, "a", b"a" * 1000)
     put(cache, "b", b"b" * 1000)
@@ -508,9 +518,9 @@ def test_clearing_removes_its_own_and_nothing_else(folder: Path) -> None:
     usage = cache.clear()
     assert (usage.results, 2000 < usage.size < 3000) == (2, True)
     assert files_in(folder) == [mine]
-    assert cache.usage() == Usage(0, 0)
+    assert cache.usage() == CacheUsage(0, 0)
 
 
-def test_a_cache_that_is_not_there_yet_is_empty(folder: Path) -> None:
-    assert ResultCache(folder, 1).usage() == ResultCache(folder, 1).clear() == Usage(0, 0)
+def test_a_cache_without_a_folder_is_empty(folder: Path) -> None:
+    assert ResultCache(folder, 1).usage() == ResultCache(folder, 1).clear() == CacheUsage(0, 0)
     assert found(ResultCache(folder, 1), "a") is None

@@ -1,4 +1,4 @@
-"""Results as tables of text."""
+"""Results as CSV files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sfjobs.results import Array, Result
-from sfjobs.results import csv as tables_module
+from sfjobs.results import csv as csv_module
 
 SOURCE = np.random.default_rng(4)
 INTEGERS: dict[str, Array] = {
@@ -39,7 +39,7 @@ FLOATS: dict[str, Array] = {
 
 
 def saved(samples: Array, folder: Path) -> list[list[str]]:
-    """The cells of the file, head and all."""
+    """Return the cells of the file, header included."""
     path = Result([samples]).save(folder / "samples.csv")
     with path.open(newline="", encoding="ascii") as file:
         return list(csv.reader(file))
@@ -97,13 +97,13 @@ def test_clicks_are_zero_and_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("samples", [INTEGERS["photons"], INTEGERS["extremes of int64"], FLOATS["homodyne"]])
-def test_pieces_join_without_a_seam(samples: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_join_without_a_gap(samples: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Result([samples]).save(tmp_path / "whole.csv").read_bytes()
-    monkeypatch.setattr(tables_module, "_PIECE_NUMBERS", 7)
+    monkeypatch.setattr(csv_module, "_PIECE_NUMBERS", 7)
     assert Result([samples]).save(tmp_path / "pieces.csv").read_bytes() == whole
 
 
-def test_lines_end_alike_on_every_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_line_ends_are_the_same_on_every_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "linesep", "\r\n")
     assert Result([np.array([[1, 2]])]).save(tmp_path / "a.csv").read_bytes() == b"mode_0,mode_1\n1,2\n"
 
@@ -119,7 +119,7 @@ def test_metadata_stays_out_of_a_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("outputs", [[], [np.ones((2, 2))] * 2])
-def test_a_table_is_not_given_more_than_it_holds(outputs: list[Array], tmp_path: Path) -> None:
+def test_a_table_holds_one_array(outputs: list[Array], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"need \.npz"):
         Result(outputs).save(tmp_path / "a.csv")
 
@@ -129,7 +129,7 @@ def test_a_table_is_not_given_more_than_it_holds(outputs: list[Array], tmp_path:
     [np.array([["=1+1"]]), np.array(3), np.zeros((4, 0)), np.array([["2026-01-01"]], "M8[D]"), np.array([{}])],
     ids=["text", "a number", "no modes", "dates", "objects"],
 )
-def test_what_is_no_table_of_numbers_is_refused_and_leaves_nothing(samples: Array, tmp_path: Path) -> None:
+def test_an_array_that_is_no_table_of_numbers_is_refused_and_leaves_no_file(samples: Array, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"use \.npz"):
         Result([samples]).save(tmp_path / "a.csv")
     assert list(tmp_path.iterdir()) == []
@@ -138,7 +138,7 @@ def test_what_is_no_table_of_numbers_is_refused_and_leaves_nothing(samples: Arra
 def test_a_failed_table_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"old")
-    monkeypatch.setattr(tables_module, "_spelled", lambda _: 1 / 0)
+    monkeypatch.setattr(csv_module, "_formatted", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         Result([np.ones((2, 2))]).save(path)
     assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("a.csv", b"old")]

@@ -1,4 +1,4 @@
-"""Results into arrays of the caller's, into files and as memory maps: whole and checked, or not at all."""
+"""Results into the caller's array, into files and as memory maps: complete and checked, or not at all."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.small_disk import no_file_larger_than
 
 pytestmark = [
     pytest.mark.real_time,
-    # trio's word for a generator that is dropped half-way: httpx nests several and closes none of them.
+    # trio warns about a generator that is dropped half-way: httpx nests several and closes none of them.
     pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object ByteStream"),
 ]
 
@@ -44,7 +44,7 @@ def deflated(*arrays: Array, **named: Array) -> bytes:
 
 
 def platform_with(body: bytes) -> FakePlatform:
-    """Sends ``body``, or as .npy what is the first array in it."""
+    """A platform that sends ``body``, or its first array as .npy."""
     platform = FakePlatform()
     platform.add(id=JOB, ends_at=0.0)
     platform.result = body
@@ -92,7 +92,7 @@ async def test_the_order_in_memory_is_the_callers(sent: str, given: str) -> None
     assert np.all(whole[1::2] == -1) or given != "every other row"
 
 
-async def test_other_outputs_and_metadata_come_beside_it() -> None:
+async def test_other_outputs_and_metadata_are_in_the_result() -> None:
     array = np.zeros_like(SAMPLES)
     result = await fetched(npz(SAMPLES, SAMPLES[:7], cutoff=np.array(5)), array)
     np.testing.assert_array_equal(result.outputs[1], SAMPLES[:7])
@@ -110,14 +110,14 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("case", UNFIT)
-async def test_an_array_that_does_not_fit_is_left_as_it_is(case: str) -> None:
+async def test_an_array_that_does_not_fit_stays_unchanged(case: str) -> None:
     array = UNFIT[case].copy()
     with pytest.raises(ValueError, match=f"job {JOB} are int64 of shape .3000, 80."):
         await fetched(npz(SAMPLES), array)
     assert np.all(array == 7)
 
 
-async def test_an_array_that_cannot_be_written_to_is_refused_before_anything_is_asked() -> None:
+async def test_a_read_only_array_is_refused_before_a_request_is_sent() -> None:
     array = np.zeros_like(SAMPLES)
     array.flags.writeable = False
     platform = platform_with(npz(SAMPLES))
@@ -128,11 +128,11 @@ async def test_an_array_that_cannot_be_written_to_is_refused_before_anything_is_
 
 
 async def test_an_array_cannot_be_mapped() -> None:
-    with pytest.raises(ValueError, match="cannot be mapped"):
+    with pytest.raises(ValueError, match="cannot be a memory map"):
         await fetched(npz(SAMPLES), np.zeros_like(SAMPLES), mmap=True)
 
 
-async def test_an_array_that_was_begun_is_spoken_of_by_the_error() -> None:
+async def test_the_error_says_that_the_array_was_partly_overwritten() -> None:
     body = bytearray(npz(SAMPLES))
     body[5000] ^= 1
     with pytest.raises(ResultCorruptError) as caught:
@@ -140,13 +140,13 @@ async def test_an_array_that_was_begun_is_spoken_of_by_the_error() -> None:
     assert any("neither its old values" in note for note in caught.value.__notes__)
 
 
-async def test_an_array_that_was_not_begun_is_not_spoken_of() -> None:
+async def test_the_error_does_not_mention_an_unchanged_array() -> None:
     with pytest.raises(ResultCorruptError) as caught:
         await fetched(b"no result", np.zeros_like(SAMPLES))
     assert not hasattr(caught.value, "__notes__")
 
 
-async def test_a_result_at_hand_is_fetched_again_into_an_array() -> None:
+async def test_a_result_that_was_fetched_is_fetched_again_into_an_array() -> None:
     async with platform_with(npz(SAMPLES)).connection() as connection:
         job = Job(JOB, "complete", connection)
         await job.fetch_result()
@@ -184,7 +184,7 @@ async def test_an_array_is_written_as_it_was_sent(mmap: bool, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("name", "media_type"), [("r.npy", "application/x-numpy"), ("r.npz", "application/zip")])
-async def test_the_suffix_says_what_is_asked_for(name: str, media_type: str, tmp_path: Path) -> None:
+async def test_the_suffix_selects_the_requested_format(name: str, media_type: str, tmp_path: Path) -> None:
     platform = platform_with(npz(SAMPLES))
     async with platform.connection() as connection:
         await Job(JOB, "complete", connection).fetch_result(into=tmp_path / name)
@@ -197,7 +197,7 @@ async def test_an_older_file_is_replaced(tmp_path: Path) -> None:
     assert files_in(tmp_path) == {"r.npz": npz(SAMPLES)}
 
 
-async def test_another_suffix_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+async def test_another_suffix_is_refused_before_a_request_is_sent(tmp_path: Path) -> None:
     platform = platform_with(npz(SAMPLES))
     async with platform.connection() as connection:
         with pytest.raises(ValueError, match="ends in neither"):
@@ -205,7 +205,7 @@ async def test_another_suffix_is_refused_before_anything_is_asked(tmp_path: Path
     assert not platform.requests
 
 
-async def test_a_platform_that_sends_the_other_format_is_not_saved_under_this_suffix(tmp_path: Path) -> None:
+async def test_a_body_of_the_other_format_is_not_saved_under_this_suffix(tmp_path: Path) -> None:
     platform = platform_with(npz(SAMPLES))
     platform.trouble = None
     async with platform.connection() as connection:
@@ -240,7 +240,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-async def test_what_is_damaged_is_not_written(case: str, tmp_path: Path) -> None:
+async def test_a_damaged_body_is_not_written(case: str, tmp_path: Path) -> None:
     (tmp_path / "r.npz").write_bytes(b"old")
     with pytest.raises(ResultCorruptError, match=JOB):
         await fetched(DAMAGED[case], tmp_path / "r.npz")
@@ -248,23 +248,23 @@ async def test_what_is_damaged_is_not_written(case: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-async def test_what_is_damaged_is_not_mapped(case: str) -> None:
+async def test_a_damaged_body_is_not_mapped(case: str) -> None:
     with pytest.raises(ResultCorruptError, match=JOB):
         await fetched(DAMAGED[case], mmap=True)
 
 
-async def test_what_would_not_fit_into_memory_is_refused_before_it_is_written(tmp_path: Path) -> None:
+async def test_a_body_above_the_limit_of_memory_is_refused_before_it_is_written(tmp_path: Path) -> None:
     with pytest.raises(ResultTooLargeError, match=JOB):
         await fetched(npz(SAMPLES), tmp_path / "r.npz", max_result_bytes=1000)
     assert files_in(tmp_path) == {}
 
 
-async def test_what_stays_in_its_file_may_be_larger_than_memory_may_hold(tmp_path: Path) -> None:
+async def test_a_mapped_file_may_be_larger_than_the_limit_of_memory(tmp_path: Path) -> None:
     result = await fetched(npz(SAMPLES), tmp_path / "r.npz", mmap=True, max_result_bytes=1000)
     np.testing.assert_array_equal(result.samples, SAMPLES)
 
 
-async def test_what_unpacks_beyond_all_measure_is_refused() -> None:
+async def test_a_zip_bomb_is_refused() -> None:
     with pytest.raises(ResultTooLargeError, match="unpacks to 10000000 bytes"):
         await fetched(deflated(np.zeros(10_000_000, np.uint8)), mmap=True, max_result_bytes=1_000_000)
 
@@ -273,7 +273,7 @@ async def test_what_unpacks_beyond_all_measure_is_refused() -> None:
 
 
 @pytest.mark.parametrize("case", BODIES)
-async def test_a_map_without_a_path_has_no_file_that_anybody_sees(
+async def test_a_map_without_a_path_has_no_visible_file(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -285,7 +285,7 @@ async def test_a_map_without_a_path_has_no_file_that_anybody_sees(
     assert files_in(tmp_path) == {} or os.name != "posix"
 
 
-async def test_a_map_of_a_file_is_read_only_and_outlives_the_files_name(tmp_path: Path) -> None:
+async def test_a_map_of_a_file_is_read_only_and_stays_valid_when_the_file_is_deleted(tmp_path: Path) -> None:
     result = await fetched(npz(SAMPLES), tmp_path / "r.npz", mmap=True)
     (tmp_path / "r.npz").unlink()
     with pytest.raises(ValueError, match="read-only"):
@@ -293,7 +293,7 @@ async def test_a_map_of_a_file_is_read_only_and_outlives_the_files_name(tmp_path
     np.testing.assert_array_equal(result.samples, SAMPLES)
 
 
-async def test_empty_samples_are_an_array_as_there_is_nothing_to_map(tmp_path: Path) -> None:
+async def test_empty_samples_are_an_ordinary_array(tmp_path: Path) -> None:
     result = await fetched(npz(np.zeros((0, 8), np.uint8)), tmp_path / "r.npz", mmap=True)
     assert result.samples.shape == (0, 8)
 
@@ -306,7 +306,7 @@ def test_a_saved_archive_can_be_mapped_when_it_is_loaded(tmp_path: Path) -> None
     assert result.metadata["cutoff"] == 5
 
 
-def test_an_archive_that_is_damaged_is_not_mapped_when_it_is_loaded(tmp_path: Path) -> None:
+def test_a_damaged_archive_is_not_mapped_when_it_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "r.npz").write_bytes(damaged(npz(SAMPLES), 9000))
     with pytest.raises(ResultCorruptError, match=r"r\.npz"):
         Result.load(tmp_path / "r.npz", mmap=True)
@@ -316,12 +316,12 @@ def test_an_archive_with_bytes_between_its_members_is_mapped_where_they_are(tmp_
     with zipfile.ZipFile(tmp_path / "r.npz", "w") as archive:
         for name in ("arr_0.npy", "arr_1.npy"):
             info = zipfile.ZipInfo(name)
-            info.extra = b"\x99\x99\x05\x00aligned"[:9]  # a field of five bytes that nobody knows
+            info.extra = b"\x99\x99\x05\x00aligned"[:9]  # an unknown field of five bytes
             archive.writestr(info, npy(SAMPLES))
     np.testing.assert_array_equal(Result.load(tmp_path / "r.npz", mmap=True).outputs[1], SAMPLES)
 
 
-# -- trouble on the way --------------------------------------------------------------------------------------------------
+# -- errors on the way ----------------------------------------------------------------------------------------------------
 
 
 async def saved(source: ChunkedSource, path: Path) -> None:
@@ -342,7 +342,7 @@ async def test_a_body_of_unknown_length_is_written_as_well(tmp_path: Path) -> No
 
 
 class Breaking(ChunkedSource):
-    """Breaks off after the first piece has been handed to the disk."""
+    """A source that breaks off after the first piece went to the disk."""
 
     async def read_into(self, room: memoryview) -> int:
         if self.taken > PIECE_BYTES:
@@ -352,7 +352,7 @@ class Breaking(ChunkedSource):
     error: BaseException = TransportError("connection reset")
 
 
-async def test_a_body_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+async def test_a_body_that_breaks_off_leaves_no_file(tmp_path: Path) -> None:
     (tmp_path / "r.npz").write_bytes(b"old")
     with pytest.raises(TransportError, match="reset"):
         await saved(Breaking(pieces(BIG, 1 << 16), length=len(BIG)), tmp_path / "r.npz")
@@ -360,7 +360,7 @@ async def test_a_body_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 
 
 class Waiting(ChunkedSource):
-    """Comes to a stop after the first piece; ``at_rest`` says when."""
+    """A source that blocks after the first piece, and then sets ``at_rest``."""
 
     def __init__(self) -> None:
         super().__init__(pieces(BIG, 1 << 16), length=len(BIG))
@@ -373,7 +373,7 @@ class Waiting(ChunkedSource):
         return await super().read_into(room)
 
 
-async def test_whoever_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
+async def test_a_cancelled_download_leaves_no_file(tmp_path: Path) -> None:
     (tmp_path / "r.npz").write_bytes(b"old")
     source = Waiting()
     async with anyio.create_task_group() as group:
@@ -384,7 +384,7 @@ async def test_whoever_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
     assert files_in(tmp_path) == {"r.npz": b"old"}
 
 
-def test_a_task_that_asyncio_cancels_leaves_nothing(tmp_path: Path) -> None:
+def test_a_download_that_asyncio_cancels_leaves_no_file(tmp_path: Path) -> None:
     async def main() -> None:
         source = Waiting()
         task = asyncio.create_task(saved(source, tmp_path / "r.npz"))
@@ -398,7 +398,7 @@ def test_a_task_that_asyncio_cancels_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sets a limit of POSIX")
-async def test_a_disk_that_takes_no_more_says_for_which_file_and_nothing_stays(tmp_path: Path) -> None:
+async def test_the_error_of_a_full_disk_names_the_file_and_no_file_is_left(tmp_path: Path) -> None:
     (tmp_path / "r.npz").write_bytes(b"old")
     with no_file_larger_than(100_000), pytest.raises(OSError, match="File too large") as caught:
         await fetched(npz(SAMPLES), tmp_path / "r.npz")
@@ -408,7 +408,7 @@ async def test_a_disk_that_takes_no_more_says_for_which_file_and_nothing_stays(t
 
 @pytest.mark.skipif(os.name != "posix", reason="sets a limit of POSIX")
 @pytest.mark.parametrize("body", [npz(SAMPLES), deflated(np.zeros_like(SAMPLES))], ids=["sent", "unpacked"])
-async def test_a_map_that_the_disk_does_not_take_names_the_folder_of_temporary_files(body: bytes) -> None:
+async def test_the_error_of_a_full_disk_names_the_folder_of_temporary_files(body: bytes) -> None:
     with no_file_larger_than(100_000), pytest.raises(OSError, match="File too large") as caught:
         await fetched(body, mmap=True)
     assert caught.value.filename == tempfile.gettempdir()
@@ -431,12 +431,12 @@ async def test_a_file_is_durable_before_it_has_its_name_and_its_name_afterwards(
     assert steps == [("file", [".part"]), ("folder", [".npz"])]
 
 
-async def test_a_folder_that_is_not_there_is_an_error_of_the_disk(tmp_path: Path) -> None:
+async def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         await fetched(npz(SAMPLES), tmp_path / "nowhere" / "r.npz")
 
 
-async def test_the_part_beside_the_file_has_a_name_that_is_not_known_before(tmp_path: Path) -> None:
+async def test_the_temporary_file_has_an_unpredictable_name(tmp_path: Path) -> None:
     names = set()
     for _ in range(2):
         source = Waiting()
@@ -449,8 +449,8 @@ async def test_the_part_beside_the_file_has_a_name_that_is_not_known_before(tmp_
     assert all(name.endswith(".part") for name in names)
 
 
-def test_a_part_that_is_discarded_before_it_is_made_is_never_made(tmp_path: Path) -> None:
-    """The thread that makes it may only begin when whoever wanted it has been cancelled."""
+def test_a_temporary_file_that_is_discarded_before_it_is_created_is_never_created(tmp_path: Path) -> None:
+    """The thread that creates it may begin after the task was cancelled."""
     part = AtomicFile(tmp_path / "r.npz")
     part.discard()
     part.open()
@@ -461,7 +461,7 @@ def test_a_part_that_is_discarded_before_it_is_made_is_never_made(tmp_path: Path
 
 @pytest.mark.parametrize("keep", ["save", "spool"])
 @pytest.mark.parametrize("is_true", [True, False])
-async def test_what_was_resumed_is_held_against_its_digest(keep: str, is_true: bool, tmp_path: Path) -> None:
+async def test_a_resumed_file_is_compared_with_its_digest(keep: str, is_true: bool, tmp_path: Path) -> None:
     digest = hashlib.sha256(BIG if is_true else b"another").digest()
     source = ChunkedSource(pieces(BIG, 1 << 16), length=len(BIG), digest=digest, is_resumed=True)
 
@@ -489,7 +489,7 @@ async def test_a_download_that_starts_again_writes_one_body(tmp_path: Path) -> N
     assert files_in(tmp_path) == {"r.npz": npz(SAMPLES)}
 
 
-async def test_a_refusal_writes_nothing(tmp_path: Path) -> None:
+async def test_a_refused_request_writes_no_file(tmp_path: Path) -> None:
     platform = platform_with(npz(SAMPLES))
 
     async def refuse(request: httpx.Request) -> httpx.Response | None:

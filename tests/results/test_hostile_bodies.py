@@ -1,6 +1,6 @@
 """
-Thousands of damaged, contradictory and hostile bodies in pieces of any size: each is an error of ours or exactly the right
-arrays, as numpy and zipfile see them. What they load and we refuse has a reason that is listed here.
+Thousands of damaged, contradictory and hostile bodies in pieces of every size: each raises a result error or gives exactly the
+arrays that numpy and zipfile read. Bodies that they load and we refuse have a reason that is listed here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pytest
 
 from sfjobs.errors import ResultCorruptError, ResultTooLargeError
 from sfjobs.results import receive
-from sfjobs.results.formats.decoder import sink_for
+from sfjobs.results.formats.decoder import decoder_for
 from sfjobs.results.formats.npy import NpyDecoder
 from tests.results.test_npy import ARRAYS, assert_same, npy, scrambled, with_header
 from tests.results.test_npz import Unseekable
@@ -31,10 +31,10 @@ from tests.support.byte_source import ChunkedSource
 LIMIT = 1 << 16
 Arrays = dict[str, npt.NDArray[np.generic]]
 
-# What numpy's reader takes and ours does not, and why.
+# What numpy's reader accepts and ours does not, and why.
 LISTED_FOR_NPY = {
     r"bytes follow the end of the array": "numpy reads no further than the array",
-    r"header speaks of": "the length that was declared is not the file's",
+    r"header declares": "the length that was declared is not the file's",
     r"header cannot be read|not that of a \.npy array": "numpy reads headers of Python 2, and evaluates backslashes",
     r"its type .* is not one that a result may have": "deprecated and repeated types, sub-arrays, types without a size",
     r"its type has a (malformed field|field of an odd shape)": "other spellings of a structure",
@@ -44,24 +44,24 @@ LISTED_FOR_NPY = {
     r"its header would have": "a header of zeros or of 10 KB",
 }
 
-# What zipfile takes and ours does not: it only looks at the directory, from the end, and believes it.
+# What zipfile accepts and ours does not: it reads only the directory, from the end, and checks nothing against it.
 LISTED_FOR_NPZ = {
-    r"where a record of the archive belongs are the bytes": "bytes before, between or behind the members",
+    r"in place of a record": "bytes before, between or behind the members",
     r"it is neither \.npy nor": "bytes before the archive",
     r"the first bytes are wrong|unknown version": "a method in a local header, or a size before",
     r"the directory does not describe it": "a local header that contradicts the directory",
     r"CRC-32 (is not that|behind it)": "a checksum in the local header or descriptor that contradicts the directory's",
     r"sizes behind it": "sizes in a descriptor that contradict the directory's",
-    r"(number|length|place) of the directory|number of members|is said to be|is said to lie on": "a damaged end record",
-    r"it cannot unpack|would reach beyond|are said to be in a zip64 field": "sizes in a local header",
+    r"(number|length|place) of the directory|number of members|is declared|puts it on another disk": "a damaged end record",
+    r"it cannot unpack|would reach beyond|should be in a zip64 field": "sizes in a local header",
     r"it is encrypted|a patch|unusual method|unsafe name|does not end in \.npy|not UTF-8": "flags, method or name there",
-    r"header speaks of|the array ends too early|bytes follow the end of the array": "a size in a local header, or in ours",
+    r"header declares|the array ends too early|bytes follow the end of the array": "a size in a local header, or in ours",
     r"compressed bytes end": "the same for deflate",
     r"damaged: Error": "the same for deflate",
-    r"follows b'|follows None|of \d+ members are left|than the \d+ members": "a directory that skips a member",
+    r"follows b'|follows None|of \d+ members are left|than the archive's \d+ members": "a directory that skips a member",
     r"bytes follow the end of (the archive|its arrays)": "bytes behind the archive",
     r"the archive ends too early": "bytes within the archive",
-    r"unusual length|the name is there twice": "a second member of one name, which hides the first",
+    r"unusual length|another member has the same name": "a second member of one name, which hides the first",
     r"the arrays have about|more than the limit": "the limit",
     **{reason: "in a member: " + why for reason, why in LISTED_FOR_NPY.items()},
 }
@@ -69,7 +69,7 @@ LISTED_FOR_NPZ = {
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that small bodies cross every edge that large ones do."""
+    """Make the pieces small, so that small bodies cross the same limits as large ones."""
     monkeypatch.setattr("sfjobs.results.formats.npz.SCRATCH_BYTES", 48)
     monkeypatch.setattr("sfjobs.results.formats.zip_members.STORED_PIECE_BYTES", 61)
     monkeypatch.setattr("sfjobs.results.formats.zip_members.INFLATED_PIECE_BYTES", 97)
@@ -78,7 +78,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def largest(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Every array that ours allocates, and none may be larger than the limit."""
+    """Check each array that our decoder allocates: none may be larger than the limit."""
     sizes: list[int] = []
     empty = np.empty
 
@@ -93,7 +93,7 @@ def largest(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 
 def decoded(data: bytes, source: random.Random, declared: int | None, limit: int) -> Arrays:
-    """Through rooms and pieces of random sizes, in a bounded number of steps."""
+    """Decode through rooms and pieces of random sizes, in a bounded number of steps."""
     steps = 0
 
     def checkpoint() -> None:
@@ -104,23 +104,23 @@ def decoded(data: bytes, source: random.Random, declared: int | None, limit: int
     most = source.choice([1, 3, 20, 100, 1000, 1 << 20])
     if most < 20 < len(data) // 50 and source.random() < 0.9:
         most = 20  # a long body byte by byte takes as long as fifty others
-    sink = sink_for(data[:8], max_bytes=limit, declared_bytes=declared)
+    decoder = decoder_for(data[:8], max_bytes=limit, declared_bytes=declared)
     view = memoryview(data)
     while view:
         count = min(source.randint(1, most), len(view))
-        room = sink.room() if most < 1000 or source.random() < 0.8 else memoryview(b"")
+        room = decoder.room() if most < 1000 or source.random() < 0.8 else memoryview(b"")
         if room:
             count = min(count, len(room))
             room[:count] = view[:count]
-            sink.wrote(count)
+            decoder.wrote(count)
         else:
-            sink.feed(view[:count], checkpoint)
+            decoder.feed(view[:count], checkpoint)
         view = view[count:]
-    return sink.finish()
+    return decoder.finish()
 
 
 def by_numpy(data: bytes) -> Arrays | None:
-    """None if numpy or zipfile refuse it, or read only some of it."""
+    """Return the arrays that numpy and zipfile read; None if they refuse the body or read only part of it."""
     file = io.BytesIO(data)
     try:
         with warnings.catch_warnings():
@@ -135,12 +135,12 @@ def by_numpy(data: bytes) -> Arrays | None:
                     for info in archive.infolist()
                     if info.file_size <= LIMIT * 2
                 }
-    except Exception:  # noqa: BLE001 - whatever: it is the oracle's word for no
+    except Exception:  # noqa: BLE001 - any error means that the oracle refuses it
         return None
 
 
 def examine(data: bytes, source: random.Random, known: Arrays, listed: dict[str, str], tally: Counter[str]) -> None:
-    """One case. ``known`` is what the body was made from."""
+    """Compare both decoders on one body. ``known`` are the arrays that it was made from."""
     declared = source.choice([None, len(data), len(data), len(data) + source.randint(-3, 3)])
     total = sum(array.nbytes for array in known.values())
     limit = source.choice([LIMIT, LIMIT, LIMIT, total, max(0, total - 1)]) if known else LIMIT
@@ -158,7 +158,7 @@ def examine(data: bytes, source: random.Random, known: Arrays, listed: dict[str,
             assert_right(array, expected[name])
         assert declared in {None, len(data)}
         assert sum(array.nbytes for array in found.values()) <= limit
-        tally["taken" if oracle is not None else "taken alone"] += 1
+        tally["accepted" if oracle is not None else "accepted alone"] += 1
     elif oracle is not None and declared in {None, len(data)}:
         assert any(re.search(pattern, reason) for pattern in listed), reason
         tally["refused alone"] += 1
@@ -167,7 +167,7 @@ def examine(data: bytes, source: random.Random, known: Arrays, listed: dict[str,
 
 
 def assert_right(found: npt.NDArray[np.generic], expected: npt.NDArray[np.generic]) -> None:
-    """numpy does not copy what pads the fields of a structure; ``test_npy`` compares that too."""
+    """Compare two arrays without the padding of structures, which numpy does not copy; ``test_npy`` compares that too."""
     if found.dtype.names is None:
         assert_same(found, expected)
     else:
@@ -278,12 +278,12 @@ def a_generated_file(source: random.Random) -> tuple[bytes, Arrays]:
         header = b""
     bare = with_header(header, b"", version)
     body = source.randbytes(source.choice([0, 1, 8, 100, 1000]))
-    try:  # mostly what the header wants, so that much of it is taken
+    try:  # mostly what the header declares, so that much of it is accepted
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fields = eval(text, {}) if "9" * 20 not in text and not re.search(r"\d{6}", text) else {}  # our own words
             size = np.dtype(fields["descr"]).itemsize * int(np.prod(fields["shape"], dtype=object))
-    except Exception:  # noqa: BLE001 - then any body does
+    except Exception:  # noqa: BLE001 - then any body will do
         return bare + body, {}
     if source.random() < 0.9 and 0 <= size <= 2 * LIMIT:
         body = bytes(size) + source.choice([b"", b"", b"", b"x"])
@@ -307,7 +307,7 @@ SAMPLES = [
 
 
 def an_archive(source: random.Random, most: int = 4) -> tuple[bytes, Arrays]:
-    """Stored or deflated, seekable or streamed, with or without zip64, comments and foreign extra fields."""
+    """Return an archive: stored or deflated, seekable or streamed, with or without zip64, comments and foreign extra fields."""
     arrays: Arrays = {
         f"{source.choice(['arr_', 'é', 'a/b'])}{index}": source.choice(SAMPLES)
         for index in range(source.randint(0, most))
@@ -352,7 +352,7 @@ def a_damaged_archive(source: random.Random) -> tuple[bytes, Arrays]:
 
 
 def with_a_hostile_number(data: bytes, source: random.Random) -> bytes:
-    """In one of the records, or in the bytes before the next: a length of another record, an extreme, or one more or less."""
+    """Replace a number in or before a record: by the length of another one, an extreme, or one more or less."""
     places = [found.start() for found in RECORDS.finditer(data)]
     width = source.choice(list(WIDTHS))
     start = source.choice(places) + source.choice([0, 0, 0, 28]) + 2 * source.randrange(2, 24)
@@ -390,7 +390,7 @@ def damaged(data: bytes, source: random.Random) -> bytes:
 
 
 def an_archive_of_many(source: random.Random) -> tuple[bytes, Arrays]:
-    """Or of one more, or one less, than the end record says."""
+    """Return an archive of many members, or of one more or less than its end record declares."""
     data, arrays = an_archive(source, most=60)
     if arrays and source.random() < 0.5:
         return with_a_hostile_number(data, source), arrays
@@ -398,7 +398,7 @@ def an_archive_of_many(source: random.Random) -> tuple[bytes, Arrays]:
 
 
 def a_bomb(source: random.Random) -> tuple[bytes, Arrays]:
-    """An array, and behind it or in place of it what unpacks to much: zeros, empty blocks, or a claim of more."""
+    """Return a zip bomb: behind an array or in place of it zeros, empty blocks, or a declaration of more."""
     array = source.choice(SAMPLES)
     whole = (
         npy(array)
@@ -423,32 +423,32 @@ def a_bomb(source: random.Random) -> tuple[bytes, Arrays]:
 @pytest.mark.parametrize("seed", range(4))
 def test_generated_files(seed: int) -> None:
     tally = run(1500, seed, a_generated_file, LISTED_FOR_NPY)
-    assert min(tally["taken"], tally["refused"]) > 100, tally
+    assert min(tally["accepted"], tally["refused"]) > 100, tally
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_damaged_files(seed: int) -> None:
     tally = run(1500, seed, a_damaged_file, LISTED_FOR_NPY)
-    assert min(tally["taken"], tally["refused"]) > 40, tally
+    assert min(tally["accepted"], tally["refused"]) > 40, tally
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_whole_archives(seed: int) -> None:
     tally = run(200, seed, an_archive, {r"more than the limit|limit of its": "the limit"})
-    assert tally["taken"] > 80, tally
-    assert not tally["taken alone"], tally
+    assert tally["accepted"] > 80, tally
+    assert not tally["accepted alone"], tally
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_damaged_archives(seed: int) -> None:
     tally = run(1000, seed, a_damaged_archive, LISTED_FOR_NPZ)
-    assert min(tally["taken"], tally["refused"], tally["refused alone"]) > 50, tally
+    assert min(tally["accepted"], tally["refused"], tally["refused alone"]) > 50, tally
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_archives_of_many_members(seed: int) -> None:
     tally = run(100, seed, an_archive_of_many, LISTED_FOR_NPZ)
-    assert min(tally["taken"], tally["refused"] + tally["refused alone"]) > 10, tally
+    assert min(tally["accepted"], tally["refused"] + tally["refused alone"]) > 10, tally
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -469,7 +469,7 @@ def test_bombs(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.real_time
 @pytest.mark.parametrize("seed", range(2))
 async def test_damaged_archives_through_a_thread(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With every deflated member in a thread, and buffers that end anywhere."""
+    """Every deflated member in a thread, and small buffers."""
     monkeypatch.setattr("sfjobs.results.download.to_memory.INLINE_BYTES", 0)
     monkeypatch.setattr("sfjobs.results.download.to_memory.HEAD_BYTES", 40)
     monkeypatch.setattr("sfjobs.results.download.to_memory.PIECE_BYTES", 70)
@@ -495,5 +495,5 @@ async def test_damaged_archives_through_a_thread(seed: int, monkeypatch: pytest.
         assert found.keys() == arrays.keys()
         for name, array in arrays.items():
             assert_same(np.asarray(found[name]), array)
-        tally["taken"] += 1
+        tally["accepted"] += 1
     assert min(tally.values()) > 100, tally

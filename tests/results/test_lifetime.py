@@ -1,4 +1,4 @@
-"""Who keeps a result alive: the caller, and nobody else."""
+"""Only the caller keeps a result alive."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def platform() -> FakePlatform:
 
 @pytest.fixture
 def _no_collector() -> Iterator[None]:
-    """What is freed without it, is freed at once, and is in no cycle."""
+    """Switch the garbage collector off: objects that are freed without it are freed at once and in no cycle."""
     gc.collect()
     gc.disable()
     try:
@@ -88,7 +88,7 @@ WAYS: list[Callable[[Connection, str], Awaitable[Job]]] = [
 
 @pytest.mark.usefixtures("_no_collector")
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-async def test_a_result_goes_with_its_job(
+async def test_a_result_is_freed_with_its_job(
     platform: FakePlatform, way: Callable[[Connection, str], Awaitable[Job]]
 ) -> None:
     platform.add(id="a", ends_at=0.0)
@@ -101,7 +101,7 @@ async def test_a_result_goes_with_its_job(
 
 
 @pytest.mark.usefixtures("_no_collector")
-async def test_samples_outlive_their_job(platform: FakePlatform) -> None:
+async def test_samples_stay_valid_without_their_job(platform: FakePlatform) -> None:
     platform.add(id="a", ends_at=0.0)
     async with platform.connection() as connection:
         job = await by_fetching(connection, "a")
@@ -112,7 +112,7 @@ async def test_samples_outlive_their_job(platform: FakePlatform) -> None:
 
 
 @pytest.mark.usefixtures("_no_collector")
-async def test_a_stream_keeps_nothing_of_what_it_gave(platform: FakePlatform) -> None:
+async def test_a_stream_holds_no_reference_to_its_result(platform: FakePlatform) -> None:
     platform.add(id="a", ends_at=0.0)
     async with platform.connection() as connection, connection.open_result("a") as stream:
         samples = weakref.ref(await stream.array())
@@ -120,7 +120,7 @@ async def test_a_stream_keeps_nothing_of_what_it_gave(platform: FakePlatform) ->
 
 
 @pytest.mark.usefixtures("_no_collector")
-async def test_an_array_of_the_callers_is_not_kept(platform: FakePlatform) -> None:
+async def test_the_callers_array_is_not_referenced(platform: FakePlatform) -> None:
     platform.add(id="a", ends_at=0.0)
     async with platform.connection() as connection:
         array = np.zeros_like(SAMPLES)
@@ -131,11 +131,11 @@ async def test_an_array_of_the_callers_is_not_kept(platform: FakePlatform) -> No
 
 
 @pytest.mark.usefixtures("_no_collector")
-async def test_results_that_are_dropped_leave_no_memory_behind(platform: FakePlatform) -> None:
+async def test_results_that_are_dropped_are_freed(platform: FakePlatform) -> None:
     for number in range(COUNT + 1):
         platform.add(id=str(number), ends_at=0.0)
     async with platform.connection() as connection:
-        await by_fetching(connection, str(COUNT))  # what is loaded once is not counted
+        await by_fetching(connection, str(COUNT))  # modules that are loaded once are not counted
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()
@@ -153,7 +153,7 @@ async def test_results_that_are_dropped_leave_no_memory_behind(platform: FakePla
 @pytest.mark.parametrize("into", [None, "mapped.npz"])
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_large_result_on_its_way_to_a_map_takes_little_memory(backend: str, into: str | None, tmp_path: Path) -> None:
-    """In a process of its own, which grows by what its resident memory is at the highest."""
+    """In a process of its own, whose peak of resident memory is measured."""
     code = f"""
 import anyio
 from tests.results.test_lifetime import growth_of_a_map
@@ -167,15 +167,15 @@ print(anyio.run(growth_of_a_map, {str(tmp_path)!r}, {into!r}, backend={backend!r
 
 
 async def growth_of_a_map(folder: str, into: str | None) -> int:
-    """Bytes by which this process grew while a result came over a socket and became a memory map."""
+    """Return by how many bytes this process grew while a result was received and mapped."""
     write_archive(Path(folder, "small.npz"), 1 << 20)
     write_archive(Path(folder, "large.npz"), LARGE)
     path = None if into is None else Path(folder, into)
     async with raw_server(serve_files(folder)) as server, Connection(server.url, access_token="t") as connection:
         await Job("small", "complete", connection).fetch_result(
             into=path, mmap=True
-        )  # what is loaded once, is not counted
-        Path("/proc/self/clear_refs").write_text("5")  # noqa: ASYNC240 - forgets the peak
+        )  # modules that are loaded once are not counted
+        Path("/proc/self/clear_refs").write_text("5")  # noqa: ASYNC240 - resets the peak
         before = peak()
         result = await Job("large", "complete", connection).fetch_result(into=path, mmap=True)
         grown = peak() - before
@@ -184,7 +184,7 @@ async def growth_of_a_map(folder: str, into: str | None) -> int:
 
 
 def write_archive(path: Path, size: int) -> None:
-    """``size`` bytes of samples, all 0 and the last 1, which are never in memory as a whole."""
+    """Write ``size`` bytes of samples, all 0 and the last 1, without holding them in memory."""
     header = {"descr": "|u1", "fortran_order": False, "shape": (size,)}
     with zipfile.ZipFile(path, "w") as archive, archive.open("arr_0.npy", "w", force_zip64=True) as member:
         np.lib.format.write_array_header_1_0(member, header)  # type: ignore[arg-type]  # a file that is written to

@@ -1,4 +1,4 @@
-"""One array out of the bytes of a .npy file: every type, every cut, and nothing but whole arrays."""
+"""Decoding a .npy file: every type, chunks of every size, and complete arrays only."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def header(descr: str, shape: str = "(1,)", fortran_order: str = "False") -> str
 def decode(data: bytes, max_bytes: int = LIMIT, expected_bytes: int | None = None) -> npt.NDArray[np.generic]:
     decoder = NpyDecoder(max_bytes, expected_bytes)
     decoder.feed(data)
-    return decoder.finish()
+    return decoder.finish_array()
 
 
 def assert_same(found: npt.NDArray[np.generic], expected: npt.NDArray[np.generic]) -> None:
@@ -104,14 +104,14 @@ def test_any_cut_into_chunks_gives_the_same_array(name: str, size: int) -> None:
     decoder = NpyDecoder(LIMIT)
     for start in range(0, len(data), size):
         decoder.feed(data[start : start + size])
-    assert_same(decoder.finish(), ARRAYS[name])
+    assert_same(decoder.finish_array(), ARRAYS[name])
 
 
 def test_empty_chunks_change_nothing() -> None:
     decoder = NpyDecoder(LIMIT)
     for chunk in (b"", npy(ARRAYS["uint8"]), b""):
         decoder.feed(chunk)
-    assert_same(decoder.finish(), ARRAYS["uint8"])
+    assert_same(decoder.finish_array(), ARRAYS["uint8"])
 
 
 def test_the_array_belongs_to_the_caller_and_is_writable() -> None:
@@ -120,7 +120,7 @@ def test_the_array_belongs_to_the_caller_and_is_writable() -> None:
     assert array.flags.writeable
 
 
-def test_missing_counts_down_from_unknown_to_nothing() -> None:
+def test_missing_counts_down_from_unknown_to_zero() -> None:
     data = npy(np.arange(4, dtype=np.uint8))
     decoder = NpyDecoder(LIMIT)
     seen = [decoder.missing]
@@ -130,14 +130,14 @@ def test_missing_counts_down_from_unknown_to_nothing() -> None:
     assert seen == [None, None, 3, 0]
 
 
-def test_no_array_is_shown_before_it_is_whole() -> None:
+def test_no_array_is_given_out_before_it_is_complete() -> None:
     data = npy(ARRAYS["uint8"])
     decoder = NpyDecoder(LIMIT)
     decoder.feed(data[:-1])
     assert decoder.array is None
 
 
-def test_no_array_is_shown_after_surplus_bytes() -> None:
+def test_no_array_is_given_out_after_surplus_bytes() -> None:
     decoder = NpyDecoder(LIMIT)
     decoder.feed(npy(ARRAYS["uint8"]))
     with pytest.raises(ResultCorruptError):
@@ -145,11 +145,11 @@ def test_no_array_is_shown_after_surplus_bytes() -> None:
     assert decoder.array is None
 
 
-def test_a_refused_decoder_takes_nothing_more() -> None:
+def test_a_decoder_that_rejected_its_input_accepts_no_more() -> None:
     decoder = NpyDecoder(LIMIT)
     with pytest.raises(ResultCorruptError):
         decoder.feed(b"not an array at all")
-    with pytest.raises(ResultCorruptError, match="refused"):
+    with pytest.raises(ResultCorruptError, match="rejected"):
         decoder.feed(npy(ARRAYS["uint8"]))
 
 
@@ -169,11 +169,11 @@ def test_a_long_body_is_corrupt(name: str) -> None:
 @pytest.mark.parametrize("wrong_by", [-1, 1, 1000])
 def test_a_length_that_the_header_contradicts_is_corrupt(wrong_by: int) -> None:
     data = npy(ARRAYS["uint8"])
-    with pytest.raises(ResultCorruptError, match="header speaks of"):
+    with pytest.raises(ResultCorruptError, match="header declares"):
         decode(data, expected_bytes=len(data) + wrong_by)
 
 
-def test_an_array_of_just_the_limit_is_taken() -> None:
+def test_an_array_of_exactly_the_limit_is_accepted() -> None:
     assert decode(npy(ARRAYS["uint8"]), max_bytes=24).nbytes == 24
 
 
@@ -182,9 +182,9 @@ def test_an_array_above_the_limit_is_too_large() -> None:
         decode(npy(ARRAYS["uint8"]), max_bytes=23)
 
 
-def test_a_short_body_cannot_ask_for_a_terabyte() -> None:
+def test_a_short_body_cannot_allocate_a_terabyte() -> None:
     data = with_header(header("'|u1'", "(1099511627776,)"))
-    with pytest.raises(ResultCorruptError, match="header speaks of"):
+    with pytest.raises(ResultCorruptError, match="header declares"):
         decode(data, max_bytes=1 << 50, expected_bytes=len(data))
 
 
@@ -280,11 +280,11 @@ def test_the_room_is_the_memory_of_the_array_and_ends_with_it() -> None:
             decoder.wrote(len(room))
             view = view[len(room) :]
         assert (rooms, len(view)) == ([8, 2, 118, 8000], 0)
-        assert_same(decoder.finish(), np.arange(1000))
+        assert_same(decoder.finish_array(), np.arange(1000))
 
 
 @pytest.mark.parametrize("expected_bytes", [0, 1, 8, 9, 10, 11, 127])
-def test_no_room_reaches_beyond_the_length_that_was_declared(expected_bytes: int) -> None:
+def test_no_room_reaches_beyond_the_declared_length(expected_bytes: int) -> None:
     decoder, view = NpyDecoder(LIMIT, expected_bytes), memoryview(npy(np.zeros(3)))
     left = expected_bytes
     with pytest.raises(ResultCorruptError):
@@ -294,12 +294,12 @@ def test_no_room_reaches_beyond_the_length_that_was_declared(expected_bytes: int
             decoder.wrote(len(room))
             view = view[len(room) :]
             left -= len(room)
-        decoder.finish()
+        decoder.finish_array()
 
 
-def test_a_short_body_of_unknown_length_cannot_ask_for_more_than_can_come() -> None:
+def test_a_short_body_of_unknown_length_cannot_allocate_more_than_can_come() -> None:
     data = with_header(header("'|u1'", "(1000,)"))
-    with pytest.raises(ResultCorruptError, match="no more than 900 can come"):
+    with pytest.raises(ResultCorruptError, match="at most 900 can come"):
         NpyDecoder(1 << 50, available_bytes=900).feed(data)
 
 
@@ -311,7 +311,7 @@ def test_the_digest_is_that_of_the_bytes_so_far() -> None:
         assert decoder.digest() == hashlib.sha256(data[: start + 7]).digest()
 
 
-def test_the_warning_filters_are_left_alone() -> None:
+def test_the_warning_filters_stay_unchanged() -> None:
     with warnings.catch_warnings():
         before = list(warnings.filters)
         decode(npy(ARRAYS["uint8"]))
@@ -319,7 +319,7 @@ def test_the_warning_filters_are_left_alone() -> None:
 
 
 def mutated(data: bytes, source: random.Random) -> bytes:
-    """Half of the time only the header's text, with its length put right, so that what follows the length is reached."""
+    """Damage a file. Half of the time only the header's text, with a correct length, so that the parser behind it is reached."""
     start = 10 if data[6] == 1 else 12
     end = start + int.from_bytes(data[8:start], "little")
     if source.random() < 0.5:
@@ -347,7 +347,7 @@ def scrambled(data: bytes, source: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_damaged_file_is_an_error_of_ours_or_what_its_header_says(seed: int) -> None:
+def test_a_damaged_file_raises_a_result_error_or_gives_what_its_header_declares(seed: int) -> None:
     source = random.Random(seed)
     originals = [npy(array) for array in ARRAYS.values()]
     accepted = refused = 0

@@ -1,4 +1,4 @@
-"""What a result says of its samples."""
+"""The public methods of Result."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ EXTREMES: dict[str, Callable[[np.random.Generator], npt.NDArray[np.integer]]] = 
     "wider than the codes": lambda source: source.integers(0, 2**40, (5, 40))[source.integers(0, 5, 99)],
     "signed bytes, all of them": lambda source: source.integers(-128, 128, (300, 20), np.int8),
     "big-endian": lambda source: source.integers(-3, 3, (300, 20)).astype(">i4"),
-    "turned around": lambda source: source.integers(0, 3, (300, 20))[::-1, ::-2],
+    "reversed": lambda source: source.integers(0, 3, (300, 20))[::-1, ::-2],
     "all alike": lambda source: np.full((50, 3), 7),
     "fortran order": lambda source: np.asfortranarray(source.integers(0, 3, (500, 4))),
     "one shot": lambda source: source.integers(0, 3, (1, 4)),
@@ -157,7 +157,7 @@ def test_threshold_detectors_click_for_any_number_of_photons() -> None:
 
 @pytest.mark.parametrize("method", ["counts", "mean_photon_number", "photon_number_distribution", "threshold"])
 @pytest.mark.parametrize("samples", [np.ones((2, 2)), np.ones((2, 2), complex), np.array([["a"]])], ids=["f", "c", "U"])
-def test_outcomes_that_are_no_photon_numbers_are_refused(samples: Array, method: str) -> None:
+def test_samples_that_are_no_whole_numbers_are_refused(samples: Array, method: str) -> None:
     with pytest.raises(ResultError, match="whole numbers"):
         getattr(Result([samples]), method)()
 

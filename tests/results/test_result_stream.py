@@ -1,4 +1,4 @@
-"""A result as it comes: in chunks, into memory or into a file, whichever is asked for first."""
+"""ResultStream: a body in chunks, into memory or into a file."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sfjobs import NotFoundError, ResultCorruptError, ResultStream, ResultUnavai
 from sfjobs.results.download.stream import CHUNK_BYTES
 from tests.support.fake_platform import FakePlatform, npy, npz
 
-# trio's word for a generator that is dropped half-way: httpx nests several and closes none of them.
+# trio warns about a generator that is dropped half-way: httpx nests several and closes none of them.
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object ByteStream")
 
 JOB = "c1b2-job"
 SAMPLES = np.random.default_rng(3).integers(0, 256, (50_000, 60), np.uint8)
 BODY = npz(SAMPLES, cutoff=np.array(5))
 SMALL = npz(SAMPLES[:1000])
-"""Hashed at once: virtual time knows no threads."""
+"""Small enough to be hashed without a thread: virtual time has no threads."""
 
 
 def platform_with(body: bytes = BODY, *, cuts: list[int] | None = None, **headers: str) -> FakePlatform:
@@ -64,7 +64,7 @@ async def test_the_result_is_all_of_it() -> None:
     assert (dict(result.metadata), result.job_id) == ({"cutoff": 5}, JOB)
 
 
-async def test_a_length_that_the_platform_does_not_say_is_none() -> None:
+async def test_an_undeclared_length_is_none() -> None:
     platform = platform_with(**{"transfer-encoding": "chunked"})
     async with platform.connection() as connection, connection.open_result(JOB) as stream:
         assert stream.length is None
@@ -82,16 +82,18 @@ USES: dict[str, Callable[[ResultStream], Awaitable[object]]] = {
 
 @pytest.mark.parametrize("second", USES)
 @pytest.mark.parametrize("first", ["array", "loop", "step"])
-async def test_a_second_use_says_what_took_the_bytes(first: str, second: str) -> None:
+async def test_a_second_use_names_the_first_one(first: str, second: str) -> None:
     async with platform_with().connection() as connection, connection.open_result(JOB) as stream:
         await USES[first](stream)
         words = "result()" if first == "array" else "a loop over its chunks"
-        with pytest.raises(RuntimeError, match=f"job {JOB} was taken by {words.replace('(', '.').replace(')', '.')}"):
+        with pytest.raises(
+            RuntimeError, match=f"job {JOB} was already consumed by {words.replace('(', '.').replace(')', '.')}"
+        ):
             await USES[second](stream)
 
 
 @pytest.mark.parametrize("use", [use for use in USES if use != "save"])
-async def test_outside_of_its_block_it_is_not_open(use: str) -> None:
+async def test_outside_of_its_block_a_stream_is_not_open(use: str) -> None:
     async with platform_with().connection() as connection:
         stream = connection.open_result(JOB)
         with pytest.raises(RuntimeError, match="inside its `with` block"):
@@ -105,7 +107,7 @@ async def test_outside_of_its_block_it_is_not_open(use: str) -> None:
 
 
 @pytest.mark.parametrize("status", ["queued", "failed", "cancelled", "cancel_pending"])
-async def test_a_job_that_has_not_completed_has_none_and_its_status_is_named(status: str) -> None:
+async def test_a_job_that_has_not_completed_has_no_result_and_the_error_names_its_status(status: str) -> None:
     platform = FakePlatform()
     platform.add(id=JOB, status=status)
     async with platform.connection() as connection:
@@ -121,20 +123,20 @@ async def test_an_unknown_job_is_not_found() -> None:
 
 
 @pytest.mark.parametrize("use", ["array", "loop"])
-async def test_what_breaks_off_goes_on_by_itself(use: str) -> None:
+async def test_a_broken_download_resumes(use: str) -> None:
     platform = platform_with(SMALL, cuts=[len(SMALL) // 2])
     async with platform.connection() as connection, connection.open_result(JOB) as stream:
-        taken = await USES[use](stream)
+        consumed = await USES[use](stream)
     if use == "loop":
-        assert isinstance(taken, list)
-        assert b"".join(taken) == SMALL
+        assert isinstance(consumed, list)
+        assert b"".join(consumed) == SMALL
     else:
-        np.testing.assert_array_equal(taken, SAMPLES[:1000])  # type: ignore[arg-type]  # whatever a use gives
+        np.testing.assert_array_equal(consumed, SAMPLES[:1000])  # type: ignore[arg-type]  # the type depends on the use
     assert platform.count("GET", f"/jobs/{JOB}/result") == 2
 
 
 @pytest.mark.parametrize("use", ["array", "loop"])
-async def test_what_was_resumed_and_is_not_the_platforms_result_is_corrupt(use: str) -> None:
+async def test_a_resumed_body_of_another_digest_is_corrupt(use: str) -> None:
     lie = {"repr-digest": "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:"}
     async with (
         platform_with(SMALL, cuts=[len(SMALL) // 2], **lie).connection() as connection,
@@ -144,8 +146,8 @@ async def test_what_was_resumed_and_is_not_the_platforms_result_is_corrupt(use: 
             await USES[use](stream)
 
 
-async def test_chunks_that_are_not_the_platforms_result_are_corrupt() -> None:
-    """Without a length, a body that broke off has just ended; and nobody decodes these bytes."""
+async def test_chunks_of_another_digest_are_corrupt() -> None:
+    """Without a length, a body that broke off looks complete; and these bytes are not decoded."""
     digest = base64.b64encode(hashlib.sha256(SMALL).digest()).decode()
     platform = platform_with(SMALL[:-1000], **{"repr-digest": f"sha-256=:{digest}:"})
     async with platform.connection() as connection, connection.open_result(JOB) as stream:
@@ -153,14 +155,14 @@ async def test_chunks_that_are_not_the_platforms_result_are_corrupt() -> None:
             await chunks_of(stream)
 
 
-async def test_what_cannot_be_gone_on_with_is_an_error_of_transport() -> None:
+async def test_a_download_that_cannot_be_resumed_raises_a_transport_error() -> None:
     platform = platform_with(cuts=[len(BODY) // 2], **{"accept-ranges": "none"})
     async with platform.connection() as connection, connection.open_result(JOB) as stream:
         with pytest.raises(TransportError):
             await stream.array()
 
 
-async def test_a_step_that_was_cancelled_has_lost_nothing() -> None:
+async def test_a_cancelled_step_loses_no_bytes() -> None:
     platform = platform_with()
     platform.drip = 0.1  # seconds for each hundredth of the body
     async with platform.connection() as connection, connection.open_result(JOB) as stream:
@@ -177,7 +179,7 @@ async def test_a_step_that_was_cancelled_has_lost_nothing() -> None:
     assert hashlib.sha256(b"".join(chunks)).digest() == hashlib.sha256(BODY).digest()
 
 
-async def test_an_abandoned_one_gives_back_its_connection() -> None:
+async def test_an_abandoned_stream_releases_its_connection() -> None:
     platform = platform_with()
     async with platform.connection() as connection:
         for _ in range(40):  # more than there are connections
@@ -187,7 +189,7 @@ async def test_an_abandoned_one_gives_back_its_connection() -> None:
 
 @pytest.mark.real_time
 @pytest.mark.parametrize(("version", "name"), [("0.4.0", "r.npz"), ("0.2.0", "r.npy")])
-async def test_it_is_saved_as_it_is_sent(version: str, name: str, tmp_path: Path) -> None:
+async def test_the_body_is_saved_unchanged(version: str, name: str, tmp_path: Path) -> None:
     body = BODY if version == "0.4.0" else npy(SAMPLES)
     async with platform_with(body).connection(api_version=version) as connection, connection.open_result(JOB) as stream:
         path = await stream.save(tmp_path / name)
@@ -195,14 +197,14 @@ async def test_it_is_saved_as_it_is_sent(version: str, name: str, tmp_path: Path
 
 
 @pytest.mark.real_time
-async def test_it_is_not_saved_under_the_suffix_of_another_format(tmp_path: Path) -> None:
+async def test_the_body_is_not_saved_under_the_suffix_of_another_format(tmp_path: Path) -> None:
     async with platform_with().connection() as connection, connection.open_result(JOB) as stream:
         with pytest.raises(ValueError, match=r"sends a \.npz file"):
             await stream.save(tmp_path / "r.npy")
     assert names_in(tmp_path) == []
 
 
-async def test_a_suffix_of_no_format_takes_no_bytes() -> None:
+async def test_an_unknown_suffix_consumes_no_bytes() -> None:
     async with platform_with().connection() as connection, connection.open_result(JOB) as stream:
         with pytest.raises(ValueError, match="ends in neither"):
             await stream.save("r.txt")
@@ -239,7 +241,7 @@ def test_blocking_chunks_make_the_body(blocking: sfjobs.sync.Connection) -> None
     with blocking, blocking.open_result(JOB) as stream:
         assert stream.length == len(BODY)
         assert b"".join(stream) == BODY
-        with pytest.raises(RuntimeError, match="taken by a loop"):
+        with pytest.raises(RuntimeError, match="consumed by a loop"):
             stream.array()
 
 

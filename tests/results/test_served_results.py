@@ -1,4 +1,4 @@
-"""Results from a platform that really runs programs, in every way to have them."""
+"""Results of a platform that runs programs, fetched in every way."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def connection(platform: Platform, tmp_path: Path) -> AsyncIterator[Connec
         yield connection
 
 
-async def test_every_way_leads_to_the_same_samples(connection: Connection, tmp_path: Path) -> None:
+async def test_every_way_of_fetching_gives_the_same_samples(connection: Connection, tmp_path: Path) -> None:
     job = await connection.create_job("simulon_gaussian", PROGRAM)
     samples = (await job).samples
     array = np.zeros_like(samples)

@@ -108,7 +108,7 @@ def test_other_suffixes_are_not_written(path: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("result", [Result([]), Result([SAMPLES] * 2), Result([SAMPLES], {"cutoff": np.int64(5)})])
-def test_an_npy_file_is_not_given_more_than_it_holds(result: Result, tmp_path: Path) -> None:
+def test_an_npy_file_holds_one_array(result: Result, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"need \.npz"):
         result.save(tmp_path / "result.npy")
 
@@ -119,7 +119,7 @@ def test_metadata_under_the_name_of_an_output_is_not_saved(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
-def test_a_failed_save_leaves_the_old_file_and_nothing_else(suffix: str, tmp_path: Path) -> None:
+def test_a_failed_save_leaves_only_the_old_file(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"result{suffix}"
     path.write_bytes(b"old")
     with pytest.raises(ValueError, match=r"[Oo]bject"):
@@ -127,7 +127,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(suffix: str, tmp_pat
     assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [(path.name, b"old")]
 
 
-def test_a_save_replaces_the_old_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+def test_a_save_replaces_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "result.npy"
     path.write_bytes(b"old")
     Result([SAMPLES]).save(path)
@@ -142,7 +142,7 @@ def test_the_notebook_view_is_well_formed_and_without_script(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DRAWABLE)
-def test_the_notebook_view_draws_what_can_be_drawn(name: str) -> None:
+def test_the_notebook_view_has_a_drawing(name: str) -> None:
     assert "<rect" in Result([DRAWABLE[name]])._repr_html_()
 
 
@@ -156,7 +156,7 @@ def test_the_notebook_view_shows_foreign_names_as_text() -> None:
     assert "<img>" not in text
 
 
-def test_the_notebook_view_of_a_flood_of_names_is_short() -> None:
+def test_the_notebook_view_of_thousands_of_names_is_short() -> None:
     flood = Result([SAMPLES] * 10_000, {f"{index}{'<' * 1000}": np.int64(1) for index in range(10_000)})._repr_html_()
     assert len(flood) < 40_000
     assert flood.count("and 9,980 more") == 2
@@ -175,7 +175,7 @@ def test_a_picture_is_written(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sets a limit of POSIX")
-def test_a_picture_that_the_disk_does_not_take_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     picture = tmp_path / "result.png"
     picture.write_bytes(b"old")
     with no_file_larger_than(1000), pytest.raises(OSError, match="File too large") as caught:
@@ -185,7 +185,7 @@ def test_a_picture_that_the_disk_does_not_take_leaves_the_old_one(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", UNDRAWABLE)
-def test_what_has_no_picture_says_so(name: str) -> None:
+def test_samples_that_cannot_be_drawn_raise(name: str) -> None:
     with pytest.raises(ResultError):
         Result([UNDRAWABLE[name]]).plot()
 
@@ -195,7 +195,7 @@ def test_the_picture_names_the_most_frequent_patterns() -> None:
     assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["|0,12⟩", "|10⟩"]
 
 
-def test_plotting_leaves_pyplot_alone() -> None:
+def test_plotting_does_not_import_pyplot() -> None:
     code = """
 import sys, numpy
 from sfjobs.results import Result
@@ -213,5 +213,6 @@ def test_a_picture_shows_itself_in_a_notebook() -> None:
 
 def test_plotting_without_matplotlib_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "sfjobs.results.plotting", raising=False)
     with pytest.raises(ConfigurationError, match=r"sfjobs\[plot\]"):
         Result([SAMPLES]).plot()

@@ -1,4 +1,4 @@
-"""A response body becomes a result: by its first bytes, in any chunks, on both backends, and within its limits."""
+"""Receiving a body into memory: its format, chunks of every size, both backends, and the limits."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ async def test_an_npz_body_is_outputs_and_metadata(saver: str, size: int) -> Non
 
 
 @pytest.mark.parametrize("size", [1, 5, 6, 7])
-async def test_an_npy_body_may_come_byte_by_byte(size: int) -> None:
+async def test_an_npy_body_may_arrive_byte_by_byte(size: int) -> None:
     result = await decoded(npy(SAMPLES), size=size)
     assert_same(result.samples, SAMPLES)
 
 
-async def test_empty_chunks_at_the_start_are_passed_over() -> None:
+async def test_empty_chunks_at_the_start_are_skipped() -> None:
     chunks = [b"", npy(SAMPLES)[:3], b"", npy(SAMPLES)[3:]]
     assert_same((await receive(ChunkedSource(chunks), max_bytes=LIMIT)).samples, SAMPLES)
 
@@ -86,7 +86,7 @@ async def test_any_other_body_is_corrupt(body: bytes) -> None:
         await decoded(body)
 
 
-async def test_a_refusal_names_the_job_and_the_address() -> None:
+async def test_an_error_names_the_job_and_the_url() -> None:
     with pytest.raises(ResultCorruptError) as caught:
         await decoded(b"<html>")
     assert (caught.value.job_id, caught.value.url) == ("7", URL)
@@ -94,7 +94,7 @@ async def test_a_refusal_names_the_job_and_the_address() -> None:
     assert URL in str(caught.value)
 
 
-async def test_a_refusal_shows_the_beginning_of_the_body_without_control_characters() -> None:
+async def test_an_error_quotes_the_beginning_of_the_body_without_control_characters() -> None:
     with pytest.raises(ResultCorruptError, match=r"begins with: <html>\.\.\[31mred"):
         await decoded(b"<html>\n\x1b[31mred" + b"x" * 1000)
 
@@ -133,7 +133,7 @@ async def test_a_declared_length_far_above_the_limit_is_refused_without_reading_
     assert source.taken == 100
 
 
-async def test_an_archive_that_deflates_nothing_without_end_is_cut_off_at_the_limit() -> None:
+async def test_an_archive_that_inflates_without_end_is_stopped_at_the_limit() -> None:
     body = streamed(("arr_0.npy", npy(SAMPLES)), compression=zipfile.ZIP_DEFLATED)
     start = body.index(b"arr_0.npy") + len(b"arr_0.npy") + 20
     empty_blocks = b"\0\0\0\xff\xff" * 10_000
@@ -178,7 +178,7 @@ def deflated_in_several_pieces() -> bytes:
 
 
 @pytest.mark.real_time
-async def test_a_source_that_breaks_while_a_thread_inflates_says_so_itself() -> None:
+async def test_a_source_that_fails_while_a_thread_inflates_raises_its_own_error() -> None:
     data = deflated_in_several_pieces()
 
     def breaking() -> Iterator[bytes]:
@@ -190,7 +190,7 @@ async def test_a_source_that_breaks_while_a_thread_inflates_says_so_itself() -> 
 
 
 @pytest.mark.real_time
-async def test_a_thread_inflates_beside_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_thread_inflates_while_the_next_piece_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     data = deflated_in_several_pieces()
     check_cancelled, read = anyio.from_thread.check_cancelled, threading.Event()
     read_beside = False
@@ -229,7 +229,7 @@ BODIES = {
 @pytest.mark.real_time
 @pytest.mark.parametrize("name", BODIES)
 @pytest.mark.parametrize("size", [5000, 1 << 20])
-async def test_a_resumed_body_is_held_against_its_digest(name: str, size: int) -> None:
+async def test_a_resumed_body_is_compared_with_its_digest(name: str, size: int) -> None:
     digest = hashlib.sha256(BODIES[name]).digest()
     source = ChunkedSource(pieces(BODIES[name], size), digest=digest, is_resumed=True)
     assert (await receive(source, max_bytes=1 << 23)).outputs
@@ -257,14 +257,14 @@ async def test_only_a_resumed_body_is_hashed() -> None:
     ],
     ids=["header", "type", "name"],
 )
-async def test_what_an_error_quotes_from_within_is_masked(body: bytes) -> None:
+async def test_a_quotation_from_within_the_body_is_masked(body: bytes) -> None:
     with pytest.raises(ResultCorruptError) as caught:
         await receive(ChunkedSource([body]), max_bytes=LIMIT, mask=lambda quoted: quoted.replace(b"s3cret", b"***"))
     assert "***" in str(caught.value)
     assert "s3cret" not in str(caught.value)
 
 
-async def test_what_is_quoted_is_masked_before_it_is_cut() -> None:
+async def test_a_quotation_is_masked_before_it_is_cut() -> None:
     secret = b"s3cret" * 20
     source = ChunkedSource([b"<html>" + secret + b"</html>"])
     with pytest.raises(ResultCorruptError, match=r"begins with: <html>\*\*\*</html>$"):
@@ -323,8 +323,8 @@ LARGE = np.zeros(64 << 20, np.uint8)
 @pytest.mark.parametrize(("kind", "most"), [("npy", 1.05), ("stored", 1.10), ("deflated", 1.15)])
 def test_the_peak_of_a_large_body_is_the_array_itself(kind: str, most: float, tmp_path: Path) -> None:
     """
-    In a fresh process, above what it had before. Not by ru_maxrss, which a child inherits from its parent and which therefore
-    hides any peak below the test run's own.
+    Measured in a new process, above its memory before. Not by ru_maxrss: a child inherits it from its parent, which hides any
+    peak below that of the test run.
     """
     path = tmp_path / "body"
     path.write_bytes(npy(LARGE) if kind == "npy" else npz(kind, LARGE))

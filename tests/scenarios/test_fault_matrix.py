@@ -1,6 +1,6 @@
 """
-Every fault of the line x every operation, on real sockets. What has to come of each is written in ``fault_matrix.txt``: whoever
-changes that changes what is promised.
+Every network fault x every operation, on real sockets. ``fault_matrix.txt`` has the expected outcomes; they are a promise to
+callers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 import sfjobs
-from sfjobs._http import http11 as direct
+from sfjobs._http import http11
 from sfjobs._http.retry import Retry
 from tests.support.fake_platform import KEY, FakePlatform
 from tests.support.fault_proxy import FAULTS, FaultProxy
@@ -25,15 +25,15 @@ from tests.support.raw_server import CERTIFICATE
 pytestmark = pytest.mark.real_time
 
 TABLE = Path(__file__).with_name("fault_matrix.txt")
-ON_TRIO = {"refused", "reset before answer", "silence", "truncated body", "503", "cut mid-feed"}
+ON_TRIO = {"refused", "reset before response", "no response", "truncated body", "503", "cut mid-feed"}
 STRIKES = {"401 storm": 1, "429": 1, "429 seconds": 1, "429 date": 1}
-"""Of a fault that passes, where these are not 2: a call makes five tries, and a 401 has one of its own."""
+"""Failures of a transient fault where these are not 2: a call makes five attempts, and a 401 causes one more."""
 
-SILENT = {"silence", "slow drip"}
-"""Where a short time of silence is needed, which a busy machine may need for an answer, too: one of five tries is to spare."""
+SHORT_TIMEOUT = {"no response", "slow drip"}
+"""Faults that need a short read timeout. A busy machine may exceed it too, so one of five attempts is spare."""
 
 WAIT = 0.6
-"""Seconds that a wait is given where the fault never ends, which must not end it sooner."""
+"""Timeout in seconds of a wait where the fault never ends. The wait must not end earlier."""
 
 PROGRAM = "name v\nversion 1.0\n\nVac | 0\nMeasureFock() | 0\n"
 WORDS = {
@@ -50,8 +50,8 @@ WORDS = {
 
 class Bench:
     """
-    One cell of the table: a platform, a connection to it over a line, how many seconds a wait is given, and how many its jobs are
-    ``lasting`` at least.
+    One cell of the table: a platform, a connection to it through a proxy, the timeout of a wait, and the least duration of its
+    jobs.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class Bench:
         self.lasting = lasting
 
     def job(self, *, ends_in: float) -> sfjobs.Job:
-        told = self.platform.add(ends_at=anyio.current_time() + self.lasting + ends_in)
-        return sfjobs.Job(told.id, "queued", self.connection)
+        added = self.platform.add(ends_at=anyio.current_time() + self.lasting + ends_in)
+        return sfjobs.Job(added.id, "queued", self.connection)
 
 
 Operation: TypeAlias = Callable[[Bench], Awaitable[None]]
@@ -125,17 +125,17 @@ def test_the_table_has_a_row_for_each_fault_and_a_column_for_each_operation() ->
 
 @pytest.fixture(autouse=True)
 def lines(monkeypatch: pytest.MonkeyPatch) -> dict[int, FaultProxy]:
-    """By port. The client tells a line before it connects; pauses are short."""
+    """The proxies by port. The client notifies a proxy before it connects; pauses are short."""
     lines: dict[int, FaultProxy] = {}
-    connect = direct.connect
+    connect = http11.connect
 
-    async def told(host: str, port: int, context: Any) -> Any:
+    async def connect_after_notice(host: str, port: int, context: Any) -> Any:
         await lines[port].before_connecting()
         return await connect(host, port, context)
 
-    monkeypatch.setattr(direct, "connect", told)
+    monkeypatch.setattr(http11, "connect", connect_after_notice)
     monkeypatch.setattr("sfjobs._http.transport.Retry", functools.partial(Retry, base=0.02))
-    monkeypatch.setattr("sfjobs._http.rate_limiter.FIRST_REST", 0.02)
+    monkeypatch.setattr("sfjobs._http.rate_model.FIRST_PAUSE_SECONDS", 0.02)
     return lines
 
 
@@ -160,22 +160,23 @@ async def test_a_fault_has_the_outcomes_of_the_table(fault: str, lines: dict[int
 
 
 async def outcome(fault: str, name: str, times: float, lines: dict[int, FaultProxy]) -> str:
-    """What came of it, in the table's words, and for submissions how many jobs the platform has now."""
+    """The outcome as a word of the table, and for submissions the number of new jobs."""
     operation, strikes = OPERATIONS[name]
     platform = FeedingPlatform() if fault == "cut mid-feed" else FakePlatform(honours_keys=name == "submit keyed")
     platform.cancelling = 0.0
     proxy = FaultProxy(platform, fault)
     async with proxy.serving():
         lines[proxy.port] = proxy
-        silence = 0.3 if fault in SILENT else 10.0
+        read_timeout = 0.3 if fault in SHORT_TIMEOUT else 10.0
         settings = sfjobs.Settings(
-            url=proxy.url, api_key=KEY, retries=5, connect_timeout=10, read_timeout=silence, attempt_timeout=2 * silence,
+            url=proxy.url, api_key=KEY, retries=5, connect_timeout=10,
+            read_timeout=read_timeout, attempt_timeout=2 * read_timeout,
             poll_interval_min=0.02, poll_interval_max=0.1, ca_file=str(CERTIFICATE) if fault == "tls" else None,
         )  # fmt: skip
         async with sfjobs.Connection(settings=settings) as connection:
             is_of_feed = fault == "cut mid-feed"
             waiting = WAIT if times == float("inf") and not is_of_feed else 20.0
-            # Asking must not have told of the end before a busy machine has opened the feed.
+            # No poll may see the end before a busy machine has opened the feed.
             bench = Bench(platform, connection, waiting, lasting=1.5 if is_of_feed else 0.0)
             await prepared(bench)
             before = len(platform.jobs)
@@ -186,18 +187,18 @@ async def outcome(fault: str, name: str, times: float, lines: dict[int, FaultPro
             word = "hangs"
             with anyio.move_on_after(20):
                 word = await in_a_word(operation, bench)
-                while word == "waits" and not proxy.struck:  # on a busy machine its time may be up before it has asked
+                while word == "waits" and not proxy.struck:  # on a busy machine it may time out before its first poll
                     word = await in_a_word(operation, bench)
         assert proxy.struck >= min(times, 1), "the fault did not strike"
         return f"{word} {len(platform.jobs) - before}" if name.startswith("submit") else word
 
 
 async def prepared(bench: Bench) -> None:
-    """With a submission come a token and, where there are any, the offer of keys and of a feed."""
+    """Submit once, to get a token and the platform's offers of idempotency keys and a feed."""
     while True:
         try:
             return await submit(bench)
-        except sfjobs.SFJobsError:  # a busy machine may be silent for longer than a cell allows
+        except sfjobs.SFJobsError:  # a busy machine may exceed the read timeout
             continue
 
 

@@ -1,4 +1,4 @@
-"""A whole program against a platform that limits requests per second: submissions, polls and results, in virtual time."""
+"""Whole programs against a platform with a rate limit: submissions, polls and results, in virtual time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.limiters import HINTS, Bucket, FixedWindow, Limiter, SlidingW
 
 
 class LimitedPlatform(FakePlatform):
-    """Counts every request, also for tokens. Jobs last 5 s. A request is judged half a round trip after it was sent."""
+    """Counts every request, also for tokens. Jobs last 5 s. Requests arrive half a round trip after they were sent."""
 
     def __init__(self, limiter: Limiter, round_trip: float, hint: str = "rounded up") -> None:
         super().__init__(latency=round_trip / 2)
@@ -32,7 +32,7 @@ class LimitedPlatform(FakePlatform):
 
     async def judge(self, request: httpx.Request) -> httpx.Response | None:
         now = anyio.current_time()
-        wait = self.limiter.take(now)
+        wait = self.limiter.admit(now)
         (self.accepted if wait is None else self.refused).append(now)
         await anyio.sleep(self.latency)
         if wait is None:
@@ -51,7 +51,7 @@ KINDS: dict[str, Callable[[], Limiter]] = {
 
 
 async def submit_and_wait(platform: LimitedPlatform, jobs: int) -> float:
-    """Seconds until there are all results."""
+    """Submit programs and wait for all results. Returns the seconds."""
     async with platform.connection() as connection:
         start = anyio.current_time()
         submitted = [job async for job in connection.create_jobs("simulon_gaussian", circuits(jobs), window=200)]
@@ -64,7 +64,7 @@ async def submit_and_wait(platform: LimitedPlatform, jobs: int) -> float:
 @pytest.mark.parametrize("hint", ["none", "rounded up", "rounded down"])
 @pytest.mark.parametrize("round_trip", [0.0, 0.02, 0.2])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_two_hundred_programs_meet_a_limit_three_times_at_most(kind: str, round_trip: float, hint: str) -> None:
+async def test_two_hundred_programs_exceed_a_limit_three_times_at_most(kind: str, round_trip: float, hint: str) -> None:
     platform = LimitedPlatform(KINDS[kind](), round_trip, hint)
     seconds = await submit_and_wait(platform, 200)
     use = len(platform.accepted) / (platform.limiter.rate * seconds)
@@ -74,7 +74,7 @@ async def test_two_hundred_programs_meet_a_limit_three_times_at_most(kind: str, 
     assert platform.count("POST", "/jobs") <= 203
 
 
-async def test_two_hundred_programs_without_a_limit_take_as_long_as_ever() -> None:
+async def test_two_hundred_programs_without_a_limit_are_not_delayed() -> None:
     platform = LimitedPlatform(Unlimited(), 0.02)
     seconds = await submit_and_wait(platform, 200)
     print(f"{seconds:.3f} s")
@@ -82,7 +82,7 @@ async def test_two_hundred_programs_without_a_limit_take_as_long_as_ever() -> No
 
 
 @pytest.mark.parametrize(("hint", "seconds"), [("rounded up", 10), ("none", 0.5)])
-async def test_a_deadline_before_the_next_turn_shows_the_429(hint: str, seconds: float) -> None:
+async def test_a_deadline_before_the_next_permit_raises_the_429(hint: str, seconds: float) -> None:
     platform = LimitedPlatform(Bucket(0.04, 1), 0.02, hint)
     async with platform.connection() as connection:
         start = anyio.current_time()
@@ -91,7 +91,7 @@ async def test_a_deadline_before_the_next_turn_shows_the_429(hint: str, seconds:
     assert anyio.current_time() - start == pytest.approx(0.04)
 
 
-async def test_a_quota_does_not_slow_the_polls() -> None:
+async def test_a_job_quota_does_not_slow_the_polls() -> None:
     platform = FakePlatform(latency=0.02)
 
     async def judge(request: httpx.Request) -> httpx.Response | None:
@@ -110,7 +110,7 @@ async def test_a_quota_does_not_slow_the_polls() -> None:
         group.cancel_scope.cancel()
 
 
-async def test_a_503_with_a_hint_stops_the_others_too() -> None:
+async def test_a_503_with_retry_after_pauses_all_requests() -> None:
     platform = FakePlatform(latency=0.02)
     away_until = 1e9
 
@@ -129,7 +129,7 @@ async def test_a_503_with_a_hint_stops_the_others_too() -> None:
         assert anyio.current_time() - started > 6
 
 
-async def test_submissions_that_wait_for_their_turn_are_cancelled_at_once_and_none_is_lost() -> None:
+async def test_submissions_waiting_for_a_permit_are_cancelled_at_once_and_none_is_lost() -> None:
     platform = LimitedPlatform(Bucket(1, 1), 0.02)
     async with platform.connection() as connection:
         stream = connection.create_jobs("simulon_gaussian", circuits(40), window=200)

@@ -1,6 +1,6 @@
 """
-The scenarios of a job's life, each told once and run on asyncio, on trio and through the blocking twin: what the caller does,
-and what must come of it.
+Scenarios of a job's life: the caller's calls and their outcomes. Each is written once and runs on asyncio, on trio and through
+the blocking twin.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import pytest
 
 import sfjobs
 from sfjobs import JobStatus
-from sfjobs.sync._view import internals
+from sfjobs._client.connection import internals
+from sfjobs._jobs.job import state_of
+from sfjobs.sync import _view
 from tests.support.fake_platform import SAMPLES, FakeJob, FakePlatform
 from tests.support.worlds import AsyncWorld, BlockingWorld, World, driven
 
@@ -37,7 +39,7 @@ async def submit_and_await(w: World) -> None:
     assert job.result is result
 
 
-async def wait_brings_the_result(w: World) -> None:
+async def wait_fetches_the_result(w: World) -> None:
     _, job = await submitted(w)
     assert await job.wait(timeout=w.time(60)) == JobStatus.COMPLETED
     np.testing.assert_array_equal(job.result.samples, SAMPLES)
@@ -53,12 +55,12 @@ async def wait_without_the_result(w: World) -> None:
     assert w.platform.count("GET", f"/jobs/{job.id}/result") == 1
 
 
-async def wait_twice_asks_once(w: World) -> None:
+async def wait_twice_polls_once(w: World) -> None:
     _, job = await submitted(w)
     await job.wait()
-    asked = len(w.platform.requests)
+    requests = len(w.platform.requests)
     assert await job.wait() == JobStatus.COMPLETED
-    assert len(w.platform.requests) == asked
+    assert len(w.platform.requests) == requests
 
 
 async def wait_times_out_and_the_job_goes_on(w: World) -> None:
@@ -190,7 +192,7 @@ async def platform_back_in_time(w: World) -> None:
     assert await job.wait() == JobStatus.COMPLETED
 
 
-async def refresh_takes_over_status_and_result(w: World) -> None:
+async def refresh_updates_status_and_result(w: World) -> None:
     fake, job = await submitted(w, ends_in=1)
     fake.meta = {"queue_position": 3}
     await job.refresh()
@@ -199,15 +201,15 @@ async def refresh_takes_over_status_and_result(w: World) -> None:
     await job.refresh()
     assert job.status == JobStatus.COMPLETED
     np.testing.assert_array_equal(job.result.samples, SAMPLES)
-    asked = len(w.platform.requests)
+    requests = len(w.platform.requests)
     await job.refresh()
-    assert len(w.platform.requests) == asked
+    assert len(w.platform.requests) == requests
 
 
-async def results_out_of_order_never_undo_an_end(w: World) -> None:
+async def an_older_snapshot_never_replaces_a_final_one(w: World) -> None:
     _, job = await submitted(w)
     await job.wait()
-    job.take(sfjobs.JobSnapshot(id=job.id, status=JobStatus.QUEUED), w.now())
+    state_of(job).apply(sfjobs.JobSnapshot(id=job.id, status=JobStatus.QUEUED), w.now())
     assert job.status == JobStatus.COMPLETED
 
 
@@ -239,7 +241,7 @@ async def as_completed_abandoned(w: World) -> None:
         break
 
 
-async def as_completed_out_of_time(w: World) -> None:
+async def as_completed_times_out(w: World) -> None:
     jobs = [(await submitted(w, ends_in=n))[1] for n in (1, 100)]
     seen = []
     with pytest.raises(sfjobs.WaitTimeoutError) as caught:
@@ -257,7 +259,7 @@ async def all_with_one_failure_and_one_unknown(w: World) -> None:
         await w.wait_all([*jobs, w.job("unknown", "open")])
 
 
-async def all_of_nothing(w: World) -> None:
+async def all_of_no_jobs(w: World) -> None:
     assert await w.wait_all([]) == []
     assert [job async for job in w.as_completed([])] == []
     assert await w.first([], 0) == []
@@ -310,9 +312,9 @@ async def engine_reports_a_failure(w: World) -> None:
 
 SCENARIOS: list[Scenario] = [
     submit_and_await,
-    wait_brings_the_result,
+    wait_fetches_the_result,
     wait_without_the_result,
-    wait_twice_asks_once,
+    wait_twice_polls_once,
     wait_times_out_and_the_job_goes_on,
     job_fails,
     cancel,
@@ -325,12 +327,12 @@ SCENARIOS: list[Scenario] = [
     job_that_does_not_exist,
     platform_gone,
     platform_back_in_time,
-    refresh_takes_over_status_and_result,
+    refresh_updates_status_and_result,
     many_as_completed,
     as_completed_abandoned,
-    as_completed_out_of_time,
+    as_completed_times_out,
     all_with_one_failure_and_one_unknown,
-    all_of_nothing,
+    all_of_no_jobs,
     the_same_job_twice,
     first_of_many,
     engine_runs,
@@ -338,10 +340,10 @@ SCENARIOS: list[Scenario] = [
 ]
 
 
-# Two tasks at once, or what only the poller calls: the blocking twin has threads instead, tested by themselves.
-AMONG_TASKS: list[Scenario] = [
+# These need two tasks, or internals. The blocking twin has threads instead, which have tests of their own.
+ASYNC_ONLY: list[Scenario] = [
     cancel_is_seen_by_other_waiters_at_once,
-    results_out_of_order_never_undo_an_end,
+    an_older_snapshot_never_replaces_a_final_one,
     closing_while_waiting,
 ]
 
@@ -350,12 +352,12 @@ def name_of(scenario: Scenario) -> str:
     return scenario.__name__
 
 
-@pytest.mark.parametrize("scenario", [*SCENARIOS, *AMONG_TASKS], ids=name_of)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, *ASYNC_ONLY], ids=name_of)
 async def test_awaited(scenario: Scenario) -> None:
     platform = FakePlatform(latency=0.01)
     async with platform.connection() as connection:
         await scenario(AsyncWorld(platform, connection))
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
     assert platform.in_flight == 0
 
 
@@ -365,5 +367,5 @@ def test_blocking(scenario: Scenario) -> None:
     world = BlockingWorld(platform)
     with world.blocking:
         driven(scenario(world))
-        assert internals(world.blocking)[0].poller.is_idle
+        assert internals(_view.internals(world.blocking)[0]).poller.is_idle
     assert platform.in_flight == 0

@@ -21,6 +21,7 @@ from rich.pretty import pretty_repr
 from rich.traceback import Traceback
 
 from sfjobs import Connection, Job, RemoteEngine, Secret, Settings, as_completed
+from sfjobs._client.connection import internals
 from sfjobs.errors import (
     AuthenticationError,
     ProtocolError,
@@ -33,7 +34,7 @@ from sfjobs.errors import (
 from tests.support.fake_platform import KEY, URL, FakePlatform
 from tests.support.raw_server import JSON_HEAD, Peer, Script, answering, raw_server, reset_after_head, reset_at_once
 
-# trio's word for a generator that is dropped half-way: httpx nests several and closes none of them.
+# trio warns of generators that are dropped half-way: httpx nests several and closes none of them.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <async_generator object (AsyncIteratorByteStream|BoundAsyncStream|ByteStream|Response)"
 )
@@ -92,7 +93,7 @@ def shown_of_object(thing: object) -> Iterator[tuple[str, str | bytes]]:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """Everything that any logger says."""
+    """All log records."""
     caplog.set_level(logging.DEBUG)
     for name in ("httpx", "httpcore", "sfjobs", "asyncio"):
         caplog.set_level(logging.DEBUG, logger=name)
@@ -100,7 +101,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 def leaks(log: pytest.LogCaptureFixture, error: BaseException | None = None, *things: object) -> list[str]:
-    """Where a planted text shows."""
+    """The places that show a planted text."""
     shown = list(shown_of_error(error)) if error is not None else []
     for thing in things:
         shown += shown_of_object(thing)
@@ -108,7 +109,7 @@ def leaks(log: pytest.LogCaptureFixture, error: BaseException | None = None, *th
     return [place for place, text in shown if traces_in(text)]
 
 
-def test_the_search_finds_what_is_there(log: pytest.LogCaptureFixture) -> None:
+def test_the_search_finds_a_planted_secret(log: pytest.LogCaptureFixture) -> None:
     def careless(key: str) -> None:
         logging.getLogger("careless").debug("the key is %s", key)
         raise ValueError
@@ -143,7 +144,16 @@ async def test_no_object_shows_a_secret(log: pytest.LogCaptureFixture) -> None:
         result = await job
         engine = RemoteEngine("X8", connection)
         listed = [job async for job in connection.list_jobs()]
-        things = [connection, connection.settings, connection.api, connection.poller, job, job.snapshot, result, engine]
+        things = [
+            connection,
+            connection.settings,
+            internals(connection),
+            internals(connection).api,
+            job,
+            job.snapshot,
+            result,
+            engine,
+        ]
         assert leaks(log, None, *things, *listed, as_completed([job])) == []
 
 
@@ -159,7 +169,7 @@ Trouble = Callable[[httpx.Request], httpx.Response | Exception | None]
 
 
 def echo(request: httpx.Request, status: int, **headers: str) -> httpx.Response:
-    """Says everything again that it was told, in every place."""
+    """Repeats the whole request in every part of the response."""
     sent = {"detail": f"cannot serve {request.headers} {request.content.decode()}"}
     sent["code"] = request.headers.get("authorization", "none")[:90]
     meta = dict(request.headers)
@@ -172,8 +182,8 @@ def plain(request: httpx.Request, status: int) -> httpx.Response:
     return httpx.Response(status, text=text, headers={"Content-Type": f"text/plain; about={text[:300]!r}"})
 
 
-def of(path: str, answer: Callable[[httpx.Request], httpx.Response | Exception]) -> Trouble:
-    return lambda request: answer(request) if request.url.path == path else None
+def of(path: str, response: Callable[[httpx.Request], httpx.Response | Exception]) -> Trouble:
+    return lambda request: response(request) if request.url.path == path else None
 
 
 FAILURES: dict[str, tuple[Trouble, type[Exception]]] = {
@@ -208,13 +218,13 @@ FAILURES: dict[str, tuple[Trouble, type[Exception]]] = {
 
 
 def playing(platform: FakePlatform, trouble: Trouble) -> None:
-    async def answer(request: httpx.Request) -> httpx.Response | None:
-        answer = trouble(request)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    async def response(request: httpx.Request) -> httpx.Response | None:
+        response = trouble(request)
+        if isinstance(response, Exception):
+            raise response
+        return response
 
-    platform.trouble = answer
+    platform.trouble = response
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -243,7 +253,7 @@ OPERATIONS: dict[str, Callable[[Connection], Awaitable[object]]] = {
     ("operation", "status"),
     [(operation, status) for operation in OPERATIONS for status in (200, 401, 409)],
 )
-async def test_no_operation_shows_a_secret_that_it_was_answered_with(
+async def test_no_operation_shows_a_secret_of_its_response(
     operation: str, status: int, log: pytest.LogCaptureFixture
 ) -> None:
     platform = FakePlatform()
@@ -263,7 +273,7 @@ async def test_a_wait_that_ends_too_early_shows_no_secret(log: pytest.LogCapture
         assert leaks(log, caught.value) == []
 
 
-async def test_a_submission_of_unknown_fate_shows_no_secret(log: pytest.LogCaptureFixture) -> None:
+async def test_a_submission_with_an_unknown_outcome_shows_no_secret(log: pytest.LogCaptureFixture) -> None:
     platform = FakePlatform()
     playing(platform, of("/jobs", lambda _: httpx.WriteError("reset")))
     async with platform.connection() as connection:
@@ -272,7 +282,7 @@ async def test_a_submission_of_unknown_fate_shows_no_secret(log: pytest.LogCaptu
         assert leaks(log, caught.value) == []
 
 
-async def test_a_scope_that_ends_in_the_middle_of_a_request_shows_no_secret(log: pytest.LogCaptureFixture) -> None:
+async def test_a_scope_that_ends_during_a_request_shows_no_secret(log: pytest.LogCaptureFixture) -> None:
     platform = FakePlatform(latency=10)
     async with platform.connection() as connection:
         with pytest.raises(TimeoutError) as caught, anyio.fail_after(15):
@@ -280,7 +290,7 @@ async def test_a_scope_that_ends_in_the_middle_of_a_request_shows_no_secret(log:
         assert leaks(log, caught.value) == []
 
 
-async def test_a_token_that_was_replaced_meanwhile_is_not_shown_either(log: pytest.LogCaptureFixture) -> None:
+async def test_a_replaced_token_is_not_shown_either(log: pytest.LogCaptureFixture) -> None:
     platform = FakePlatform()
     delays = {"/devices": 5.0, "/healthz": 1.0}
 
@@ -317,7 +327,7 @@ async def echo_and_reset(peer: Peer) -> None:
 
 
 async def garbage_of_the_request(peer: Peer) -> None:
-    """Sends the request back as if it were the answer."""
+    """Sends the request back as the response."""
     await peer.send(await peer.read_request())
 
 
@@ -325,8 +335,8 @@ TOKEN_CUT_OFF = JSON_HEAD + b'Content-Length: 500\r\n\r\n{"access_token": "' + G
 SOCKETS: dict[str, tuple[Script, type[Exception]]] = {
     "a reset at once": (reset_at_once, TransportError),
     "a reset after the head": (reset_after_head, TransportError),
-    "a reset within an answer that repeats all": (echo_and_reset, TransportError),
-    "the request itself as the answer": (garbage_of_the_request, TransportError),
+    "a reset within a response that repeats all": (echo_and_reset, TransportError),
+    "the request itself as the response": (garbage_of_the_request, TransportError),
     "a token cut off": (answering(TOKEN_CUT_OFF), TransportError),
 }
 

@@ -42,11 +42,11 @@ GOOD = [line(number) for number in range(5)]
 @pytest.mark.parametrize(
     ("lines", "jobs", "words"),
     [
-        (GOOD[:-1], platform_of(*GOOD), "job of the platform job-4: nobody knows of it"),
+        (GOOD[:-1], platform_of(*GOOD), "job of the platform job-4: missing"),
         ([*GOOD, GOOD[0]], platform_of(*GOOD), "program 0: 2 times"),
         ([*GOOD[:-1], replace(GOOD[4], job_id="job-0")], platform_of(*GOOD), "job of the platform job-0: 2 times"),
         (GOOD, platform_of(*GOOD) | {"job-5": ("soak_4", "complete")}, "name soak_4: 2 times"),
-        (GOOD, platform_of(*GOOD[:-1]), "job of the platform job-4: nobody asked for it"),
+        (GOOD, platform_of(*GOOD[:-1]), "job of the platform job-4: unexpected"),
         (GOOD, platform_of(*GOOD) | {"job-1": ("soak_1", "queued")}, "job job-1 is queued"),
         ([*GOOD[:-1], replace(GOOD[4], result=False)], platform_of(*GOOD), "with a wrong result"),
         ([*GOOD[:-1], replace(GOOD[4], result=None)], platform_of(*GOOD), "with no result"),

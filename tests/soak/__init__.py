@@ -1,6 +1,6 @@
 """
-The soak: many clients, many jobs, a bad line, and in the end every job accounted for and nothing grown.
+The soak test: many clients, many jobs and a faulty network. At the end every job is accounted for, and nothing has grown.
 
-``python -m tests.soak`` starts a platform (``server``), a line with faults in front of it (``chaos``) and a few processes of
-clients (``clients``), each by itself, takes samples of all of them (``census``) and says what came of it (``verdict``).
+``python -m tests.soak`` starts processes for a platform (``server``), a proxy with faults in front of it (``chaos``) and clients
+(``clients``), samples all of them (``census``) and checks the outcome (``verdict``).
 """

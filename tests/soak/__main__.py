@@ -1,4 +1,4 @@
-"""``python -m tests.soak --minutes 10 --jobs 20000 --clients 100``: exit code 0 when everything held, 1 otherwise."""
+"""``python -m tests.soak --minutes 10 --jobs 20000 --clients 100``: exit code 0 when all checks pass, 1 otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client of the soak in a thread of its own, with the blocking twin of the API. Shorter than ``playing``, to the same end."""
+"""A blocking client of the soak test, in a thread of its own. Shorter than ``playing``, with the same outcome."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class BlockingPlayer:
             return
         jobs = self._submit_all(round_.programs) if round_.way != "singly" else [*map(self._submit, round_.programs)]
         if round_.way == "cancelling":
-            self._insist("cancel_all", lambda: sync.cancel_all(jobs, wait=True))
+            self._retry("cancel_all", lambda: sync.cancel_all(jobs, wait=True))
         elif round_.way == "watching":
             self._watch(jobs)
         else:
-            self._insist("wait_all", lambda: sync.wait_all(jobs, fetch_results=self._draw.random() < 0.5))
+            self._retry("wait_all", lambda: sync.wait_all(jobs, fetch_results=self._draw.random() < 0.5))
         for program, job in zip(round_.programs, jobs, strict=True):
             self._close(program, job, cancelled=round_.way == "cancelling")
 
     def _group(self, programs: Sequence[Program]) -> None:
         group = sync.JobGroup.open(f"{self._name}-{programs[0].number}", self._connection)
         group.add_all(TARGET, [self._submission(program) for program in programs])
-        while not self._insist("group.wait", group.wait).is_over:
+        while not self._retry("group.wait", group.wait).is_over:
             self._ledger.note("group.wait", NotOver())
         by_id = {job.id: job for job in group.jobs}
         for program, member in zip(programs, group.members, strict=True):
@@ -68,7 +68,7 @@ class BlockingPlayer:
     def _submit_all(self, programs: Sequence[Program]) -> list[sync.Job]:
         jobs: list[sync.Job] = []
         with self._connection.create_jobs(TARGET, map(self._submission, programs)) as stream:
-            while (item := self._insist("create_jobs, as a whole", lambda: next(stream, None))) is not None:
+            while (item := self._retry("create_jobs, as a whole", lambda: next(stream, None))) is not None:
                 if isinstance(item, sfjobs.Refusal):
                     program = programs[item.index]
                     self._ledger.note("create_jobs", item.error)
@@ -88,9 +88,9 @@ class BlockingPlayer:
 
     def _settled(self, program: Program) -> sync.Job | None:
         with self._recovering:
-            recovery = self._insist("recover", self._connection.recover)
+            recovery = self._retry("recover", self._connection.recover)
             assert not recovery.unknown, f"the platform honours keys, and {recovery.unknown} is unknown"
-        return self._insist("list", lambda: self._found(program))
+        return self._retry("list", lambda: self._found(program))
 
     def _found(self, program: Program) -> sync.Job | None:
         return next((job for job in self._connection.list_jobs(limit=1000) if job.name == program.name), None)
@@ -99,11 +99,11 @@ class BlockingPlayer:
         right = None
         if job.status == sfjobs.JobStatus.COMPLETED:
             mmap = self._draw.random() < 0.3
-            result = self._insist("fetch_result", lambda: job.fetch_result(mmap=mmap))
+            result = self._retry("fetch_result", lambda: job.fetch_result(mmap=mmap))
             right = program.has_measured(result.samples)
         self._ledger.write(Line(program.number, job.id, job.status.value, cancelled, right))
 
-    def _insist(self, doing: str, call: Callable[[], T]) -> T:
+    def _retry(self, doing: str, call: Callable[[], T]) -> T:
         while True:
             try:
                 return call()

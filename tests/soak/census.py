@@ -1,4 +1,4 @@
-"""What processes weigh: samples of memory, descriptors, threads and tasks over time, and whether something has grown. Linux."""
+"""Samples of the memory, descriptors, threads and tasks of processes, and how much they have grown. Linux."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Measure = Literal["memory", "descriptors", "threads", "tasks"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 SLACK: dict[Measure, float] = {"memory": 0, "descriptors": 10, "threads": 4, "tasks": 10}
-"""What may come on top of the share: numbers this small go up and down with what happens to be under way."""
+"""Permitted growth on top of the share: numbers this small vary with the requests in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Growth:
 
 
 def sample(pid: int, at: float, tasks: int = -1) -> Sample | None:
-    """None for a process that is gone."""
+    """Return a sample, None for a process that has ended."""
     try:
         return Sample(at, _status(pid, "VmRSS") * 1024, descriptors(pid), threads(pid), tasks)
     except (OSError, LookupError):
@@ -66,7 +66,7 @@ def threads(pid: int) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """Processes that this one has started and that live."""
+    """Return the living child processes."""
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         found += [int(child) for child in (task / "children").read_text().split()]
@@ -74,7 +74,7 @@ def children(pid: int) -> list[int]:
 
 
 def growth(process: str, samples: Sequence[Sample], warm_up: float, end: float) -> list[Growth]:
-    """From the window that follows the warm-up to the last one before the ``end``: as long as fits twice, a minute at most."""
+    """Compare the window after the warm-up with the last one before ``end``; each has half of the time, a minute at most."""
     window = min(60.0, (end - warm_up) / 2)
     early = [one for one in samples if warm_up <= one.at < warm_up + window]
     late = [one for one in samples if end - window <= one.at < end]

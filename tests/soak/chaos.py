@@ -1,9 +1,8 @@
 """
-A bad line in front of a real platform, drawn from a seed: ``python -m tests.soak.chaos PORT SEED RATE``.
+A proxy with random faults in front of a platform: ``python -m tests.soak.chaos PORT SEED RATE``.
 
-Of the requests a share of ``RATE`` meets a fault, half of which strike after the platform has done its work; streams of changes
-are cut or fall silent; now and then nothing gets through at all for a while. Every fault is counted, and told for each line on
-stdin.
+A share ``RATE`` of the requests meets a fault, half of them after the platform has handled the request. Change feeds are cut or
+fall silent, and there are short outages. Counts all faults, and sends the counts for each line on stdin.
 """
 
 from __future__ import annotations
@@ -15,21 +14,21 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 
-from .children import tell
+from .children import send
 
 LONGEST_HEAD = 1 << 20
-OUTAGE_EVERY, OUTAGE = 45.0, 1.5
-STREAM_LIVES = 20.0
-"""Seconds on average until a stream of changes is cut."""
+OUTAGE_INTERVAL_SECONDS, OUTAGE_SECONDS = 45.0, 1.5
+STREAM_SECONDS = 20.0
+"""Mean time until a change feed is cut."""
 
 SILENT_STREAMS = 0.03
-"""Share of those that are not cut but say nothing more, which takes the client 25 s to notice."""
+"""Share of these streams that fall silent instead, which the client notices after 25 s."""
 
 LOST_CONNECTIONS = 0.01
 """Share of the connections that are reset before anything is read."""
 
 BEFORE = {
-    "reset before the work": 2,
+    "reset before the platform": 2,
     "429": 1,
     "429 with Retry-After": 1,
     "503": 2,
@@ -37,10 +36,10 @@ BEFORE = {
     "500": 1,
     "504": 1,
     "401": 0.3,
-    "a page of a hotel": 0.7,
+    "an HTML page": 0.7,
 }
 AFTER = {
-    "reset after the work": 3,
+    "reset after the platform": 3,
     "body cut": 2,
     "head cut": 1,
     "reset in the body": 2,
@@ -55,7 +54,7 @@ _TROUBLE = b'{"status_code":%d,"code":"trouble","detail":"a bad line","meta":{}}
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A request or an answer as it came, and what must be known about it."""
+    """A request or a response."""
 
     head: bytes
     body: bytes
@@ -73,12 +72,12 @@ class Chaos:
         self._rate = rate
         self._writers: set[asyncio.StreamWriter] = set()
         self._is_out = False
-        self.struck: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
         self.requests = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_out or (self._rate and self._draw.random() < LOST_CONNECTIONS):
-            self.struck["connection reset"] += 1
+            self.faults["connection reset"] += 1
             writer.transport.abort()
             return
         self._writers.add(writer)
@@ -88,7 +87,7 @@ class Chaos:
             while await self._exchange(reader, writer, platform, ahead):
                 pass
         except (OSError, EOFError, asyncio.LimitOverrunError):
-            pass  # somebody hung up, as they may
+            pass  # one side has closed its connection
         finally:
             self._writers.discard(writer)
             for end in (writer, ahead):
@@ -97,12 +96,12 @@ class Chaos:
 
     async def outages(self) -> None:
         while self._rate:
-            await asyncio.sleep(self._draw.uniform(0.5, 1.5) * OUTAGE_EVERY)
-            self.struck["outage"] += 1
+            await asyncio.sleep(self._draw.uniform(0.5, 1.5) * OUTAGE_INTERVAL_SECONDS)
+            self.faults["outage"] += 1
             self._is_out = True
             for writer in list(self._writers):
                 writer.transport.abort()
-            await asyncio.sleep(OUTAGE)
+            await asyncio.sleep(OUTAGE_SECONDS)
             self._is_out = False
 
     async def _exchange(
@@ -112,53 +111,53 @@ class Chaos:
         platform: asyncio.StreamReader,
         ahead: asyncio.StreamWriter,
     ) -> bool:
-        """One request and its answer; whether there may be another."""
+        """Forward one request and its response. Return whether another may follow."""
         request = await _message(reader)
         self.requests += 1
         fault = self._fault(request)
         if fault in BEFORE:
-            return await _instead(fault, writer)
+            return await _respond(fault, writer)
         ahead.write(request.head + request.body)
-        answer = await _message(platform, is_answer=True)
-        if answer.is_stream:
-            writer.write(answer.head)
+        response = await _message(platform, is_response=True)
+        if response.is_stream:
+            writer.write(response.head)
             await self._relay(reader, writer, platform)
             return False
-        return await _spoiled(fault, answer, reader, writer)
+        return await _send_with_fault(fault, response, reader, writer)
 
     def _fault(self, request: Message) -> str | None:
         if b"/openid-connect/" in request.first or self._draw.random() >= self._rate:
             return None
         fault = self._draw.choices([*FAULTS], [*FAULTS.values()])[0]
-        self.struck[fault] += 1
+        self.faults[fault] += 1
         return fault
 
     async def _relay(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, platform: asyncio.StreamReader
     ) -> None:
-        """A stream, until it ends, its reader hangs up, or its time is over: then it is cut, or nothing comes any more."""
-        hung_up = asyncio.create_task(reader.read())
+        """Forward a stream until it ends, its reader disconnects, or its time is over: then it is cut or falls silent."""
+        disconnected = asyncio.create_task(reader.read())
         copying = asyncio.create_task(_copy(platform, writer))
-        time = self._draw.expovariate(1 / STREAM_LIVES) if self._rate else None
+        time = self._draw.expovariate(1 / STREAM_SECONDS) if self._rate else None
         try:
-            ended, _ = await asyncio.wait({hung_up, copying}, timeout=time, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait({disconnected, copying}, timeout=time, return_when=asyncio.FIRST_COMPLETED)
             if not ended and self._draw.random() < SILENT_STREAMS:
-                self.struck["stream silent"] += 1
+                self.faults["stream silent"] += 1
                 copying.cancel()
-                await hung_up
+                await disconnected
             elif not ended:
-                self.struck["stream cut"] += 1
+                self.faults["stream cut"] += 1
                 writer.transport.abort()
         finally:
-            for task in (hung_up, copying):
+            for task in (disconnected, copying):
                 task.cancel()
-            await asyncio.gather(hung_up, copying, return_exceptions=True)
+            await asyncio.gather(disconnected, copying, return_exceptions=True)
 
 
-async def _message(reader: asyncio.StreamReader, *, is_answer: bool = False) -> Message:
+async def _message(reader: asyncio.StreamReader, *, is_response: bool = False) -> Message:
     head = await reader.readuntil(b"\r\n\r\n")
     fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:-2])
-    if fields.get(b"content-type", b"").strip().startswith(b"text/event-stream") and is_answer:
+    if fields.get(b"content-type", b"").strip().startswith(b"text/event-stream") and is_response:
         return Message(head, b"", is_stream=True)
     if b"chunked" in fields.get(b"transfer-encoding", b""):
         body = b""
@@ -175,12 +174,12 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.drain()
 
 
-async def _instead(fault: str, writer: asyncio.StreamWriter) -> bool:
-    """The line answers by itself; the platform never hears of the request."""
-    if fault == "reset before the work":
+async def _respond(fault: str, writer: asyncio.StreamWriter) -> bool:
+    """Respond in place of the platform, which does not get the request."""
+    if fault == "reset before the platform":
         writer.transport.abort()
         return False
-    if fault == "a page of a hotel":
+    if fault == "an HTML page":
         body, status, kind = _PAGE, 200, b"text/html"
     else:
         status, kind = int(fault[:3]), b"application/json"
@@ -194,11 +193,11 @@ async def _instead(fault: str, writer: asyncio.StreamWriter) -> bool:
     return True
 
 
-async def _spoiled(
-    fault: str | None, answer: Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+async def _send_with_fault(
+    fault: str | None, response: Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> bool:
-    """The platform has answered, and this is what arrives of it."""
-    whole = answer.head + answer.body
+    """Send the platform's response with this fault."""
+    whole = response.head + response.body
     match fault:
         case None:
             writer.write(whole)
@@ -209,17 +208,17 @@ async def _spoiled(
         case "silence":
             await reader.read()
             return False
-        case "reset after the work":
+        case "reset after the platform":
             writer.transport.abort()
             return False
         case "garbage":
             writer.write(bytes(range(256)) * 2)
             return False
         case "head cut":
-            writer.write(answer.head[: len(answer.head) // 2])
+            writer.write(response.head[: len(response.head) // 2])
             return False
         case _:
-            writer.write(answer.head + answer.body[: len(answer.body) // 2])
+            writer.write(response.head + response.body[: len(response.body) // 2])
             if fault == "reset in the body":
                 await writer.drain()
                 writer.transport.abort()
@@ -229,14 +228,14 @@ async def _spoiled(
 
 
 async def main() -> None:
-    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of writing into what was just reset
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of writes to a connection that was reset
     port, seed, rate = sys.argv[1:]
     chaos = Chaos(int(port), int(seed), float(rate))
     server = await asyncio.start_server(chaos.serve, "127.0.0.1", 0, limit=LONGEST_HEAD, backlog=512)
-    tell(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    send(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     outages = asyncio.create_task(chaos.outages())
     while await asyncio.to_thread(sys.stdin.readline):
-        tell(struck=dict(chaos.struck), requests=chaos.requests, tasks=len(asyncio.all_tasks()) - 2)
+        send(faults=dict(chaos.faults), requests=chaos.requests, tasks=len(asyncio.all_tasks()) - 2)
     outages.cancel()
 
 

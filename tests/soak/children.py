@@ -1,4 +1,4 @@
-"""Processes that speak to their parent in lines of JSON: both ends."""
+"""Processes that exchange lines of JSON with their parent: both ends."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-PATIENCE = 60.0
+RECEIVE_TIMEOUT_SECONDS = 60.0
 
 
-def tell(**words: object) -> None:
-    """One line for the parent."""
-    sys.stdout.write(json.dumps(words) + "\n")
+def send(**values: object) -> None:
+    """Send one line to the parent."""
+    sys.stdout.write(json.dumps(values) + "\n")
     sys.stdout.flush()
 
 
 def keep_log(path: Path) -> None:
-    """What sfjobs logs goes into a file; what anybody else has to say stays on stderr, where the soak minds it."""
+    """Write the log of sfjobs to a file. Other output stays on stderr, where the soak test reports it."""
     logger = logging.getLogger("sfjobs")
     logger.propagate = False
     handler = logging.FileHandler(path)
@@ -32,7 +31,7 @@ def keep_log(path: Path) -> None:
 
 
 def end_with_parent() -> None:
-    """For those that hear nothing more: when the parent has ended, in whatever way, this process does."""
+    """End this process when the parent has ended, for a process that reads no more lines."""
 
     def watch() -> None:
         sys.stdin.read()
@@ -42,14 +41,13 @@ def end_with_parent() -> None:
 
 
 class Child:
-    """A module of the soak that runs by itself; ``heard`` is the newest of each word that it has told."""
+    """A module of the soak test in a process of its own. ``received`` has the latest value of each key that it sent."""
 
     def __init__(self, module: str, *arguments: str, name: str, folder: Path) -> None:
         self.name = name
-        self.heard: dict[str, Any] = {}
+        self.received: dict[str, Any] = {}
         self._errors = folder / f"{name}.stderr"
-        self._news = threading.Condition()
-        self._listeners: list[Callable[[dict[str, Any]], None]] = []
+        self._changed = threading.Condition()
         self._has_ended = False
         with self._errors.open("w") as errors:
             self.process = subprocess.Popen(
@@ -59,7 +57,7 @@ class Child:
                 stderr=errors,
                 text=True,
             )
-        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader = threading.Thread(target=self._receive_all, daemon=True)
         self._reader.start()
 
     @property
@@ -67,29 +65,29 @@ class Child:
         return self.process.pid
 
     @property
-    def complaints(self) -> str:
-        """What it has written to stderr."""
+    def errors(self) -> str:
+        """The output on stderr."""
         return self._errors.read_text()
 
     @property
     def has_ended(self) -> bool:
         return self._has_ended
 
-    def tell(self, words: object) -> None:
+    def send(self, value: object) -> None:
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(json.dumps(words) + "\n")
+            self.process.stdin.write(json.dumps(value) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended, which others notice
+            pass  # it has ended, which the soak test reports
 
-    def hear(self, word: str, patience: float = PATIENCE) -> Any:
-        """What it tells under this word, now or soon. Raises RuntimeError when it ends before."""
-        with self._news:
-            self._news.wait_for(lambda: word in self.heard or self._has_ended, patience)
-            if word not in self.heard:
-                raise RuntimeError(f"{self.name} has not told its {word}: {self.complaints or 'and says nothing'}")
-            return self.heard[word]
+    def receive(self, key: str) -> Any:
+        """Return the value that it sends for this key. Raises RuntimeError when it ends before."""
+        with self._changed:
+            self._changed.wait_for(lambda: key in self.received or self._has_ended, RECEIVE_TIMEOUT_SECONDS)
+            if key not in self.received:
+                raise RuntimeError(f"{self.name} has not sent its {key}: {self.errors or 'no output'}")
+            return self.received[key]
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -110,12 +108,12 @@ class Child:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _listen(self) -> None:
+    def _receive_all(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            with self._news:
-                self.heard.update(json.loads(line))
-                self._news.notify_all()
-        with self._news:
+            with self._changed:
+                self.received.update(json.loads(line))
+                self._changed.notify_all()
+        with self._changed:
             self._has_ended = True
-            self._news.notify_all()
+            self._changed.notify_all()

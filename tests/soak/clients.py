@@ -1,6 +1,6 @@
 """
-The clients of one process: ``python -m tests.soak.clients FOLDER NAME``, and on stdin the rest, as ``Orders``. They run on
-asyncio or trio, or in threads. Tells how far they are and how many tasks live, for each line that comes.
+The clients of one process: ``python -m tests.soak.clients FOLDER NAME``, with an ``Assignment`` on stdin. They run on asyncio or
+trio, or in threads. Sends the jobs done and the tasks alive, once a second.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from sfjobs import sync
 
 from .blocking import BlockingPlayer
 from .census import descriptors, threads
-from .children import end_with_parent, keep_log, tell
+from .children import end_with_parent, keep_log, send
 from .ledger import Ledger
 from .plan import Round, rounds
 from .playing import Player
 
-KEPT = 1
-"""Descriptors that a process keeps until it ends: that of its lease on the journal."""
+KEPT_DESCRIPTORS = 1
+"""Descriptors that a process keeps until it ends: its lock on the journal."""
 
-AWHILE = 20.0
-"""Seconds that what was let go may take to be gone: idle threads end after ten."""
+RELEASE_TIMEOUT_SECONDS = 20.0
+"""Seconds for released threads and descriptors to go away: idle threads end after ten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
-    """``clients`` are index, number of the first program, how many, and account; ``way`` is a backend of anyio, or threads."""
+class Assignment:
+    """``clients`` are (index, first program, number of programs, account); ``way`` is a backend of anyio, or threads."""
 
     url: str
     way: str
@@ -65,59 +65,59 @@ class Orders:
         return rounds(index, first, count, self.seconds, self.seed)
 
 
-async def _play(orders: Orders, ledger: Ledger, folder: Path) -> None:
+async def _play(assignment: Assignment, ledger: Ledger, folder: Path) -> None:
     recovering: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
     started = anyio.current_time()
 
     async def play(client: tuple[int, int, int, str]) -> None:
         index, _, _, account = client
-        async with sfjobs.Connection(settings=orders.settings(account, folder)) as connection:
+        async with sfjobs.Connection(settings=assignment.settings(account, folder)) as connection:
             player = Player(connection, f"client-{index}", ledger, recovering[account], folder)
-            for round_ in orders.rounds(client):
+            for round_ in assignment.rounds(client):
                 await anyio.sleep_until(started + round_.at)
                 await player.play(round_)
 
     async with anyio.create_task_group() as group:
-        for client in orders.clients:
+        for client in assignment.clients:
             group.start_soon(play, client)
 
 
-async def _awaited(orders: Orders, ledger: Ledger, folder: Path) -> None:
-    before = _tasks(orders.way)
-    over = anyio.Event()
+async def _awaited(assignment: Assignment, ledger: Ledger, folder: Path) -> None:
+    before = _tasks(assignment.way)
+    done = anyio.Event()
 
-    async def answer() -> None:
-        while not over.is_set():
+    async def report() -> None:
+        while not done.is_set():
             with anyio.move_on_after(1):
-                await over.wait()
-            _report(ledger, _tasks(orders.way) - 2)
+                await done.wait()
+            _report(ledger, _tasks(assignment.way) - 2)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(answer)
-        await _play(orders, ledger, folder)
-        over.set()
+        group.start_soon(report)
+        await _play(assignment, ledger, folder)
+        done.set()
     await anyio.lowlevel.checkpoint()
-    tell(tasks_left=_tasks(orders.way) - before)
+    send(tasks_left=_tasks(assignment.way) - before)
 
 
-def _blocking(orders: Orders, ledger: Ledger, folder: Path) -> None:
-    recovering = {account: threading.Lock() for _, _, _, account in orders.clients}
+def _blocking(assignment: Assignment, ledger: Ledger, folder: Path) -> None:
+    recovering = {account: threading.Lock() for _, _, _, account in assignment.clients}
     errors: list[BaseException] = []
     started = time.monotonic()
 
     def play(client: tuple[int, int, int, str]) -> None:
         index, _, _, account = client
         try:
-            with sync.Connection(settings=orders.settings(account, folder)) as connection:
+            with sync.Connection(settings=assignment.settings(account, folder)) as connection:
                 player = BlockingPlayer(connection, f"client-{index}", ledger, recovering[account])
-                for round_ in orders.rounds(client):
+                for round_ in assignment.rounds(client):
                     time.sleep(max(0.0, started + round_.at - time.monotonic()))
                     player.play(round_)
         except BaseException as error:
             errors.append(error)
             raise
 
-    players = [threading.Thread(target=play, args=(client,)) for client in orders.clients]
+    players = [threading.Thread(target=play, args=(client,)) for client in assignment.clients]
     for player in players:
         player.start()
     while any(player.is_alive() for player in players):
@@ -125,11 +125,11 @@ def _blocking(orders: Orders, ledger: Ledger, folder: Path) -> None:
         _report(ledger, 0)
     if errors:
         raise errors[0]
-    tell(tasks_left=0)
+    send(tasks_left=0)
 
 
 def _tasks(way: str) -> int:
-    """Of the event loop that this runs in."""
+    """Count the tasks of the running event loop."""
     if way == "trio":
         import trio
 
@@ -140,15 +140,18 @@ def _tasks(way: str) -> int:
 
 
 def _report(ledger: Ledger, tasks: int) -> None:
-    tell(done=ledger.done, tasks=tasks, troubles=dict(ledger.troubles))
+    send(done=ledger.done, tasks=tasks, troubles=dict(ledger.troubles))
 
 
 def _left_over(before: tuple[int, int]) -> dict[str, int]:
-    """Descriptors and threads that did not go, after a while."""
-    until = time.monotonic() + AWHILE
+    """Return the descriptors and threads that are still there after a while."""
+    until = time.monotonic() + RELEASE_TIMEOUT_SECONDS
     while True:
         gc.collect()
-        left = {"descriptors": descriptors(os.getpid()) - before[0] - KEPT, "threads": threads(os.getpid()) - before[1]}
+        left = {
+            "descriptors": descriptors(os.getpid()) - before[0] - KEPT_DESCRIPTORS,
+            "threads": threads(os.getpid()) - before[1],
+        }
         if not any(count > 0 for count in left.values()) or time.monotonic() > until:
             return left
         time.sleep(0.2)
@@ -158,17 +161,17 @@ def main() -> None:
     folder, name = Path(sys.argv[1]), sys.argv[2]
     given: dict[str, Any] = json.loads(sys.stdin.readline())
     given["clients"] = [tuple(client) for client in given["clients"]]
-    orders = Orders(**given)
+    assignment = Assignment(**given)
     end_with_parent()
     keep_log(folder / f"{name}.log")
     ledger = Ledger(folder / f"{name}.jobs")
     before = descriptors(os.getpid()), threads(os.getpid())
-    if orders.way == "threads":
-        _blocking(orders, ledger, folder)
+    if assignment.way == "threads":
+        _blocking(assignment, ledger, folder)
     else:
-        anyio.run(partial(_awaited, orders, ledger, folder), backend=orders.way)
+        anyio.run(partial(_awaited, assignment, ledger, folder), backend=assignment.way)
     _report(ledger, 0)
-    tell(left=_left_over(before))
+    send(left=_left_over(before))
     ledger.close()
 
 

@@ -1,4 +1,4 @@
-"""What the clients of one process write down: each program's job and its end, and what went wrong on the way."""
+"""What the clients of one process record: each program's job and final status, and the errors on the way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .programs import Program
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One program's end as its client saw it. ``result`` is whether its samples were the right ones, None without any."""
+    """The end of one program as its client saw it. ``result`` is whether its samples were right, None without samples."""
 
     number: int
     job_id: str
@@ -24,18 +24,18 @@ class Line:
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with it, in itself."""
+        """What is wrong with this line by itself, None if nothing is."""
         program = Program(self.number)
-        told = f"program {self.number} ({program.kind}), job {self.job_id}"
+        start = f"program {self.number} ({program.kind}), job {self.job_id}"
         if self.status != program.status and not (self.cancelled and self.status == "cancelled"):
-            return f"{told}: {self.status} and not {program.status}"
+            return f"{start}: {self.status} and not {program.status}"
         if (self.result is not True) if self.status == "complete" else (self.result is not None):
-            return f"{told}: {self.status}, with {'a wrong' if self.result is False else 'no'} result"
+            return f"{start}: {self.status}, with {'a wrong' if self.result is False else 'no'} result"
         return None
 
 
 class Ledger:
-    """On disk and not in memory, whose growth would be taken for a leak. ``troubles`` counts errors that callers had to see."""
+    """Kept on disk, because growing memory would look like a leak. ``troubles`` counts the errors raised to callers."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w")

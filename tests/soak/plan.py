@@ -1,4 +1,4 @@
-"""When a client does what: its programs in rounds, spread evenly over the time that there is."""
+"""The rounds of a client: its programs in groups, spread evenly over the time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _WAYS: dict[Way, tuple[float, int, int]] = {
     "cancelling": (1, 2, 6),
     "watching": (1, 3, 10),
 }
-"""How often, and of how many programs at least and at most."""
+"""Weight, and the least and the greatest number of programs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Programs that are submitted in one way, ``at`` so many seconds from the start."""
+    """Programs that are submitted in one way, ``at`` seconds from the start."""
 
     way: Way
     at: float
@@ -31,7 +31,7 @@ class Round:
 
 
 def rounds(client: int, first: int, count: int, seconds: float, seed: int) -> list[Round]:
-    """The rounds of one client, whose programs are numbered from ``first`` on."""
+    """Return the rounds of one client, whose programs are numbered from ``first`` on."""
     draw = random.Random(f"{seed}/{client}")
     planned: list[Round] = []
     given = 0

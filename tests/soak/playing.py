@@ -1,6 +1,6 @@
 """
-A client of the soak, awaited: it plays its rounds on one connection, takes each error that a caller may meet as a caller should,
-and writes down what became of every program.
+An async client of the soak test: it runs its rounds on one connection, handles each error that a caller may see as a caller
+should, and records the end of every program.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .programs import TARGET, Program
 
 T = TypeVar("T")
 PAUSE = 0.2
-"""Seconds before something is tried once more."""
+"""Seconds before the next attempt."""
 
 
 class NotOver(Exception):
-    """Somebody has waited for a group, and has to do so again."""
+    """A wait for a group has ended before the group."""
 
 
 class Player:
@@ -57,18 +57,18 @@ class Player:
     async def _singly(self, programs: Sequence[Program]) -> None:
         for program in programs:
             job = await self._submit(program)
-            await self._insist("wait", partial(job.wait, fetch_result=False))
+            await self._retry("wait", partial(job.wait, fetch_result=False))
             await self._close(program, job)
 
     async def _many(self, programs: Sequence[Program]) -> None:
         jobs = await self._submit_all(programs)
         whole = self._draw.random() < 0.5
         if whole:
-            await self._insist("wait_all", lambda: sfjobs.wait_all(jobs, fetch_results=self._draw.random() < 0.5))
+            await self._retry("wait_all", lambda: sfjobs.wait_all(jobs, fetch_results=self._draw.random() < 0.5))
         else:
             await self._complete(jobs)
         if self._draw.random() < 0.3:
-            await self._insist("list", lambda: self._list(jobs))
+            await self._retry("list", lambda: self._list(jobs))
         for program, job in zip(programs, jobs, strict=True):
             await self._close(program, job)
 
@@ -78,26 +78,28 @@ class Player:
                 async with sfjobs.as_completed(left, fetch_results=self._draw.random() < 0.5) as completions:
                     async for _ in completions:
                         if self._draw.random() < 0.02:
-                            break  # abandoned half-way, and begun again
+                            break  # abandoned, and begun again
             except (RequestFailedError, ResultCorruptError) as error:
                 self._ledger.note("as_completed", error)
                 await anyio.sleep(PAUSE)
 
     async def _list(self, jobs: Sequence[sfjobs.Job]) -> None:
         listed = [job async for job in self._connection.list_jobs(ids=[job.id for job in jobs])]
-        assert {job.id: job.status for job in listed} == {job.id: job.status for job in jobs}, "the list says otherwise"
+        assert {job.id: job.status for job in listed} == {job.id: job.status for job in jobs}, (
+            "the list differs from the handles"
+        )
 
     async def _group(self, programs: Sequence[Program]) -> None:
         name = f"{self._name}-{programs[0].number}"
         group = await sfjobs.JobGroup.open(name, self._connection)
         await group.add_all(TARGET, [self._submission(program) for program in programs])
         if self._draw.random() < 0.3:
-            await self._insist("group.submit", lambda: group.submit(window=4))
-            group = await sfjobs.JobGroup.open(name, self._connection)  # as another process would go on with it
-        while not (await self._insist("group.wait", group.wait)).is_over:
+            await self._retry("group.submit", lambda: group.submit(window=4))
+            group = await sfjobs.JobGroup.open(name, self._connection)  # as another process would resume it
+        while not (await self._retry("group.wait", group.wait)).is_over:
             self._ledger.note("group.wait", NotOver())
         if self._draw.random() < 0.5:
-            await self._insist("group.results", group.results)
+            await self._retry("group.results", group.results)
         by_id = {job.id: job for job in group.jobs}
         for program, member in zip(programs, group.members, strict=True):
             assert member.name == program.name, "a group keeps its order"
@@ -108,10 +110,10 @@ class Player:
     async def _cancelling(self, programs: Sequence[Program]) -> None:
         jobs = await self._submit_all(programs)
         if self._draw.random() < 0.5:
-            await self._insist("cancel_all", lambda: sfjobs.cancel_all(jobs, wait=True))
+            await self._retry("cancel_all", lambda: sfjobs.cancel_all(jobs, wait=True))
         else:
             for job in jobs:
-                await self._insist("cancel", partial(_cancel, job))
+                await self._retry("cancel", partial(_cancel, job))
         for program, job in zip(programs, jobs, strict=True):
             await self._close(program, job, cancelled=True)
 
@@ -129,7 +131,7 @@ class Player:
             await self._close(program, job)
 
     async def _submit_all(self, programs: Sequence[Program]) -> list[sfjobs.Job]:
-        """Through one stream; what it refuses, singly."""
+        """Submit through one stream, and singly what it refuses."""
         jobs: list[sfjobs.Job] = []
         window = self._draw.choice([2, 10, 100])
         stream = self._connection.create_jobs(TARGET, map(self._submission, programs), window=window)
@@ -161,11 +163,11 @@ class Player:
                     return job
 
     async def _settled(self, program: Program) -> sfjobs.Job | None:
-        """The job of a submission that ended in an error; None when the platform surely has none."""
+        """Return the job of a submission that ended in an error, None when the platform has none."""
         async with self._recovering:
-            recovery = await self._insist("recover", self._connection.recover)
+            recovery = await self._retry("recover", self._connection.recover)
             assert not recovery.unknown, f"the platform honours keys, and {recovery.unknown} is unknown"
-        return await self._insist("list", lambda: self._found(program))
+        return await self._retry("list", lambda: self._found(program))
 
     async def _found(self, program: Program) -> sfjobs.Job | None:
         found = [job async for job in self._connection.list_jobs(limit=500) if job.name == program.name]
@@ -173,11 +175,11 @@ class Player:
         return found[0] if found else None
 
     async def _close(self, program: Program, job: sfjobs.Job, *, cancelled: bool = False) -> None:
-        """Looks at what has come of a job that has ended, and writes it down."""
+        """Check a job that has ended, and record it."""
         assert job.name in (program.name, None), f"{job} is not {program}"
         right = None
         if job.status == sfjobs.JobStatus.COMPLETED:
-            right = program.has_measured(await self._insist("fetch_result", lambda: self._samples(program, job)))
+            right = program.has_measured(await self._retry("fetch_result", lambda: self._samples(program, job)))
         self._ledger.write(Line(program.number, job.id, job.status.value, cancelled, right))
 
     async def _samples(self, program: Program, job: sfjobs.Job) -> npt.NDArray[Any]:
@@ -199,8 +201,8 @@ class Player:
                 result = await job.fetch_result()
         return np.array(result.samples)
 
-    async def _insist(self, doing: str, call: Callable[[], Awaitable[T]]) -> T:
-        """What a caller does whose network is bad: tries again, as often as it takes."""
+    async def _retry(self, doing: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Call until it succeeds, as a caller with a bad network does."""
         while True:
             try:
                 return await call()
@@ -216,4 +218,4 @@ async def _cancel(job: sfjobs.Job) -> None:
     try:
         await job.cancel(wait=True)
     except InvalidJobOperationError:
-        await job.wait(fetch_result=False)  # it was faster
+        await job.wait(fetch_result=False)  # it ended before its cancellation

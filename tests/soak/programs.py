@@ -1,7 +1,6 @@
 """
-Programs that a platform runs in no time and whose results are known beforehand: the number of a program, which is a parameter
-of its first gate, says how it ends and what it measures. Both sides import this: clients for what to expect, workers for what
-to do.
+Programs that run in no time, with known results: the number of a program, which is a parameter of its first gate, determines
+how it ends and its samples. Imported by the clients, to check results, and by the platform's workers, to make them.
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sfjobs.platform.execution.executor import Work
-from sfjobs.platform.execution.worker import Samples
-from sfjobs.platform.program import ProgramError
+from sfjobs.platform.program import ProgramError, Samples
 
 TARGET = "simulon_gaussian"
 RUNNER = f"{__name__}:run"
@@ -32,13 +30,13 @@ _NUMBER = re.compile(r"Rgate\((\d+)\.0\)")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The ``number``-th program. All else follows from the number."""
+    """One program. All else follows from its ``number``."""
 
     number: int
 
     @property
     def kind(self) -> Kind:
-        """``crashing`` takes one worker with it and completes at the second attempt."""
+        """The kind of program. ``crashing`` kills one worker and completes at the second attempt."""
         return random.Random(self.number).choices(_KINDS, _WEIGHTS)[0]
 
     @property
@@ -56,20 +54,20 @@ class Program:
 
     @property
     def status(self) -> str:
-        """How it ends, unless somebody cancels it."""
+        """The final status, unless it is cancelled."""
         return "failed" if self.kind == "failing" else "complete"
 
     def samples(self) -> npt.NDArray[np.uint8]:
-        """What it measures, (shots, 4)."""
+        """Return its samples, (shots, 4)."""
         return np.random.default_rng(self.number).integers(0, 7, size=(self.shots, 4), dtype=np.uint8)
 
     def has_measured(self, samples: npt.NDArray[Any]) -> bool:
-        """Whether this is exactly its result, and not another's."""
+        """Return whether these are exactly its samples."""
         return samples.dtype == np.uint8 and np.array_equal(samples, self.samples())
 
 
 def run(work: Work) -> Samples:
-    """What the platform's workers call in the place of a simulation."""
+    """Run a program in a worker of the platform, in place of a simulation."""
     found = _NUMBER.search(work.circuit)
     assert found is not None, work.circuit
     program = Program(int(found[1]))

@@ -1,4 +1,4 @@
-"""The platform of a soak: ``python -m tests.soak.server FOLDER WORKERS``. Tells its address, and for each line its tasks."""
+"""The platform of a soak test: ``python -m tests.soak.server FOLDER WORKERS``. Sends its address, and its tasks for each line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sfjobs.platform import Platform, PlatformSettings, run_server
 
-from .children import keep_log, tell
+from .children import keep_log, send
 from .programs import RUNNER
 
 
@@ -21,9 +21,9 @@ def main() -> None:
     keep_log(folder / "server.log")
 
     def on_ready(platform: Platform) -> None:
-        tell(url=platform.url)
+        send(url=platform.url)
         loop = asyncio.get_running_loop()
-        threading.Thread(target=_tell_tasks, args=(loop,), daemon=True).start()
+        threading.Thread(target=_send_tasks, args=(loop,), daemon=True).start()
 
     settings = PlatformSettings(
         data_dir=folder / "platform", workers=int(sys.argv[2]), runner=RUNNER, access_token_lifetime=60.0
@@ -31,14 +31,14 @@ def main() -> None:
     run_server(settings=settings, port=0, grace=1.0, on_ready=on_ready)
 
 
-def _tell_tasks(loop: asyncio.AbstractEventLoop) -> None:
+def _send_tasks(loop: asyncio.AbstractEventLoop) -> None:
     for line in sys.stdin:
-        asyncio.run_coroutine_threadsafe(_tell(json.loads(line)), loop)
-    os.kill(os.getpid(), signal.SIGTERM)  # nobody is left who would stop it
+        asyncio.run_coroutine_threadsafe(_send(json.loads(line)), loop)
+    os.kill(os.getpid(), signal.SIGTERM)  # the parent has ended
 
 
-async def _tell(_: object) -> None:
-    tell(tasks=len(asyncio.all_tasks()) - 1)
+async def _send(_: object) -> None:
+    send(tasks=len(asyncio.all_tasks()) - 1)
 
 
 if __name__ == "__main__":

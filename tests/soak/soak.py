@@ -1,4 +1,4 @@
-"""The conductor: starts the platform, the line and the clients, watches them until all is done, and gathers the evidence."""
+"""Starts the platform, the proxy and the clients, samples them until all jobs have ended, and checks the outcome."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sfjobs import sync
-from sfjobs.platform.store.accounts import accounts_of
+from sfjobs.platform.store.api_keys import create_key
+from sfjobs.platform.store.sqlite.accounts import open_accounts
 
 from . import verdict
 from .census import Growth, Sample, children, descriptors, growth, sample
 from .children import Child
-from .clients import Orders
+from .clients import Assignment
 from .ledger import read
 
 CLIENTS_OF_AN_ACCOUNT = 5
 WORKERS = 2
 WAYS = ("asyncio", "asyncio", "trio", "threads")
-"""One process of clients each."""
+"""Of the clients, one process each."""
 
-WARM_UP = 60.0
-AWHILE = 20.0
+WARM_UP_SECONDS = 60.0
+RELEASE_TIMEOUT_SECONDS = 20.0
 
 Clients: TypeAlias = list[tuple[int, int, int, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """What is played: ``jobs`` by so many ``clients`` in ``seconds``, with ``faults`` in that share of the requests."""
+    """The size of a soak test: ``jobs`` by ``clients`` in ``seconds``, with ``faults`` in that share of the requests."""
 
     jobs: int
     clients: int
@@ -43,11 +44,11 @@ class Course:
 
     @property
     def warm_up(self) -> float:
-        return min(WARM_UP, self.seconds / 3)
+        return min(WARM_UP_SECONDS, self.seconds / 3)
 
     @property
     def bound(self) -> float:
-        """Seconds after which something hangs."""
+        """Seconds after which it has failed."""
         return self.seconds * 1.5 + 60
 
 
@@ -62,26 +63,26 @@ class Records:
     def now(self) -> float:
         return time.monotonic() - self.started
 
-    def take(self, name: str, pid: int, tasks: int) -> None:
-        taken = sample(pid, self.now, tasks)
-        if taken is not None:
-            self.samples.setdefault(name, []).append(taken)
+    def add(self, name: str, pid: int, tasks: int) -> None:
+        new = sample(pid, self.now, tasks)
+        if new is not None:
+            self.samples.setdefault(name, []).append(new)
 
     def growth(self, warm_up: float, end: float) -> list[Growth]:
         return [one for name, samples in self.samples.items() for one in growth(name, samples, warm_up, end)]
 
 
 def soak(course: Course, folder: Path) -> list[str]:
-    """Plays the course and prints how it goes; what did not hold, empty if all did."""
+    """Run the soak test and print its progress. Return the checks that failed."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = [part for part in _parts(course) if part[1]]
     with ExitStack() as stack:
         keys = _keys(folder / "platform", {account for _, clients in parts for _, _, _, account in clients})
         server = stack.enter_context(Child("server", str(folder), str(WORKERS), name="server", folder=folder))
-        url: str = server.hear("url")
+        url: str = server.receive("url")
         arguments = url.rpartition(":")[2], str(course.seed), str(course.faults)
         line = stack.enter_context(Child("chaos", *arguments, name="line", folder=folder))
-        proxy: str = line.hear("url")
+        proxy: str = line.receive("url")
         before = descriptors(server.pid)
         clients = [
             stack.enter_context(Child("clients", str(folder), f"clients-{n}-{way}", name=f"{n}-{way}", folder=folder))
@@ -89,32 +90,34 @@ def soak(course: Course, folder: Path) -> list[str]:
         ]
         for child, (way, its_clients) in zip(clients, parts, strict=True):
             its_keys = {account: keys[account] for _, _, _, account in its_clients}
-            orders = Orders(
+            assignment = Assignment(
                 url=proxy, way=way, clients=its_clients, keys=its_keys, seconds=course.seconds, seed=course.seed
             )
-            child.tell(asdict(orders))
+            child.send(asdict(assignment))
         problems, records, end = _watch(course, server, line, clients)
-        print(_told(line, clients), flush=True)
-        # After that some have ended and others make up for lost time.
+        print(_summary(line, clients), flush=True)
+        # After that some clients have ended, and others catch up.
         grown = records.growth(course.warm_up, min(end, course.seconds))
         print(*grown, sep="\n", flush=True)
         problems += verdict.of_growth([one for one in grown if one.process != "line"], course.growth)
         for child in clients:
             if child.has_ended and child.process.wait() == 0:
-                problems += verdict.of_left_over(child.name, child.heard["left"] | {"tasks": child.heard["tasks_left"]})
+                problems += verdict.of_left_over(
+                    child.name, child.received["left"] | {"tasks": child.received["tasks_left"]}
+                )
             else:
-                problems.append(f"{child.name} has not come to its end")
+                problems.append(f"{child.name} has not ended")
         problems += verdict.of_left_over("server", {"descriptors": _left_over(server, before)})
         lines = [one for part in sorted(folder.glob("*.jobs")) for one in read(part)]
         print(f"statuses: {dict(Counter(one.status for one in lines))}", flush=True)
         problems += verdict.of_jobs(course.jobs, lines, _jobs(url, keys))
     for child in (server, line, *clients):
-        problems += verdict.of_complaints(child.name, child.complaints)
+        problems += verdict.of_errors(child.name, child.errors)
     return problems
 
 
 def _parts(course: Course) -> list[tuple[str, Clients]]:
-    """Who plays what: whole accounts, so that those who recover an account's submissions know of each other."""
+    """Divide the clients by accounts, so that the clients that recover an account's submissions share a lock."""
     shares = [len(range(n, course.jobs, course.clients)) for n in range(course.clients)]
     parts: list[tuple[str, Clients]] = [(way, []) for way in WAYS]
     for index, count in enumerate(shares):
@@ -125,26 +128,26 @@ def _parts(course: Course) -> list[tuple[str, Clients]]:
 
 
 def _keys(folder: Path, accounts: set[str]) -> dict[str, str]:
-    with accounts_of(folder, make=True) as made:
-        return {account: made.make_key(account, account) for account in sorted(accounts)}
+    with open_accounts(folder, create=True) as made:
+        return {account: create_key(made, account, account) for account in sorted(accounts)}
 
 
 def _watch(course: Course, server: Child, line: Child, clients: Sequence[Child]) -> tuple[list[str], Records, float]:
-    """Until all clients have ended: problems, samples, and when the first of them had played everything."""
+    """Wait until all clients have ended. Return problems, samples, and when the first process of them had done its jobs."""
     records = Records()
-    end, told = 0.0, 0.0
+    end, printed = 0.0, 0.0
     while not all(child.has_ended for child in clients):
         for child in (server, line):
-            child.tell("how are you?")
+            child.send("report")
         for child in (server, line, *clients):
-            if not child.has_ended and "left" not in child.heard:
-                records.take(child.name, child.pid, child.heard.get("tasks", -1))
+            if not child.has_ended and "left" not in child.received:
+                records.add(child.name, child.pid, child.received.get("tasks", -1))
         for n, pid in enumerate(sorted(children(server.pid))[:WORKERS]):
-            records.take(f"worker {n}", pid, -1)
-        if not end and any("tasks_left" in child.heard for child in clients):
+            records.add(f"worker {n}", pid, -1)
+        if not end and any("tasks_left" in child.received for child in clients):
             end = records.now
-        if records.now - told >= min(60.0, course.seconds / 4):
-            told = records.now
+        if records.now - printed >= min(60.0, course.seconds / 4):
+            printed = records.now
             print(_minute(records, clients), flush=True)
         if server.has_ended or line.has_ended:
             return [f"{(server if server.has_ended else line).name} has ended too early"], records, records.now
@@ -156,7 +159,7 @@ def _watch(course: Course, server: Child, line: Child, clients: Sequence[Child])
 
 
 def _minute(records: Records, clients: Sequence[Child]) -> str:
-    done = sum(child.heard.get("done", 0) for child in clients)
+    done = sum(child.received.get("done", 0) for child in clients)
     processes = "  ".join(
         f"{name} {last.memory / 1e6:.0f} MB {last.descriptors} fd {last.threads} thr"
         + (f" {last.tasks} tasks" if last.tasks >= 0 else "")
@@ -166,24 +169,24 @@ def _minute(records: Records, clients: Sequence[Child]) -> str:
     return f"{records.now:4.0f} s  {done} jobs done | {processes}"
 
 
-def _told(line: Child, clients: Sequence[Child]) -> str:
+def _summary(line: Child, clients: Sequence[Child]) -> str:
     troubles: Counter[str] = Counter()
     for child in clients:
-        troubles.update(child.heard.get("troubles", {}))
-    requests, struck = line.heard.get("requests", 0), line.heard.get("struck", {})
-    return f"{requests} requests; faults: {struck}\nerrors that callers had to see: {dict(troubles)}"
+        troubles.update(child.received.get("troubles", {}))
+    requests, faults = line.received.get("requests", 0), line.received.get("faults", {})
+    return f"{requests} requests; faults: {faults}\nerrors raised to callers: {dict(troubles)}"
 
 
 def _left_over(server: Child, before: int) -> int:
-    """Descriptors that the platform still holds for clients that are gone, after a while. Its idle threads may stay."""
-    until = time.monotonic() + AWHILE
+    """Return the descriptors that the platform still holds for ended clients, after a while. Its idle threads may stay."""
+    until = time.monotonic() + RELEASE_TIMEOUT_SECONDS
     while (left := descriptors(server.pid) - before) > 0 and time.monotonic() < until:
         time.sleep(0.2)
     return left
 
 
 def _jobs(url: str, keys: dict[str, str]) -> dict[str, tuple[str | None, str]]:
-    """Every job of the platform, asked for without the bad line between."""
+    """Return every job of the platform, listed without the faulty proxy."""
     found: dict[str, tuple[str | None, str]] = {}
     for key in keys.values():
         with sync.Connection(url, api_key=key) as connection:

@@ -1,4 +1,4 @@
-"""What must hold at the end of a soak; each broken promise is one line. Pure."""
+"""The checks at the end of a soak test; each failure is one line. Pure."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from .programs import Program
 SHOWN = 10
 
 
-def of_jobs(asked: int, lines: Sequence[Line], platform: Mapping[str, tuple[str | None, str]]) -> list[str]:
+def of_jobs(submitted: int, lines: Sequence[Line], platform: Mapping[str, tuple[str | None, str]]) -> list[str]:
     """
-    Whether each of the ``asked`` programs became one job, known to one client, that ended as it says and as it should.
-    ``platform`` has name and status of every job by id, as the platform says itself.
+    Check that each of the ``submitted`` programs became one job of one client, which ended as expected, to the client and to the
+    platform. ``platform`` has name and status of every job by id, from the platform's list.
     """
     problems = [problem for line in lines if (problem := line.problem) is not None]
-    problems += _if_not_one_each("program", range(asked), [line.number for line in lines])
+    problems += _if_not_one_each("program", range(submitted), [line.number for line in lines])
     problems += _if_not_one_each("job of the platform", platform, [line.job_id for line in lines])
     names = [name for name, _ in platform.values()]
-    problems += _if_not_one_each("name", [Program(number).name for number in range(asked)], names)
+    problems += _if_not_one_each("name", [Program(number).name for number in range(submitted)], names)
     for line in lines:
         name, status = platform.get(line.job_id, (None, "missing"))
         if (name, status) != (Program(line.number).name, line.status):
-            told = f"{line.status} to the client of program {line.number}"
-            problems.append(f"job {line.job_id} is {status} with the name {name} to the platform, and {told}")
+            seen = f"{line.status} to the client of program {line.number}"
+            problems.append(f"job {line.job_id} is {status} with the name {name} to the platform, and {seen}")
     return _shortened(problems)
 
 
@@ -38,8 +38,8 @@ def of_left_over(process: str, left: Mapping[str, int]) -> list[str]:
     return [f"{process}: {count} {what} left at the end" for what, count in left.items() if count > 0]
 
 
-def of_complaints(process: str, complaints: str) -> list[str]:
-    return [f"{process} complains: {complaints.strip()[-2000:]}"] if complaints.strip() else []
+def of_errors(process: str, errors: str) -> list[str]:
+    return [f"{process} wrote to stderr: {errors.strip()[-2000:]}"] if errors.strip() else []
 
 
 def _if_not_one_each(what: str, wanted: Iterable[object], found: Iterable[object]) -> list[str]:
@@ -47,8 +47,8 @@ def _if_not_one_each(what: str, wanted: Iterable[object], found: Iterable[object
     wanted = set(wanted)
     return [
         *(f"{what} {one}: {counts[one]} times" for one in counts if counts[one] != 1),
-        *(f"{what} {one}: nobody knows of it" for one in wanted - counts.keys()),
-        *(f"{what} {one}: nobody asked for it" for one in counts.keys() - wanted),
+        *(f"{what} {one}: missing" for one in wanted - counts.keys()),
+        *(f"{what} {one}: unexpected" for one in counts.keys() - wanted),
     ]
 
 

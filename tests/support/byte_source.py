@@ -1,4 +1,4 @@
-"""A body in memory, handed out in pieces as a download is."""
+"""A response body in memory, read in chunks like a download."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import anyio.lowlevel
 
 
 class ChunkedSource:
-    """A ``ByteSource`` over chunks; ``taken`` is how many bytes were read. With ``digest`` it can be one that was resumed."""
+    """A ``ByteSource`` of chunks. ``taken`` counts the bytes read. With ``digest`` it can be a resumed one."""
 
     def __init__(
         self,

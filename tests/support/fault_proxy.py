@@ -1,9 +1,9 @@
 """
-A bad line on real sockets: between the client and a scripted platform, what goes through is refused, reset, held up, cut or
-replaced, for the first so many tries or for good. Everything that goes through arrives at the platform, where tests count it.
+A faulty network on real sockets: a proxy between client and scripted platform refuses, resets, delays, cuts or replaces
+requests and responses, for the first attempts or always. All other requests reach the platform, where tests count them.
 
-Faults of a connection (``refused``, ``dns``, ``tls``, ``reset on accept``) strike whatever it is for; all others strike the
-requests that ``strikes`` picks. Scripts are fixed: nothing here is left to chance.
+Faults of connections (``refused``, ``dns``, ``tls``, ``reset on accept``) affect every request; all others affect the requests
+that ``strikes`` selects. Scripts are fixed: nothing is random.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from tests.support.fake_platform import FakePlatform, refusal
 from tests.support.raw_server import Peer, tls_context
 
 PAGE = b"<!DOCTYPE html><html><head><title>Welcome to the hotel</title></head><body>Please sign in.</body></html>"
-DRIP = 0.02
-"""Seconds between two bytes of an answer that drips: silence never lasts long enough to be noticed."""
+DRIP_SECONDS = 0.02
+"""Time between two bytes of a slow drip, below any read timeout."""
 
 Strikes: TypeAlias = Callable[[httpx.Request], bool]
 Spoil: TypeAlias = Callable[[Peer, bytes], Awaitable[None]]
 
 
-def answers(status: int, **headers: str) -> Callable[[], httpx.Response]:
+def responses(status: int, **headers: str) -> Callable[[], httpx.Response]:
     return lambda: refusal(status, "trouble", "", **{name.replace("_", "-"): value for name, value in headers.items()})
 
 
@@ -41,77 +41,77 @@ def _in_a_second() -> httpx.Response:
     return refusal(429, "trouble", "", **{"retry-after": when})
 
 
-async def _reset(peer: Peer, answer: bytes) -> None:
+async def _reset(peer: Peer, response: bytes) -> None:
     await peer.reset()
 
 
-async def _reset_half_way(peer: Peer, answer: bytes) -> None:
-    await peer.send(answer[: -(len(answer.partition(b"\r\n\r\n")[2]) // 2 or 2)])
+async def _reset_half_way(peer: Peer, response: bytes) -> None:
+    await peer.send(response[: -(len(response.partition(b"\r\n\r\n")[2]) // 2 or 2)])
     await peer.reset()
 
 
-async def _reset_after(peer: Peer, answer: bytes) -> None:
-    await peer.send(answer)
+async def _reset_after(peer: Peer, response: bytes) -> None:
+    await peer.send(response)
     await peer.reset()
 
 
-async def _be_silent(peer: Peer, answer: bytes) -> None:
+async def _send_nothing(peer: Peer, response: bytes) -> None:
     await peer.hung_up()
 
 
-async def _drip(peer: Peer, answer: bytes) -> None:
-    for place in range(len(answer)):
-        await peer.send(answer[place : place + 1])
-        await anyio.sleep(DRIP)
+async def _drip(peer: Peer, response: bytes) -> None:
+    for place in range(len(response)):
+        await peer.send(response[place : place + 1])
+        await anyio.sleep(DRIP_SECONDS)
 
 
-async def _cut_head(peer: Peer, answer: bytes) -> None:
-    await peer.send(answer[: answer.index(b"\r\n\r\n") - 3])
+async def _cut_head(peer: Peer, response: bytes) -> None:
+    await peer.send(response[: response.index(b"\r\n\r\n") - 3])
     await peer.end()
 
 
-async def _cut_body(peer: Peer, answer: bytes) -> None:
-    await peer.send(answer[: -(len(answer.partition(b"\r\n\r\n")[2]) // 2 or 2)])
+async def _cut_body(peer: Peer, response: bytes) -> None:
+    await peer.send(response[: -(len(response.partition(b"\r\n\r\n")[2]) // 2 or 2)])
     await peer.end()
 
 
-async def _garbage(peer: Peer, answer: bytes) -> None:
+async def _garbage(peer: Peer, response: bytes) -> None:
     await peer.send(bytes(range(256)) * 2)
     await peer.end()
 
 
 OF_CONNECTIONS = {"refused", "dns", "tls", "reset on accept"}
 SPOILED: Mapping[str, Spoil] = {
-    "reset before answer": _reset,
-    "reset in answer": _reset_half_way,
-    "reset after answer": _reset_after,
-    "silence": _be_silent,
+    "reset before response": _reset,
+    "reset in response": _reset_half_way,
+    "reset after response": _reset_after,
+    "no response": _send_nothing,
     "slow drip": _drip,
     "truncated head": _cut_head,
     "truncated body": _cut_body,
     "garbage": _garbage,
 }
-"""The platform has got the request, and what it answers is spoiled."""
+"""The platform gets the request, and its response is damaged."""
 
 REPLACED: Mapping[str, Callable[[], httpx.Response]] = {
     "HTML 200": lambda: httpx.Response(200, content=PAGE, headers={"content-type": "text/html; charset=utf-8"}),
-    "401 storm": answers(401),
-    "429": answers(429),
-    "429 seconds": answers(429, retry_after="1"),
+    "401 storm": responses(401),
+    "429": responses(429),
+    "429 seconds": responses(429, retry_after="1"),
     "429 date": _in_a_second,
-    "500": answers(500),
-    "502": answers(502),
-    "503": answers(503),
-    "504": answers(504),
+    "500": responses(500),
+    "502": responses(502),
+    "503": responses(503),
+    "504": responses(504),
 }
-"""The proxy answers, and the platform never hears of it."""
+"""The proxy responds, and the platform does not get the request."""
 
 FAULTS = (*sorted(OF_CONNECTIONS), *SPOILED, *REPLACED, "cut mid-feed")
 
 
 class FaultProxy:
     """
-    A way to ``platform`` that is good until ``break_down`` and, after so many ``strikes``, again. ``struck`` counts them.
+    A proxy to ``platform`` that works until ``break_down`` and again after a number of failures, which ``struck`` counts.
     """
 
     def __init__(self, platform: FakePlatform, fault: str) -> None:
@@ -212,11 +212,11 @@ class FaultProxy:
             if response.headers.get("content-type") == "text/event-stream":
                 await self._stream(peer, response, is_cut=is_struck)
                 return
-            answer = await _written(response)
+            data = await _written(response)
             if is_struck:
-                await SPOILED[self._fault](peer, answer)
+                await SPOILED[self._fault](peer, data)
                 return
-            await peer.send(answer)
+            await peer.send(data)
 
     async def _stream(self, peer: Peer, response: httpx.Response, *, is_cut: bool) -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")

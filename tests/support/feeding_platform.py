@@ -1,6 +1,6 @@
 """
-The scripted platform with a change feed: jobs go through stages at times that are set down, each change has a number, and a
-stream tells of it after half a round trip. Each stream can be made to misbehave in its own way.
+A scripted platform with a change feed: jobs go through stages at given times, each change has a number, and a stream sends it
+after half a round trip. Each stream can fail in its own way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Stage:
 
 @dataclass
 class StagedJob(FakeJob):
-    """``stages`` lie ahead, the next one first."""
+    """``stages`` are the next ones, in order."""
 
     stages: list[Stage] = field(default_factory=list)
     change: int = 0
@@ -43,8 +43,8 @@ class StagedJob(FakeJob):
 @dataclass
 class Script:
     """
-    What becomes of one stream: refused with ``status``, its first bytes kept back ``buffered``, or open until there is
-    ``trouble`` after some seconds.
+    What happens to one stream: refused with ``status``, held back as by a ``buffered`` proxy, or open until ``trouble`` comes
+    ``after`` some seconds.
     """
 
     status: int = 200
@@ -54,13 +54,13 @@ class Script:
 
 
 class FeedingPlatform(FakePlatform):
-    """``script`` says what becomes of the n-th stream, from 0."""
+    """``script`` returns what happens to the n-th stream, from 0."""
 
     def __init__(self, *, latency: float = 0.0, offers_feed: bool = True) -> None:
         super().__init__(latency=latency)
         self.offers_feed = offers_feed
         self.script: Callable[[int], Script] = lambda number: Script()
-        self.streams: list[str | None] = []  # where each was to begin
+        self.streams: list[str | None] = []  # the cursor of each
         self.open_streams = 0
         self.heartbeat = 10.0
         self.epoch = "e1"
@@ -68,12 +68,12 @@ class FeedingPlatform(FakePlatform):
         self._changes = itertools.count(1)
         self._newest = 0
         self._wake = anyio.Event()
-        self.told: list[tuple[str, str]] = []
+        self.sent: list[tuple[str, str]] = []
 
     # -- what tests set up --
 
     def stage(self, *stages: tuple[float, str], **fields: Any) -> StagedJob:
-        """A job that goes through these stages, at these times of the loop."""
+        """Add a job that goes through these stages, at these times of the loop."""
         made = super().add(**fields)
         job = StagedJob(**vars(made), stages=[Stage(at, status) for at, status in stages])
         self.jobs[job.id] = job
@@ -85,11 +85,11 @@ class FeedingPlatform(FakePlatform):
         return self.stage((ends_at, outcome), **fields)
 
     def touch(self, job: StagedJob) -> None:
-        """Something else of the job has changed than its status."""
+        """Change the job, but not its status."""
         self._change(job, job.status)
 
     def forget_changes(self) -> None:
-        """Cursors of before are not known any more."""
+        """Let all cursors given so far expire."""
         self.oldest = self._newest = next(self._changes)
 
     # -- the platform itself --
@@ -99,7 +99,7 @@ class FeedingPlatform(FakePlatform):
         return f"{self.epoch}.{self._newest}"
 
     def advance(self) -> None:
-        """Makes what is due happen, in its order."""
+        """Apply the stages that are due, in order."""
         due = [(stage.at, number, job) for number, job in enumerate(self.staged) for stage in job.stages]
         for at, _, job in sorted(due, key=lambda item: item[:2]):
             if at <= anyio.current_time():
@@ -118,13 +118,13 @@ class FeedingPlatform(FakePlatform):
     async def handle(self, request: httpx.Request) -> httpx.Response:
         self.advance()
         if request.url.path == "/jobs/changes" and self.offers_feed:
-            return await self._changes_answer(request)
-        answer = await super().handle(request)
+            return await self._open_changes(request)
+        response = await super().handle(request)
         is_of_jobs = request.url.path.startswith("/jobs") and not request.url.path.endswith(("/circuit", "/result"))
-        if self.offers_feed and is_of_jobs and answer.is_success and request.method in ("GET", "POST"):
+        if self.offers_feed and is_of_jobs and response.is_success and request.method in ("GET", "POST"):
             link = f'</jobs/changes?since={self.cursor}>; rel="monitor"; type="text/event-stream"'
-            answer.headers["link"] = ", ".join(filter(None, [answer.headers.get("link"), link]))
-        return answer
+            response.headers["link"] = ", ".join(filter(None, [response.headers.get("link"), link]))
+        return response
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.advance()
@@ -138,12 +138,12 @@ class FeedingPlatform(FakePlatform):
         self._change(job, "cancel_pending")
         return httpx.Response(self.cancel_status)
 
-    async def _changes_answer(self, request: httpx.Request) -> httpx.Response:
+    async def _open_changes(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         self.times.append(anyio.current_time())
         await anyio.sleep(self.latency)
         if request.headers.get("authorization", "").removeprefix("Bearer ") not in self.valid_tokens:
-            return refusal(401, "unauthenticated", "who are you?")
+            return refusal(401, "unauthenticated", "invalid token")
         since = request.headers.get("last-event-id", request.url.params.get("since"))
         self.streams.append(since)
         script = self.script(len(self.streams) - 1)
@@ -157,13 +157,13 @@ class FeedingPlatform(FakePlatform):
 
 
 class _Stream(httpx.AsyncByteStream):
-    def __init__(self, platform: FeedingPlatform, script: Script, heard: int, *, is_new: bool) -> None:
+    def __init__(self, platform: FeedingPlatform, script: Script, last: int, *, is_new: bool) -> None:
         self._platform = platform
         self._script = script
-        self._heard = heard
+        self._last = last
         self._is_new = is_new
         self._began = anyio.current_time()
-        self._source = self._pieces()
+        self._source = self._chunks()
         platform.open_streams += 1
         self._is_open = True
 
@@ -178,7 +178,7 @@ class _Stream(httpx.AsyncByteStream):
         self._is_open = False
         await self._source.aclose()
 
-    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
         platform = self._platform
         if self._script.buffered:
             await anyio.sleep_forever()
@@ -188,11 +188,11 @@ class _Stream(httpx.AsyncByteStream):
         while True:
             wake = platform._wake
             platform.advance()
-            news = sorted((j for j in platform.staged if j.change > self._heard), key=lambda j: j.change)
-            if news:
-                # What was true when it left, half a round trip later.
-                events = b"".join(self._event(job) for job in news)
-                self._heard = news[-1].change
+            changed = sorted((j for j in platform.staged if j.change > self._last), key=lambda j: j.change)
+            if changed:
+                # The state of half a round trip ago.
+                events = b"".join(self._event(job) for job in changed)
+                self._last = changed[-1].change
                 await anyio.sleep(platform.latency / 2)
                 yield events
                 continue
@@ -218,5 +218,5 @@ class _Stream(httpx.AsyncByteStream):
                 yield b":\n\n"
 
     def _event(self, job: StagedJob) -> bytes:
-        self._platform.told.append((job.id, job.status))
+        self._platform.sent.append((job.id, job.status))
         return f"event: job\nid: {self._platform.epoch}.{job.change}\ndata: {json.dumps(job.json())}\n\n".encode()

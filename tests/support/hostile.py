@@ -1,6 +1,6 @@
 """
-A table of broken and malicious answers: which operation each one answers, and which error it must end in. ``run`` plays
-one; as a script this file plays all and prints by how many bytes the process grew.
+A table of broken and malicious responses: the operation that gets each one, and the error it must raise. ``run`` runs one case.
+As a script, this file runs all cases and prints the growth of the process' memory.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import httpx
 import numpy as np
 
 from sfjobs import Connection, Job
+from sfjobs._client.connection import internals
 from sfjobs.errors import (
     AuthenticationError,
     ConflictError,
@@ -43,7 +44,7 @@ from tests.support.virtual_time import VirtualLoop
 JOB = "c1b2-job"
 SUBMISSION = "name p\nversion 1.0\n\nMeasureFock() | 0\n"
 MAX_RESULT = 2**20
-Answer = Callable[[], httpx.Response]
+MakeResponse = Callable[[], httpx.Response]
 
 
 async def _drain(jobs: AsyncIterator[Job]) -> int:
@@ -56,7 +57,7 @@ async def _drain(jobs: AsyncIterator[Job]) -> int:
 
 @dataclass(frozen=True)
 class Operation:
-    """What a caller does, and the request of it that the hostile answer is for."""
+    """What a caller does, and the request of it that the hostile response is for."""
 
     act: Callable[[Connection], Awaitable[object]]
     method: str
@@ -68,7 +69,7 @@ OPERATIONS = {
     "create_job": Operation(lambda c: c.create_job("X8_01", SUBMISSION), "POST", "/jobs"),
     "get_job": Operation(lambda c: c.get_job(JOB), "GET", f"/jobs/{JOB}"),
     "list_jobs": Operation(lambda c: _drain(c.list_jobs()), "GET", "/jobs"),
-    "wait": Operation(lambda c: c.api.jobs(ids=[JOB], attempts=1), "GET", "/jobs"),
+    "wait": Operation(lambda c: internals(c).api.jobs(ids=[JOB], attempts=1), "GET", "/jobs"),
     "cancel": Operation(lambda c: c.cancel_job(JOB), "PATCH", f"/jobs/{JOB}"),
     "result": Operation(lambda c: c.get_job_result(JOB), "GET", f"/jobs/{JOB}/result"),
     "circuit": Operation(lambda c: c.get_job_circuit(JOB), "GET", f"/jobs/{JOB}/circuit"),
@@ -85,7 +86,7 @@ JSON_OPERATIONS = [name for name in OPERATIONS if name not in ("ping", "cancel",
 class Case:
     name: str
     operation: str
-    answer: Answer
+    response: MakeResponse
     error: type[SFJobsError]
 
     @property
@@ -93,17 +94,17 @@ class Case:
         return f"{self.operation}: {self.name}"
 
 
-def body(content: bytes | str, status: int = 200, **headers: str) -> Answer:
+def body(content: bytes | str, status: int = 200, **headers: str) -> MakeResponse:
     data = content.encode() if isinstance(content, str) else content
     return lambda: httpx.Response(status, content=data, headers={k.replace("_", "-"): v for k, v in headers.items()})
 
 
-def told(value: object, status: int = 200, **headers: str) -> Answer:
+def json_response(value: object, status: int = 200, **headers: str) -> MakeResponse:
     return body(json.dumps(value), status, **headers)
 
 
-def streamed(chunk: bytes, times: int, *, start: bytes = b"", **headers: str) -> Answer:
-    """So that neither side ever holds the whole."""
+def streamed(chunk: bytes, times: int, *, start: bytes = b"", **headers: str) -> MakeResponse:
+    """A body that neither side holds as a whole."""
 
     async def chunks() -> AsyncIterator[bytes]:
         yield start
@@ -113,7 +114,7 @@ def streamed(chunk: bytes, times: int, *, start: bytes = b"", **headers: str) ->
     return lambda: httpx.Response(200, content=chunks(), headers={k.replace("_", "-"): v for k, v in headers.items()})
 
 
-def broken(error: Exception, start: bytes = b"") -> Answer:
+def broken(error: Exception, start: bytes = b"") -> MakeResponse:
     async def chunks() -> AsyncIterator[bytes]:
         yield start
         raise error
@@ -126,13 +127,13 @@ def job(**fields: object) -> dict[str, object]:
 
 
 def job_text(**fields: str) -> str:
-    """A job with fields in JSON's own words, for what Python would not write."""
+    """A job with fields as JSON text, for JSON that Python would not write."""
     given = {"id": f'"{JOB}"', "status": '"queued"', "meta": "{}", **fields}
     return "{" + ", ".join(f'"{key}": {value}' for key, value in given.items()) + "}"
 
 
 PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>"
-BODIES: dict[str, Answer] = {
+BODIES: dict[str, MakeResponse] = {
     "a page of HTML": body(PAGE, content_type="text/html"),
     "JSON cut off": body('{"data": [{"id": "c1b2-job", "stat'),
     "nothing": body(b""),
@@ -150,17 +151,17 @@ BODIES: dict[str, Answer] = {
     "two objects": body("{}{}"),
     "more than the limit": streamed(b" " * 2**16, 200 * 16),
     "more than the limit in one text": streamed(b"x" * 2**16, 200 * 16, start=b'{"id": "'),
-    "gzip that nobody asked for": streamed(gzip.compress(b"{}"), 1, content_encoding="gzip"),
+    "gzip that was not requested": streamed(gzip.compress(b"{}"), 1, content_encoding="gzip"),
     "a bomb of gzip": streamed(gzip.compress(bytes(2**20)), 1, content_encoding="gzip"),
-    "a redirect elsewhere": told(None, 307, location="https://evil.test/jobs?leak=1"),
-    "a redirect for good": told(None, 301, location="//evil.test/"),
-    "a redirect that is no address": told(None, 302, location="http://[evil"),
+    "a redirect elsewhere": json_response(None, 307, location="https://evil.test/jobs?leak=1"),
+    "a redirect for good": json_response(None, 301, location="//evil.test/"),
+    "a redirect without a valid URL": json_response(None, 302, location="http://[evil"),
     "a status from the future": body("{}", 600),
     "not modified": body("{}", 304),
 }
-BAD_JOBS: dict[str, Answer] = {
+BAD_JOBS: dict[str, MakeResponse] = {
     **{
-        f"the id {shown}": told(job(id=value))
+        f"the id {shown}": json_response(job(id=value))
         for shown, value in {
             "a number": 7,
             "null": None,
@@ -172,30 +173,30 @@ BAD_JOBS: dict[str, Answer] = {
         }.items()
     },
     **{
-        f"the status {value!r:.20}": told(job(status=value))
+        f"the status {value!r:.20}": json_response(job(status=value))
         for value in (7, None, "", ["complete"], "x" * 10_000, "a\nb")
     },
     **{
         f"running_time {text:.10}": body(job_text(running_time=text))
         for text in ("NaN", "1e400", "1" * 4000, "1" * 5000)
     },
-    "running_time a text": told(job(running_time="9us")),
-    "running_time true": told(job(running_time=True)),
-    "meta a list": told(job(meta=[1])),
-    "meta a text": told(job(meta="oops")),
-    "created_at garbage": told(job(created_at="yesterday")),
-    "created_at a number": told(job(created_at=1.6e9)),
-    "finished_at on no day": told(job(finished_at="2026-02-30T00:00:00Z")),
-    "the name a number": told(job(name=7)),
-    "the target an object": told(job(target={})),
+    "running_time a text": json_response(job(running_time="9us")),
+    "running_time true": json_response(job(running_time=True)),
+    "meta a list": json_response(job(meta=[1])),
+    "meta a text": json_response(job(meta="oops")),
+    "created_at garbage": json_response(job(created_at="yesterday")),
+    "created_at a number": json_response(job(created_at=1.6e9)),
+    "finished_at on no day": json_response(job(finished_at="2026-02-30T00:00:00Z")),
+    "the name a number": json_response(job(name=7)),
+    "the target an object": json_response(job(target={})),
     "a status that is a lone surrogate": body(job_text(status='"\\ud800"')),
     "a status that is repeated, at last wrongly": body('{"id": "c1b2-job", "status": "queued", "status": 7}'),
 }
 
 
-def in_a_list(answer: Answer) -> Answer:
+def in_a_list(response: MakeResponse) -> MakeResponse:
     def wrapped() -> httpx.Response:
-        return httpx.Response(200, content=b'{"data": [' + answer().content + b"]}")
+        return httpx.Response(200, content=b'{"data": [' + response().content + b"]}")
 
     return wrapped
 
@@ -224,14 +225,14 @@ BOMB = archive(("arr_0.npy", npy(np.zeros(2 * MAX_RESULT, dtype=np.uint8))), com
 
 
 def not_understood(operation: str) -> type[SFJobsError]:
-    """What an answer means that is none: of a submission, that nobody knows whether there is a job."""
+    """The error of an invalid response. After a submission it is unknown whether there is a job."""
     return SubmissionUnknownError if operation == "create_job" else ProtocolError
 
 
-BAD_RESULTS: dict[str, tuple[Answer, type[SFJobsError]]] = {
+BAD_RESULTS: dict[str, tuple[MakeResponse, type[SFJobsError]]] = {
     "a page of HTML": (body(PAGE, content_type="text/html"), ProtocolError),
     "nothing": (body(b""), ResultCorruptError),
-    "JSON": (told({"result": [[0, 1]]}), ResultCorruptError),
+    "JSON": (json_response({"result": [[0, 1]]}), ResultCorruptError),
     "a pickle": (body(b"\x80\x04\x95\x1e\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94."), ResultCorruptError),
     "pickled objects": (body(PICKLED.getvalue()), ResultCorruptError),
     "pickled objects in an archive": (body(archive(("arr_0.npy", PICKLED.getvalue()))), ResultCorruptError),
@@ -254,44 +255,47 @@ BAD_RESULTS: dict[str, tuple[Answer, type[SFJobsError]]] = {
     "a bomb": (body(BOMB), ResultTooLargeError),
     "an array without end": (streamed(b"\0" * 2**16, 64, start=_npy_header("(1024,)")), ResultCorruptError),
     "an archive without end": (streamed(b"\0" * 2**16, 200, start=WHOLE[:40]), ResultCorruptError),
-    "gzip that nobody asked for": (streamed(gzip.compress(WHOLE), 1, content_encoding="gzip"), ProtocolError),
+    "gzip that was not requested": (streamed(gzip.compress(WHOLE), 1, content_encoding="gzip"), ProtocolError),
     "a connection that breaks": (broken(httpx.ReadError("reset"), WHOLE[:20]), TransportError),
-    "a redirect elsewhere": (told(None, 302, location="https://evil.test/x.npz"), ProtocolError),
+    "a redirect elsewhere": (json_response(None, 302, location="https://evil.test/x.npz"), ProtocolError),
     "no content": (body(b"", 204), ProtocolError),
     "a refusal in HTML": (body(PAGE, 403), PermissionDeniedError),
 }
 LONG = str(10**11)
 SPECIAL = [
     Case("no content", "ping", body(b"", 204), ProtocolError),
-    Case("a redirect elsewhere", "ping", told(None, 307, location="https://evil.test/"), ProtocolError),
-    Case("created", "get_job", told(job(), 201), ProtocolError),
-    Case("accepted", "list_jobs", told({"data": []}, 202), ProtocolError),
-    Case("another job", "get_job", told(job(id="somebody-elses")), ProtocolError),
-    Case("a list of jobs", "get_job", told({"data": [job()]}), ProtocolError),
-    Case("a job", "list_jobs", told(job()), ProtocolError),
-    Case("data that is an object", "list_jobs", told({"data": {}}), ProtocolError),
-    Case("a foreign id that is none", "wait", told({"data": [job(), job(id="../x")]}), ProtocolError),
-    Case("a redirect elsewhere", "cancel", told(None, 303, location="https://evil.test/"), ProtocolError),
+    Case("a redirect elsewhere", "ping", json_response(None, 307, location="https://evil.test/"), ProtocolError),
+    Case("created", "get_job", json_response(job(), 201), ProtocolError),
+    Case("accepted", "list_jobs", json_response({"data": []}, 202), ProtocolError),
+    Case("another job", "get_job", json_response(job(id="somebody-elses")), ProtocolError),
+    Case("a list of jobs", "get_job", json_response({"data": [job()]}), ProtocolError),
+    Case("a job", "list_jobs", json_response(job()), ProtocolError),
+    Case("data that is an object", "list_jobs", json_response({"data": {}}), ProtocolError),
+    Case("a foreign id that is none", "wait", json_response({"data": [job(), job(id="../x")]}), ProtocolError),
+    Case("a redirect elsewhere", "cancel", json_response(None, 303, location="https://evil.test/"), ProtocolError),
     Case(
-        "a conflict though it has not ended", "cancel", told({"code": 7, "detail": [], "meta": []}, 409), ConflictError
+        "a conflict though it has not ended",
+        "cancel",
+        json_response({"code": 7, "detail": [], "meta": []}, 409),
+        ConflictError,
     ),
     Case("a refusal in HTML", "cancel", body(PAGE, 500), ServerError),
-    Case("a circuit that is none", "circuit", told({"circuit": None}), ProtocolError),
-    Case("devices without a target", "list_devices", told({"data": [{"status": "online"}]}), ProtocolError),
+    Case("a circuit that is none", "circuit", json_response({"circuit": None}), ProtocolError),
+    Case("devices without a target", "list_devices", json_response({"data": [{"status": "online"}]}), ProtocolError),
     Case(
         "an uptime that is none",
         "get_device",
-        told({"target": "X8_01", "expected_uptime": {"monday": 7}}),
+        json_response({"target": "X8_01", "expected_uptime": {"monday": 7}}),
         ProtocolError,
     ),
-    Case("modes that are a text", "specification", told({"modes": "8"}), ProtocolError),
+    Case("modes that are a text", "specification", json_response({"modes": "8"}), ProtocolError),
     Case(
         "a refusal 100 000 deep", "get_job", body('{"meta":' * 100_000 + "{}" + "}" * 100_000, 400), InvalidRequestError
     ),
     Case(
         "a refusal with odd messages",
         "get_job",
-        told({"code": "validation-error", "meta": {"a": 7}}, 400),
+        json_response({"code": "validation-error", "meta": {"a": 7}}, 400),
         InvalidRequestError,
     ),
     Case(
@@ -300,55 +304,63 @@ SPECIAL = [
         lambda: _status(streamed(b"x" * 2**16, 200 * 16)(), 404),
         ProtocolError,
     ),
-    Case("a huge Retry-After", "get_job", told({}, 503, retry_after=LONG), ServerError),
-    Case("a huge Retry-After", "create_job", told({}, 429, retry_after=LONG), RateLimitedError),
-    Case("a huge Retry-After", "wait", told({}, 503, retry_after=LONG), ServerError),
+    Case("a huge Retry-After", "get_job", json_response({}, 503, retry_after=LONG), ServerError),
+    Case("a huge Retry-After", "create_job", json_response({}, 429, retry_after=LONG), RateLimitedError),
+    Case("a huge Retry-After", "wait", json_response({}, 503, retry_after=LONG), ServerError),
     Case(
-        "a Retry-After of years", "wait", told({}, 429, retry_after="Fri, 31 Dec 9999 23:59:59 GMT"), RateLimitedError
+        "a Retry-After of years",
+        "wait",
+        json_response({}, 429, retry_after="Fri, 31 Dec 9999 23:59:59 GMT"),
+        RateLimitedError,
     ),
-    Case("a negative Retry-After", "get_job", told({}, 503, retry_after="-5"), ServerError),
-    Case("a negative Retry-After", "wait", told({}, 429, retry_after="-5"), RateLimitedError),
+    Case("a negative Retry-After", "get_job", json_response({}, 503, retry_after="-5"), ServerError),
+    Case("a negative Retry-After", "wait", json_response({}, 429, retry_after="-5"), RateLimitedError),
     Case(
-        "a link that is no address",
+        "a link without a valid URL",
         "list_jobs",
-        told({"data": [job()]}, link='<http://[evil>; rel="next"'),
+        json_response({"data": [job()]}, link='<http://[evil>; rel="next"'),
         ProtocolError,
     ),
     Case(
         "a link that cannot be sent",
         "list_jobs",
-        told({"data": [job()]}, link='</jobs?\x01>; rel="next"'),
+        json_response({"data": [job()]}, link='</jobs?\x01>; rel="next"'),
         ProtocolError,
     ),
-    Case("a link to itself", "list_jobs", told({"data": [job()]}, link='</jobs?page=1>; rel="next"'), ProtocolError),
+    Case(
+        "a link to itself",
+        "list_jobs",
+        json_response({"data": [job()]}, link='</jobs?page=1>; rel="next"'),
+        ProtocolError,
+    ),
     Case("a teapot", "get_job", body("", 418), ResponseError),
     Case("a length of exabytes", "result", body(WHOLE, content_length="9" * 19), ResultTooLargeError),
-    Case("a refusal", "token", told({"error": "invalid_grant"}, 400), AuthenticationError),
-    Case("no token", "token", told({"token_type": "Bearer"}), ProtocolError),
-    Case("an empty token", "token", told({"access_token": ""}), ProtocolError),
-    Case("a token with a line break", "token", told({"access_token": "a\r\nX-Evil: 1"}), ProtocolError),
-    Case("a token that is not ASCII", "token", told({"access_token": "tökén"}), ProtocolError),
-    Case("a token that is a list", "token", told({"access_token": ["a"]}), ProtocolError),
+    Case("a refusal", "token", json_response({"error": "invalid_grant"}, 400), AuthenticationError),
+    Case("no token", "token", json_response({"token_type": "Bearer"}), ProtocolError),
+    Case("an empty token", "token", json_response({"access_token": ""}), ProtocolError),
+    Case("a token with a line break", "token", json_response({"access_token": "a\r\nX-Evil: 1"}), ProtocolError),
+    Case("a token that is not ASCII", "token", json_response({"access_token": "tökén"}), ProtocolError),
+    Case("a token that is a list", "token", json_response({"access_token": ["a"]}), ProtocolError),
     Case("trouble", "token", body(PAGE, 500), ServerError),
-    Case("a huge Retry-After", "token", told({}, 503, retry_after=LONG), ServerError),
+    Case("a huge Retry-After", "token", json_response({}, 503, retry_after=LONG), ServerError),
 ]
 CASES = [
     *[
-        Case(name, operation, answer, not_understood(operation))
+        Case(name, operation, response, not_understood(operation))
         for operation in JSON_OPERATIONS
-        for name, answer in BODIES.items()
+        for name, response in BODIES.items()
     ],
     *[
-        Case(name, operation, answer, not_understood(operation))
+        Case(name, operation, response, not_understood(operation))
         for operation in ("create_job", "get_job")
-        for name, answer in BAD_JOBS.items()
+        for name, response in BAD_JOBS.items()
     ],
     *[
-        Case(name, operation, in_a_list(answer), ProtocolError)
+        Case(name, operation, in_a_list(response), ProtocolError)
         for operation in ("list_jobs", "wait")
-        for name, answer in BAD_JOBS.items()
+        for name, response in BAD_JOBS.items()
     ],
-    *[Case(name, "result", answer, error) for name, (answer, error) in BAD_RESULTS.items()],
+    *[Case(name, "result", response, error) for name, (response, error) in BAD_RESULTS.items()],
     *SPECIAL,
 ]
 
@@ -359,13 +371,13 @@ def _status(response: httpx.Response, status: int) -> httpx.Response:
 
 
 async def run(case: Case) -> tuple[SFJobsError | None, FakePlatform]:
-    """Plays one case; what it was answered with, and the platform with all that it was sent."""
+    """Run one case. Returns its error and the platform with all requests."""
     operation = OPERATIONS[case.operation]
     platform = FakePlatform()
     platform.add(id=JOB, ends_at=0.0 if case.operation == "result" else float("inf"))
 
     async def trouble(request: httpx.Request) -> httpx.Response | None:
-        return case.answer() if (request.method, request.url.path) == (operation.method, operation.path) else None
+        return case.response() if (request.method, request.url.path) == (operation.method, operation.path) else None
 
     platform.trouble = trouble
     async with platform.connection(max_result_bytes=MAX_RESULT) as connection:
@@ -378,12 +390,12 @@ async def run(case: Case) -> tuple[SFJobsError | None, FakePlatform]:
 
 
 def main(left_out: Sequence[str]) -> None:
-    """Prints the growth of the process' largest size over the whole table, in KiB."""
+    """Print the growth of the process' peak memory over the whole table, in KiB."""
 
     def play(case: Case) -> None:
         anyio.run(run, case, backend_options={"loop_factory": VirtualLoop})
 
-    play(Case("an answer as it should be", "result", body(WHOLE), SFJobsError))
+    play(Case("a valid response", "result", body(WHOLE), SFJobsError))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for case in CASES:
         if case.id not in left_out:

@@ -1,7 +1,7 @@
 """
-Programs of client and platform as data, the interpreter that plays one in virtual time, and the model that says what may come of
-each step. A program is a world and a list of steps; steps name jobs by a number that is taken modulo how many there are, so a
-program from which steps were taken out is a program still.
+Programs of client and platform as data, the interpreter that runs one in virtual time, and the model of the permitted outcomes.
+A program is a platform and a list of steps. Steps name jobs by a number modulo the number of jobs, so any part of a program is
+a program.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import httpx
 from anyio.abc import TaskGroup
 
 import sfjobs
-from sfjobs._http.transport import CONNECTIONS
+from sfjobs._client.connection import internals
+from sfjobs._http.transport import MAX_CONNECTIONS
 from sfjobs._util.aio import plain_task_group
 from tests.support.fake_platform import FINAL, FakeJob, FakePlatform, refusal
 from tests.support.feeding_platform import FeedingPlatform, StagedJob
@@ -27,16 +28,16 @@ from tests.support.feeding_platform import FeedingPlatform, StagedJob
 Kind: TypeAlias = Literal["503", "500", "429", "html", "refused", "reset", "lost", "stale"]
 Step: TypeAlias = tuple[Any, ...]
 KINDS: Sequence[Kind] = ("503", "500", "429", "html", "refused", "reset", "lost", "stale")
-LONG = 100_000.0
-"""Seconds of virtual time in which every program has ended."""
+PROGRAM_TIMEOUT_SECONDS = 100_000.0
+"""Seconds of virtual time in which every program ends."""
 
-PATIENCE = 300.0
-"""Seconds of virtual time that the client gives a step which need not end by itself."""
+STEP_TIMEOUT_SECONDS = 300.0
+"""Seconds of virtual time for a step that need not end by itself."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """``keys`` and ``batches`` are what the platform offers, ``latency`` is in seconds."""
+    """A platform, which offers ``keys`` and ``batches`` or not, and steps. ``latency`` is in seconds."""
 
     feed: bool
     keys: bool
@@ -45,8 +46,8 @@ class Program:
     steps: tuple[Step, ...]
 
 
-def written(seed: int) -> Program:
-    """The program of this seed."""
+def program_of(seed: int) -> Program:
+    """Return the program of this seed."""
     draw = random.Random(seed)
     steps = [("submit",), *(_step(draw) for _ in range(draw.randint(4, 20)))]
     latency = draw.choice([0.0, 0.02, 0.7])
@@ -76,7 +77,7 @@ def _step(draw: random.Random) -> Step:
 
 
 async def shrunk(program: Program, fails: Callable[[Program], Awaitable[bool]]) -> Program:
-    """The same failure in fewer steps: each is taken out whose absence changes nothing."""
+    """Return a program that fails with fewer steps: each step is left out without which it still fails."""
     place = 0
     while place < len(program.steps):
         shorter = replace(program, steps=program.steps[:place] + program.steps[place + 1 :])
@@ -89,19 +90,19 @@ async def shrunk(program: Program, fails: Callable[[Program], Awaitable[bool]]) 
 
 @dataclass
 class Expected:
-    """What the model knows of one job: how it may end, and whether the platform has forgotten it."""
+    """How a job may end, and whether the platform has forgotten it."""
 
     ends: set[str] = field(default_factory=set)
     forgotten: bool = False
 
 
 class Model:
-    """What may be. It knows the steps, and of requests only whether some may have gone wrong."""
+    """The permitted outcomes. It knows the steps, and of requests only whether one may have failed."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, Expected] = {}
-        self.names: dict[str, range] = {}  # how many jobs each submission may have made
-        self.finals: dict[int, str] = {}  # of handles, once seen
+        self.names: dict[str, range] = {}  # permitted numbers of jobs of each submission
+        self.finals: dict[int, str] = {}  # final statuses of handles
         self.is_closed = False
 
     def submitted(self, name: str, job_id: str | None) -> None:
@@ -122,28 +123,28 @@ class Model:
         assert status in self.jobs[job_id].ends, f"{job_id} ended as {status}, not as {self.jobs[job_id].ends}"
 
     def check_error(self, error: Exception, job_ids: Sequence[str], *, had_trouble: str | None) -> None:
-        """Whether a step on these jobs may end so."""
+        """Check that a step on these jobs may raise ``error``."""
         if isinstance(error, sfjobs.ConnectionClosedError):
             assert self.is_closed, error
         elif isinstance(error, sfjobs.NotFoundError):
             assert any(self.jobs[job_id].forgotten for job_id in job_ids), error
         elif isinstance(error, sfjobs.RequestFailedError):
-            assert had_trouble, f"{error!r} out of nothing"
+            assert had_trouble, f"{error!r} without a failed request"
             assert not isinstance(error, sfjobs.AuthenticationError), error
             assert had_trouble == "stale" or not isinstance(error, sfjobs.ConflictError), error
         else:
             raise error
 
     def check_handle(self, job: sfjobs.Job) -> None:
-        """A final status is never left."""
+        """Check that a final status has not changed."""
         if job.status.is_final:
             assert self.finals.setdefault(id(job), job.status.value) == job.status.value
         else:
             assert id(job) not in self.finals, f"{job!r} was {self.finals[id(job)]}"
 
 
-class Stage:
-    """Plays one program."""
+class ProgramRun:
+    """Runs one program."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -154,13 +155,13 @@ class Stage:
         self._made: Counter[str] = Counter()
         self._names = (f"n{number}" for number in range(10_000))
         self._kind: Kind = "503"
-        self._left = self._struck = self._waiting = 0
-        self._platform.trouble = self._interfere
+        self._left = self._failed = self._waiting = 0
+        self._platform.trouble = self._inject_fault
 
-    async def play(self) -> None:
-        """Raises AssertionError, or what should never have come out, where anything is not as the model has it."""
+    async def run(self) -> None:
+        """Run the program. Raises AssertionError, or the error that the model does not permit."""
         try:
-            with anyio.fail_after(LONG):
+            with anyio.fail_after(PROGRAM_TIMEOUT_SECONDS):
                 async with plain_task_group() as group:
                     for step in self._program.steps:
                         await getattr(self, f"_{step[0]}")(group, *step[1:])
@@ -177,10 +178,10 @@ class Stage:
             assert self._made[name] in count, f"{self._made[name]} jobs of one submission, not {count}"
         await self._check_quiet()
         assert not self._waiting
-        assert self._platform.most_in_flight <= sum(CONNECTIONS.values())
+        assert self._platform.most_in_flight <= sum(MAX_CONNECTIONS.values())
 
     async def _conclude(self) -> None:
-        """All trouble ends, and so does every job: whoever still waits has to hear of it."""
+        """End the faults and every job: all waits have to end now."""
         self._left = 0
         for job in self._platform.jobs.values():
             if job.now() not in FINAL and job.status != "cancel_pending":
@@ -200,28 +201,28 @@ class Stage:
             self._model.submitted(name, None)
         submissions = [sfjobs.Submission(_text(name), name=name) for name in names]
         stream = self._connection.create_jobs("t", submissions, window=count)
-        with anyio.move_on_after(PATIENCE):  # a narrowed window waits for jobs that nothing ends
+        with anyio.move_on_after(STEP_TIMEOUT_SECONDS):  # a narrowed window waits for jobs that nothing ends
             for _ in range(count + 3):  # an error does not end the stream
                 if await self._attempt([], self._drain(stream)):
                     break
         await stream.aclose()
         for job in stream.submitted:
-            self._take(job)
+            self._add(job)
 
     async def _drain(self, stream: sfjobs.JobStream) -> bool:
-        struck = self._struck
+        failed = self._failed
         async for item in stream:
             if isinstance(item, sfjobs.Job):
-                self._take(item)
+                self._add(item)
             else:
                 assert isinstance(item.error, sfjobs.RequestFailedError)
-                assert self._had_trouble(struck), item.error
+                assert self._had_trouble(failed), item.error
         return True
 
-    def _take(self, job: sfjobs.Job) -> None:
-        told = self._platform.jobs.get(job.id)
-        assert told is not None, "a job that the platform does not have"
-        self._model.submitted(str(told.name), job.id)
+    def _add(self, job: sfjobs.Job) -> None:
+        made = self._platform.jobs.get(job.id)
+        assert made is not None, "a job that the platform does not have"
+        self._model.submitted(str(made.name), job.id)
         self._jobs.append(job)
 
     async def _wait(self, group: TaskGroup, number: int, timeout: float | None) -> None:
@@ -249,9 +250,9 @@ class Stage:
             await wait()
         except sfjobs.WaitTimeoutError:
             assert timeout is not None
-            assert abs(anyio.current_time() - began - timeout) < 1e-3, "not when it was said"
-        except Exception as error:  # noqa: BLE001 - the model says which
-            # Weather is no reason.
+            assert abs(anyio.current_time() - began - timeout) < 1e-3, "it did not end at its timeout"
+        except Exception as error:  # noqa: BLE001 - the model checks it
+            # A wait retries transient errors.
             self._model.check_error(error, [job.id for job in jobs], had_trouble=None)
         else:
             for job in jobs:
@@ -271,9 +272,9 @@ class Stage:
     async def _cancelled(
         self, jobs: Sequence[sfjobs.Job], cancel: Callable[[], Awaitable[object]], *, wait: bool
     ) -> None:
-        struck = self._struck
-        told = [self._platform.jobs[job.id] for job in jobs if job.id in self._platform.jobs]
-        before = {job.id for job in told if job.now() in (*FINAL, "cancel_pending")}
+        failed = self._failed
+        known = [self._platform.jobs[job.id] for job in jobs if job.id in self._platform.jobs]
+        before = {job.id for job in known if job.now() in (*FINAL, "cancel_pending")}
         before |= {job.id for job in jobs if job.status.is_final}
         for job in jobs:
             self._model.may_cancel(job.id)
@@ -285,9 +286,9 @@ class Stage:
                 raise AssertionError("it was cancelled by this very step") from error
         except sfjobs.WaitTimeoutError:
             assert wait
-        except Exception as error:  # noqa: BLE001 - the model says which
+        except Exception as error:  # noqa: BLE001 - the model checks it
             self._model.check_error(
-                error, [job.id for job in jobs], had_trouble=None if wait else self._had_trouble(struck)
+                error, [job.id for job in jobs], had_trouble=None if wait else self._had_trouble(failed)
             )
         else:
             for job in jobs:
@@ -315,13 +316,13 @@ class Stage:
         await self._connection.aclose()
 
     async def _attempt(self, job_ids: Sequence[str], call: Awaitable[Any]) -> Any:
-        struck = self._struck
+        failed = self._failed
         try:
             return await call
         except sfjobs.ResultUnavailableError:
             raise
-        except Exception as error:  # noqa: BLE001 - the model says which
-            self._model.check_error(error, job_ids, had_trouble=self._had_trouble(struck))
+        except Exception as error:  # noqa: BLE001 - the model checks it
+            self._model.check_error(error, job_ids, had_trouble=self._had_trouble(failed))
             return None
 
     # -- what the platform does --
@@ -356,11 +357,11 @@ class Stage:
         await anyio.sleep(seconds)
         await self._check_quiet()
 
-    async def _interfere(self, request: httpx.Request) -> httpx.Response | None:
+    async def _inject_fault(self, request: httpx.Request) -> httpx.Response | None:
         if self._left <= 0 or request.url.path.endswith("/token"):
             return None
         self._left -= 1
-        self._struck += 1
+        self._failed += 1
         if self._kind == "refused":
             raise httpx.ConnectError("refused")
         if self._kind == "lost" and request.url.path != "/jobs/changes":
@@ -374,19 +375,19 @@ class Stage:
         return refusal(int(self._kind), "trouble", "")
 
     def _stale(self, request: httpx.Request) -> httpx.Response:
-        """As a replica answers that lags behind."""
-        answer = self._platform._answer(request)
-        if request.method == "GET" and answer.is_success and request.url.path.startswith("/jobs"):
+        """Return the response of a replica that lags behind."""
+        response = self._platform._answer(request)
+        if request.method == "GET" and response.is_success and request.url.path.startswith("/jobs"):
             for status in (*FINAL, "cancel_pending"):
-                answer = httpx.Response(200, content=answer.content.replace(b'"%s"' % status.encode(), b'"open"'))
-        return answer
+                response = httpx.Response(200, content=response.content.replace(b'"%s"' % status.encode(), b'"open"'))
+        return response
 
     def _counted(self, job: FakeJob) -> None:
         self._made[str(job.name)] += 1
 
-    def _had_trouble(self, struck: int) -> str | None:
-        """Of which kind, since so many requests were struck."""
-        return self._kind if self._struck > struck else None
+    def _had_trouble(self, failed: int) -> str | None:
+        """Return the kind of fault, if one more request than ``failed`` met one."""
+        return self._kind if self._failed > failed else None
 
     def _chosen(self, number: int, count: int) -> list[sfjobs.Job]:
         if not self._jobs:
@@ -404,7 +405,7 @@ class Stage:
             await anyio.lowlevel.checkpoint()
         if self._waiting:
             return
-        assert self._connection.poller.is_idle, "nobody waits, and something is watched or led"
+        assert internals(self._connection).poller.is_idle, "no call waits, and a job is tracked or a waiter leads"
         streams = self._platform.open_streams if isinstance(self._platform, FeedingPlatform) else 0
         assert self._platform.in_flight == 0
         assert streams <= 1

@@ -1,4 +1,4 @@
-"""One result on a raw socket, with ranges, whose answers break off at any byte and say in any way how long they are."""
+"""One result on a raw socket, with ranges. Its responses break off at any byte and have either framing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ETAG = '"v1"'
 
 
 class RangeServer:
-    """What ``raw_server`` needs for ``body``. ``requests`` are the heads that came, ``sent`` the bytes of bodies that went."""
+    """Scripts for ``raw_server`` that send ``body``. Records the requests and counts the sent bytes of bodies."""
 
     def __init__(self, body: bytes, framing: Framing = "length") -> None:
         self.requests: list[bytes] = []
@@ -22,8 +22,8 @@ class RangeServer:
         self._body = body
         self._framing = framing
 
-    def answer(self, request: bytes) -> tuple[bytes, bytes]:
-        """The head and the body that a request asks for."""
+    def response(self, request: bytes) -> tuple[bytes, bytes]:
+        """Return head and body of the response to a request."""
         self.requests.append(request)
         wanted = re.search(rb"\r\nrange: bytes=(\d+)-\r\n", request, re.IGNORECASE)
         start = int(wanted[1]) if wanted and b'if-range: "v1"' in request.lower() else 0
@@ -34,11 +34,11 @@ class RangeServer:
         return "\r\n".join([*lines, "", ""]).encode(), body
 
     def whole(self) -> Script:
-        """Answers as asked for, for as long as the client likes."""
+        """Sends whole responses until the client closes the connection."""
 
         async def script(peer: Peer) -> None:
             while True:
-                head, body = self.answer(await peer.read_request())
+                head, body = self.response(await peer.read_request())
                 await peer.send(head)
                 await self._send(peer, body)
                 if self._framing == "chunks":
@@ -50,7 +50,7 @@ class RangeServer:
         """Breaks off after so many bytes of the body."""
 
         async def script(peer: Peer) -> None:
-            head, body = self.answer(await peer.read_request())
+            head, body = self.response(await peer.read_request())
             await peer.send(head)
             await self._send(peer, body[:body_bytes])
             await _leave(peer, end)
@@ -61,7 +61,7 @@ class RangeServer:
         """Breaks off after so many bytes of the head."""
 
         async def script(peer: Peer) -> None:
-            head, _ = self.answer(await peer.read_request())
+            head, _ = self.response(await peer.read_request())
             await peer.send(head[:head_bytes])
             await _leave(peer, end)
 

@@ -1,6 +1,6 @@
 """
-A server of bytes on a real socket, for what no HTTP library would let a test send: half an answer, a reset, garbage.
-Each connection is handed to the next script; the last one serves all that follow.
+A server on a real socket that sends any bytes: half a response, a reset, garbage. Each connection gets the next script; the last
+script serves all further ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from anyio.abc import ByteStream, Listener, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSListener
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
-"""For ``localhost``, signed by itself, with its key. Nothing but these tests trusts it."""
+"""A self-signed certificate for ``localhost`` with its key. Only tests trust it."""
 
 JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
 
@@ -35,13 +35,13 @@ class Peer:
         return self._stream.extra(TLSAttribute.alpn_protocol)
 
     async def read_head(self) -> bytes:
-        """The request up to its empty line; nothing beyond it is waited for."""
+        """Return the request up to its empty line, without waiting for more."""
         while b"\r\n\r\n" not in self._received:
             self._received += await self._stream.receive()
         return bytes(self._received.partition(b"\r\n\r\n")[0])
 
     async def read_request(self) -> bytes:
-        """The whole request, and the next one when it is called again."""
+        """Return the next whole request."""
         head = await self.read_head()
         length = next(
             (line.split(b":")[1] for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), b"0"
@@ -54,7 +54,7 @@ class Peer:
         return request
 
     async def hung_up(self) -> None:
-        """Returns when the other side has ended the connection, in whatever way."""
+        """Return when the client has closed the connection or it has broken."""
         try:
             while True:
                 await self._stream.receive()
@@ -65,11 +65,11 @@ class Peer:
         await self._stream.send(data)
 
     async def end(self) -> None:
-        """Says that nothing more will be sent, and goes on reading."""
+        """Send the end of the stream; reading stays possible."""
         self._stream.extra(SocketAttribute.raw_socket).shutdown(socket.SHUT_WR)
 
     async def reset(self) -> None:
-        """Ends the connection with RST, so that the other side sees it break whatever it is doing."""
+        """Reset the connection, so that reads and writes of the client fail."""
         sock = self._stream.extra(SocketAttribute.raw_socket)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await self._stream.aclose()
@@ -79,7 +79,7 @@ Script: TypeAlias = Callable[[Peer], Awaitable[None]]
 
 
 class RawServer:
-    """Where it listens, how often it was called, and how many of the calls have not ended."""
+    """The URL of the server, and its number of connections, total and open."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -94,14 +94,14 @@ class RawServer:
         self._changed = anyio.Event()
 
     async def has_open(self, number: int) -> None:
-        """Waits until so many calls have not ended."""
+        """Wait until so many connections are open."""
         while self.open != number:
             await self._changed.wait()
 
 
 @asynccontextmanager
 async def raw_server(*scripts: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
-    """A server on 127.0.0.1 and a free port that answers by ``scripts`` and is gone with the block."""
+    """Serve ``scripts`` on 127.0.0.1 and a free port during the block."""
     tcp = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
     port = tcp.extra(SocketAttribute.local_port)
     server = RawServer(f"http://127.0.0.1:{port}" if tls is None else f"https://localhost:{port}")
@@ -113,7 +113,7 @@ async def raw_server(*scripts: Script, tls: ssl.SSLContext | None = None) -> Asy
             async with stream:
                 await script(Peer(stream))
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            return  # the client hung up, as it may
+            return  # the client closed the connection
         finally:
             server.count(-1)
 
@@ -127,14 +127,14 @@ async def raw_server(*scripts: Script, tls: ssl.SSLContext | None = None) -> Asy
 
 
 def tls_context() -> ssl.SSLContext:
-    """What a server needs that shows ``CERTIFICATE``."""
+    """Return the context of a server with ``CERTIFICATE``."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE)
     return context
 
 
 def answering(data: bytes) -> Script:
-    """Reads the whole request, sends ``data`` as it is and hangs up."""
+    """Reads the whole request, sends ``data`` and closes the connection."""
 
     async def script(peer: Peer) -> None:
         await peer.read_request()
@@ -143,23 +143,23 @@ def answering(data: bytes) -> Script:
     return script
 
 
-def serving(answer: bytes) -> Script:
-    """Answers every request with ``answer`` for as long as the client likes."""
+def serving(response: bytes) -> Script:
+    """Sends ``response`` for each request until the client closes the connection."""
 
     async def script(peer: Peer) -> None:
         while True:
             await peer.read_request()
-            await peer.send(answer)
+            await peer.send(response)
 
     return script
 
 
 async def reset_after_head(peer: Peer) -> None:
-    """Breaks the connection when the request's head has come."""
+    """Resets the connection after the head of the request."""
     await peer.read_head()
     await peer.reset()
 
 
 async def reset_at_once(peer: Peer) -> None:
-    """Breaks the connection before anything is read of the request."""
+    """Resets the connection before the request is read."""
     await peer.reset()

@@ -1,8 +1,8 @@
 """
 An asyncio event loop whose clock jumps to the next timer instead of waiting for it: the twin of trio's ``MockClock``.
 
-A test that sleeps an hour takes a millisecond, lateness can be asserted exactly, and a program in which nothing can ever
-run again is an error instead of a hang. No sockets and no worker threads may be used on it: a thread at work looks idle.
+A test that sleeps an hour runs in a millisecond, times can be asserted exactly, and a deadlock is an error instead of a hang. No
+sockets and no worker threads may be used on it: a busy thread looks idle.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 
 class Deadlock(RuntimeError):
-    """Nothing is runnable and no timer is set: the program would wait for ever."""
+    """No task is runnable and no timer is set: the program would wait for ever."""
 
 
 class _JumpingSelector(selectors.BaseSelector):
-    """Polls the real selector without waiting; when nothing is ready, moves the loop's clock on by the asked timeout."""
+    """Polls the real selector without waiting. When nothing is ready, the loop's clock advances by the timeout."""
 
     def __init__(self) -> None:
         self._real = selectors.DefaultSelector()
@@ -26,7 +26,7 @@ class _JumpingSelector(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = self._real.select(0)
         if not ready and timeout is None:
-            raise Deadlock("deadlock: nothing is runnable")
+            raise Deadlock("deadlock: no task is runnable")
         if not ready and timeout:
             self.offset += timeout
         return ready

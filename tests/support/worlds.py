@@ -1,7 +1,6 @@
 """
-One scenario, three ways to live through it: the async API in virtual time, on asyncio and on trio, and the blocking twin in
-real time with everything made shorter. ``BlockingWorld`` shows the blocking objects as if they could be awaited, so that the
-scenario is the same text.
+The three environments of a scenario: the async API in virtual time, on asyncio and on trio, and the blocking twin in real time,
+with all times shortened. ``BlockingWorld`` makes the blocking objects awaitable, so that the code of a scenario is the same.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from tests.support.fake_platform import FakePlatform
 
 
 class World(Protocol):
-    """What a scenario may touch. Times are in seconds of the world; ``time`` turns seconds of the story into them."""
+    """What a scenario uses. ``time`` converts seconds of the scenario to seconds of the clock ``now``."""
 
     platform: FakePlatform
     connection: Any
@@ -60,7 +59,7 @@ class AsyncWorld:
 
 
 class BlockingWorld:
-    """The blocking twin. Its connection's loop keeps asyncio's clock, which is ``time.monotonic``."""
+    """The blocking twin. The clock of its connection's event loop is ``time.monotonic``."""
 
     scale = 0.01
 
@@ -73,7 +72,7 @@ class BlockingWorld:
         self.connection: Any = self.view(self.blocking)
 
     def view(self, value: Any) -> Any:
-        """The same view for the same object, so that ``is`` keeps its meaning."""
+        """Return the same view for the same object, so that ``is`` works."""
         if isinstance(value, list):
             return [self.view(item) for item in value]
         if not isinstance(value, sfjobs.sync.Connection | sfjobs.sync.Job | sfjobs.sync.RemoteEngine):
@@ -110,7 +109,7 @@ class BlockingWorld:
 
 
 class View:
-    """A blocking object whose methods can be awaited: they have blocked by then."""
+    """A blocking object whose methods can be awaited: they block before that."""
 
     def __init__(self, viewed: Any, world: BlockingWorld) -> None:
         self.viewed = viewed
@@ -138,7 +137,7 @@ class View:
 
 
 def driven(scenario: Coroutine[Any, Any, None]) -> None:
-    """Runs a coroutine that never really waits."""
+    """Run a coroutine that never waits for an event loop."""
     try:
         scenario.send(None)
     except StopIteration:

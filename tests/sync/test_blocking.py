@@ -28,6 +28,7 @@ PRELUDE = """
 import gc, logging, os, signal, sys, threading, time
 import httpx
 import sfjobs
+from sfjobs._client.connection import internals
 from sfjobs import sync
 from sfjobs.sync._view import internals
 from tests.support.fake_platform import FakePlatform

@@ -1,4 +1,4 @@
-"""The change feed: one stream for all jobs, and what happens when it cannot be had, breaks or says nothing. In virtual time."""
+"""The change feed over HTTP: one stream for all jobs, and streams that are refused, cut, silent or garbled. In virtual time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ import pytest
 
 import sfjobs
 from sfjobs import Connection, Job, JobStatus
-from sfjobs._tracking.change_feed import FIRST_REST, HOLD, OPENING, SILENCE
-from sfjobs._tracking.recent_changes import MOMENT, MOST
-from sfjobs._tracking.watchlist import GATHER, VERIFY
+from sfjobs._client.connection import internals
+from sfjobs._tracking.change_feed import (
+    FEED_MIN_BACKOFF_SECONDS,
+    FEED_OPEN_HOLD_SECONDS,
+    FEED_OPEN_TIMEOUT_SECONDS,
+    FEED_READ_TIMEOUT_SECONDS,
+)
+from sfjobs._tracking.recent_changes import MAX_RECENT_CHANGES, RECENT_CHANGE_SECONDS
+from sfjobs._tracking.watchlist import FEED_VERIFY_INTERVAL_SECONDS, FIRST_POLL_DELAY_SECONDS
 from sfjobs.models import JobSnapshot
 from tests.support.feeding_platform import FeedingPlatform, Script, Trouble
 
@@ -28,24 +34,24 @@ def platform_with(ends: Sequence[float]) -> FeedingPlatform:
 
 
 async def handles(platform: FeedingPlatform, connection: Connection) -> list[Job]:
-    """Handles, the oldest first, that know where in the feed they stand. The requests for them are not counted."""
+    """Return handles with a cursor, the oldest first. The requests for them are not counted."""
     jobs = [job async for job in connection.list_jobs()][::-1]
     platform.requests.clear()
     platform.times.clear()
     return jobs
 
 
-async def bring(job: Job, seen: dict[str, float]) -> None:
+async def wait_for(job: Job, seen: dict[str, float]) -> None:
     await job.wait(fetch_result=False)
     seen[job.id] = anyio.current_time()
 
 
 async def wait_each(jobs: Sequence[Job]) -> dict[str, float]:
-    """A task a job; when each heard of its end."""
+    """Wait in one task a job. Return when each saw the end of its job."""
     seen: dict[str, float] = {}
     async with anyio.create_task_group() as group:
         for job in jobs:
-            group.start_soon(bring, job, seen)
+            group.start_soon(wait_for, job, seen)
     return seen
 
 
@@ -65,7 +71,7 @@ async def test_one_request_serves_any_number_of_waiters_whose_jobs_end_one_after
     assert platform.open_streams == 0
 
 
-async def test_jobs_known_by_nothing_but_an_id_are_asked_about_once() -> None:
+async def test_jobs_known_by_their_ids_only_are_polled_once() -> None:
     platform = platform_with([100.0] * 1000)
     async with platform.connection() as connection:
         await wait_each([Job(job_id, JobStatus.OPEN, connection) for job_id in platform.jobs])
@@ -73,27 +79,27 @@ async def test_jobs_known_by_nothing_but_an_id_are_asked_about_once() -> None:
     assert len(platform.streams) == 1
 
 
-async def test_what_ended_between_the_handle_and_the_wait_is_told_at_once() -> None:
+async def test_a_job_that_ended_between_its_handle_and_the_wait_is_seen_at_once() -> None:
     platform = platform_with([5.0, 300.0])
     async with platform.connection() as connection:
         done, _ = await handles(platform, connection)
         await anyio.sleep(60)
         started = anyio.current_time()
         await done.wait(fetch_result=False)
-        assert anyio.current_time() - started < HOLD
+        assert anyio.current_time() - started < FEED_OPEN_HOLD_SECONDS
         assert not platform.polls
 
 
-async def test_a_job_that_is_submitted_and_awaited_while_the_stream_is_open_costs_no_question() -> None:
+async def test_a_job_that_is_submitted_and_awaited_while_the_stream_is_open_costs_no_poll() -> None:
     platform = platform_with([10_000.0])
     async with platform.connection() as connection, anyio.create_task_group() as group:
         [other] = await handles(platform, connection)
-        group.start_soon(bring, other, {})
+        group.start_soon(wait_for, other, {})
         await anyio.sleep(1)
         for _ in range(20):
             job = await connection.create_job("simulon_gaussian", "Vac | 0")
             platform.jobs[job.id].stages[0].at = anyio.current_time() + 0.5  # type: ignore[attr-defined]
-            await anyio.sleep(2)  # it ends while nobody waits for it
+            await anyio.sleep(2)  # it ends without a waiter
             started = anyio.current_time()
             assert await job.wait(fetch_result=False) == JobStatus.COMPLETED
             assert anyio.current_time() == started
@@ -102,20 +108,20 @@ async def test_a_job_that_is_submitted_and_awaited_while_the_stream_is_open_cost
     assert len(platform.streams) == 1
 
 
-async def test_what_is_too_old_to_be_remembered_is_asked_about() -> None:
-    platform = platform_with([5.0, *[7.0] * (MOST + 1), 10_000.0])
+async def test_a_job_whose_event_was_forgotten_is_polled() -> None:
+    platform = platform_with([5.0, *[7.0] * (MAX_RECENT_CHANGES + 1), 10_000.0])
     async with platform.connection() as connection, anyio.create_task_group() as group:
         jobs = {job.id: job for job in await handles(platform, connection)}
         first, *_, last = platform.jobs
-        group.start_soon(bring, jobs[last], {})
+        group.start_soon(wait_for, jobs[last], {})
         await anyio.sleep(20)
         assert await jobs[first].wait(fetch_result=False) == JobStatus.COMPLETED
         assert len(platform.polls) == 1
         group.cancel_scope.cancel()
 
 
-async def test_what_others_were_told_of_long_ago_is_not_gathered() -> None:
-    """A connection that hears of an account's jobs all day grew by each, up to a thousand."""
+async def test_old_events_are_forgotten() -> None:
+    """A connection that reads the events of an account all day kept a snapshot of each job, up to a thousand."""
     platform = platform_with([float(second) for second in range(1, 301)])
     async with platform.connection() as connection:
         jobs = await handles(platform, connection)
@@ -123,10 +129,10 @@ async def test_what_others_were_told_of_long_ago_is_not_gathered() -> None:
         before = sum(isinstance(found, JobSnapshot) for found in gc.get_objects())
         assert await jobs[-1].wait(fetch_result=False) == JobStatus.COMPLETED
         gc.collect()
-        assert sum(isinstance(found, JobSnapshot) for found in gc.get_objects()) - before < 2 * MOMENT
+        assert sum(isinstance(found, JobSnapshot) for found in gc.get_objects()) - before < 2 * RECENT_CHANGE_SECONDS
 
 
-async def test_waiting_again_and_again_costs_no_questions() -> None:
+async def test_waiting_again_and_again_costs_no_polls() -> None:
     platform = platform_with([100.0])
     async with platform.connection() as connection:
         [job] = await handles(platform, connection)
@@ -136,7 +142,7 @@ async def test_waiting_again_and_again_costs_no_questions() -> None:
     assert not platform.polls
 
 
-async def test_a_stream_that_is_not_read_for_long_is_begun_again_at_the_same_place() -> None:
+async def test_a_stream_that_was_not_read_for_long_is_opened_again_at_the_same_cursor() -> None:
     platform = platform_with([5.0, 8.0, 2000.0])
     async with platform.connection() as connection:
         jobs = await handles(platform, connection)
@@ -157,7 +163,7 @@ async def test_a_cancelled_leader_costs_at_most_another_stream() -> None:
         seen: dict[str, float] = {}
         async with anyio.create_task_group() as group:
             for job in jobs[1:]:
-                group.start_soon(bring, job, seen)
+                group.start_soon(wait_for, job, seen)
             for _ in range(5):
                 await anyio.sleep(1)
                 with anyio.move_on_after(0.5):
@@ -176,8 +182,8 @@ async def test_a_platform_that_offers_no_feed_is_not_asked_for_one() -> None:
     assert not platform.count("GET", "/jobs/changes")
 
 
-async def test_a_lie_of_the_feed_is_found_out() -> None:
-    """Nothing is told, but the stream lives: the insurance against a platform that has lost something."""
+async def test_a_lost_event_is_found_by_a_verifying_poll() -> None:
+    """The stream stays open but has no event: the insurance against a feed that has lost one."""
     platform = platform_with([50.0])
     async with platform.connection() as connection:
         [job] = await handles(platform, connection)
@@ -185,31 +191,31 @@ async def test_a_lie_of_the_feed_is_found_out() -> None:
         platform.jobs[job.id].change = -1  # type: ignore[attr-defined]
         platform._change = lambda job, status: setattr(job, "status", status)  # type: ignore[assignment,method-assign]
         await job.wait(fetch_result=False)
-        assert anyio.current_time() <= VERIFY * 1.1 + 1
+        assert anyio.current_time() <= FEED_VERIFY_INTERVAL_SECONDS * 1.1 + 1
     assert len(platform.polls) == 1
 
 
-# -- trouble -------------------------------------------------------------------------------------------------------------
+# -- failures ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("trouble", ["cut", "reset", "silence", "garbage"])
 @pytest.mark.parametrize("after", [0.0, 0.3, 30.0])
-async def test_list_polling_takes_over_at_once_and_the_stream_is_tried_again(trouble: Trouble, after: float) -> None:
+async def test_list_polling_takes_over_at_once_and_the_stream_is_opened_again(trouble: Trouble, after: float) -> None:
     ends = [1.0 + n for n in range(100)]
     platform = platform_with(ends)
     platform.script = lambda number: Script(trouble=trouble, after=after) if number == 0 else Script()
     async with platform.connection() as connection:
         seen = await wait_each(await handles(platform, connection))
     late = {job_id: seen[job_id] - end for job_id, end in ends_of(platform, ends).items()}
-    blind = SILENCE if trouble == "silence" else 0.0
+    blind = FEED_READ_TIMEOUT_SECONDS if trouble == "silence" else 0.0
     assert max(late.values()) <= blind + 0.55 * 1.1 + 3 * LATENCY
     assert 1 <= len(platform.polls) <= 4
     assert len(platform.streams) == 2
     later = [job_id for job_id, end in ends_of(platform, ends).items() if end > after + blind + 3]
-    assert max(late[job_id] for job_id in later) <= LATENCY / 2 + 1e-6, "the second stream tells of the rest"
+    assert max(late[job_id] for job_id in later) <= LATENCY / 2 + 1e-6, "the second stream covers the rest"
 
 
-async def test_a_token_that_ends_costs_a_stream_and_no_question() -> None:
+async def test_a_token_that_expires_costs_a_stream_and_no_poll() -> None:
     platform = platform_with([1.0 + n for n in range(100)])
     platform.script = lambda number: Script(trouble="bye", after=20)
     async with platform.connection() as connection:
@@ -226,7 +232,7 @@ async def test_a_stream_that_is_refused_leaves_list_polling(status: int) -> None
     async with platform.connection() as connection:
         seen = await wait_each(await handles(platform, connection))
     assert seen[next(iter(platform.jobs))] <= 3.0 + 0.6 + 3 * LATENCY
-    assert 5 <= len(platform.streams) <= 8, "each rest is twice as long as the one before"
+    assert 5 <= len(platform.streams) <= 8, "each backoff is twice as long as the one before"
 
 
 async def test_a_proxy_that_buffers_the_stream_leaves_list_polling() -> None:
@@ -236,9 +242,9 @@ async def test_a_proxy_that_buffers_the_stream_leaves_list_polling() -> None:
     async with platform.connection() as connection:
         seen = await wait_each(await handles(platform, connection))
     late = [seen[job_id] - end for job_id, end in ends_of(platform, ends).items()]
-    assert max(late) <= HOLD + 0.6 + 3 * LATENCY
-    assert len(platform.streams) <= 1 + 10 / FIRST_REST, (
-        "listeners change with every list, and this stream ends with each"
+    assert max(late) <= FEED_OPEN_HOLD_SECONDS + 0.6 + 3 * LATENCY
+    assert len(platform.streams) <= 1 + 10 / FEED_MIN_BACKOFF_SECONDS, (
+        "leaders change with every poll, and each cancels its read of this stream"
     )
 
 
@@ -250,7 +256,7 @@ async def test_a_cursor_that_has_expired_leads_through_the_list_to_a_new_one() -
         seen: dict[str, float] = {}
         async with anyio.create_task_group() as group:
             for job in jobs:
-                group.start_soon(bring, job, seen)
+                group.start_soon(wait_for, job, seen)
             await anyio.sleep(9)
             platform.epoch, platform.oldest = "e2", 0
     assert len(seen) == 3
@@ -292,20 +298,22 @@ async def test_closing_the_connection_ends_the_stream_and_every_wait() -> None:
     assert platform.open_streams == 0
 
 
-@pytest.mark.parametrize("moment", [0.0, GATHER / 2, LATENCY * 0.9, LATENCY * 1.2, 0.5, 2.005, 2.015])
-async def test_cancelling_everyone_at_any_moment_leaves_nothing(moment: float) -> None:
+@pytest.mark.parametrize("moment", [0.0, FIRST_POLL_DELAY_SECONDS / 2, LATENCY * 0.9, LATENCY * 1.2, 0.5, 2.005, 2.015])
+async def test_cancelling_all_waiters_at_any_moment_leaves_nothing(moment: float) -> None:
     platform = platform_with([2.0] * 100 + [9.0] * 100)
     async with platform.connection() as connection:
         jobs = await handles(platform, connection)
         with anyio.move_on_after(moment):
             await wait_each(jobs)
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
         assert platform.in_flight == 0
     assert platform.open_streams == 0
 
 
 @pytest.mark.parametrize("seed", range(60))
-async def test_whatever_becomes_of_the_streams_every_waiter_hears_in_time_and_no_state_steps_back(seed: int) -> None:
+async def test_every_waiter_is_settled_in_time_and_no_status_goes_back_whatever_happens_to_the_streams(
+    seed: int,
+) -> None:
     draw = random.Random(seed)
     platform = FeedingPlatform(latency=draw.choice([0.0, 0.01, 0.3]))
     troubles: list[Trouble] = ["cut", "reset", "silence", "garbage", "bye"]
@@ -326,27 +334,27 @@ async def test_whatever_becomes_of_the_streams_every_waiter_hears_in_time_and_no
         )
     ends = {job.id: job.stages[-1].at for job in platform.staged}
     late: dict[str, float] = {}
-    order = {JobStatus.OPEN: 0, JobStatus.QUEUED: 1}
+    stages = {JobStatus.OPEN: 0, JobStatus.QUEUED: 1}
 
-    async def wait(job: Job, start: float, patience: float | None) -> None:
+    async def wait(job: Job, start: float, timeout: float | None) -> None:
         await anyio.sleep(start)
         started, before = anyio.current_time(), job.status
-        with anyio.move_on_after(patience):
+        with anyio.move_on_after(timeout):
             await job.wait(fetch_result=False)
             late[job.id] = anyio.current_time() - max(started, ends[job.id])
-        assert order.get(job.status, 2) >= order.get(before, 2)
+        assert stages.get(job.status, 2) >= stages.get(before, 2)
 
     async with platform.connection() as connection:
         jobs = await handles(platform, connection)
         if draw.random() < 0.5:
             jobs = [Job(job.id, JobStatus.OPEN, connection) for job in jobs]
-        patient = [job for job in jobs if draw.random() < 0.8]
+        unbounded = [job for job in jobs if draw.random() < 0.8]
         async with anyio.create_task_group() as group:
             for job in jobs:
-                patience = None if job in patient else draw.uniform(0, 20)
-                group.start_soon(wait, job, draw.choice([0.0, draw.uniform(0, 30)]), patience)
-        assert connection.poller.is_idle
-    assert {job.id for job in patient} <= late.keys()
-    assert max(late.values()) <= SILENCE + OPENING + 13.2 + 10 * platform.latency
+                timeout = None if job in unbounded else draw.uniform(0, 20)
+                group.start_soon(wait, job, draw.choice([0.0, draw.uniform(0, 30)]), timeout)
+        assert internals(connection).poller.is_idle
+    assert {job.id for job in unbounded} <= late.keys()
+    assert max(late.values()) <= FEED_READ_TIMEOUT_SECONDS + FEED_OPEN_TIMEOUT_SECONDS + 13.2 + 10 * platform.latency
     assert platform.open_streams == 0
     assert platform.in_flight == 0

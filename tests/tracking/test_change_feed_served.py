@@ -14,6 +14,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Connection, Job, JobStatus
+from sfjobs._client.connection import internals
 from sfjobs.platform import Platform, serving
 
 pytestmark = pytest.mark.real_time
@@ -22,7 +23,7 @@ PROGRAM = "name v\nversion 1.0\n\nVac | 0\nMeasureFock() | 0\n"
 
 
 class Requests(logging.Handler):
-    """Counts the requests that the client's log tells of."""
+    """Counts the requests in the client's log."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -60,7 +61,7 @@ async def submitted(connection: Connection, count: int) -> list[Job]:
     return [job for job in jobs if isinstance(job, Job)]
 
 
-async def test_a_sweep_is_waited_for_with_one_request(platform: Platform, requests: Counter[str]) -> None:
+async def test_many_jobs_are_waited_for_with_one_request(platform: Platform, requests: Counter[str]) -> None:
     async with connected(platform) as connection:
         jobs = await submitted(connection, 40)
         with anyio.fail_after(60):
@@ -77,10 +78,10 @@ async def test_waiters_that_are_cancelled_all_the_time_hand_the_stream_on(
         jobs = await submitted(connection, 40)
         ended: list[JobStatus] = []
 
-        async def patient(job: Job) -> None:
+        async def to_the_end(job: Job) -> None:
             ended.append(await job.wait(fetch_result=False))
 
-        async def impatient() -> None:
+        async def with_short_timeouts() -> None:
             while len(ended) < len(jobs):
                 with anyio.move_on_after(draw.uniform(0, 0.02)):
                     await draw.choice(jobs).wait(fetch_result=False)
@@ -88,15 +89,15 @@ async def test_waiters_that_are_cancelled_all_the_time_hand_the_stream_on(
         with anyio.fail_after(60):
             async with anyio.create_task_group() as group:
                 for job in jobs:
-                    group.start_soon(patient, job)
+                    group.start_soon(to_the_end, job)
                 for _ in range(3):
-                    group.start_soon(impatient)
+                    group.start_soon(with_short_timeouts)
         assert ended == [JobStatus.COMPLETED] * 40
-        assert connection.poller.is_idle
+        assert internals(connection).poller.is_idle
     assert requests["GET /jobs/changes"] == 1
 
 
-async def test_events_are_told_as_they_happen(platform: Platform) -> None:
+async def test_events_arrive_as_they_happen(platform: Platform) -> None:
     async with connected(platform) as connection:
         jobs = await submitted(connection, 5)
         last: dict[Job, JobStatus] = {}
@@ -115,7 +116,7 @@ def test_events_in_the_blocking_twin() -> None:
         assert all(job.status == JobStatus.COMPLETED for job in jobs)
 
 
-async def test_a_wait_that_begins_after_the_platform_was_started_again_hears_of_the_end(tmp_path: Path) -> None:
+async def test_a_wait_that_begins_after_a_restart_of_the_platform_sees_the_end(tmp_path: Path) -> None:
     async with serving(workers=1, data_dir=tmp_path) as platform:
         connection, port = connected(platform), int(platform.url.rpartition(":")[2])
         jobs = await submitted(connection, 3)

@@ -11,7 +11,7 @@ from ..errors import CommandError, printable
 from ..output.json import write_json
 
 if TYPE_CHECKING:
-    from ...results.download.cache import Usage
+    from ...results.download.cache import CacheUsage
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB")
 
@@ -42,16 +42,16 @@ def clear(context: typer.Context, *, as_json: JSONOption = False) -> None:
         typer.echo(f"Removed {_description(usage)} from {printable(folder)}.")
 
 
-def _usage(context: typer.Context, *, clear: bool) -> tuple[str | None, int, Usage]:
+def _usage(context: typer.Context, *, clear: bool) -> tuple[str | None, int, CacheUsage]:
     """Return the cache's folder, None where it is off, its limit and what it has, or had before it was cleared."""
     from pathlib import Path
 
     from ...config import known_cache
-    from ...results.download.cache import ResultCache, Usage
+    from ...results.download.cache import CacheUsage, ResultCache
 
     folder, max_bytes = known_cache(CommandContext.of(context).profile)
     if folder is None:
-        return None, max_bytes, Usage(0, 0)
+        return None, max_bytes, CacheUsage(0, 0)
     cache = ResultCache(Path(folder), max_bytes)
     try:
         return folder, max_bytes, cache.clear() if clear else cache.usage()
@@ -61,7 +61,7 @@ def _usage(context: typer.Context, *, clear: bool) -> tuple[str | None, int, Usa
         ) from error
 
 
-def _description(usage: Usage) -> str:
+def _description(usage: CacheUsage) -> str:
     from ..output.tables import counted
 
     return f"{counted(usage.results, 'result')}, {_size(usage.size)}"

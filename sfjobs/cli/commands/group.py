@@ -26,9 +26,11 @@ def list_groups(context: typer.Context, *, as_json: JSONOption = False) -> None:
     """List the groups in the journal, newest first, and the states of their submissions."""
 
     async def read(connection: Connection) -> tuple[Sequence[GroupSummary], Sequence[str]]:
+        from ..._client.connection import internals
         from ..._journal import names_of_others, summaries
 
-        owner = required_journal(connection), connection.record.url, connection.record.account
+        session = internals(connection).journal
+        owner = required_journal(connection), session.url, session.account
         return await summaries(*owner), await names_of_others(*owner)
 
     groups, of_others = CommandContext.of(context).run(read)

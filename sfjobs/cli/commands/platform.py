@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ...platform.records import KeyRecord
-    from ...platform.store.accounts import Accounts
+    from ...platform.store.interface import AccountStore
 
 app = typer.Typer()
 keys = typer.Typer()
@@ -38,9 +38,11 @@ def add(
     as_json: JSONOption = False,
 ) -> None:
     """Make an API key and print it, this once."""
+    from ...platform.store.api_keys import create_key
+
     account = account or name
-    with _accounts(data_dir, make=True) as accounts:
-        api_key = accounts.make_key(name, account)
+    with _accounts(data_dir, create=True) as accounts:
+        api_key = create_key(accounts, name, account)
     if as_json:
         write_json({"name": name, "account": account, "api_key": api_key})
         return
@@ -79,11 +81,11 @@ def revoke(
         typer.echo(f"The key '{printable(name)}' is revoked.")
 
 
-def _accounts(data_dir: Path | None, *, make: bool = False) -> AbstractContextManager[Accounts]:
+def _accounts(data_dir: Path | None, *, create: bool = False) -> AbstractContextManager[AccountStore]:
     from ...platform.settings import default_data_dir
-    from ...platform.store.accounts import accounts_of
+    from ...platform.store.sqlite.accounts import open_accounts
 
-    return accounts_of(data_dir or default_data_dir(), make=make)
+    return open_accounts(data_dir or default_data_dir(), create=create)
 
 
 def _about(key: KeyRecord) -> dict[str, object]:

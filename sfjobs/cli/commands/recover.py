@@ -49,7 +49,9 @@ def recover(
 
 def required_journal(connection: Connection) -> Journal:
     """Return the journal. Raises CommandError when it is off."""
-    journal = connection.record.journal
+    from ..._client.connection import internals
+
+    journal = internals(connection).journal.journal
     if journal is None:
         raise CommandError("The journal of submissions is off.", "Set SFJOBS_JOURNAL to on, or to the path of a file.")
     return journal

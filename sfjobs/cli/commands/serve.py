@@ -15,7 +15,7 @@ from ..errors import CommandError
 from ..output.json import write_json
 
 if TYPE_CHECKING:
-    from ...platform.server.serving import ServerInfo
+    from ...platform.server.serving import Platform
 
 DataDirOption: TypeAlias = Annotated[
     Path | None,
@@ -105,19 +105,19 @@ def _stop_command() -> str:
     return f"`kill {os.getpid()}`" if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else "Ctrl-C"
 
 
-def _warn_without_tls(platform: ServerInfo) -> None:
+def _warn_without_tls(platform: Platform) -> None:
     if platform.is_public and platform.url.startswith("http:"):
         danger = "Warning: without TLS, others on the network can read keys and results."
         remedy = "Give --tls-cert and --tls-key, or put a proxy with TLS before the platform."
         stderr().print(f"{danger} {remedy}", style="yellow", soft_wrap=True)
 
 
-def _announce_json(platform: ServerInfo) -> None:
+def _announce_json(platform: Platform) -> None:
     _warn_without_tls(platform)
     write_json({"url": platform.url, "api_key_file": _key_file(platform)})
 
 
-def _announce(platform: ServerInfo) -> None:
+def _announce(platform: Platform) -> None:
     import shlex
     from urllib.parse import urlsplit
 
@@ -151,5 +151,5 @@ Strawberry Fields up to 0.19:
     _warn_without_tls(platform)
 
 
-def _key_file(platform: ServerInfo) -> Path:
+def _key_file(platform: Platform) -> Path:
     return platform.data_dir / "api_key"

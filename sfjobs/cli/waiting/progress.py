@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ..._jobs.job import Job
 from ..._progress import Progress
-from ..._progress.text import COMMA, DOT, Occasions, last_line, line
+from ..._progress.text import COMMA, DOT, LogSchedule, last_line, line
 from ..._util.aio import plain_task_group
 from ...models import JobStatus
 from ..context import can_draw
@@ -86,14 +86,14 @@ class MultiJobDisplay:
     def __init__(self, progress: WaitProgress) -> None:
         self._progress = progress
         self._separator = DOT if can_draw(progress.console) else COMMA
-        self._occasions = Occasions()
+        self._schedule = LogSchedule()
 
     def show(self, jobs: Progress) -> None:
         console = self._progress.console
         if console.is_terminal:
             # The spinner and the elapsed time need 15 columns.
             self._progress.show(line(jobs, max(console.width - 15, 1), separator=self._separator))
-        elif self._occasions.is_one(jobs):
+        elif self._schedule.is_due(jobs):
             self._progress.show(line(jobs, separator=self._separator))
 
     def conclude(self, jobs: Progress) -> None:

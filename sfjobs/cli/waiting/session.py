@@ -16,7 +16,7 @@ import anyio
 import typer
 
 from ..._client.connection import Connection
-from ..._jobs.job import Job
+from ..._jobs.job import Job, state_of
 from ..._jobs.waiting import as_completed
 from ..._progress import shown
 from ...config import Settings
@@ -124,7 +124,7 @@ class WaitSession:
                     line = partial(job_line, self._jobs[0])
                     await self._report_each(lambda: while_showing(progress, line, completions.advance), progress)
                 else:
-                    async with shown(self._jobs, display=MultiJobDisplay(progress)):
+                    async with shown(map(state_of, self._jobs), display=MultiJobDisplay(progress)):
                         await self._report_each(completions.advance, progress)
 
     async def _report_each(

@@ -1,6 +1,6 @@
 """
-What a ``GET`` asks of bytes that do not change: the whole, a range, or nothing if the client has them (RFC 9110, sections 13
-and 14). Headers in, a decision out; who sends the bytes is ``files``.
+Decide from the headers of a ``GET`` of immutable bytes whether to send all of them, a range, or nothing because the client has
+them (RFC 9110, sections 13 and 14). ``file_response`` sends the bytes.
 """
 
 from __future__ import annotations
@@ -15,27 +15,30 @@ _ENTITY_TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 
 
 class UnsatisfiableRangeError(ValueError):
-    """A range that has none of the bytes that there are."""
+    """A range without any of the existing bytes."""
 
 
-def is_known(headers: Headers, etag: str) -> bool:
-    """Whether the client has it already: ``If-None-Match`` by weak comparison."""
-    known = ",".join(headers.getlist("if-none-match"))
-    return known.strip() == "*" or etag in _ENTITY_TAG.findall(known)
+def is_cached(headers: Headers, etag: str) -> bool:
+    """Return whether the client has the bytes already: ``If-None-Match`` by weak comparison."""
+    tags = ",".join(headers.getlist("if-none-match"))
+    return tags.strip() == "*" or etag in _ENTITY_TAG.findall(tags)
 
 
 def requested_range(headers: Headers, etag: str, size: int) -> range | None:
     """
-    Which of ``size`` bytes are asked for, None for all: also where ``Range`` is malformed or has several ranges, and where
-    ``If-Range`` is not this very ``etag``, be it a date, weak, or of other bytes. Raises ``UnsatisfiableRangeError``.
+    Return the requested range of ``size`` bytes, None for all of them. A malformed ``Range``, one with several ranges, and an
+    ``If-Range`` that is not exactly ``etag`` all mean the whole.
+
+    Raises:
+        UnsatisfiableRangeError: the range has none of the bytes.
     """
     condition = headers.getlist("if-range")
     if condition and condition != [etag]:
         return None
-    asked = _RANGE.fullmatch(",".join(headers.getlist("range")))
-    if asked is None or not (asked[1] or asked[2]):
+    match = _RANGE.fullmatch(",".join(headers.getlist("range")))
+    if match is None or not (match[1] or match[2]):
         return None
-    first, last = asked.groups()
+    first, last = match.groups()
     if not first:
         start, stop = max(0, size - int(last)), size
     elif last and int(last) < int(first):

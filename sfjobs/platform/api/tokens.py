@@ -1,11 +1,10 @@
 """
-Who is asking: API keys (long-lived, stored as hashes only) and the access tokens they are exchanged for (JWTs of minutes). A
-token names its key, so that it is void as soon as the key is revoked.
+Access tokens: JWTs of some minutes, for which API keys are exchanged. A token names its key, so that it is void as soon as the
+key is revoked.
 """
 
 from __future__ import annotations
 
-import hmac
 import logging
 import secrets
 import sqlite3
@@ -16,7 +15,8 @@ from typing import Final
 
 import jwt
 
-from ..store.accounts import Accounts, hash_api_key
+from ..store.api_keys import hash_api_key
+from ..store.interface import AccountStore
 
 _ISSUER: Final = "sfjobs"
 _ALGORITHM: Final = "HS256"
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Whom an access token of ours speaks for, until when, in seconds since 1970, and the id of the key it was given for."""
+    """The account of a valid access token, its end in seconds since 1970, and the id of its key."""
 
     account: str
     expires: float
@@ -33,31 +33,30 @@ class Bearer:
 
 
 class AccessTokens:
-    """Access tokens of ``lifetime`` seconds, signed with a secret that is kept with the accounts: they survive a restart."""
+    """Access tokens of ``lifetime`` seconds. Their signing secret is stored with the accounts, so they survive a restart."""
 
-    def __init__(self, accounts: Accounts, *, lifetime: float = 300.0) -> None:
+    def __init__(self, accounts: AccountStore, *, lifetime: float = 300.0) -> None:
         self._accounts = accounts
         self._secret = accounts.secret("access-tokens")
         self.lifetime = lifetime
-        # Verifying costs more than all else that a ping does, and one token comes with many requests. Only good tokens are
-        # kept: what raises is not.
+        # Verification costs more than all the rest of a ping, and one token comes with many requests. Only valid tokens are
+        # cached, since an exception is not.
         self._verified = lru_cache(maxsize=1024)(self._verify)
 
     async def exchange(self, api_key: str) -> str | None:
-        """A fresh access token for whoever has this API key, None if the key is not good."""
-        presented = hash_api_key(api_key)
-        known = self._accounts.key(presented)
-        # Its bytes were compared by an index already, but those of a hash: timing that tells nothing about a key.
-        if known is None or not hmac.compare_digest(known.hash, presented):
+        """Return a new access token for an API key, None if the key is unknown or revoked."""
+        # The index of the store compares hashes, whose timing shows nothing of a key.
+        key = self._accounts.key(hash_api_key(api_key))
+        if key is None:
             return None
         try:
-            await self._accounts.note_use(known)
-        except sqlite3.Error as error:  # a full disk must not lock anyone out
-            _log.error("it cannot be written down that the key '%s' was used: %s", known.name, error)
-        return self.issue(known.account, key=known.id)
+            await self._accounts.record_use(key)
+        except sqlite3.Error as error:  # a full disk must not lock clients out
+            _log.error("the use of the key '%s' could not be recorded: %s", key.name, error)
+        return self.issue(key.account, key=key.id)
 
     def issue(self, account: str, *, key: str | None = None) -> str:
-        """A fresh access token for the account. It is void when the key with this id is; without one only its time ends it."""
+        """Return a new access token for the account. It ends when the key with this id is revoked, or with its lifetime."""
         issued = time.time()
         claims = {
             "iss": _ISSUER,
@@ -71,7 +70,7 @@ class AccessTokens:
         return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
 
     def bearer_of(self, authorization: str) -> Bearer | None:
-        """Whom an ``Authorization`` header speaks for, None if it has no token of ours or one that is good no more."""
+        """Return the bearer of an ``Authorization`` header, None if its token is missing, invalid or expired."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             return None
@@ -79,11 +78,11 @@ class AccessTokens:
             bearer = self._verified(token.strip())
         except jwt.InvalidTokenError:
             return None
-        return bearer if self.is_good(bearer) else None
+        return bearer if self.is_valid(bearer) else None
 
-    def is_good(self, bearer: Bearer) -> bool:
-        """Whether a token that was good still is: its time has not ended, and its key has not been revoked."""
-        return bearer.expires > time.time() and (bearer.key is None or self._accounts.is_good(bearer.key))
+    def is_valid(self, bearer: Bearer) -> bool:
+        """Return whether a token that was valid still is: it has not expired, and its key has not been revoked."""
+        return bearer.expires > time.time() and (bearer.key is None or self._accounts.is_key_active(bearer.key))
 
     def _verify(self, token: str) -> Bearer:
         claims = jwt.decode(
@@ -91,7 +90,7 @@ class AccessTokens:
             self._secret,
             algorithms=[_ALGORITHM],
             issuer=_ISSUER,
-            # Expiry is the caller's to check, each time: the library would do it once, and in whole seconds.
+            # The caller checks the expiry each time; the library would check it once, and in whole seconds.
             options={"require": ["sub", "exp"], "verify_exp": False, "verify_iat": False},
         )
         return Bearer(str(claims["sub"]), float(claims["exp"]), claims.get("key"))

@@ -1,7 +1,13 @@
 """
-Blackbird text to ``Program``, for text from anyone: no file is ever opened, nothing is evaluated by Python, every limit of
-``limits`` is held, and whatever is wrong is a ``ProgramError`` with a line and a column. Safe to call from any
-number of threads. The stages are ``lexer``, the grammar with ``tree``, and ``builder``.
+Parse Blackbird text from untrusted sources to a ``Program``. No file is opened, nothing is evaluated by Python, the ``limits``
+hold, and each error is a ``ProgramError`` with line and column. Safe to call from any number of threads.
+
+    lexer         text to tokens: indentation, literals, and the limits that can be checked before parsing
+    grammar.lark  the LALR(1) grammar
+    tree          the source tree that the parser builds
+    expressions   arithmetic, and expressions that wait for measured modes or free parameters
+    builder       the source tree to a ``Program``: names, loops, arrays
+    limits        limits, and the error with its place
 """
 
 from __future__ import annotations
@@ -13,34 +19,19 @@ from lark import Lark, UnexpectedInput, UnexpectedToken
 
 from ..program import Program, ProgramError
 from .builder import build
-from .lexer import BlackbirdLexer
+from .lexer import HEADER_TOKENS, SYMBOLS, BlackbirdLexer
 from .limits import parse_error
 from .tree import Source, TreeBuilder
 
 _READABLE = {
-    "_LPAR": "'('",
-    "_RPAR": "')'",
-    "_LSQB": "'['",
-    "_RSQB": "']'",
-    "_LBRACE": "'{'",
-    "_RBRACE": "'}'",
-    "_BAR": "'|'",
-    "_COMMA": "','",
-    "_COLON": "':'",
-    "_EQUALS": "'='",
-    "_FOR": "'for'",
-    "_IN": "'in'",
-    "_NAME": "'name'",
-    "_VERSION": "'version'",
-    "_TARGET": "'target'",
-    "_PROGRAMTYPE": "'type'",
-    "_ARRAY": "'array'",
+    **{token: f"'{symbol}'" for symbol, token in SYMBOLS.items()},
+    **{token: f"'{word}'" for word, token in HEADER_TOKENS.items()},
+    **{f"_{word.upper()}": f"'{word}'" for word in ("for", "in", "array")},
     "_NEWLINE": "the end of the line",
     "_INDENT": "an indented line",
     "_DEDENT": "the end of the block",
     "SIGN": "'+' or '-'",
     "TIMES": "'*' or '/'",
-    "POWER": "'**'",
     "IDENTIFIER": "a name",
     "PLAIN_STATEMENT": "a statement",
     "NUMBER": "a number",
@@ -52,14 +43,15 @@ _READABLE = {
 
 def parse(text: str) -> Program:
     """
-    Parse a Blackbird 1.0 program. Numbers are calculated here; integers stay ``int``. Free parameters are let through
-    (layouts of devices have them): who runs a program refuses them.
+    Parse a Blackbird 1.0 program. Expressions of numbers are calculated; integers stay ``int``. Free parameters are accepted, as
+    layouts of devices contain them; devices and the simulation reject them.
 
-    Where the first implementation of the language rejects something harmless (``[0,1]``, ``.5``, ``version 1``, ``2**-1``,
-    a list as a positional argument, a missing last newline), this one takes it. It refuses what would lose a value without
-    a word: ``int n = 3.7``, a name or an option given twice, numbers that are not finite. ``include`` is refused, always.
+    The parser accepts some text that quantum-blackbird rejects: ``[0,1]``, ``.5``, ``version 1``, ``2**-1``, a list as a
+    positional argument, and a missing last newline. It rejects text that would silently lose a value: ``int n = 3.7``, a name or
+    an option given twice, and numbers that are not finite. It always rejects ``include``.
 
-    Raises ``ProgramError`` with code ``parse-error``.
+    Raises:
+        ProgramError: ``parse-error`` with line and column.
     """
     try:
         source = _grammar().parse(text)

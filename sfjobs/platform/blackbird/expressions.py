@@ -1,29 +1,38 @@
 """
-The arithmetic of Blackbird: operators and functions on numbers and arrays, and what becomes of an expression that cannot be
-calculated yet. Every result is finite and bounded; everything runs in a loop, never by recursion, since the text is hostile.
+The arithmetic of Blackbird: operators and functions on numbers and arrays. Expressions with measured modes or free parameters
+stay text. Each result is finite and bounded. Evaluation is a loop without recursion, because the text is untrusted.
 """
 
 from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+import operator as operators
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
+from lark.lexer import Token
 
 from ..program import Array, ArrayParameter, FreeParameter, MeasuredParameter, Scalar, Value
-from .limits import MAX_INTEGER, MAX_PARAMETER_CHARACTERS, parse_error
+from .limits import MAX_INTEGER, MAX_PARAMETER_CHARACTERS, error_at
 
 _SUM, _PRODUCT, _SIGN, _POWER, _ATOM = range(5)
-_PRECEDENCE = {"+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT, "**": _POWER}
-_EXACT = 2**53
+_OPERATORS: Final[dict[str, tuple[Callable[[Any, Any], Any], np.ufunc, int]]] = {
+    "+": (operators.add, np.add, _SUM),
+    "-": (operators.sub, np.subtract, _SUM),
+    "*": (operators.mul, np.multiply, _PRODUCT),
+    "/": (operators.truediv, np.divide, _PRODUCT),
+    "**": (operators.pow, np.power, _POWER),
+}
+"""Each operator on numbers and on arrays, and its precedence."""
+_MAX_EXACT_FLOAT: Final = 2**53
 
 
 @dataclass(frozen=True, slots=True)
 class Symbolic:
-    """An expression that waits for measured modes or free parameters; ``text`` means the same in Blackbird and in Python."""
+    """An expression with measured modes or free parameters; ``text`` has the same meaning in Blackbird and in Python."""
 
     text: str
     precedence: int = _ATOM
@@ -34,12 +43,6 @@ class Symbolic:
         if len(self.text) > MAX_PARAMETER_CHARACTERS:
             raise EvaluationError(f"the parameter has more than {MAX_PARAMETER_CHARACTERS} characters")
 
-    def parameter(self) -> MeasuredParameter | FreeParameter:
-        """The value as the rest of the platform knows it."""
-        if self.modes:
-            return MeasuredParameter(self.text, tuple(sorted(self.modes)))
-        return FreeParameter(self.text, tuple(sorted(self.names)))
-
 
 Number: TypeAlias = int | float | complex
 Operand: TypeAlias = Scalar | Array | Symbolic | ArrayParameter
@@ -47,67 +50,57 @@ Operand: TypeAlias = Scalar | Array | Symbolic | ArrayParameter
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a postfix program: what to do (``kind``), with what, and where it stands in the text."""
+    """
+    One step of an expression in postfix order: ``push`` the constant ``payload``, push the value of a ``name``, an ``array``, a
+    ``measured`` mode or a ``free`` parameter, or ``apply`` the function ``payload`` to the last ``count`` values. ``token`` is
+    the name or operator, and the place for errors.
+    """
 
-    kind: str
-    payload: Any
-    line: int
-    column: int
+    kind: Literal["push", "name", "array", "measured", "free", "apply"]
+    token: Token
+    payload: Any = None
+    count: int = 0
 
 
-@dataclass(slots=True)
-class Code:
-    """An expression with a name, a measured mode or a free parameter in it, in postfix order."""
+class Code(list[Step]):
+    """An expression with a name, a measured mode or a free parameter, in postfix order."""
 
-    steps: list[Step] = field(default_factory=list)
+
+def steps_of(values: Iterable[object]) -> int:
+    """Return the number of calculation steps of values; a number counts as one."""
+    return sum(len(value) if isinstance(value, Code) else 1 for value in values)
 
 
 class EvaluationError(Exception):
-    """Something that cannot be calculated; the place is added by who knows it."""
+    """A calculation that is not possible; the caller adds the place."""
 
 
 def run(code: Code, lookup: Callable[[Step], Operand], spend: Callable[[int], None]) -> Operand:
     """
-    The value of ``code``. ``lookup`` gives the value of a name or a measured mode, ``spend`` is told the elements of every
-    array that is made. Raises ``ProgramError`` with the place of the step that cannot be done.
+    Return the value of ``code``. ``lookup`` returns the value of a name, a measured mode or a free parameter; ``spend`` is called
+    with the number of elements of each new array. Raises ``ProgramError`` with the place of the step that fails.
     """
     stack: list[Operand] = []
-    for step in code.steps:
-        try:
-            stack.append(_do(step, stack, lookup))
-        except EvaluationError as error:
-            raise parse_error(str(error), step.line, step.column) from None
-        result = stack[-1]
-        if isinstance(result, np.ndarray) and step.kind not in {"name", "array"}:
-            spend(result.size)
+    for step in code:
+        if step.kind == "push":
+            stack.append(step.payload)
+        elif step.kind != "apply":
+            stack.append(lookup(step))
+        else:
+            operands = stack[-step.count :]
+            del stack[-step.count :]
+            try:
+                result = step.payload(str(step.token), *operands)
+            except EvaluationError as error:
+                raise error_at(step.token, str(error)) from None
+            stack.append(result)
+            if isinstance(result, np.ndarray):
+                spend(result.size)
     return stack[-1]
 
 
-def _do(step: Step, stack: list[Operand], lookup: Callable[[Step], Operand]) -> Operand:
-    match step.kind:
-        case "push":
-            value: Operand = step.payload
-            return value
-        case "name" | "array" | "measured":
-            return lookup(step)
-        case "free":
-            return Symbolic(f"{{{step.payload}}}", names=frozenset({step.payload}))
-        case "binary":
-            right = stack.pop()
-            return binary(step.payload, stack.pop(), right)
-        case "sign":
-            return sign(step.payload, stack.pop())
-        case "call":
-            return call(step.payload, stack.pop())
-        case _:
-            name, count = step.payload
-            indices = stack[-count:]
-            del stack[-count:]
-            return _element(name, stack.pop(), indices)
-
-
 def binary(operator: str, left: Operand, right: Operand) -> Operand:
-    """``left operator right``; raises ``EvaluationError`` unless the result is finite and in range."""
+    """Return ``left operator right``. Raises ``EvaluationError`` unless the result is finite and in range."""
     left, right = _number(left), _number(right)
     if isinstance(left, Symbolic) or isinstance(right, Symbolic):
         return _symbolic_binary(operator, _symbolic(left), _symbolic(right))
@@ -122,7 +115,7 @@ def binary(operator: str, left: Operand, right: Operand) -> Operand:
 
 
 def sign(operator: str, operand: Operand) -> Operand:
-    """``+operand`` or ``-operand``."""
+    """Return ``+operand`` or ``-operand``."""
     operand = _number(operand)
     if operator == "+":
         return operand
@@ -135,7 +128,7 @@ def sign(operator: str, operand: Operand) -> Operand:
 
 
 def call(function: str, operand: Operand) -> Operand:
-    """``function(operand)``, on real numbers within the reals: ``sqrt(-1)`` is an error, ``sqrt(-1+0j)`` is not."""
+    """Return ``function(operand)``. Real arguments have real results: ``sqrt(-1)`` is an error, ``sqrt(-1+0j)`` is not."""
     operand = _number(operand)
     if isinstance(operand, Symbolic):
         return Symbolic(f"{function}({operand.text})", _ATOM, operand.modes, operand.names)
@@ -152,8 +145,12 @@ def call(function: str, operand: Operand) -> Operand:
 
 
 def finished(value: Operand) -> Value:
-    """A result as it stands in a ``Program``."""
-    return value.parameter() if isinstance(value, Symbolic) else value
+    """Return a value as it is in a ``Program``."""
+    if not isinstance(value, Symbolic):
+        return value
+    if value.modes:
+        return MeasuredParameter(value.text, tuple(sorted(value.modes)))
+    return FreeParameter(value.text, tuple(sorted(value.names)))
 
 
 def _number(value: Operand) -> Number | Array | Symbolic:
@@ -169,24 +166,11 @@ def _number(value: Operand) -> Number | Array | Symbolic:
 
 
 def _scalar_binary(operator: str, left: Number, right: Number) -> Number:
-    match operator:
-        case "+":
-            return left + right
-        case "-":
-            return left - right
-        case "*":
-            return left * right
-        case "/":
-            return left / right
-    if isinstance(left, int) and isinstance(right, int) and right > 63 and abs(left) > 1:
-        raise OverflowError
-    return _power(left, right)
-
-
-def _power(base: Number, exponent: Number) -> Number:
-    result: Number = base**exponent
-    if isinstance(result, complex) and not isinstance(base, complex) and not isinstance(exponent, complex):
-        raise EvaluationError(f"{base!r} ** {exponent!r} is not a real number")
+    if operator == "**" and isinstance(left, int) and isinstance(right, int) and right > 63 and abs(left) > 1:
+        raise OverflowError  # before it is calculated: the result could have any number of digits
+    result: Number = _OPERATORS[operator][0](left, right)
+    if isinstance(result, complex) and not isinstance(left, complex) and not isinstance(right, complex):
+        raise EvaluationError(f"{left!r} ** {right!r} is not a real number")
     return result
 
 
@@ -203,13 +187,12 @@ def _array_binary(operator: str, left: Array, right: Array) -> Array:
     integers = left.dtype.kind == right.dtype.kind == "i"
     if left.ndim and right.ndim and left.shape != right.shape:
         raise EvaluationError(f"arrays of shapes {left.shape} and {right.shape} do not fit")
-    if integers:  # int64 would wrap without a word
+    if integers:  # int64 would wrap around silently
         left, right = left.astype(np.float64), right.astype(np.float64)
-    functions = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "**": np.power}
     with np.errstate(all="ignore"):
-        result = _finite_array(functions[operator](left, right))
+        result = _finite_array(_OPERATORS[operator][1](left, right))
     if integers and operator != "/" and bool(np.all(result == np.rint(result))):
-        if float(np.max(np.abs(result), initial=0.0)) >= _EXACT:
+        if float(np.max(np.abs(result), initial=0.0)) >= _MAX_EXACT_FLOAT:
             raise EvaluationError("the result is too large")
         return result.astype(np.int64)
     return result
@@ -231,7 +214,7 @@ def _symbolic(value: Number | Array | Symbolic) -> Symbolic:
 
 
 def _symbolic_binary(operator: str, left: Symbolic, right: Symbolic) -> Symbolic:
-    precedence = _PRECEDENCE[operator]
+    precedence = _OPERATORS[operator][2]
     left_least, right_least = (_ATOM, _SIGN) if operator == "**" else (precedence, precedence + 1)
     left_text = left.text if left.precedence >= left_least else f"({left.text})"
     right_text = right.text if right.precedence >= right_least else f"({right.text})"
@@ -239,7 +222,8 @@ def _symbolic_binary(operator: str, left: Symbolic, right: Symbolic) -> Symbolic
     return Symbolic(text, precedence, left.modes | right.modes, left.names | right.names)
 
 
-def _element(name: str, array: Operand, indices: list[Operand]) -> Operand:
+def element(name: str, array: Operand, *indices: Operand) -> Operand:
+    """Return ``name[indices]`` of an array."""
     if not isinstance(array, np.ndarray):
         raise EvaluationError(f"{name} is not an array")
     whole = [index for index in indices if isinstance(index, int) and not isinstance(index, bool)]

@@ -1,6 +1,6 @@
 """
-Text into words for the Blackbird grammar, line by line. Here live the rules of indentation, the literals, and every limit
-that can be held before anything is parsed. Called by ``blackbird`` through lark; keeps no state between texts.
+Text to tokens for the Blackbird grammar, line by line: indentation, literals, and the limits that can be checked before parsing.
+Called by lark; keeps no state between texts.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import cmath
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from lark.lexer import Lexer, Token
 
@@ -20,7 +20,7 @@ _NUMBER = r"(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+"
 _COMMON = rf"""(?P<NUMBER>{_NUMBER}[jJ]?)|(?P<WORD>[A-Za-z][0-9A-Za-z_]*)|(?P<STRING>"[^"]*")
     |(?P<SYMBOL>\*\*|[-+*/()\[\]{{}}|,:=])|(?P<COMMENT>\#.*)|(?P<END>\Z)"""
 
-# Where a value may begin, a sign belongs to a complex literal; after a value it is an operator, and `a-1+2j` could mean either.
+# Where a value may begin, a sign belongs to a complex literal. After a value it is an operator; `a-1+2j` could mean either.
 _VALUE_NEXT = re.compile(rf"[ \t]*(?:(?P<COMPLEX>[+-]?{_NUMBER}[+-]{_NUMBER}[jJ])|{_COMMON})", re.VERBOSE)
 _OPERATOR_NEXT = re.compile(rf"[ \t]*(?:(?P<AMBIGUOUS>[+-]{_NUMBER}[+-]{_NUMBER}[jJ])|{_COMMON})", re.VERBOSE)
 
@@ -33,24 +33,14 @@ _PLAIN_STATEMENT = re.compile(
 )
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ud800-\udfff]")
 
-_SYMBOLS = {
-    "(": "_LPAR",
-    ")": "_RPAR",
-    "[": "_LSQB",
-    "]": "_RSQB",
-    "{": "_LBRACE",
-    "}": "_RBRACE",
-    "|": "_BAR",
-    ",": "_COMMA",
-    ":": "_COLON",
-    "=": "_EQUALS",
-    "+": "SIGN",
-    "-": "SIGN",
-    "*": "TIMES",
-    "/": "TIMES",
-    "**": "POWER",
-}
-_NESTING = {"_LPAR": 1, "_LSQB": 1, "_LBRACE": 1, "_RPAR": -1, "_RSQB": -1, "_RBRACE": -1}
+_OPENING = {"(": "_LPAR", "[": "_LSQB", "{": "_LBRACE"}
+_CLOSING = {")": "_RPAR", "]": "_RSQB", "}": "_RBRACE"}
+_PUNCTUATION = {"|": "_BAR", ",": "_COMMA", ":": "_COLON", "=": "_EQUALS"}
+_OPERATORS = {"+": "SIGN", "-": "SIGN", "*": "TIMES", "/": "TIMES", "**": "POWER"}
+SYMBOLS = {**_OPENING, **_CLOSING, **_PUNCTUATION, **_OPERATORS}
+"""Token types by symbol."""
+_NESTING = {**dict.fromkeys(_OPENING.values(), 1), **dict.fromkeys(_CLOSING.values(), -1)}
+HEADER_TOKENS = {"name": "_NAME", "version": "_VERSION", "target": "TARGET", "type": "PROGRAMTYPE"}
 _FUNCTIONS = ("sqrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh")
 _WORDS = {
     **dict.fromkeys(("float", "complex", "int", "str", "bool"), "TYPE"),
@@ -63,15 +53,15 @@ _WORDS = {
     "pi": "NUMBER",
 }
 _WORD_VALUES = {"True": True, "False": False, "pi": math.pi}
-_GRAMMAR_COST = 5  # what the grammar takes for one word, in units of a number in a plain statement
-_ENDS_A_VALUE = {"NUMBER", "IDENTIFIER", "STRING", "BOOLEAN", "MEASURED", "_RPAR", "_RSQB", "_RBRACE"}
+_GRAMMAR_COST = 5  # time to parse one token by the grammar, in units of one number in a plain statement
+_ENDS_A_VALUE = {"NUMBER", "IDENTIFIER", "STRING", "BOOLEAN", "MEASURED", *_CLOSING.values()}
 
 
 class BlackbirdLexer(Lexer):
-    """The lexer as lark wants it; the work is done by one ``_Scan`` a text, so threads do not meet."""
+    """The lexer for lark; each text has its own ``_Scan``, so that threads share no state."""
 
     def __init__(self, conf: object) -> None:
-        """``conf`` is lark's description of the grammar's terminals, which the code below knows by itself."""
+        """``conf`` is lark's description of the terminals, which is not needed here."""
 
     def lex(self, data: str) -> Iterator[Token]:  # type: ignore[override]  # lark hands such lexers the plain text
         _check_text(data)
@@ -93,7 +83,7 @@ def _check_text(text: str) -> None:
 
 
 def _check_statements(text: str) -> None:
-    """Every statement has a bar, so that a text with too many is known before thirty thousand of them have been read."""
+    """Reject a text with too many statements before reading them: each statement has a bar."""
     statements = 0
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
         statements += "|" in line.partition("#")[0]
@@ -111,10 +101,9 @@ class _Scan:
     def __init__(self) -> None:
         self.line = 0
         self.tokens = 0
-        self.statements = 0  # plain ones
         self.row_elements = 0
-        self.block: str | None = None  # the indentation of the block we are in
-        self.rows_expected = False  # the last line that is not indented ends in an equals sign
+        self.block: str | None = None  # the indentation of the current block
+        self.rows_expected = False  # whether the last line without indentation ends with an equals sign
 
     def lines(self, text: str) -> Iterator[Token]:
         for match in _LINE.finditer(text):
@@ -147,9 +136,7 @@ class _Scan:
         if self.block is not None and self.rows_expected:
             values = self._plain_row(content) if _PLAIN_ROW.fullmatch(content) else None
             if values is not None:
-                row = Token("ROW", "", 0, self.line, column + 1)
-                row.value = values
-                yield row
+                yield _token("ROW", "", self.line, column + 1, values)
                 return
         elif match := _PLAIN_STATEMENT.fullmatch(content):
             statement = self._plain_statement(match, column + 1)
@@ -158,12 +145,11 @@ class _Scan:
                 return
         start = 0
         if header := _HEADER.match(content):
-            yield from self._header(content, header)
-            start = self._header_end(content, header)
+            start = yield from self._header(content, header)
         yield from self._words(content, start, column)
 
     def _plain_row(self, content: str) -> list[int] | list[float] | list[complex] | None:
-        """The numbers of a row, or None if it takes the grammar to read or to refuse it."""
+        """Return the numbers of a row, or None if the grammar must parse or reject it."""
         elements = 1 + content.count(",")
         self.row_elements += elements
         if self.row_elements > limits.MAX_ARRAY_ELEMENTS:
@@ -184,8 +170,8 @@ class _Scan:
 
     def _plain_statement(self, match: re.Match[str], column: int) -> Token | None:
         """
-        A whole statement as one word if it holds plain numbers only, as nearly all that compilers emit do: ten times
-        faster. None if it takes the grammar to read or to refuse it.
+        Return a whole statement of plain numbers as one token, which is ten times faster; nearly all statements that compilers
+        emit are of this kind. Return None if the grammar must parse or reject it.
         """
         name, arguments, several, single = match.groups()
         if name in _WORDS or len(name) > limits.MAX_NAME_CHARACTERS:
@@ -202,44 +188,33 @@ class _Scan:
             return None
         if not all(map(_is_plain, values)) or max(numbers) >= limits.MAX_MODES or len(set(numbers)) < len(numbers):
             return None
-        self.statements += 1
-        if self.statements > limits.MAX_STATEMENTS:
-            raise parse_error(f"a program may have {limits.MAX_STATEMENTS} statements at most", self.line, column)
         self.rows_expected = False
-        token = Token("PLAIN_STATEMENT", name, 0, self.line, column)
-        token.value = values, numbers
-        return token
+        return _token("PLAIN_STATEMENT", name, self.line, column, (values, numbers))
 
     def _count(self, tokens: int, column: int) -> None:
         self.tokens += tokens
         if self.tokens > limits.MAX_TOKENS:
             raise parse_error(f"a program may have {limits.MAX_TOKENS} words and symbols at most", self.line, column)
 
-    def _header(self, content: str, header: re.Match[str]) -> Iterator[Token]:
+    def _header(self, content: str, header: re.Match[str]) -> Generator[Token, None, int]:
+        """Yield the tokens of a header line; return where the rest begins."""
         keyword, start = header[1], header.end()
         if keyword == "include":
             raise parse_error("include is not supported: a program must be one text", self.line, 1)
-        yield Token("_PROGRAMTYPE" if keyword == "type" else f"_{keyword.upper()}", keyword, 0, self.line, 1)
+        yield Token(HEADER_TOKENS[keyword], keyword, 0, self.line, 1)
         if keyword == "type":
-            return
+            return start
         if keyword == "target":
             device = _DEVICE.match(content, start)
-            text = device[0] if device else ""
+            text, end = (device[0], device.end()) if device else ("", start)
         else:
-            text = content[start:].partition("#")[0].strip()
+            text, end = content[start:].partition("#")[0].strip(), len(content)
         if not text:
             raise parse_error(f"{keyword} needs a value", self.line, start + 1)
-        if len(text) > limits.MAX_NAME_CHARACTERS:
-            limit = limits.MAX_NAME_CHARACTERS
+        if len(text) > (limit := limits.MAX_NAME_CHARACTERS):
             raise parse_error(f"this {keyword} has more than {limit} characters", self.line, start + 1)
         yield Token("TEXT", text, 0, self.line, start + 1)
-
-    @staticmethod
-    def _header_end(content: str, header: re.Match[str]) -> int:
-        if header[1] == "type":
-            return header.end()
-        device = _DEVICE.match(content, header.end()) if header[1] == "target" else None
-        return device.end() if device else len(content)
+        return end
 
     def _words(self, content: str, position: int, indentation: int) -> Iterator[Token]:
         line, nesting, operators, pattern, kind = self.line, 0, 0, _VALUE_NEXT, ""
@@ -247,12 +222,12 @@ class _Scan:
             match = pattern.match(content, position)
             if match is None:
                 raise self._unreadable(content, position, indentation)
-            group = str(match.lastgroup)
-            if group in {"END", "COMMENT"}:
+            group = match.lastgroup
+            if group is None or group in {"END", "COMMENT"}:
                 break
             position = match.end()
             column = match.start(group) + indentation + 1
-            token = _token(group, match[group], line, column)
+            token = _read_token(group, match[group], line, column)
             kind = token.type
             if kind in _NESTING:
                 nesting += _NESTING[kind]
@@ -278,38 +253,35 @@ class _Scan:
         return parse_error(f"the character {rest[0]!r} has no meaning here", self.line, column)
 
 
-def _token(kind: str, text: str, line: int, column: int) -> Token:
-    if kind == "SYMBOL":
-        return Token(_SYMBOLS[text], text, 0, line, column)
-    if kind == "WORD":
-        return _word(text, line, column)
-    if kind == "STRING":
-        token = Token("STRING", text, 0, line, column)
-        token.value = text[1:-1]
-        return token
-    if kind == "AMBIGUOUS":
-        raise parse_error("write the complex number in parentheses", line, column)
-    token = Token("NUMBER", text, 0, line, column)
-    token.value = _number(text, line, column)
+def _token(kind: str, text: str, line: int, column: int, value: object) -> Token:
+    token = Token(kind, text, 0, line, column)
+    token.value = value
     return token
+
+
+def _read_token(group: str, text: str, line: int, column: int) -> Token:
+    match group:
+        case "SYMBOL":
+            return Token(SYMBOLS[text], text, 0, line, column)
+        case "WORD":
+            return _word(text, line, column)
+        case "STRING":
+            return _token("STRING", text, line, column, text[1:-1])
+        case "AMBIGUOUS":
+            raise parse_error("write the complex number in parentheses", line, column)
+    return _token("NUMBER", text, line, column, _number(text, line, column))
 
 
 def _word(text: str, line: int, column: int) -> Token:
     if len(text) > limits.MAX_NAME_CHARACTERS:
         raise parse_error(f"a name may have {limits.MAX_NAME_CHARACTERS} characters at most", line, column)
-    kind = _WORDS.get(text)
-    if kind is None:
-        if text[0] != "q" or not text[1:].isdigit():
-            return Token("IDENTIFIER", text, 0, line, column)
-        if len(text) > 5 or int(text[1:]) >= limits.MAX_MODES:
-            raise parse_error(f"{text[:20]}: modes are numbered 0 to {limits.MAX_MODES - 1}", line, column)
-        token = Token("MEASURED", text, 0, line, column)
-        token.value = int(text[1:])
-        return token
-    token = Token(kind, text, 0, line, column)
-    if text in _WORD_VALUES:
-        token.value = _WORD_VALUES[text]
-    return token
+    if kind := _WORDS.get(text):
+        return _token(kind, text, line, column, _WORD_VALUES.get(text, text))
+    if text[0] != "q" or not text[1:].isdigit():
+        return Token("IDENTIFIER", text, 0, line, column)
+    if len(text) > 5 or int(text[1:]) >= limits.MAX_MODES:
+        raise parse_error(f"{text[:20]}: modes are numbered 0 to {limits.MAX_MODES - 1}", line, column)
+    return _token("MEASURED", text, line, column, int(text[1:]))
 
 
 def _numbers_in(listed: str | None) -> int:

@@ -1,66 +1,66 @@
 """
-The devices of the embedded platform: what they are to a client (specification, certificate, uptime) and which programs they
-take. The X-series devices hold a program against their layout; the simulators take every Gaussian circuit. Nothing runs here.
+The devices of the embedded platform: specification, certificate and uptime for clients, and the check of a program at submission.
+X-series devices compare a program with their layout; simulators accept Gaussian circuits. Nothing runs here.
+
+    gaussian    the check of the simulator targets
+    xseries     the layout of the X-series devices and the check against it
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
+from ...models import JSONValue
+from ..blackbird import parse
 from ..program import Program
 from .gaussian import check_gaussian
 from .xseries import Template, check_against, xseries_layout, xseries_parameters
 
-JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 Engine: TypeAlias = Literal["gaussian", "xseries", "never", "always_fails"]
-Status: TypeAlias = Literal["online", "offline"]
 
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _ALWAYS = MappingProxyType({day: ["00:00:00+00:00", "23:59:59+00:00"] for day in _WEEKDAYS})
 _CREATED_AT = "2026-01-05T09:00:00+00:00"
 
 SIMULATOR_MODES = 216
-"""Modes of a simulator; whether the photons in them can be sampled is only seen when the job runs."""
+"""Modes of a simulator. Whether the photons in them can be sampled is known only when the job runs."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TargetDevice:
     """
-    One target. ``specification`` and ``certificate`` are the JSON bodies that clients get, ``expected_uptime`` has the lower-case
-    English weekdays as keys and ``[up, down]`` in ISO 8601 as values, ``engine`` names what runs a job of this target.
+    One target. ``specification`` and ``certificate`` are the JSON bodies for clients. ``expected_uptime`` maps lower-case English
+    weekdays to ``[up, down]`` in ISO 8601. ``engine`` is what runs a job of this target. ``check`` raises ``ProgramError``
+    ``unsupported-circuit``, with line and gate, for a program that this device cannot run.
     """
 
     target: str
-    status: Status
-    expected_uptime: Mapping[str, list[str]]
-    created_at: str
-    specification: dict[str, JSON]
-    certificate: dict[str, JSON]
     engine: Engine
-    checker: Callable[[Program], None]
+    specification: Mapping[str, JSONValue]
+    certificate: Mapping[str, JSONValue]
+    check: Callable[[Program], None]
+    status: Literal["online", "offline"] = "online"
+    expected_uptime: ClassVar[Mapping[str, list[str]]] = _ALWAYS
+    created_at: ClassVar[str] = _CREATED_AT
 
-    def check(self, program: Program) -> None:
-        """Raise ``ProgramError`` ``unsupported-circuit``, naming line and gate, if this device cannot run ``program``."""
-        self.checker(program)
-
-    def detail(self) -> dict[str, JSON]:
-        """The body of ``GET /devices/{target}``."""
-        uptime: dict[str, JSON] = {day: list(times) for day, times in self.expected_uptime.items()}
+    def detail(self) -> dict[str, JSONValue]:
+        """Return the body of ``GET /devices/{target}``."""
         return {
             "target": self.target,
             "status": self.status,
-            "expected_uptime": uptime,
+            "expected_uptime": {day: list(times) for day, times in self.expected_uptime.items()},
             "created_at": self.created_at,
         }
 
 
 def build_devices(*, test_targets: bool = False) -> Mapping[str, TargetDevice]:
     """
-    All targets by name. ``test_targets`` adds ``never`` (its jobs stay queued for ever) and ``always_fails``, which look like
-    the simulator otherwise: for tests of clients.
+    Return all targets by name. ``test_targets`` adds two for tests of clients: the jobs of ``never`` stay queued for ever, those
+    of ``always_fails`` fail. Otherwise they behave as the simulator does.
     """
     devices = [
         _simulator("simulon_gaussian", "gaussian"),
@@ -74,51 +74,27 @@ def build_devices(*, test_targets: bool = False) -> Mapping[str, TargetDevice]:
 
 
 def _simulator(target: str, engine: Engine) -> TargetDevice:
-    # Strawberry Fields 0.18 to 0.20 reads `max`, later ones the flat keys: the union suits all of them.
-    modes: dict[str, JSON] = {
-        "pnr_max": SIMULATOR_MODES,
-        "homodyne_max": SIMULATOR_MODES,
-        "heterodyne_max": SIMULATOR_MODES,
+    # Strawberry Fields 0.18 to 0.20 reads `max`, later versions read the flat keys.
+    by_measurement: dict[str, JSONValue] = dict.fromkeys(("pnr", "homodyne", "heterodyne"), SIMULATOR_MODES)
+    modes: dict[str, JSONValue] = {
+        **{f"{name}_max": most for name, most in by_measurement.items()},
+        "max": by_measurement,
     }
-    modes["max"] = {"pnr": SIMULATOR_MODES, "homodyne": SIMULATOR_MODES, "heterodyne": SIMULATOR_MODES}
-    specification: dict[str, JSON] = {
-        "target": target,
-        "layout": "",
-        "modes": modes,
-        "compiler": ["gaussian"],
-        "gate_parameters": {},
-        "supported_languages": ["blackbird:1.0"],
-    }
-
-    def check(program: Program) -> None:
-        check_gaussian(program, target=target, most_modes=SIMULATOR_MODES)
-
-    certificate: dict[str, JSON] = {"target": target, "finished_at": _CREATED_AT, "simulated": True}
-    return TargetDevice(target, "online", _ALWAYS, _CREATED_AT, specification, certificate, engine, check)
+    return TargetDevice(
+        target=target,
+        engine=engine,
+        specification=_specification(target, "", modes, "gaussian", {}),
+        certificate={"target": target, "finished_at": _CREATED_AT, "simulated": True},
+        check=partial(check_gaussian, target=target, max_modes=SIMULATOR_MODES),
+    )
 
 
 def _xseries(target: str, *, pairs: int) -> TargetDevice:
     layout = xseries_layout(target, pairs)
     parameters = xseries_parameters(pairs)
-    gate_parameters: dict[str, JSON] = {
-        name: [list(entry) if isinstance(entry, tuple) else entry for entry in entries]
-        for name, entries in parameters.items()
-    }
-    specification: dict[str, JSON] = {
-        "target": target,
-        "layout": layout,
-        "modes": 2 * pairs,
-        "compiler": ["Xunitary"],
-        "gate_parameters": gate_parameters,
-        "supported_languages": ["blackbird:1.0"],
-    }
-    template = Template.of(layout, parameters)
-
-    def check(program: Program) -> None:
-        check_against(template, program, target=target)
-
+    program = parse(layout)
     # An ideal device: its identity circuit is the identity. The keys are those of the first X8's certificates.
-    certificate: dict[str, JSON] = {
+    certificate: dict[str, JSONValue] = {
         "target": target,
         "finished_at": _CREATED_AT,
         "identity_unitary": {},
@@ -127,4 +103,23 @@ def _xseries(target: str, *, pairs: int) -> TargetDevice:
         "laser_wavelength_meters": 1.55e-06,
         "simulated": True,
     }
-    return TargetDevice(target, "online", _ALWAYS, _CREATED_AT, specification, certificate, "xseries", check)
+    return TargetDevice(
+        target=target,
+        engine="xseries",
+        specification=_specification(target, layout, 2 * pairs, "Xunitary", parameters),
+        certificate=certificate,
+        check=partial(check_against, Template(program.operations, program.num_modes, parameters), target=target),
+    )
+
+
+def _specification(
+    target: str, layout: str, modes: JSONValue, compiler: str, gate_parameters: Mapping[str, JSONValue]
+) -> dict[str, JSONValue]:
+    return {
+        "target": target,
+        "layout": layout,
+        "modes": modes,
+        "compiler": [compiler],
+        "gate_parameters": gate_parameters,
+        "supported_languages": ["blackbird:1.0"],
+    }

@@ -1,6 +1,6 @@
 """
-The layout of the X-series devices (two-mode squeezers, then the same interferometer on both halves, then photon counting)
-and the check of a program against it. A layout is Blackbird text with free parameters, so ``blackbird.parse`` reads it.
+The layout of the X-series devices (two-mode squeezers, the same interferometer on signal and idler modes, photon counting) and
+the check of a program against it. A layout is Blackbird text with free parameters, which ``blackbird.parse`` reads.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ..blackbird import parse
-from ..program import FreeParameter, Operation, Program, ProgramError, Value
+from ..program import FreeParameter, Operation, Program, ProgramError, Value, operation_error
 
 TOLERANCE = 1e-5
-"""How far a parameter may be off an allowed value; that of Strawberry Fields, whose decompositions are off by 1e-13."""
+"""Largest deviation of a parameter from an allowed value, as in Strawberry Fields, whose decompositions deviate by 1e-13."""
 
-Allowed: TypeAlias = tuple["float | tuple[float, float]", ...]
+Allowed: TypeAlias = list[float | list[float]]
+"""
+Allowed values of a parameter, as in the JSON of a specification: numbers, and ranges ``[low, high]``. The only ranges here are
+full turns, so a parameter with a range is an angle, and any value is allowed.
+"""
 
-_TURN = 2 * math.pi
+_FULL_TURN = 2 * math.pi
 
 
 def xseries_layout(target: str, pairs: int) -> str:
-    """The layout of a device of ``pairs`` squeezers: signal modes 0 to ``pairs - 1``, idler modes the ones after."""
+    """Return the layout of a device with ``pairs`` squeezers: signal modes 0 to ``pairs - 1``, then as many idler modes."""
     modes = 2 * pairs
     lines = [f"name template_{pairs}x2_X{modes}", "version 1.0", f"target {target} (shots=1)", ""]
     lines += [f"S2gate({{squeezing_amplitude_{k}}}, 0.0) | [{k}, {k + pairs}]" for k in range(pairs)]
@@ -37,15 +40,15 @@ def xseries_layout(target: str, pairs: int) -> str:
 
 
 def xseries_parameters(pairs: int) -> dict[str, Allowed]:
-    """The allowed values of each parameter of the layout: numbers, and ranges as pairs. The first is the default."""
-    phase: Allowed = (0, (0, _TURN))
-    allowed: dict[str, Allowed] = {f"squeezing_amplitude_{k}": (0, 1) for k in range(pairs)}
+    """Return the allowed values of each parameter of the layout: the first is the default."""
+    phase: Allowed = [0, [0, _FULL_TURN]]
+    allowed: dict[str, Allowed] = {f"squeezing_amplitude_{k}": [0, 1] for k in range(pairs)}
     allowed |= {f"phase_{k}": phase for k in range(2 * len(_mesh(pairs)))}
     return allowed | {f"final_phase_{k}": phase for k in range(2 * pairs)}
 
 
 def _mesh(pairs: int) -> list[int]:
-    """The first modes of the Mach-Zehnder interferometers of one half, in order: even and odd neighbours in turn."""
+    """Return the first mode of each Mach-Zehnder interferometer of one half, in order: even and odd neighbours alternate."""
     return [mode for layer in range(pairs) for mode in range(layer % 2, pairs - 1, 2)]
 
 
@@ -57,53 +60,47 @@ class Template:
     num_modes: int
     allowed: Mapping[str, Allowed]
 
-    @classmethod
-    def of(cls, layout: str, allowed: Mapping[str, Allowed]) -> Template:
-        """The template of a layout's text."""
-        program = parse(layout)
-        return cls(program.operations, program.num_modes, allowed)
-
 
 def check_against(template: Template, program: Program, *, target: str) -> None:
     """
     Raise ``ProgramError`` ``unsupported-circuit`` unless ``program`` is ``template`` with values for its parameters.
 
-    Gates on disjoint modes commute, so any order is accepted in which every mode meets the same gates in the same order;
-    two circuits are equal up to such swaps exactly if that holds. A value must be one of the allowed ones within
-    ``TOLERANCE``; an angle may also differ by whole turns, which is the same gate. A parameter that the layout uses twice
-    (both halves of an X8) must have the same value in both places.
+    Gates on disjoint modes commute, so any order is accepted in which each mode has the same gates in the same order; two
+    circuits are equal up to such swaps exactly if that holds. A value must be an allowed one within ``TOLERANCE``; an angle may
+    differ by multiples of 2 pi, which is the same gate. A parameter that the layout uses twice (both halves of an X8) must have
+    the same value in both places.
     """
     if program.type is not None:
         raise ProgramError("unsupported-circuit", f"{target} does not run programs of type {program.type}")
-    waiting: dict[int, list[int]] = defaultdict(list)
+    remaining: dict[int, list[int]] = defaultdict(list)
     for index in range(len(template.operations) - 1, -1, -1):
         for mode in template.operations[index].modes:
-            waiting[mode].append(index)
+            remaining[mode].append(index)
     values: dict[str, float] = {}
     for operation in program.operations:
-        expected = template.operations[_take(template, waiting, operation, target)]
+        expected = template.operations[_pop_expected(template, remaining, operation, target)]
         _check_arguments(template, expected, operation, values, target)
-    missing = sorted({modes[0] for modes in waiting.values() if modes})
+    missing = sorted({modes[0] for modes in remaining.values() if modes})
     if missing:
-        gate = template.operations[min(modes[-1] for modes in waiting.values() if modes)]
+        gate = template.operations[min(modes[-1] for modes in remaining.values() if modes)]
         detail = f"{target} also expects {gate.name} on modes {list(gate.modes)}, which the program does not have"
         line = program.operations[-1].line if program.operations else 0
         raise ProgramError("unsupported-circuit", detail, line=line, operation=gate.name)
 
 
-def _take(template: Template, waiting: dict[int, list[int]], operation: Operation, target: str) -> int:
-    """Take the next gate of the template on the modes of ``operation`` out of ``waiting``; it must be the same gate."""
+def _pop_expected(template: Template, remaining: dict[int, list[int]], operation: Operation, target: str) -> int:
+    """Remove the template's next gate on the modes of ``operation`` from ``remaining``, and return its index."""
     for mode in operation.modes:
         if mode >= template.num_modes:
-            raise _refusal(operation, f"{target} has modes 0 to {template.num_modes - 1} only, not mode {mode}")
-        if not waiting[mode]:
-            raise _refusal(operation, f"{target} has no further gate on mode {mode}")
-    index = min(waiting[mode][-1] for mode in operation.modes)
+            raise operation_error(operation, f"{target} has modes 0 to {template.num_modes - 1} only, not mode {mode}")
+        if not remaining[mode]:
+            raise operation_error(operation, f"{target} has no further gate on mode {mode}")
+    index = min(remaining[mode][-1] for mode in operation.modes)
     expected = template.operations[index]
     if expected.modes != operation.modes or expected.name != operation.name:
-        raise _refusal(operation, f"{target} expects {expected.name} on modes {list(expected.modes)} here")
+        raise operation_error(operation, f"{target} expects {expected.name} on modes {list(expected.modes)} here")
     for mode in operation.modes:
-        waiting[mode].pop()
+        remaining[mode].pop()
     return index
 
 
@@ -111,24 +108,25 @@ def _check_arguments(
     template: Template, expected: Operation, operation: Operation, values: dict[str, float], target: str
 ) -> None:
     if operation.keywords:
-        raise _refusal(operation, f"{target} does not know the option {next(iter(operation.keywords))}")
+        raise operation_error(operation, f"{target} does not know the option {next(iter(operation.keywords))}")
     if len(operation.arguments) != len(expected.arguments):
-        raise _refusal(operation, f"{target} expects {len(expected.arguments)} parameters")
+        raise operation_error(operation, f"{target} expects {len(expected.arguments)} parameters")
     for wanted, given in zip(expected.arguments, operation.arguments, strict=True):
         value = _real(operation, given)
         if not isinstance(wanted, FreeParameter):
             if not _is_close(value, _real(expected, wanted)):
-                raise _refusal(operation, f"{value!r} must be {wanted!r} on {target}")
+                raise operation_error(operation, f"{value!r} must be {wanted!r} on {target}")
             continue
         name = wanted.names[0]
         allowed = template.allowed[name]
-        if not any(_is_within(value, entry) for entry in allowed):
-            raise _refusal(
-                operation, f"{value!r} is not allowed for {name}, which takes {_spelled(allowed)} on {target}"
-            )
-        if not _is_same(values.setdefault(name, value), value, is_angle=_is_angle(allowed)):
+        numbers = [entry for entry in allowed if not isinstance(entry, list)]
+        is_angle = len(numbers) < len(allowed)
+        if not is_angle and not any(_is_close(value, number) for number in numbers):
+            choices = " or ".join(f"{number:g}" for number in numbers)
+            raise operation_error(operation, f"{value!r} is not allowed for {name}, which takes {choices} on {target}")
+        if not _is_same(values.setdefault(name, value), value, is_angle=is_angle):
             detail = f"{value!r} differs from {values[name]!r}: {target} has one {name} for both halves"
-            raise _refusal(operation, detail)
+            raise operation_error(operation, detail)
 
 
 def _real(operation: Operation, value: Value) -> float:
@@ -136,7 +134,7 @@ def _real(operation: Operation, value: Value) -> float:
         return float(value)
     if isinstance(value, complex) and value.imag == 0:
         return value.real
-    raise _refusal(operation, f"a parameter must be a real number, not {_kind(value)}")
+    raise operation_error(operation, f"a parameter must be a real number, not {_kind(value)}")
 
 
 def _kind(value: Value) -> str:
@@ -148,31 +146,6 @@ def _is_close(value: float, wanted: float) -> bool:
     return abs(value - wanted) <= TOLERANCE
 
 
-def _is_full_turn(entry: float | tuple[float, float]) -> bool:
-    return isinstance(entry, tuple) and _is_close(entry[1] - entry[0], _TURN)
-
-
-def _is_angle(allowed: Allowed) -> bool:
-    return any(_is_full_turn(entry) for entry in allowed)
-
-
-def _is_within(value: float, entry: float | tuple[float, float]) -> bool:
-    if isinstance(entry, tuple):
-        return _is_full_turn(entry) or entry[0] - TOLERANCE <= value <= entry[1] + TOLERANCE
-    return _is_close(value, entry)
-
-
 def _is_same(first: float, second: float, *, is_angle: bool) -> bool:
-    difference = math.remainder(first - second, _TURN) if is_angle else first - second
+    difference = math.remainder(first - second, _FULL_TURN) if is_angle else first - second
     return abs(difference) <= TOLERANCE
-
-
-def _spelled(allowed: Allowed) -> str:
-    return " or ".join(
-        f"{entry[0]:g} to {entry[1]:g}" if isinstance(entry, tuple) else f"{entry:g}" for entry in allowed
-    )
-
-
-def _refusal(operation: Operation, reason: str) -> ProgramError:
-    detail = f"line {operation.line}: {operation.name} on modes {list(operation.modes)}: {reason}"
-    return ProgramError("unsupported-circuit", detail, line=operation.line, operation=operation.name)

@@ -1,6 +1,6 @@
 """
-The seam between the scheduler, which knows jobs, and the places where programs run, which know work. Executors hold no state
-of jobs: that lives in the store alone.
+The interface between the scheduler and the executors. The scheduler manages jobs and their statuses; an executor runs one
+attempt at a job and keeps no state of jobs, which is in the store only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..records import ResultFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One attempt at one job, as plain data. The seed makes a second attempt give the same result as the first."""
+    """One attempt at one job, as plain data. With the same seed, each attempt gives the same result."""
 
     job_id: str
     attempt: int
@@ -28,20 +28,20 @@ class Work:
 
     @property
     def result_name(self) -> str:
-        """The file that its result becomes: of this attempt, since another's may still be there."""
+        """The file name of the result. It contains the attempt, because the file of an earlier attempt may still exist."""
         return f"{self.job_id}-{self.attempt}.npz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A result that is durable in the folder of results, and what is to be said about it in the job's ``meta``."""
+    """A result that is durable in the folder of results, and the entries that it adds to the job's ``meta``."""
 
     result: ResultFile
     meta: Mapping[str, JSONValue] = field(default_factory=dict)
 
 
 class ExecutionError(Exception):
-    """Work did not give an outcome. ``code`` and ``detail`` are words for the job's owner."""
+    """An attempt without an outcome. The owner of the job gets ``code`` and ``detail``."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
@@ -50,32 +50,37 @@ class ExecutionError(Exception):
 
 
 class WorkFailed(ExecutionError):
-    """The program cannot be run, or has passed a limit: it would fail in the same way again."""
+    """The program cannot be run or exceeds a limit; a further attempt would fail in the same way."""
 
 
 class WorkerLost(ExecutionError):
-    """Whoever ran the work is gone, for a reason that need not lie in the program: it may be tried again."""
+    """The worker ended or could not be started, perhaps for a reason outside the program; a further attempt may succeed."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("worker-lost", detail)
 
 
 Run: TypeAlias = Callable[[Work], Awaitable[Outcome]]
+"""
+Run one attempt to its end.
+
+Raises:
+    WorkFailed: the program cannot be run or exceeds a limit.
+    WorkerLost: the worker ended, or none could be started.
+
+When the calling task is cancelled, the attempt has stopped and uses no processor before the cancellation propagates.
+"""
 
 
 class Executor(Protocol):
-    """Runs up to ``slots`` pieces of work at once; an async context manager around all that it owns."""
+    """Runs up to ``slots`` attempts at the same time. An async context manager that owns its workers."""
 
     @property
     def slots(self) -> int:
-        """How many places may be taken at the same time."""
+        """The number of slots that can be acquired at the same time."""
 
-    def place(self) -> AbstractAsyncContextManager[Run]:
-        """
-        One of the slots, taken when it can run something at once: a function that runs one piece of work to its end. It raises
-        ``WorkFailed`` or ``WorkerLost``, also where no worker could be started. When the task that calls it is cancelled, the
-        work has stopped, and uses no processor any more, before it raises.
-        """
+    def acquire_slot(self) -> AbstractAsyncContextManager[Run]:
+        """Acquire a slot, wait until it can start an attempt at once, and return the function that runs one attempt."""
 
     async def __aenter__(self) -> Self: ...
 

@@ -1,13 +1,13 @@
 """
-A worker process: ``python -m sfjobs.platform.execution.worker``, started and spoken to by ``processes``.
+A worker process, ``python -m sfjobs.platform.execution.worker``, started by ``process_executor``.
 
-It reads one JSON line a job from its standard input and answers each by one JSON line on its standard output. Before anything
-else may write there, the real output is moved away and file descriptor 1 becomes a second standard error: what a library
-prints ends in the log, not in the protocol. It exits by itself when its parent is gone: a thread watches for the end of the
-input, even while a simulation runs; on Linux the system ends it, also in the middle of native code that lets no thread run.
+It reads one JSON line per job from its standard input and writes one JSON line per job to its standard output. At the start,
+file descriptor 1 becomes a second standard error, so that the output of a library goes to the log and not into the protocol.
 
-The ``limits`` of a job hold here: memory and processor time are the system's to keep, shots and modes are looked at before
-anything is simulated.
+It exits when its parent ends: a thread watches for the end of the input, also while a simulation runs. On Linux the kernel
+kills it, also in native code that holds the interpreter lock.
+
+The ``limits`` of a job are enforced here: memory and processor time by the system, shots and modes before the simulation.
 """
 
 from __future__ import annotations
@@ -23,71 +23,63 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, TypeAlias
+from typing import IO, Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from ...models import JSONValue
 from ..limits import DEFAULTS, Limits
-from ..program import ProgramError
+from ..program import Array, ProgramError, Samples
 from ..records import ResultFile
+from ..results.folder import ResultFolder
 from .executor import Work
-from .result_file import write_result
 
 _PR_SET_PDEATHSIG: Final = 1
-
-
-class Samples(NamedTuple):
-    """What a runner gives back: the array that becomes the result, and what to say about it in the job's ``meta``."""
-
-    array: npt.NDArray[Any]
-    meta: Mapping[str, JSONValue]
 
 
 Runner: TypeAlias = Callable[[Work], Samples]
 
 
 def simulate_work(work: Work, limits: Limits = DEFAULTS) -> Samples:
-    """The runner that simulates: parse the circuit, draw the shots."""
+    """Parse the circuit and sample it. Raises ``ProgramError``."""
     from ..blackbird import parse
     from ..simulation import simulate
 
     program = parse(work.circuit)
-    # Checked when the job came; since then the platform may have been started with others.
+    # Also checked at submission, but the platform may have been restarted with other limits since.
     if program.num_modes > limits.modes:
         raise ProgramError("mode-limit", f"{program.num_modes} modes are more than the {limits.modes} allowed")
     if work.shots > limits.shots:
         raise ProgramError("shot-limit", f"{work.shots} shots are more than the {limits.shots} allowed")
-    samples = simulate(program, shots=work.shots, seed=work.seed)
-    return Samples(samples.array, samples.meta)
+    return simulate(program, shots=work.shots, seed=work.seed)
 
 
 def main(arguments: list[str]) -> None:
     """
-    Serve jobs until the input ends. The arguments: folder of results, runner as ``module:name``, ``Limits`` as JSON, and
-    ``ends-with-parent`` where the system is to see to that.
+    Run jobs until the input ends. The arguments are the folder of results, the runner as ``module:name``, ``Limits`` as JSON,
+    and optionally ``ends-with-parent``: the kernel then kills this process when its parent ends.
     """
-    folder, runner_name, given, *more = arguments
-    limits = Limits(**json.loads(given))
-    answers = _take_over_stdout()
-    if "ends-with-parent" in more:
+    folder, runner_name, limits_json, *flags = arguments
+    limits = Limits(**json.loads(limits_json))
+    replies = _redirect_stdout()
+    if "ends-with-parent" in flags:
         _end_with_parent()
     _limit_memory(limits.memory)
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
     run = _load(runner_name, limits)
-    _send(answers, _encode({"event": "ready"}))
+    _send(replies, _encode({"event": "ready"}))
     while True:
         work = Work(**json.loads(jobs.get()))
         _limit_time(limits.time)
-        _send(answers, _answer(run, Path(folder), work))
+        _send(replies, _reply(run, ResultFolder(Path(folder)), work))
 
 
-def _take_over_stdout() -> IO[bytes]:
+def _redirect_stdout() -> IO[bytes]:
+    """Return the real standard output, and point file descriptor 1 to the standard error."""
     real = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return real
@@ -95,13 +87,13 @@ def _take_over_stdout() -> IO[bytes]:
 
 def _end_with_parent() -> None:
     """
-    The thread that watches the input gets no turn while native code holds the interpreter's lock, for an hour perhaps; a worker
-    that outlives a killed platform would work against those of the next.
+    Ask the kernel to kill this process when its parent ends. The thread that watches the input cannot run while native code
+    holds the interpreter lock, perhaps for an hour; a worker of a killed platform would take processor time from the next.
     """
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it was faster
+        if os.getppid() != parent:  # the parent ended before the call
             os._exit(0)
 
 
@@ -120,23 +112,26 @@ else:
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
     def _limit_time(limit: float) -> None:
-        """Of the next job: the system counts for the whole process, in whole seconds. The platform sees to the clock's time."""
-        most = resource.getrlimit(resource.RLIMIT_CPU)[1]
-        resource.setrlimit(resource.RLIMIT_CPU, (_at_most(math.ceil(time.process_time() + limit), most), most))
+        """
+        Limit the processor time of the next job, in seconds. The system counts whole seconds of the whole process. The
+        executor limits the elapsed time.
+        """
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (_at_most(math.ceil(time.process_time() + limit), hard), hard))
 
     def _at_most(limit: int, hard: int) -> int:
-        """What may be asked for under a limit that the system's owner has set."""
+        """Return ``limit``, or the hard limit of this process if that is lower."""
         return limit if hard == resource.RLIM_INFINITY else min(limit, hard)
 
 
 def _read_jobs(jobs: queue.SimpleQueue[bytes]) -> None:
     for line in sys.stdin.buffer:
         jobs.put(line)
-    os._exit(0)  # the parent has closed the pipe or died; whatever runs here has no reader any more
+    os._exit(0)  # the parent closed the pipe or ended, so nothing would read a result
 
 
 def _load(runner_name: str, limits: Limits) -> Runner:
-    """The runner, with all that it needs imported now: the first job is not to wait for that."""
+    """Return the runner, with its imports done, so that the first job does not wait for them."""
     module, _, name = runner_name.partition(":")
     if runner_name == f"{__package__}.worker:simulate_work":
         import_module("sfjobs.platform.blackbird")
@@ -146,24 +141,23 @@ def _load(runner_name: str, limits: Limits) -> Runner:
     return runner
 
 
-def _answer(run: Runner, folder: Path, work: Work) -> bytes:
+def _reply(run: Runner, results: ResultFolder, work: Work) -> bytes:
     try:
         samples = run(work)
-        result = _store(folder, work, np.asarray(samples.array))
-        described = {name: getattr(result, name) for name in result.__slots__}
-        return _encode({"event": "done", "result": described, "meta": dict(samples.meta)})
+        result = _store(results, work, np.asarray(samples.array))
+        return _encode({"event": "done", "result": asdict(result), "meta": dict(samples.meta)})
     except ProgramError as error:
         return _failed(error.code, error.detail)
     except MemoryError:
         return _failed("out-of-memory", "the simulation needs more memory than a worker may use")
-    except Exception as error:  # noqa: BLE001 - told to the job's owner, and in full to the platform's log
+    except Exception as error:  # noqa: BLE001 - the job's owner gets the type, the platform's log the traceback
         traceback.print_exc()
         return _failed("internal-error", f"the simulation failed with {type(error).__name__}")
 
 
-def _store(folder: Path, work: Work, samples: npt.NDArray[Any]) -> ResultFile:
+def _store(results: ResultFolder, work: Work, samples: Array) -> ResultFile:
     try:
-        return write_result(folder, work.result_name, samples)
+        return results.write(work.result_name, samples)
     except OSError as error:
         traceback.print_exc()
         detail = f"the platform could not store the result, {samples.nbytes} bytes: {error.strerror or 'input or output failed'}"
@@ -178,9 +172,9 @@ def _encode(message: Mapping[str, object]) -> bytes:
     return json.dumps(message).encode() + b"\n"
 
 
-def _send(answers: IO[bytes], message: bytes) -> None:
-    answers.write(message)
-    answers.flush()
+def _send(replies: IO[bytes], message: bytes) -> None:
+    replies.write(message)
+    replies.flush()
 
 
 if __name__ == "__main__":

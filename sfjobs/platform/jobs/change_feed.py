@@ -1,7 +1,7 @@
 """
-The change feed: which streams of which accounts are open, and what each must hear next. A stream keeps only its cursor; what
-has changed since is read from the store when a commit wakes it, so that a slow reader costs no memory and hears of each job's
-newest state once. HTTP is ``routes_changes``' business.
+The change feed: the open streams of each account and their next events. A stream keeps only its cursor. A commit wakes it, and it
+reads the changes since its cursor from the store, so a slow reader costs no memory and gets each job once, at its newest state.
+The HTTP part is ``api/routes/changes``.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from typing import Final
 
 import anyio
 
-from ..api.responses import compact_json, job_object
-from ..store.jobs import Store
+from ..records import JobRecord
+from ..store.interface import JobStore
+from .representation import compact_json, job_object
 from .scheduler import Scheduler
 
 CHANGES_PATH: Final = "/jobs/changes"
 MEDIA_TYPE: Final = "text/event-stream"
 
-PAGE: Final = 50
-"""Jobs in one piece of a stream: what a reader that has stopped reading can make the platform hold."""
+PAGE_JOBS: Final = 50
+"""Jobs in one message of a stream, which the platform holds for a reader that has stopped reading."""
 
-PATIENCE_AT_STOP: Final = 0.5
-"""Seconds that a stream's last words may take when the platform stops: less than what the server waits for requests."""
+STOP_SEND_TIMEOUT_SECONDS: Final = 0.5
+"""For the last events of a stream when the platform stops: less than the time that the server gives requests then."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangePage:
-    """Events as they are sent, and the number of the change after them. Without events there is nothing new."""
+    """Events as they are sent, and the number of their last change. No events if nothing changed."""
 
     after: int
     events: bytes
@@ -39,7 +40,7 @@ class ChangePage:
 
 @dataclass(slots=True)
 class _Account:
-    """The streams of one account. They stand at the same cursor most of the time, so the newest page is read for all."""
+    """The streams of one account. They mostly have the same cursor, so a page is read once for all of them."""
 
     streams: int = 0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -47,15 +48,15 @@ class _Account:
 
 
 class ChangePublisher:
-    """One for a store. Its streams run in one event loop; the store tells it of commits from any thread."""
+    """Publishes the changes of one store. Its streams run in one event loop; the store notifies it on any thread."""
 
-    def __init__(self, store: Store, scheduler: Scheduler) -> None:
+    def __init__(self, store: JobStore, scheduler: Scheduler) -> None:
         self._store = store
         self._scheduler = scheduler
         self._epoch = store.secret("change-cursors")[:8]
         self._accounts: dict[str, _Account] = {}
         self._changed: set[str] = set()
-        self._sending: set[anyio.CancelScope] = set()
+        self._send_scopes: set[anyio.CancelScope] = set()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closing = asyncio.Event()
@@ -63,31 +64,31 @@ class ChangePublisher:
 
     @property
     def streams(self) -> int:
-        """How many are open."""
+        """The number of open streams."""
         return sum(account.streams for account in self._accounts.values())
 
     def close(self) -> None:
-        """Let all streams end, and those that come end at once; to be called in their event loop."""
+        """End all streams, and new ones at once. Call it in their event loop."""
         self.closing.set()
         for account in self._accounts.values():
-            account.pages.clear()  # a commit may not have been told yet
+            account.pages.clear()  # the notification of a commit may still be on its way
             account.wake.set()
-        for scope in self._sending:
-            scope.deadline = min(scope.deadline, anyio.current_time() + PATIENCE_AT_STOP)
+        for scope in self._send_scopes:
+            scope.deadline = min(scope.deadline, anyio.current_time() + STOP_SEND_TIMEOUT_SECONDS)
 
     @contextmanager
-    def sending(self, patience: float) -> Iterator[anyio.CancelScope]:
-        """Inside, a stream sends, for ``patience`` seconds at most and less when the feed closes."""
-        with anyio.move_on_after(PATIENCE_AT_STOP if self.closing.is_set() else patience) as scope:
-            self._sending.add(scope)
+    def send_timeout(self, seconds: float) -> Iterator[anyio.CancelScope]:
+        """Bound the time in which a stream sends a message. The bound is shorter when the feed closes."""
+        with anyio.move_on_after(STOP_SEND_TIMEOUT_SECONDS if self.closing.is_set() else seconds) as scope:
+            self._send_scopes.add(scope)
             try:
                 yield scope
             finally:
-                self._sending.remove(scope)
+                self._send_scopes.remove(scope)
 
     @contextmanager
     def stream(self, account: str) -> Iterator[None]:
-        """Inside, commits of the account's changes set ``wake(account)``."""
+        """Count an open stream of the account. Inside, each commit of its changes sets ``wake(account)``."""
         self._loop = asyncio.get_running_loop()
         state = self._accounts.setdefault(account, _Account())
         state.streams += 1
@@ -99,36 +100,36 @@ class ChangePublisher:
                 del self._accounts[account]
 
     def wake(self, account: str) -> asyncio.Event:
-        """Set at the next commit, or when the feed closes. Take it before you read, and no change is missed."""
+        """Return the event of the next commit, or of the end of the feed. Get it before you read, so that no change is missed."""
         return self._accounts[account].wake
 
     def newest(self) -> int:
-        """The change from which on a stream that starts now hears everything."""
+        """Return the number of the newest change, after which a stream that starts now continues."""
         return self._store.newest_change()
 
     def page(self, account: str, after: int) -> ChangePage:
-        """The next events for a stream of the account that has heard everything up to ``after``."""
+        """Return the next events for a stream of the account that has sent everything up to ``after``."""
         pages = self._accounts[account].pages
         if after not in pages:
-            # One kept, not many: streams that catch up from far behind are few, those that wait at the end are alike.
+            # Only one is kept: few streams catch up from far behind, and those that wait at the end need the same page.
             pages.clear()
             pages[after] = self._read(account, after)
         return pages[after]
 
     def cursor(self, change: int) -> str:
-        """What a client gives back to go on from here. It names the store, so that another store's is known to be foreign."""
+        """Return the cursor of a change. It names the store, so that the cursor of another store is recognised."""
         return f"{self._epoch}.{change}"
 
     def link(self, change: int | None) -> str:
         """
-        How the feed is offered (RFC 8288, with the relation of RFC 5989) by an answer that reflects everything up to
-        ``change``: whoever follows it hears of all that the answer does not know yet.
+        Return the link to the feed (RFC 8288, with the relation of RFC 5989) for a response that reflects everything up to
+        ``change``. A stream from this link has all later changes.
         """
         since = "" if change is None else f"?since={self.cursor(change)}"
         return f'<{CHANGES_PATH}{since}>; rel="monitor"; type="{MEDIA_TYPE}"'
 
     def change_at(self, cursor: str) -> int | None:
-        """The change that a cursor of this store stands for, None if it is none."""
+        """Return the change of a cursor, None if it is not a cursor of this store."""
         epoch, _, number = cursor.rpartition(".")
         if epoch != self._epoch or not (number.isascii() and number.isdigit() and len(number) < 19):
             return None
@@ -136,19 +137,15 @@ class ChangePublisher:
         return change if change <= self._store.newest_change() else None
 
     def _read(self, account: str, after: int) -> ChangePage:
-        records = self._store.changes(account, after=after, size=PAGE)
-        events = [
-            b"event: job\nid: %s\ndata: %s\n\n"
-            % (
-                self.cursor(record.change).encode(),
-                compact_json(job_object(record, self._scheduler.position(record))),
-            )
-            for record in records
-        ]
-        return ChangePage(records[-1].change if records else after, b"".join(events))
+        records = self._store.changes(account, after=after, size=PAGE_JOBS)
+        return ChangePage(records[-1].change if records else after, b"".join(map(self._event, records)))
+
+    def _event(self, record: JobRecord) -> bytes:
+        data = compact_json(job_object(record, self._scheduler.position(record)))
+        return b"event: job\nid: %s\ndata: %s\n\n" % (self.cursor(record.change).encode(), data)
 
     def _on_commit(self, account: str) -> None:
-        """On the writer's thread. Many commits before the loop's next turn wake it once."""
+        """Wake the event loop from the thread of the writer, once for all commits before its next iteration."""
         loop = self._loop
         if loop is None or account not in self._accounts:
             return

@@ -1,9 +1,10 @@
 """
-Which job runs when: first come, first served, as many at once as the executor has slots. Woken by events, never by a clock.
+Decide which job runs when: first come, first served, as many at the same time as the executor has slots. Events wake the
+scheduler, never a timer.
 
     open -> queued -> (running: started_at is set) -> complete | failed | cancelled
 
-Everything that must survive is in the store; what is held here is rebuilt from it at start.
+The store has the state that must survive. The queues here are rebuilt from it at start.
 """
 
 from __future__ import annotations
@@ -14,171 +15,163 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Final, Protocol, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from ...models import JobStatus
+from ..devices import TargetDevice
 from ..execution.executor import ExecutionError, Executor, Run, Work, WorkerLost
 from ..records import JobRecord, NewJob
-from ..store.jobs import MOST_WORKERS_LOST, Store
+from ..store.interface import JobStore
 
 T = TypeVar("T")
-_RUNS: Final = ""  # the name of the line of jobs that will run; the other lines have the names of their targets
-_PAUSE_AFTER_STORE_ERROR: Final = 1.0
+MAX_LOST_WORKERS: Final = 3
+"""Workers that one job may lose."""
+
+_RUNNABLE: Final = ""  # the queue of the jobs that will run; the other queues have the names of their targets
+_STORE_RETRY_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
-class Target(Protocol):
-    """What the scheduler must know of a device."""
-
-    @property
-    def engine(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-
-
 class Scheduler:
-    """An async context manager: inside it jobs run; on leaving, what runs is stopped and waits for the next start."""
+    """An async context manager. Jobs run inside it; on exit, running jobs are stopped and put back into the queue."""
 
-    def __init__(self, store: Store, executor: Executor, targets: Mapping[str, Target]) -> None:
+    def __init__(self, store: JobStore, executor: Executor, devices: Mapping[str, TargetDevice]) -> None:
         self._store = store
         self._executor = executor
-        self._targets = targets
-        self._lines: dict[str, list[int]] = {}
-        self._waiting: dict[int, str] = {}
+        self._devices = devices
+        self._queues: dict[str, list[int]] = {}  # sequences, in order
+        self._queued: dict[int, str] = {}  # job ids by sequence
         self._running: dict[str, anyio.CancelScope] = {}
-        self._arrived: list[str] = []
-        self._arrival = anyio.Event()
+        self._submitted: list[str] = []
+        self._submission = anyio.Event()
         self._idle = anyio.Event()
         self.is_draining = False
-        self._leaving = anyio.Event()
+        self._stopping = anyio.Event()
         self._tasks: TaskGroup
 
     async def __aenter__(self) -> Self:
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
-        for sequence, job_id, target, status in self._store.unfinished():
+        for sequence, job_id, target, status in self._store.unfinished_jobs():
             if status == JobStatus.OPEN:
-                self._arrived.append(job_id)
-                self._arrival.set()
+                self._submitted.append(job_id)
+                self._submission.set()
             else:
-                self._line_up(sequence, job_id, target)
-        self._tasks.start_soon(self._admit)
+                self._enqueue(sequence, job_id, target)
+        self._tasks.start_soon(self._enqueue_submitted)
         self._fill_slots()
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        self._leaving.set()
+        self._stopping.set()
         self._tasks.cancel_scope.cancel()
         return await self._tasks.__aexit__(exc_type, exc, traceback)
 
     @property
     def running(self) -> tuple[str, ...]:
-        """The ids of the jobs that run now."""
+        """The ids of the running jobs."""
         return tuple(self._running)
 
-    async def submit(self, job: NewJob) -> JobRecord:
-        """Take a job; it is durable, and ``open``, when this returns."""
-        return (await self.submit_all([job]))[0]
-
-    async def submit_all(self, jobs: Sequence[NewJob], *, quota: int | None = None) -> list[JobRecord]:
+    async def submit(self, jobs: Sequence[NewJob], *, quota: int | None = None) -> list[JobRecord]:
         """
-        Take jobs in one transaction: all of them, or none if the store cannot be written. With ``quota``, only as many, from the
-        first on, as leave their account with so many unfinished jobs.
+        Store jobs as ``open`` in one transaction, and queue them; see ``JobStore.add_jobs`` for ``quota``. They are durable when
+        this returns.
         """
-        with anyio.CancelScope(shield=True):  # a job that is written down must also be lined up
+        with anyio.CancelScope(shield=True):  # a stored job must also be queued
             records = await self._store.add_jobs(jobs, quota=quota)
-        self._arrived.extend(record.id for record in records)
-        self._arrival.set()
+        self._submitted.extend(record.id for record in records)
+        self._submission.set()
         return records
 
     async def cancel(self, account: str, job_id: str) -> JobRecord | None:
         """
-        Ask for a job's end and return it as it is then: ``cancelled`` if it was waiting, ``cancel_pending`` if it ran. None if
-        the account has no such job or it has ended.
+        Cancel a job and return it: ``cancelled`` if it was waiting, ``cancel_pending`` if it was running. None if the account has
+        no such job or it has ended.
         """
         record = await self._store.request_cancel(account, job_id)
         if record is None:
             return None
-        self._leave_line(record.sequence)
+        self._remove_from_queue(record.sequence)
         if record.status == JobStatus.CANCEL_PENDING and job_id in self._running:
             self._running[job_id].cancel()
         return record
 
     async def drain(self) -> None:
-        """Start no job any more and return when none runs. What is cancelled then, by leaving, is put back into the queue."""
+        """Start no more jobs, and return when none runs."""
         self.is_draining = True
         if self._running:
             await self._idle.wait()
 
     def position(self, record: JobRecord) -> int | None:
-        """How many jobs stand before this one in its line, counted from 1; None if it does not wait."""
-        line = self._lines.get(self._line_of(record.target), [])
-        place = bisect.bisect_left(line, record.sequence)
-        return place + 1 if place < len(line) and line[place] == record.sequence else None
+        """Return the place of a job in its queue, counted from 1. None if it is not in a queue."""
+        queue = self._queues.get(self._queue_of(record.target), [])
+        index = _index(queue, record.sequence)
+        return None if index is None else index + 1
 
-    async def _admit(self) -> None:
+    async def _enqueue_submitted(self) -> None:
         while True:
-            await self._arrival.wait()
-            self._arrival = anyio.Event()
-            arrived, self._arrived = self._arrived, []
-            for record in await self._insist(partial(self._store.admit, arrived)):
-                self._line_up(record.sequence, record.id, record.target)
+            await self._submission.wait()
+            self._submission = anyio.Event()
+            submitted, self._submitted = self._submitted, []
+            for record in await self._write(partial(self._store.enqueue, submitted)):
+                self._enqueue(record.sequence, record.id, record.target)
             self._fill_slots()
 
-    def _line_up(self, sequence: int, job_id: str, target: str) -> None:
-        if target in self._targets and self._targets[target].engine == "always_fails":
+    def _enqueue(self, sequence: int, job_id: str, target: str) -> None:
+        if target in self._devices and self._devices[target].engine == "always_fails":
             self._tasks.start_soon(self._fail_at_once, job_id)
             return
-        bisect.insort(self._lines.setdefault(self._line_of(target), []), sequence)
-        self._waiting[sequence] = job_id
+        bisect.insort(self._queues.setdefault(self._queue_of(target), []), sequence)
+        self._queued[sequence] = job_id
 
-    def _line_of(self, target: str) -> str:
-        """An offline device, one that never runs anything, and one that is not known any more each have a line of their own."""
-        device = self._targets.get(target)
+    def _queue_of(self, target: str) -> str:
+        """Offline devices, devices that never run a job, and unknown ones each have a queue of their own."""
+        device = self._devices.get(target)
         runs = device is not None and device.engine != "never" and device.status == "online"
-        return _RUNS if runs else target
+        return _RUNNABLE if runs else target
 
-    def _leave_line(self, sequence: int) -> None:
-        if self._waiting.pop(sequence, None) is None:
+    def _remove_from_queue(self, sequence: int) -> None:
+        if self._queued.pop(sequence, None) is None:
             return
-        for line in self._lines.values():
-            place = bisect.bisect_left(line, sequence)
-            if place < len(line) and line[place] == sequence:
-                del line[place]
+        for queue in self._queues.values():
+            if (index := _index(queue, sequence)) is not None:
+                del queue[index]
 
     def _fill_slots(self) -> None:
-        if self.is_draining or self._leaving.is_set():
+        if self.is_draining or self._stopping.is_set():
             return
-        line = self._lines.setdefault(_RUNS, [])
-        while line and len(self._running) < self._executor.slots:
-            job_id = self._waiting.pop(line.pop(0))
+        queue = self._queues.setdefault(_RUNNABLE, [])
+        while queue and len(self._running) < self._executor.slots:
+            job_id = self._queued.pop(queue.pop(0))
             scope = self._running[job_id] = anyio.CancelScope()
             self._tasks.start_soon(self._run, job_id, scope)
 
     async def _fail_at_once(self, job_id: str) -> None:
-        if await self._insist(lambda: self._store.start(job_id)) is not None:
+        if await self._write(lambda: self._store.start(job_id)) is not None:
             detail = "this target fails every job, as its name says"
-            await self._insist(lambda: self._store.fail(job_id, "always-fails", detail))
+            await self._write(lambda: self._store.fail(job_id, "always-fails", detail))
 
     async def _run(self, job_id: str, scope: anyio.CancelScope) -> None:
-        again: JobRecord | None = None
+        requeued: JobRecord | None = None
         try:
             with scope:
-                # Started only when it can run at once: a crash while its worker starts is not to count against the job.
-                async with self._executor.place() as run:
-                    record = None if self.is_draining else await self._insist(lambda: self._store.start(job_id))
+                # Started only when it can run at once: a crash while its worker starts must not count against the job.
+                async with self._executor.acquire_slot() as run:
+                    record = None if self.is_draining else await self._write(lambda: self._store.start(job_id))
                     if record is not None:
-                        again = await self._attempt(record, run)
+                        requeued = await self._run_attempt(record, run)
             if scope.cancel_called:
-                await self._insist(lambda: self._store.finish_cancel(job_id))
+                await self._write(lambda: self._store.finish_cancel(job_id))
         except _NotWritten as error:
-            _log.error("the next start finds job %s as it was, since the store cannot be written: %s", job_id, error)
+            _log.error(
+                "job %s keeps its old status until the next start, since the store cannot be written: %s", job_id, error
+            )
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
                 await self._put_back(job_id)
@@ -187,22 +180,22 @@ class Scheduler:
             del self._running[job_id]
             if self.is_draining and not self._running:
                 self._idle.set()
-        if again is not None:
-            self._line_up(again.sequence, again.id, again.target)
+        if requeued is not None:
+            self._enqueue(requeued.sequence, requeued.id, requeued.target)
         self._fill_slots()
 
     async def _put_back(self, job_id: str) -> None:
-        """The platform stops, not the job: it waits for the next start."""
+        """Put a running job back into the queue for the next start of the platform."""
         try:
             if await self._store.put_back(job_id) is None:
                 await self._store.finish_cancel(job_id)
         except sqlite3.Error as error:
             _log.error(
-                "job %s will be put back by the next start, since the store cannot be written: %s", job_id, error
+                "the next start puts job %s back into the queue, since the store cannot be written: %s", job_id, error
             )
 
-    async def _attempt(self, record: JobRecord, run: Run) -> JobRecord | None:
-        """Run a job that has been started; returns it if it is to run once more."""
+    async def _run_attempt(self, record: JobRecord, run: Run) -> JobRecord | None:
+        """Run a started job. Return it if it must run again."""
         work = Work(
             job_id=record.id,
             attempt=record.attempt,
@@ -215,47 +208,50 @@ class Scheduler:
             outcome = await run(work)
         except WorkerLost as error:
             lost = record.lost + 1
-            if lost < MOST_WORKERS_LOST:
+            if lost < MAX_LOST_WORKERS:
                 _log.warning("job %s runs again after attempt %d: %s", record.id, record.attempt, error)
                 with anyio.CancelScope(shield=True):
-                    return await self._queue_again(record.id, error.detail)
+                    return await self._requeue(record.id, error.detail)
             await self._fail(record.id, error.code, f"given up after {lost} workers were lost: {error.detail}")
         except ExecutionError as error:
             await self._fail(record.id, error.code, error.detail)
         else:
-            # From here on the job is complete: a cancellation that comes now is too late and must not lose the result.
+            # The job is complete: a cancellation that comes now is too late and must not lose the result.
             with anyio.CancelScope(shield=True):
-                await self._insist(
-                    lambda: self._store.complete(record.id, record.attempt, outcome.result, outcome.meta)
-                )
+                await self._write(lambda: self._store.complete(record.id, record.attempt, outcome.result, outcome.meta))
         return None
 
-    async def _queue_again(self, job_id: str, reason: str) -> JobRecord | None:
-        again = await self._insist(lambda: self._store.queue_again(job_id, reason))
-        if again is None:  # a cancellation has come between
-            await self._insist(lambda: self._store.finish_cancel(job_id))
-        return again
+    async def _requeue(self, job_id: str, reason: str) -> JobRecord | None:
+        requeued = await self._write(lambda: self._store.requeue(job_id, reason))
+        if requeued is None:  # it was cancelled in the meantime
+            await self._write(lambda: self._store.finish_cancel(job_id))
+        return requeued
 
     async def _fail(self, job_id: str, code: str, detail: str) -> None:
         with anyio.CancelScope(shield=True):
-            await self._insist(lambda: self._store.fail(job_id, code, detail))
+            await self._write(lambda: self._store.fail(job_id, code, detail))
 
-    async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
+    async def _write(self, write: Callable[[], Awaitable[T]]) -> T:
         """
-        A change that cannot be written now, on a full disk for one, is tried until it can: the alternative is to lose it. Only
-        the platform's end is not held up: what ran then runs again. Raises ``_NotWritten``.
+        Repeat a write until it succeeds, for instance on a full disk: otherwise the change of the job would be lost. Raises
+        ``_NotWritten`` when the platform stops; the jobs that ran then run again.
         """
         while True:
             try:
                 return await write()
             except sqlite3.Error as error:
-                if self._leaving.is_set():
-                    await anyio.lowlevel.checkpoint()  # the end of whoever may be cancelled
+                if self._stopping.is_set():
+                    await anyio.lowlevel.checkpoint()  # raises in a task that is cancelled
                     raise _NotWritten(str(error)) from error
-                _log.error("the store cannot be written, trying again: %s", error)
-            with anyio.move_on_after(_PAUSE_AFTER_STORE_ERROR):
-                await self._leaving.wait()
+                _log.error("the store cannot be written, retrying in %g s: %s", _STORE_RETRY_SECONDS, error)
+            with anyio.move_on_after(_STORE_RETRY_SECONDS):
+                await self._stopping.wait()
 
 
 class _NotWritten(Exception):
-    """The platform ends before a change of a job could be written."""
+    """The platform stops before a change of a job could be written."""
+
+
+def _index(queue: Sequence[int], sequence: int) -> int | None:
+    index = bisect.bisect_left(queue, sequence)
+    return index if index < len(queue) and queue[index] == sequence else None

@@ -1,11 +1,11 @@
 """
-A platform that listens: ``serving()`` for tests, notebooks and scripts (in a thread of this process, on a free port), and
+Serve a platform over HTTP: ``serving()`` for tests, notebooks and scripts (in a thread of this process, on a free port), and
 ``run_server`` for the command line (in the foreground, until Ctrl-C or SIGTERM).
 
     with serving() as platform:            # or: async with serving() as platform
         print(platform.url, platform.api_key)
 
-The server's thread has an event loop of its own, so it does not matter what the caller runs: nothing, asyncio or trio.
+The thread of the server has an event loop of its own, so the caller may run asyncio, trio or no event loop.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 
 import anyio
 import anyio.to_thread
@@ -29,19 +28,19 @@ from ..runtime import Runtime, open_platform
 from ..settings import PlatformSettings, default_data_dir
 from .address import BACKLOG, Certificate, allow_many_connections, certificate, is_public, listen, url
 from .http_protocols import http_protocol
-from .shutdown import Stop, asked_by_signals
+from .shutdown import Stop, stop_on_signals
 
-_KEEP_ALIVE = (
-    75  # seconds; longer than clients keep idle connections, so that they close them and no request meets a close
-)
-_PATIENCE_AT_STOP = 1  # seconds that requests under way are given
+_KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep idle connections, so that the client closes them, and no request meets a connection that closes."""
+_STOP_TIMEOUT_SECONDS = 1
+"""For unfinished requests when the server stops."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
     """
-    A platform that listens at ``url`` (which is ``host`` and ``port``) and lets ``api_key`` in. ``is_public`` is whether other
-    machines can reach it.
+    A platform that listens at ``url``. ``host`` and ``port`` are those of its socket. ``is_public`` says whether other machines
+    can reach it.
     """
 
     url: str
@@ -51,9 +50,6 @@ class Platform:
     workers: int
     is_public: bool = False
     api_key: str = field(repr=False)
-
-
-ServerInfo = Platform
 
 
 def serving(
@@ -67,34 +63,32 @@ def serving(
     settings: PlatformSettings | None = None,
 ) -> Serving:
     """
-    A platform while the ``with`` block runs. Without ``data_dir`` it forgets everything at the end; without ``port`` it takes a
-    free one. ``test_targets`` adds the devices ``never`` and ``always_fails``; ``access_token_lifetime`` is in seconds.
-    ``settings`` says more than these and replaces all but host and port. Jobs that run at the end are stopped then and put back
-    into the queue. Raises ``ConfigurationError`` if the address or the data directory cannot be used or is in use, or if other
-    machines could reach the address and no key was made for them.
+    Serve a platform while the ``with`` or ``async with`` block runs. At its end, running jobs are stopped and put back into the
+    queue.
+
+    ``data_dir`` is a temporary folder by default; port 0 is a free one. ``test_targets`` adds the devices ``never`` and
+    ``always_fails``. ``access_token_lifetime`` is in seconds. ``settings`` replaces all parameters but ``host`` and ``port``.
+
+    Raises:
+        ConfigurationError: the address or the data directory cannot be used or is in use, or other machines could reach the
+            address and no key was made for them.
     """
-    folder = None if data_dir is None else Path(data_dir)
-
-    def settings_in(temporary: Path) -> PlatformSettings:
-        return PlatformSettings(
-            data_dir=temporary,
-            workers=workers,
-            test_targets=test_targets,
-            access_token_lifetime=access_token_lifetime,
-        )
-
-    if settings is None and folder is not None:
-        settings = settings_in(folder)
-    return Serving(settings or settings_in, host, port)
+    is_temporary = settings is None and data_dir is None
+    settings = settings or PlatformSettings(
+        data_dir=Path(data_dir or ""),
+        workers=workers,
+        test_targets=test_targets,
+        access_token_lifetime=access_token_lifetime,
+    )
+    return Serving(settings, host, port, is_temporary=is_temporary)
 
 
 class Serving:
-    """What ``serving`` returns: a context manager, plain or async, that is used once."""
+    """The context manager of ``serving``, plain or async, for one use. A temporary one replaces the data directory."""
 
-    def __init__(
-        self, settings: PlatformSettings | Callable[[Path], PlatformSettings], host: str = "127.0.0.1", port: int = 0
-    ) -> None:
+    def __init__(self, settings: PlatformSettings, host: str, port: int, *, is_temporary: bool) -> None:
         self._settings = settings
+        self._is_temporary = is_temporary
         self._address = (host, port)
         self._resources = contextlib.ExitStack()
         self._ready: Future[Platform] = Future()
@@ -108,40 +102,34 @@ class Serving:
             raise
 
     def _start(self, stack: contextlib.ExitStack) -> Platform:
-        if isinstance(self._settings, PlatformSettings):
-            settings = self._settings
-        else:
-            settings = self._settings(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sfjobs-"))))
+        settings = self._settings
+        if self._is_temporary:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sfjobs-"))
+            settings = replace(settings, data_dir=Path(folder))
         listener = stack.enter_context(listen(*self._address))
         thread = threading.Thread(target=self._run, args=(settings, listener), name="sfjobs-platform", daemon=True)
         thread.start()
         stack.callback(thread.join)
-        stack.callback(self._stop.ask)
+        stack.callback(self._stop.request)
         return self._ready.result()
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._resources.close()
 
     async def __aenter__(self) -> Platform:
-        # Shielded: a platform that started although nobody waits for it any more would never be stopped.
+        # Shielded, since a platform that started after a cancellation would never be stopped.
         with anyio.CancelScope(shield=True):
             platform = await anyio.to_thread.run_sync(self.__enter__)
-        return platform  # noqa: RET504 - inside the scope, mypy sees a way around it
+        return platform  # noqa: RET504 - mypy assumes that a scope may suppress exceptions
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._resources.close)
 
     def _run(self, settings: PlatformSettings, listener: socket.socket) -> None:
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(
-                    _serve(settings, listener, named=self._address[0], on_ready=self._ready.set_result, stop=self._stop)
-                )
+                runner.run(_serve(settings, listener, self._address[0], self._stop, self._ready.set_result))
         except BaseException as error:
             if self._ready.done():
                 raise
@@ -159,15 +147,19 @@ def run_server(
     grace: float = 10.0,
     tls_certificate: Path | None = None,
     tls_key: Path | None = None,
-    on_ready: Callable[[ServerInfo], None],
+    on_ready: Callable[[Platform], None],
     on_stopping: Callable[[int], None] | None = None,
 ) -> None:
     """
-    Serve in the foreground until SIGINT or SIGTERM. Then no job is taken or started any more, and those that run have ``grace``
-    seconds to finish before they are put back into the queue; a second signal ends that at once. To be called in the main
-    thread, outside any event loop. ``settings`` replaces ``data_dir``, ``workers`` and ``test_targets``. With the two PEM files
-    the platform speaks https. ``on_ready`` is told where the platform listens once it does, ``on_stopping`` how many jobs run
-    when it is to stop. Raises ``ConfigurationError`` as ``serving`` does, and if there can be no TLS with these files.
+    Serve in the foreground until SIGINT or SIGTERM. Then no more jobs are accepted or started, and running jobs have ``grace``
+    seconds to finish before they are put back into the queue. A second signal stops the platform at once. Call this in the main
+    thread, outside of any event loop.
+
+    ``settings`` replaces ``data_dir``, ``workers`` and ``test_targets``. With both PEM files the platform serves https.
+    ``on_ready`` is called when the platform listens, ``on_stopping`` with the number of running jobs when it begins to stop.
+
+    Raises:
+        ConfigurationError: as for ``serving``, or TLS is not possible with these files.
     """
     settings = settings or PlatformSettings(
         data_dir=default_data_dir() if data_dir is None else Path(data_dir), workers=workers, test_targets=test_targets
@@ -176,17 +168,8 @@ def run_server(
     stop = Stop()
 
     async def main(listener: socket.socket) -> None:
-        with asked_by_signals(stop):
-            await _serve(
-                settings,
-                listener,
-                named=host,
-                on_ready=on_ready,
-                stop=stop,
-                grace=grace,
-                tls=tls,
-                on_stopping=on_stopping,
-            )
+        with stop_on_signals(stop):
+            await _serve(settings, listener, host, stop, on_ready, grace=grace, tls=tls, on_stopping=on_stopping)
 
     allow_many_connections()
     with listen(host, port) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -196,43 +179,35 @@ def run_server(
 async def _serve(
     settings: PlatformSettings,
     listener: socket.socket,
-    *,
-    named: str,
-    on_ready: Callable[[Platform], None],
+    host: str,
     stop: Stop,
+    on_ready: Callable[[Platform], None],
+    *,
     grace: float = 0.0,
     tls: Certificate | None = None,
     on_stopping: Callable[[int], None] | None = None,
 ) -> None:
     public = is_public(listener)
     async with open_platform(settings, public=public) as runtime:
-        host, port = listener.getsockname()[:2]
+        address, port = listener.getsockname()[:2]
         platform = Platform(
-            url=url(named, listener, tls=tls is not None),
-            host=host,
+            url=url(host, listener, tls=tls is not None),
+            host=address,
             port=port,
             data_dir=settings.data_dir,
             workers=settings.workers,
             is_public=public,
             api_key=runtime.api_key,
         )
-        server = _Server(
-            runtime,
-            settings,
-            tls,
-            grace=grace,
-            on_started=lambda: on_ready(platform),
-            on_stopping=on_stopping or (lambda _: None),
-        )
-        stop.wanted.add_done_callback(lambda _: server.stop())
-        stop.wanted_at_once.add_done_callback(lambda _: server.stop_at_once())
+        server = _Server(runtime, settings, tls, grace, on_started=lambda: on_ready(platform), on_stopping=on_stopping)
+        stop.requested.add_done_callback(lambda _: server.stop())
+        stop.requested_at_once.add_done_callback(lambda _: server.stop_at_once())
         await server.serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     """
-    uvicorn, which tells when it listens, goes on answering while jobs finish before it stops, and leaves the process's signals
-    alone.
+    A uvicorn server that calls back when it listens, keeps answering requests while jobs finish, and does not handle signals.
     """
 
     def __init__(
@@ -240,14 +215,14 @@ class _Server(uvicorn.Server):
         runtime: Runtime,
         settings: PlatformSettings,
         tls: Certificate | None,
-        *,
         grace: float,
+        *,
         on_started: Callable[[], None],
-        on_stopping: Callable[[int], None],
+        on_stopping: Callable[[int], None] | None,
     ) -> None:
         config = uvicorn.Config(
             runtime.app,
-            http=http_protocol(settings.limits.head),
+            http=http_protocol(),
             h11_max_incomplete_event_size=settings.limits.head,
             ws="none",
             lifespan="off",
@@ -256,8 +231,8 @@ class _Server(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             backlog=BACKLOG,
-            timeout_keep_alive=_KEEP_ALIVE,
-            timeout_graceful_shutdown=_PATIENCE_AT_STOP,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_STOP_TIMEOUT_SECONDS,
             ssl_certfile=None if tls is None else tls.chain,
             ssl_keyfile=None if tls is None else str(tls.key),
         )
@@ -269,11 +244,11 @@ class _Server(uvicorn.Server):
         self._on_stopping = on_stopping
 
     def stop(self) -> None:
-        """From any thread or signal handler."""
+        """Stop after the grace time. Call this on any thread or in a signal handler."""
         self.should_exit = True
 
     def stop_at_once(self) -> None:
-        """In the event loop."""
+        """Stop without the grace time. Call this in the event loop."""
         self.should_exit = self.force_exit = True
         self._draining.cancel()
 
@@ -284,7 +259,8 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         await super().main_loop()
         scheduler = self._runtime.scheduler
-        self._on_stopping(len(scheduler.running))
+        if self._on_stopping is not None:
+            self._on_stopping(len(scheduler.running))
         self._draining.deadline = anyio.current_time() + self._grace
         with self._draining:
             await scheduler.drain()
@@ -295,13 +271,14 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # uvicorn raises the signal again when it has stopped, which would end the process before jobs are put back.
+        # uvicorn raises the signal again when it has stopped, which would end the process before jobs are put back into the
+        # queue.
         yield
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
-    except ImportError:  # on Windows, and wherever it is not installed
+    except ImportError:  # on Windows, or not installed
         return None
     return uvloop.new_event_loop

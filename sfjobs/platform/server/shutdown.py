@@ -1,4 +1,4 @@
-"""How whoever runs a platform ends it: asked once it lets jobs finish for a while, asked again it ends at once."""
+"""Stop a platform in two stages: the first request lets running jobs finish for a while, the second stops at once."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from concurrent.futures import Future
 
 
 class Stop:
-    """Two wishes, each of which comes true once; callbacks run where ``ask`` is called."""
+    """Two requests to stop, each a future. Their callbacks run where ``request`` is called."""
 
     def __init__(self) -> None:
-        self.wanted: Future[None] = Future()
-        self.wanted_at_once: Future[None] = Future()
+        self.requested: Future[None] = Future()
+        self.requested_at_once: Future[None] = Future()
 
-    def ask(self) -> None:
-        """From any thread; the second time it means at once."""
-        for wish in (self.wanted, self.wanted_at_once):
-            if not wish.done():
-                wish.set_result(None)
+    def request(self) -> None:
+        """Request a stop; a second call requests it at once. Call this on any thread."""
+        for future in (self.requested, self.requested_at_once):
+            if not future.done():
+                future.set_result(None)
                 return
 
 
 @contextlib.contextmanager
-def asked_by_signals(stop: Stop) -> Iterator[None]:
+def stop_on_signals(stop: Stop) -> Iterator[None]:
     """
-    Inside, SIGINT and SIGTERM ask the platform to stop, in the running event loop of the main thread. The third ends the
-    process as if nobody had cared about signals.
+    Request a stop on SIGINT and SIGTERM, in the running event loop of the main thread. The third signal ends the process, as it
+    does without a handler.
     """
     loop = asyncio.get_running_loop()
 
     def on_signal(number: int, _: object) -> None:
-        if stop.wanted_at_once.done():
+        if stop.requested_at_once.done():
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        loop.call_soon_threadsafe(stop.ask)
+        loop.call_soon_threadsafe(stop.request)
 
     numbers = [signal.SIGTERM]
     # A script's `sfjobs serve &` starts with SIGINT ignored: Ctrl-C is for the program in the foreground.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         numbers.append(signal.SIGINT)
-    before = {number: signal.signal(number, on_signal) for number in numbers}
+    previous = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

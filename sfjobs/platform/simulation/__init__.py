@@ -1,8 +1,21 @@
 """
-From a program to samples: Gaussian circuits of Strawberry Fields, simulated without approximation but for a cutoff that is
-chosen from the state and reported. ``simulate`` is the only entry; it is pure computation and blocks.
+Samples of Gaussian Strawberry Fields programs. The simulation is exact up to a Fock cutoff, which is chosen from the state and
+stated in ``meta``. ``simulate`` is the only entry; it is pure computation and blocks.
+
+    simulator                 a program and a number of shots to ``Samples``
+    time_domain               TDM programs unrolled to one mode per pulse
+    circuit                   a program to a Gaussian state, loss per mode and detectors
+    gates  embedding          each operation as a Gaussian map; graphs as states
+    arguments                 the checked arguments of one operation
+    state                     means and covariance, hbar = 2
+    photons                   exact photon-number statistics: distribution of the total, quantiles
+    fock                      photon counts: independent groups of modes, and the sampler for each
+    clicks  twin_beams  amplitude_table  hafnian    the samplers
+    fock_basis                numbering of the patterns of n photons in m modes
+    quadratures               homodyne and heterodyne detection
+    limits                    limits, and the errors beyond them
 """
 
-from .simulator import Samples, simulate
+from .simulator import simulate
 
-__all__ = ["Samples", "simulate"]
+__all__ = ["simulate"]

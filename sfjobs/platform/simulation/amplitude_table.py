@@ -1,6 +1,6 @@
 """
-Photon counts of a pure state of few modes, exactly: the total is drawn from its own distribution, then the pattern from the
-amplitudes of all patterns with that total, which a recurrence gives layer by layer.
+Exact photon counts of a pure Gaussian state of few modes. The total is drawn from its distribution, then the pattern from the
+amplitudes of all patterns with that total, which a recurrence computes layer by layer.
 """
 
 from __future__ import annotations
@@ -18,34 +18,29 @@ from .limits import MAX_WORK, TAIL, beyond_limit
 from .state import GaussianState
 
 _AMPLITUDE_BYTES: Final = 96
-_AGREEMENT: Final = 1e-6
+_RELATIVE_TOLERANCE: Final = 1e-6
 
-_FAINTEST: Final = -650.0
-"""Amplitudes are relative to that of the vacuum: with less of it than this their squares would overflow."""
+_MIN_LOG_VACUUM: Final = -650.0
+"""Amplitudes are relative to that of the vacuum; with a lower vacuum probability their squares would overflow."""
 
 
 class AmplitudeTable:
-    """A sampler for the photon counts of ``state``, which must be pure; ``applies`` tells whether it is small enough."""
+    """A sampler for the photon counts of ``state``, which must be pure."""
 
     def __init__(self, state: GaussianState) -> None:
         self.state = state
         self.log_vacuum = photons.log_vacuum(state)
         self.distribution = photons.total_distribution(state)
-        self.largest = photons.quantile(self.distribution, TAIL)
-        self.discarded = photons.tail_beyond(self.distribution, self.largest)
+        self.largest, self.discarded = photons.truncation(self.distribution, TAIL)
 
     def applies(self, budget: float = MAX_WORK) -> bool:
-        if self.log_vacuum < _FAINTEST:
-            return False
-        return fits(self.largest, self.state.num_modes, _AMPLITUDE_BYTES) and self.work() <= budget
-
-    def work(self) -> float:
-        """Elementary operations until the last layer."""
+        """Return whether the state is small enough for memory, double precision and ``budget`` elementary operations."""
         m = self.state.num_modes
-        return 4.0 * m * math.comb(self.largest + m, m)
+        work = 4.0 * m * math.comb(self.largest + m, m)
+        return self.log_vacuum >= _MIN_LOG_VACUUM and fits(self.largest, m, _AMPLITUDE_BYTES) and work <= budget
 
     def sample(self, shots: int, rng: np.random.Generator) -> Array:
-        """Photon counts (shots, modes)."""
+        """Return photon counts (shots, modes). Raises ``ProgramError`` if double precision is not enough."""
         cumulative = np.cumsum(self.distribution[: self.largest + 1])
         totals = np.searchsorted(cumulative, rng.random(shots) * cumulative[-1], side="right")
         order = np.argsort(totals, kind="stable")
@@ -54,8 +49,8 @@ class AmplitudeTable:
         counts = np.zeros((shots, self.state.num_modes), dtype=basis.tails.dtype)
         start = 0
         for total, layer in enumerate(amplitude_layers(self.state, basis)):
-            chances = layer.real**2 + layer.imag**2
-            sums = np.cumsum(chances)
+            probabilities = layer.real**2 + layer.imag**2
+            sums = np.cumsum(probabilities)
             self._check(total, float(sums[-1]))
             if ends[total] > start:
                 numbers = np.searchsorted(sums, rng.random(ends[total] - start) * sums[-1], side="right")
@@ -64,19 +59,19 @@ class AmplitudeTable:
         return counts
 
     def _check(self, total: int, layer_sum: float) -> None:
-        """Hold a layer against the exact probability of its total, where that is more than its own rounding."""
+        """Compare a layer with the exact probability of its total, unless that is within its own rounding."""
         expected = float(self.distribution[total])
-        if not abs(layer_sum * math.exp(self.log_vacuum) - expected) <= _AGREEMENT * expected + 1e-11:
+        if not abs(layer_sum * math.exp(self.log_vacuum) - expected) <= _RELATIVE_TOLERANCE * expected + 1e-11:
             raise beyond_limit(f"the amplitudes of {total} photons lose too much precision")
 
 
 def amplitude_layers(state: GaussianState, basis: Basis) -> Iterator[Array]:
     """
-    The amplitudes of the patterns of 0, 1, 2 .. photons, relative to that of the vacuum, in the order of ``basis``.
+    Yield the amplitudes of the patterns of 0, 1, 2 .. photons, relative to that of the vacuum, in the order of ``basis``.
 
     With B and gamma of the state, ``sqrt(n_i) psi(n) = gamma_i psi(n - e_i) + sum_j B_ij sqrt((n - e_i)_j)
-    psi(n - e_i - e_j)`` for any mode i that holds a photon; it is the annihilation condition of the state in the photon
-    basis (see Quesada, J. Chem. Phys. 150, 164113 for the same in terms of hafnians).
+    psi(n - e_i - e_j)`` for any mode i that holds a photon. It is the annihilation condition of the state in the Fock basis
+    (see Quesada, J. Chem. Phys. 150, 164113 for the same in terms of hafnians).
     """
     b, gamma = state.amplitude_generator()
     m = basis.modes
@@ -85,7 +80,7 @@ def amplitude_layers(state: GaussianState, basis: Basis) -> Iterator[Array]:
     yield last
     for n in range(1, basis.photons + 1):
         layer = np.zeros(basis.size(n), dtype=complex)
-        front = basis.size(n - 1)  # patterns with a photon in mode 0: the others' tails hold all n
+        front = basis.size(n - 1)  # patterns with a photon in mode 0; in the others the tail holds all n
         layer[:front] = gamma[0] * last
         if n > 1:
             inner = basis.size(n - 2)
@@ -100,7 +95,7 @@ def amplitude_layers(state: GaussianState, basis: Basis) -> Iterator[Array]:
 
 
 def _fill_back(layers: tuple[Array, Array, Array], basis: Basis, generator: tuple[Array, Array], n: int) -> None:
-    """The patterns without a photon in mode 0, by their first mode that holds one."""
+    """Fill in the patterns without a photon in mode 0, from the first mode that holds one."""
     layer, last, before = layers
     b, gamma = generator
     new = np.arange(basis.size(n - 1), basis.size(n))

@@ -1,6 +1,6 @@
 """
-Walking a program: its gates act on a Gaussian state, its measurements are collected. Loss that sits at the end, or can be
-moved there, is kept apart from the state, which may then stay pure.
+A program as a circuit: its gates act on a Gaussian state, its measurements become detectors. Loss at the end of the circuit, or
+that can be moved there, is kept apart from the state, which may then stay pure.
 """
 
 from __future__ import annotations
@@ -11,31 +11,33 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from ..program import Array, Operation, Program
+from ..program import GATE_MODES, Array, Operation, Program
 from . import embedding
 from .arguments import Arguments
-from .gates import ALIASES, GATES, NON_GAUSSIAN, Effect
+from .gates import ALIASES, GATES, NON_GAUSSIAN, GaussianMap
 from .limits import MAX_MODES, MAX_OPERATIONS, MAX_VARIANCE, beyond_limit, unsupported
 from .state import GaussianState
 
 Detection: TypeAlias = Literal["fock", "threshold", "homodyne", "heterodyne"]
 
-_DETECTORS: Final[dict[str, Detection]] = {
-    "MeasureFock": "fock",
-    "MeasureThreshold": "threshold",
-    "MeasureHomodyne": "homodyne",
-    "MeasureX": "homodyne",
-    "MeasureP": "homodyne",
-    "MeasureHeterodyne": "heterodyne",
+_MEASUREMENTS: Final[dict[str, tuple[Detection, dict[str, object]]]] = {
+    "MeasureFock": ("fock", {"select": None, "dark_counts": None}),
+    "MeasureThreshold": ("threshold", {"select": None}),
+    "MeasureHomodyne": ("homodyne", {"phi": 0.0, "select": None}),
+    "MeasureX": ("homodyne", {"select": None}),
+    "MeasureP": ("homodyne", {"select": None}),
+    "MeasureHeterodyne": ("heterodyne", {"select": None}),
 }
+"""Measurements by name, with the kind of detector and the parameters in order."""
 
-_LEAST_TRANSMISSION: Final = 0.1
-"""A displacement behind more loss than this is not moved before it: it would have to grow too much."""
+_MAX_DARK_COUNTS: Final = 10_000
+_MIN_TRANSMISSION: Final = 0.1
+"""A displacement after more loss than this is not moved before it, since it would have to grow too much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """One measured mode; ``angle`` of the quadrature, ``dark_counts`` the mean number of false photons."""
+    """The detector on one mode: quadrature ``angle`` in radians, and ``dark_counts``, the mean number of false counts."""
 
     mode: int
     kind: Detection
@@ -45,17 +47,19 @@ class Detector:
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """``state`` goes through a loss of ``transmission`` per mode into ``detectors``, which ascend in mode."""
+    """``state``, then a loss channel of energy ``transmission`` (m) on each mode, then ``detectors`` in ascending modes."""
 
     state: GaussianState
     transmission: Array
     detectors: tuple[Detector, ...]
 
 
-def read(program: Program, max_modes: int = MAX_MODES) -> Circuit:
+def read_circuit(program: Program, max_modes: int = MAX_MODES) -> Circuit:
     """
-    The circuit of a program without time bins. Raises ProgramError(``unsupported-circuit``) for what is not Gaussian or
-    not simulated, ProgramError(``simulation-limit``) for what is too large.
+    Return the circuit of a program without time bins.
+
+    Raises:
+        ProgramError: ``unsupported-circuit`` if it is not Gaussian or not simulated, ``simulation-limit`` if it is too large.
     """
     if program.num_modes > max_modes:
         raise beyond_limit(f"the program has {program.num_modes} modes; at most {max_modes} are simulated")
@@ -63,25 +67,25 @@ def read(program: Program, max_modes: int = MAX_MODES) -> Circuit:
         raise beyond_limit(
             f"the program has {len(program.operations)} operations; at most {MAX_OPERATIONS} are simulated"
         )
-    walk = _Walk(program.num_modes)
+    reader = _CircuitReader(program.num_modes)
     for operation in program.operations:
-        walk.step(operation)
-    if not walk.detectors:
+        reader.read(operation)
+    if not reader.detectors:
         raise unsupported("the program measures nothing")
-    ordered = tuple(walk.detectors[mode] for mode in sorted(walk.detectors))
-    return Circuit(walk.state, walk.transmission, ordered)
+    ordered = tuple(reader.detectors[mode] for mode in sorted(reader.detectors))
+    return Circuit(reader.state, reader.transmission, ordered)
 
 
-class _Walk:
+class _CircuitReader:
     def __init__(self, modes: int) -> None:
         self.state = GaussianState.vacuum(modes)
         self.transmission = np.ones(modes)
         self.detectors: dict[int, Detector] = {}
 
-    def step(self, operation: Operation) -> None:
+    def read(self, operation: Operation) -> None:
         name = ALIASES.get(operation.name, operation.name)
         self._check_modes(operation)
-        if name in _DETECTORS:
+        if name in _MEASUREMENTS:
             self._measure(operation, name)
         elif name in embedding.NAMES:
             self._embed(operation)
@@ -103,35 +107,35 @@ class _Walk:
             raise unsupported(f"mode {measured[0]} has been measured before and cannot be used again", operation)
 
     def _apply(self, operation: Operation, name: str) -> None:
-        gate = GATES[name]
-        if gate.modes and len(operation.modes) != gate.modes:
-            raise unsupported(f"acts on {gate.modes} modes, not on {len(operation.modes)}", operation)
-        arguments = Arguments(operation, dict(gate.defaults))
-        effect = gate.effect(arguments)
+        gate, modes = GATES[name], GATE_MODES[name]
+        if modes and len(operation.modes) != modes:
+            raise unsupported(f"acts on {modes} modes, not on {len(operation.modes)}", operation)
+        arguments = Arguments(operation, gate.defaults)
+        gaussian_map = gate.transform(arguments)
         if name == "GaussianTransform" and arguments.flag("vacuum"):
             self._require_vacuum(operation, "with vacuum=True")
-        shift = self._move_loss_past(effect, operation.modes)
-        if effect.kind == "loss":
-            self.transmission[list(operation.modes)] *= effect.transmission
+        shift = self._move_loss_past(gaussian_map, operation.modes)
+        if gaussian_map.kind == "loss":
+            self.transmission[list(operation.modes)] *= gaussian_map.transmission
             return
-        self.state.apply(operation.modes, effect.matrix, effect.noise, shift)
+        self.state.apply(operation.modes, gaussian_map.matrix, gaussian_map.noise, shift)
         largest = np.max(np.abs(self.state.cov[self.state.indices(operation.modes)]), initial=0.0)
         if not largest <= MAX_VARIANCE:
             raise beyond_limit("leads to more squeezing than double precision holds", operation)
 
-    def _move_loss_past(self, effect: Effect, modes: Sequence[int]) -> Array | None:
-        """Leave the pending loss of these modes behind the coming effect where that is exact; its shift before the loss."""
+    def _move_loss_past(self, gaussian_map: GaussianMap, modes: Sequence[int]) -> Array | None:
+        """Keep the pending loss of these modes after ``gaussian_map`` where that is exact. Return the shift before the loss."""
         pending = self.transmission[list(modes)]
-        if effect.kind == "preparation":
+        kind, shift = gaussian_map.kind, gaussian_map.shift
+        if kind == "preparation":
             self.transmission[list(modes)] = 1.0
-        elif effect.kind == "displacement" and effect.shift is not None and pending[0] >= _LEAST_TRANSMISSION:
-            before: Array = effect.shift / np.sqrt(pending[0])
-            return before
-        elif effect.kind != "loss" and not (effect.kind == "passive" and np.all(pending == pending[0])):
-            self._settle_loss(modes)
-        return effect.shift
+        elif kind == "displacement" and shift is not None and pending[0] >= _MIN_TRANSMISSION:
+            return np.asarray(shift / np.sqrt(pending[0]))
+        elif kind != "loss" and not (kind == "passive" and np.all(pending == pending[0])):
+            self._apply_loss(modes)
+        return shift
 
-    def _settle_loss(self, modes: Sequence[int]) -> None:
+    def _apply_loss(self, modes: Sequence[int]) -> None:
         pending = self.transmission[list(modes)]
         if np.all(pending == 1):
             return
@@ -140,24 +144,19 @@ class _Walk:
         self.transmission[list(modes)] = 1.0
 
     def _require_vacuum(self, operation: Operation, when: str) -> None:
-        self._settle_loss(operation.modes)
+        self._apply_loss(operation.modes)
         if not self.state.is_vacuum(operation.modes):
             raise unsupported(f"{when} its modes must still be in the vacuum", operation)
 
     def _embed(self, operation: Operation) -> None:
         self._require_vacuum(operation, "what it does depends on a choice of decomposition unless")
-        state = embedding.embedded(operation)
+        state = embedding.embedded_state(operation)
         if not np.max(np.abs(state.cov)) <= MAX_VARIANCE:
             raise beyond_limit("needs more squeezing than double precision holds", operation)
         self.state.apply(operation.modes, np.zeros_like(state.cov), state.cov)
 
     def _measure(self, operation: Operation, name: str) -> None:
-        kind = _DETECTORS[name]
-        defaults: dict[str, object] = {"select": None}
-        if name == "MeasureHomodyne":
-            defaults = {"phi": 0.0, "select": None}
-        elif kind == "fock":
-            defaults["dark_counts"] = None
+        kind, defaults = _MEASUREMENTS[name]
         arguments = Arguments(operation, defaults)
         if arguments.value("select") is not None:
             raise unsupported("post-selection (select=) is not simulated", operation)
@@ -166,16 +165,10 @@ class _Walk:
         angle = np.pi / 2 if name == "MeasureP" else 0.0
         if name == "MeasureHomodyne":
             angle = arguments.real("phi")
-        dark_counts = self._dark_counts(arguments) if kind == "fock" else np.zeros(len(operation.modes))
+        dark_counts = np.zeros(len(operation.modes))
+        if kind == "fock" and arguments.value("dark_counts") is not None:
+            dark_counts = arguments.vector("dark_counts", len(operation.modes))
+            if dark_counts.min() < 0 or dark_counts.max() > _MAX_DARK_COUNTS:
+                raise arguments.error("dark_counts must be between 0 and 10000")
         for mode, rate in zip(operation.modes, dark_counts, strict=True):
             self.detectors[mode] = Detector(mode, kind, angle, float(rate))
-
-    @staticmethod
-    def _dark_counts(arguments: Arguments) -> Array:
-        size = len(arguments.operation.modes)
-        if arguments.value("dark_counts") is None:
-            return np.zeros(size)
-        rates = arguments.vector("dark_counts", size)
-        if rates.min() < 0 or rates.max() > 1e4:
-            raise unsupported("dark_counts must be between 0 and 10000", arguments.operation)
-        return rates

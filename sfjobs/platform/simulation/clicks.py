@@ -1,4 +1,7 @@
-"""Threshold detectors on a few modes, exactly, for any Gaussian state: all click patterns by inclusion and exclusion."""
+"""
+Threshold detectors on a few modes, exact for any Gaussian state: the probabilities of all click patterns by inclusion and
+exclusion of vacuum probabilities (the torontonian written out: Quesada et al., Phys. Rev. A 98, 062322).
+"""
 
 from __future__ import annotations
 
@@ -12,30 +15,25 @@ from .photons import log_vacuum
 from .state import GaussianState
 
 MAX_CLICK_MODES: Final = 10
-"""2^10 determinants take 30 ms, and their alternating sums still leave 12 digits."""
+"""2^10 determinants take 30 ms, and their alternating sums still have 12 digits."""
 
 
 def sample_clicks(state: GaussianState, shots: int, rng: np.random.Generator) -> Array:
-    """Clicks (shots, modes), 0 or 1."""
-    chances = click_probabilities(state)
-    cumulative = np.cumsum(chances)
-    drawn = np.searchsorted(cumulative, rng.random(shots) * cumulative[-1], side="right")
-    clicks: Array = (drawn[:, None] >> np.arange(state.num_modes) & 1).astype(np.uint8)
+    """Return clicks (shots, modes), 0 or 1."""
+    cumulative = np.cumsum(click_probabilities(state))
+    patterns = np.searchsorted(cumulative, rng.random(shots) * cumulative[-1], side="right")
+    clicks: Array = (patterns[:, None] >> np.arange(state.num_modes) & 1).astype(np.uint8)
     return clicks
 
 
 def click_probabilities(state: GaussianState) -> Array:
-    """The probability of each click pattern, numbered in binary with mode 0 as the lowest digit."""
+    """Return the probabilities (2^m) of all click patterns; bit k of the index is the click of mode k."""
     m = state.num_modes
-    dark = np.array([_all_dark(state, number) for number in range(1 << m)])
-    # From "these modes at least are dark" to "these modes and no other": subtract the supersets, mode by mode.
-    exact = dark.reshape((2,) * m)
+    vacuum = [math.exp(log_vacuum(state.reduced([k for k in range(m) if bits >> k & 1]))) for bits in range(1 << m)]
+    # From "no photon in at least these modes" to "in exactly these modes": subtract the supersets, mode by mode.
+    exact = np.array(vacuum).reshape((2,) * m)
     for axis in range(m):
         lower = np.take(exact, [0], axis=axis) - np.take(exact, [1], axis=axis)
         exact = np.concatenate([lower, np.take(exact, [1], axis=axis)], axis=axis)
-    chances: Array = np.maximum(exact.ravel()[::-1], 0.0)  # the complement of a dark pattern clicks
-    return chances
-
-
-def _all_dark(state: GaussianState, number: int) -> float:
-    return math.exp(log_vacuum(state.reduced([mode for mode in range(state.num_modes) if number >> mode & 1])))
+    probabilities: Array = np.maximum(exact.ravel()[::-1], 0.0)  # the other modes click, so the order is reversed
+    return probabilities

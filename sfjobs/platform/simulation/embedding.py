@@ -1,6 +1,6 @@
 """
-Graphs as Gaussian states: what Strawberry Fields' GraphEmbed and BipartiteGraphEmbed prepare from the vacuum, the pure state
-``exp(a^dagger c A a^dagger / 2) |0>`` with c chosen for the mean photon number (Bradler et al., Phys. Rev. A 98, 032310).
+Graphs as Gaussian states: the operations GraphEmbed and BipartiteGraphEmbed of Strawberry Fields on the vacuum. They prepare the
+pure state ``exp(a^dagger c A a^dagger / 2) |0>``, where c sets the mean photon number (Bradler et al., Phys. Rev. A 98, 032310).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from .state import GaussianState, state_of_generator
 NAMES = frozenset({"GraphEmbed", "BipartiteGraphEmbed"})
 
 
-def embedded(operation: Operation) -> GaussianState:
-    """The state of the modes of a GraphEmbed or BipartiteGraphEmbed that acts on the vacuum."""
+def embedded_state(operation: Operation) -> GaussianState:
+    """Return the state that a GraphEmbed or BipartiteGraphEmbed prepares from the vacuum. Raises ``ProgramError``."""
     adjacency, mean = _graph(operation) if operation.name == "GraphEmbed" else _bipartite(operation)
     singular = np.linalg.svd(adjacency, compute_uv=False)
     if singular[0] <= 1e-7:
@@ -34,14 +34,14 @@ def _graph(operation: Operation) -> tuple[Array, float]:
 
 
 def _bipartite(operation: Operation) -> tuple[Array, float]:
-    """The whole adjacency matrix; when half as large as the modes, A is its upper right block (``edges=True``)."""
+    """Return the whole adjacency matrix. A matrix of half the size is its upper right block (``edges=True``)."""
     defaults = {"A": REQUIRED, "mean_photon_per_mode": 1.0, "edges": False, "drop_identity": True, "tol": 1e-6}
     arguments = Arguments(operation, defaults)
     modes = len(operation.modes)
     half = modes // 2
     if modes % 2:
         raise unsupported(f"acts on an even number of modes, not {modes}", operation)
-    # Strawberry Fields writes programs with the block alone and without `edges`, so the shape decides.
+    # Strawberry Fields emits the block without `edges=True`, so the shape of A decides.
     arguments.flag("edges")
     matrix = arguments.matrix("A", half, modes)
     if len(matrix) == modes:
@@ -58,7 +58,7 @@ def _mean(arguments: Arguments) -> float:
 
 
 def _scaling(singular: Array, photons: float) -> float:
-    """The c for which ``sum (c s)^2 / (1 - (c s)^2)`` is the mean photon number; it grows with c, so bisection finds it."""
+    """Return the c for which the mean photon number, ``sum (c s)^2 / (1 - (c s)^2)``, is ``photons``, by bisection."""
     low, high = 0.0, 1.0 / float(singular[0])
     for _ in range(200):
         middle = (low + high) / 2

@@ -1,13 +1,13 @@
 """
-Photon counts and clicks of a Gaussian state: split it into independent parts, and give each to the fastest sampler that is
-exact for it.
+Photon counts and clicks of a Gaussian state: divide the modes into independent groups, and sample each with the fastest sampler
+that is exact for it.
 
 ==================  =====================================================================================
-``click table``     threshold detectors only, few modes: all click patterns
+``click table``     threshold detectors only, few modes: probabilities of all click patterns
 ``coherent mix``    classical states: coherent amplitudes, then Poisson counts
-``x-series exact``  pure, photons come in pairs: ``twin``
-``amplitude table`` pure, or a small part of something pure: ``table``
-``hafnian``         everything else: piquasso
+``x-series exact``  pure states whose photons come in pairs: ``twin_beams``
+``amplitude table`` pure states, or states with a small purification: ``amplitude_table``
+``hafnian``         all others, by piquasso
 ==================  =====================================================================================
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -24,18 +25,18 @@ from .clicks import MAX_CLICK_MODES, sample_clicks
 from .hafnian import HafnianSampler
 from .limits import MAX_WORK, beyond_limit
 from .photons import mean_photons
-from .state import GaussianState
+from .state import GaussianState, LossyState
 from .twin_beams import TwinBeams
 
-_UNCORRELATED = 1e-13
-_POISSON_LIMIT = 1e8
+_UNCORRELATED: Final = 1e-13
+_MAX_MEAN_PHOTONS: Final = 1e8
 
 
 @dataclass(slots=True)
-class Draw:
+class SamplingRun:
     """
-    How many shots to draw, with which randomness and how much work; and, afterwards, which samplers were used, the bound on
-    the probability that they left out, and the largest cutoff per mode.
+    A number of shots with their randomness and ``budget`` of work, and what the samplers report: their names, the bound on the
+    ``discarded`` probability, and the largest Fock cutoff per mode.
     """
 
     shots: int
@@ -45,119 +46,103 @@ class Draw:
     discarded: float = 0.0
     cutoff: int | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Light:
-    """``state`` with a pending loss of ``transmission`` per mode before the detectors."""
-
-    state: GaussianState
-    transmission: Array
-
-    def part(self, modes: Sequence[int]) -> Light:
-        return Light(self.state.reduced(modes), self.transmission[list(modes)])
-
-    def settled(self) -> GaussianState:
-        """The state at the detectors."""
-        return self.state if np.all(self.transmission == 1) else self.state.after_loss(self.transmission)
+    def record(self, sampler: str, discarded: float = 0.0) -> None:
+        self.samplers.add(sampler)
+        self.discarded += discarded
 
 
-def sample_counts(light: Light, modes: Sequence[int], clicks: frozenset[int], draw: Draw) -> Array:
-    """Photon counts (shots, modes) of these modes; of the modes in ``clicks`` it is only known whether there are any."""
-    counts: Array = np.zeros((draw.shots, len(modes)), dtype=np.int64)
+def sample_counts(lossy: LossyState, modes: Sequence[int], threshold_modes: frozenset[int], run: SamplingRun) -> Array:
+    """Return photon counts (shots, modes) of these modes; 0 or 1 for those in ``threshold_modes``."""
+    counts: Array = np.zeros((run.shots, len(modes)), dtype=np.int64)
     column = {mode: index for index, mode in enumerate(modes)}
-    for part in independent_parts(light.state):
-        measured = [mode for mode in part if mode in column]
+    for group in independent_groups(lossy.state):
+        measured = [mode for mode in group if mode in column]
         if measured:
-            here = [part.index(mode) for mode in measured]
-            only_clicks = clicks.issuperset(measured)
-            counts[:, [column[mode] for mode in measured]] = _sample_part(light.part(part), here, only_clicks, draw)
-    clicked = [column[mode] for mode in modes if mode in clicks]
+            within = [group.index(mode) for mode in measured]
+            only_clicks = threshold_modes.issuperset(measured)
+            counts[:, [column[mode] for mode in measured]] = _sample_group(
+                lossy.reduced(group), within, only_clicks, run
+            )
+    clicked = [column[mode] for mode in modes if mode in threshold_modes]
     counts[:, clicked] = counts[:, clicked] > 0
     return counts
 
 
-def independent_parts(state: GaussianState) -> list[list[int]]:
-    """The modes in groups without correlations between them."""
+def independent_groups(state: GaussianState) -> list[list[int]]:
+    """Return the modes in groups without correlations between the groups."""
     m = state.num_modes
     scale = np.sqrt(np.diag(state.cov))
     linked = np.abs(state.cov) > _UNCORRELATED * np.outer(scale, scale) * max(1.0, float(scale.max(initial=1)))
     graph = linked[:m, :m] | linked[:m, m:] | linked[m:, :m] | linked[m:, m:]
-    parts: list[list[int]] = []
+    groups: list[list[int]] = []
     seen = np.zeros(m, dtype=bool)
     for root in range(m):
         if seen[root]:
             continue
         seen[root] = True
-        part = [root]
-        for mode in part:  # grows while it is read
+        group = [root]
+        for mode in group:  # grows during the loop
             fresh = np.flatnonzero(graph[mode] & ~seen)
             seen[fresh] = True
-            part.extend(fresh.tolist())
-        parts.append(sorted(part))
-    return parts
+            group.extend(fresh.tolist())
+        groups.append(sorted(group))
+    return groups
 
 
-def _sample_part(light: Light, measured: list[int], only_clicks: bool, draw: Draw) -> Array:
-    shots, rng, budget = draw.shots, draw.rng, draw.budget
-    seen = light.part(measured)
-    arriving = seen.settled()
+def _sample_group(lossy: LossyState, measured: list[int], only_clicks: bool, run: SamplingRun) -> Array:
+    shots, rng, budget = run.shots, run.rng, run.budget
+    transmission = lossy.transmission[measured]
+    detected = lossy.reduced(measured).after_loss()
     if only_clicks and len(measured) <= MAX_CLICK_MODES:
-        draw.samplers.add("click table")
-        return sample_clicks(arriving, shots, rng)
-    if arriving.is_classical:
-        draw.samplers.add("coherent mix")
-        return _coherent_mix(arriving, shots, rng)
-    if light.state.is_pure:
-        twin = TwinBeams.split(light.state)
+        run.record("click table")
+        return sample_clicks(detected, shots, rng)
+    if detected.is_classical:
+        mean = mean_photons(detected)
+        if mean > _MAX_MEAN_PHOTONS:
+            raise beyond_limit(f"there are {mean:.3g} photons on average; at most {_MAX_MEAN_PHOTONS:g} are counted")
+        run.record("coherent mix")
+        return coherent_counts(detected.means, detected.cov, run)
+    if lossy.state.is_pure:
+        twin = TwinBeams.split(lossy.state)
         if twin is not None and twin.applies(shots, budget):
-            draw.samplers.add("x-series exact")
-            draw.discarded += twin.discarded
-            return _thinned(twin.sample(shots, rng)[:, measured], seen.transmission, rng)
-        table = AmplitudeTable(light.state)
+            run.record("x-series exact", twin.discarded)
+            return _counts_after_loss(twin.sample(shots, rng)[:, measured], transmission, rng)
+        table = AmplitudeTable(lossy.state)
         if table.applies(budget):
-            return _thinned(_from_table(table, draw)[:, measured], seen.transmission, rng)
-    table = AmplitudeTable(arriving.purified())
+            run.record("amplitude table", table.discarded)
+            return _counts_after_loss(table.sample(shots, rng)[:, measured], transmission, rng)
+    table = AmplitudeTable(detected.purified())
     if table.applies(budget):
-        return _from_table(table, draw)[:, : len(measured)]
-    hafnian = HafnianSampler(arriving)
+        run.record("amplitude table", table.discarded)
+        return table.sample(shots, rng)[:, : len(measured)]
+    hafnian = HafnianSampler(detected)
     hafnian.check(shots, budget)
-    drawn = hafnian.sample(shots, rng)
-    draw.samplers.add("hafnian")
-    draw.discarded += hafnian.discarded
-    draw.cutoff = max(draw.cutoff or 0, hafnian.cutoff)
-    return drawn
+    counts = hafnian.sample(shots, rng)
+    run.record("hafnian", hafnian.discarded)
+    run.cutoff = max(run.cutoff or 0, hafnian.cutoff)
+    return counts
 
 
-def _from_table(table: AmplitudeTable, draw: Draw) -> Array:
-    drawn = table.sample(draw.shots, draw.rng)
-    draw.samplers.add("amplitude table")
-    draw.discarded += table.discarded
-    return drawn
+def _counts_after_loss(counts: Array, transmission: Array, rng: np.random.Generator) -> Array:
+    """Apply a loss channel before the photon counters: each photon is transmitted independently."""
+    return counts if np.all(transmission == 1) else np.asarray(rng.binomial(counts, transmission))
 
 
-def _thinned(counts: Array, transmission: Array, rng: np.random.Generator) -> Array:
-    """Loss before a photon counter lets each photon through on its own."""
-    if np.all(transmission == 1):
-        return counts
-    thinned: Array = rng.binomial(counts, transmission)
-    return thinned
-
-
-def _coherent_mix(state: GaussianState, shots: int, rng: np.random.Generator) -> Array:
-    if mean_photons(state) > _POISSON_LIMIT:
-        raise beyond_limit(
-            f"there are {mean_photons(state):.3g} photons on average; at most {_POISSON_LIMIT:g} are counted"
-        )
-    amplitudes = gaussian_samples(state.means / 2, (state.cov - np.eye(len(state.cov))) / 4, shots, rng)
-    x, p = amplitudes[:, : state.num_modes], amplitudes[:, state.num_modes :]
-    counts: Array = rng.poisson(x * x + p * p)
+def coherent_counts(means: Array, cov: Array, run: SamplingRun) -> Array:
+    """
+    Return photon counts (shots, m) of a classical state: coherent amplitudes from its P function, then Poisson counts.
+    ``means`` has shape (2m), or (shots, 2m) for means that differ between shots.
+    """
+    amplitudes = gaussian_samples(means / 2, (cov - np.eye(len(cov))) / 4, run.shots, run.rng)
+    x, p = np.split(amplitudes, 2, axis=1)
+    counts: Array = run.rng.poisson(x * x + p * p)
     return counts
 
 
 def gaussian_samples(means: Array, cov: Array, shots: int, rng: np.random.Generator) -> Array:
-    """Draws (shots, d) from a normal distribution whose covariance may be singular; its rounding below zero is zero."""
+    """Draw (shots, d) from a normal distribution; ``cov`` may be singular, and eigenvalues below the rounding count as zero."""
     values, vectors = np.linalg.eigh(cov)
     kept = values > 1e-14 * max(float(values[-1]), 1e-300)
     factor = vectors[:, kept] * np.sqrt(values[kept])
-    drawn: Array = means + rng.standard_normal((shots, factor.shape[1])) @ factor.T
-    return drawn
+    samples: Array = means + rng.standard_normal((shots, factor.shape[1])) @ factor.T
+    return samples

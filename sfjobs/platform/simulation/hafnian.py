@@ -1,6 +1,6 @@
 """
-Photon counts of any Gaussian state through piquasso, which samples mode by mode with loop hafnians (Quesada et al., PRX
-Quantum 3, 010306). It looks at no more photons per mode than a cutoff, which is chosen here from the state.
+Photon counts of any Gaussian state by piquasso, which samples mode by mode with loop hafnians (Quesada et al., PRX Quantum 3,
+010306) up to a Fock cutoff. The cutoff is chosen here from the state.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from . import photons
 from .limits import MAX_CUTOFF, MAX_WORK, beyond_limit
 from .state import GaussianState
 
-_LOST: Final = 1e-6
+_MAX_DISCARDED: Final = 1e-6
 
 
 class HafnianSampler:
     """
-    ``cutoff`` and ``discarded``: piquasso draws each mode from 0 .. cutoff-1. Its chain of draws is the exact one until that
-    would exceed the cutoff, so the error in the distribution is at most ``P(any n_i >= cutoff) <= sum_i P(n_i >= cutoff)``,
-    which the exact distribution of each mode gives.
+    A sampler with a Fock ``cutoff``: piquasso draws each mode from 0 .. cutoff-1. Its chain rule is exact unless a count would
+    reach the cutoff, so the error of the distribution is at most ``P(any n_i >= cutoff) <= sum_i P(n_i >= cutoff)``. This bound,
+    ``discarded``, comes from the exact distribution of each mode.
     """
 
     def __init__(self, state: GaussianState) -> None:
         self.state = state
         beyond = _beyond_each_cutoff(state)
-        below_bound = np.flatnonzero(beyond <= _LOST)
+        below_bound = np.flatnonzero(beyond <= _MAX_DISCARDED)
         self.cutoff = max(int(below_bound[0]) if len(below_bound) else len(beyond), 2)
         self.discarded = float(beyond[self.cutoff]) if self.cutoff < len(beyond) else 0.0
 
     def check(self, shots: int, budget: float = MAX_WORK) -> None:
-        """Refuse what would not end, or would need a cutoff beyond double precision."""
+        """Raise ``ProgramError`` if the run needs more than ``budget`` or a cutoff beyond double precision."""
         if self.cutoff > MAX_CUTOFF:
             raise beyond_limit(
-                f"a mode may hold {self.cutoff} photons with probability {_LOST:g}; at most {MAX_CUTOFF} are simulated"
+                f"a mode may hold {self.cutoff} photons with probability {_MAX_DISCARDED:g}; at most {MAX_CUTOFF} are simulated"
             )
         work = shots * self._work(shots)
         if work > budget:
@@ -48,21 +48,21 @@ class HafnianSampler:
             )
 
     def _work(self, shots: int) -> float:
-        """Of one shot, on average, from the size of its hafnians; fitted to timings with 8 and 16 modes, good to a factor 10."""
+        """Return the mean work of one shot, from the size of its hafnians; fitted to timings, within a factor 10."""
         distribution = photons.total_distribution(self.state)
-        n = np.arange(photons.quantile(distribution, 0.1 / shots) + 1, dtype=float)
+        n = np.arange(photons.truncation(distribution, 0.1 / shots)[0] + 1, dtype=float)
         occupied = np.maximum(np.minimum(n, self.state.num_modes), 1)
         terms = np.exp(np.minimum(occupied / 2 * np.log1p(n / occupied), 200))
         each = self.state.num_modes * (1.5e5 + 6 * (n + 2) ** 2 * terms)
         return float(distribution[: len(n)] @ each)
 
     def sample(self, shots: int, rng: np.random.Generator) -> Array:
-        """Photon counts (shots, modes)."""
+        """Return photon counts (shots, modes). Raises ``ProgramError`` ``simulator-missing`` without piquasso."""
         pq = _piquasso()
         m = self.state.num_modes
         order = np.arange(2 * m).reshape(2, m).T.ravel()  # x_0 p_0 x_1 p_1 ..
         with pq.Program() as program:
-            # Its quadratures have vacuum variance hbar, and it multiplies by hbar itself.
+            # piquasso multiplies by hbar itself; its vacuum variance is hbar.
             pq.Q() | pq.Covariance(self.state.cov[np.ix_(order, order)])
             pq.Q() | pq.Mean(self.state.means[order] / np.sqrt(2))
             pq.Q() | pq.ParticleNumberMeasurement()
@@ -72,7 +72,7 @@ class HafnianSampler:
 
 
 def _beyond_each_cutoff(state: GaussianState) -> Array:
-    """``[c]``: the sum over the modes of ``P(n_i >= c)``."""
+    """Return the array whose entry c is the sum over the modes of ``P(n_i >= c)``."""
     modes = [photons.total_distribution(state.reduced([mode])) for mode in range(state.num_modes)]
     beyond = np.zeros(max(map(len, modes)))
     for distribution in modes:
@@ -81,7 +81,7 @@ def _beyond_each_cutoff(state: GaussianState) -> Array:
 
 
 def _piquasso() -> ModuleType:
-    # Two OpenMP threads made its hafnians three times slower than one; the setting is read when its library is loaded.
+    # Two OpenMP threads made its hafnians three times slower than one. The variable is read when the library is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         return importlib.import_module("piquasso")

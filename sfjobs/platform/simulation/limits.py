@@ -1,7 +1,4 @@
-"""
-How much work the simulation takes on, and the words in which it refuses the rest. Every limit is checked before anything
-of that size is allocated or begun.
-"""
+"""The limits of the simulation and the errors beyond them. Each limit is checked before anything of that size is allocated."""
 
 from __future__ import annotations
 
@@ -10,56 +7,55 @@ from typing import Final
 from ..program import Operation, ProgramError
 
 MAX_MODES: Final = 216
-"""Modes of an ordinary program."""
+"""Modes of a program without time bins."""
 
 MAX_UNROLLED_MODES: Final = 1024
-"""Modes of a TDM program once every time bin has modes of its own."""
+"""Modes of a TDM program after unrolling, where each time bin has its own modes."""
 
 MAX_OPERATIONS: Final = 200_000
-"""Gates and measurements, time bins counted one by one."""
+"""Gates and measurements; those of a TDM program count once per time bin."""
 
 MAX_SHOTS: Final = 10_000_000
 
 MAX_OUTPUT_BYTES: Final = 1 << 29
 
 MAX_VARIANCE: Final = 1e9
-"""Largest entry of a covariance matrix (vacuum: 1): squeezing of 90 dB, beyond which double precision holds no state."""
+"""Largest entry of a covariance matrix (vacuum: 1). It is squeezing of 90 dB; beyond it double precision is not enough."""
 
 MAX_PHOTONS: Final = 1 << 16
-"""Photons in one shot that the photon-number statistics reach."""
+"""Photons in one shot, at most, for which the distribution of the total is computed."""
 
 MAX_CUTOFF: Final = 120
-"""Photons in one mode that the hafnian sampler reaches; its factorials are doubles."""
+"""Fock cutoff per mode of the hafnian sampler; its factorials are doubles."""
 
 TAIL: Final = 1e-9
-"""Probability that a sampler with a cutoff may leave out: of all outcomes together, and said in the metadata."""
+"""Total probability of the outcomes that a sampler with a cutoff may discard; ``meta`` states the actual value."""
 
 MAX_TABLE_BYTES: Final = 400_000_000
-"""Memory of one table of photon patterns with its neighbours and amplitudes."""
+"""Memory of one table of photon patterns, with the indices of their neighbours and the amplitudes."""
 
 MAX_TWIN_BYTES: Final = 1_200_000_000
 """
-Memory of the same table for twin beams if the rarest outcome within ``TAIL`` were drawn. The table is only made as large as
-the outcomes that were drawn, so this is met about never: 10 000 shots of an X12 with all squeezers on take a tenth of it.
+Memory of the same table for twin beams, if the rarest outcome within ``TAIL`` occurred. The table covers only the outcomes that
+were drawn, so it rarely gets that large: 10 000 shots of an X12 with all squeezers on take a tenth of it.
 """
 
 MAX_WORK: Final = 2e11
-"""Elementary complex operations of one program; about half an hour to an hour of one core."""
+"""Elementary complex operations of one program: half an hour to an hour on one core."""
 
 
 def unsupported(detail: str, operation: Operation | None = None) -> ProgramError:
-    """The error for a program that no sampler here can run; it names the gate and its line."""
+    """Return the error for a program that no sampler can run, with the gate and its line."""
     return _error("unsupported-circuit", detail, operation)
 
 
 def beyond_limit(detail: str, operation: Operation | None = None) -> ProgramError:
-    """The error for a program that would be run if it were smaller."""
+    """Return the error for a program that is too large to run."""
     return _error("simulation-limit", detail, operation)
 
 
 def _error(code: str, detail: str, operation: Operation | None) -> ProgramError:
     if operation is None:
         return ProgramError(code, detail)
-    return ProgramError(
-        code, f"line {operation.line}: {operation.name}: {detail}", line=operation.line, operation=operation.name
-    )
+    detail = f"line {operation.line}: {operation.name}: {detail}"
+    return ProgramError(code, detail, line=operation.line, operation=operation.name)

@@ -1,4 +1,4 @@
-"""Homodyne and heterodyne detection: normal distributions, and what they leave of the modes that are not measured yet."""
+"""Homodyne and heterodyne detection: normally distributed readings, and the state of the other modes given the readings."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .state import GaussianState
 
 class Quadratures:
     """
-    The readings of some homodyne and heterodyne detectors on ``state``. A homodyne detector reads ``x cos(angle) + p
-    sin(angle)``; a heterodyne detector reads x and p with one more unit of vacuum noise on each.
+    The readings of homodyne and heterodyne detectors on ``state``. A homodyne detector reads ``x cos(angle) + p sin(angle)``;
+    a heterodyne detector reads x and p, each with an additional vacuum variance of 1 (hbar = 2).
     """
 
     def __init__(self, state: GaussianState, detectors: Sequence[Detector]) -> None:
@@ -35,29 +35,26 @@ class Quadratures:
         self.cov = self._rows @ state.cov @ self._rows.T + np.diag(noise)
 
     def sample(self, shots: int, rng: np.random.Generator) -> Array:
-        """Raw readings (shots, readings); a heterodyne detector has two."""
+        """Return raw readings (shots, readings); a heterodyne detector has two."""
         return gaussian_samples(self.means, self.cov, shots, rng)
 
     def values(self, readings: Array) -> list[Array]:
-        """For each detector what it reports: the quadrature, or the complex amplitude ``(x + i p) / 2``."""
-        values, start = [], 0
-        for detector in self.detectors:
-            if detector.kind == "homodyne":
-                values.append(readings[:, start])
-                start += 1
-            else:
-                values.append((readings[:, start] + 1j * readings[:, start + 1]) / 2)
-                start += 2
-        return values
+        """Return the values (shots) of each detector: quadratures, or complex amplitudes ``(x + i p) / 2``."""
+        columns = iter(readings.T)
+        return [
+            next(columns) if detector.kind == "homodyne" else (next(columns) + 1j * next(columns)) / 2
+            for detector in self.detectors
+        ]
 
     def condition(self, readings: Array, modes: Sequence[int]) -> tuple[Array, Array] | None:
         """
-        Given readings, the means (shots, 2k) and the common covariance of ``modes``; None when they do not depend on them.
+        Return the means (shots, 2k) and the covariance (2k, 2k) of the k ``modes`` given the readings; None if they do not
+        depend on the readings.
         """
         where = self.state.indices(modes)
-        link = self.state.cov[where] @ self._rows.T
-        if np.max(np.abs(link), initial=0.0) <= 1e-12:
+        cross_cov = self.state.cov[where] @ self._rows.T
+        if np.max(np.abs(cross_cov), initial=0.0) <= 1e-12:
             return None
-        gain = np.linalg.solve(self.cov, link.T).T
-        cov = self.state.cov[np.ix_(where, where)] - gain @ link.T
+        gain = np.linalg.solve(self.cov, cross_cov.T).T
+        cov = self.state.cov[np.ix_(where, where)] - gain @ cross_cov.T
         return self.state.means[where] + (readings - self.means) @ gain.T, (cov + cov.T) / 2

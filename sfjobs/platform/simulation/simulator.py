@@ -1,126 +1,114 @@
-"""The entry of the simulation: one program, so many shots, one array of samples."""
+"""The entry of the simulation: a program and a number of shots to an array of samples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
-from ..program import Array, Program
-from .circuit import Circuit, read
-from .fock import Draw, Light, gaussian_samples, sample_counts
+from ...models import JSONValue
+from ..program import Array, Program, Samples
+from .circuit import Circuit, read_circuit
+from .fock import SamplingRun, coherent_counts, sample_counts
 from .limits import MAX_OUTPUT_BYTES, MAX_SHOTS, MAX_UNROLLED_MODES, MAX_WORK, beyond_limit, unsupported
 from .quadratures import Quadratures
-from .state import GaussianState
+from .state import GaussianState, LossyState
 from .time_domain import unrolled
 
-JSON: TypeAlias = str | int | float | bool | None
-
 _MAX_CONDITIONED_SHOTS: Final = 20_000
-"""Shots whose photon counts need a state of their own, because they follow a reading of another mode: 2 ms each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """
-    ``array`` has a row for each shot and a column for each measured mode, in ascending order; a TDM program has one more
-    axis: (shots, spatial modes, time bins). ``meta`` says which sampler ran and, where it left something out, how much at most.
-    """
-
-    array: Array
-    meta: Mapping[str, JSON]
+"""Shots whose photon counts each need their own state, because they depend on a quadrature of another mode: 2 ms each."""
 
 
 def simulate(program: Program, *, shots: int, seed: int | None = None) -> Samples:
     """
     Run a Gaussian program ``shots`` times, each time from the vacuum; the same seed gives the same samples.
 
-    Photon counts and clicks come as the smallest unsigned integers that hold them, homodyne readings as float64, heterodyne
-    amplitudes as complex128 (hbar = 2: the vacuum has quadrature variance 1). Raises ProgramError: ``unsupported-circuit``
-    for what is not simulated, ``simulation-limit`` for what is too large, ``simulator-missing`` without piquasso.
+    Photon counts and clicks are the smallest unsigned integers that hold them, homodyne quadratures are float64 and heterodyne
+    amplitudes complex128 (hbar = 2: the vacuum has quadrature variance 1).
+
+    Raises:
+        ProgramError: ``unsupported-circuit`` if it is not simulated, ``simulation-limit`` if it is too large,
+            ``simulator-missing`` if it needs piquasso and that is not installed.
     """
     if not 1 <= shots <= MAX_SHOTS:
-        raise beyond_limit(f"{shots} shots were asked for; between 1 and {MAX_SHOTS} are simulated")
+        raise beyond_limit(f"{shots} shots were requested; between 1 and {MAX_SHOTS} are simulated")
     rng = np.random.default_rng(seed)
     if program.type is None:
-        return _run(read(program), shots, rng)
+        return _sample(read_circuit(program), shots, rng)
     if program.type != "tdm":
         raise unsupported(f"programs of type {program.type!r} are not simulated")
-    flat = unrolled(program)
-    samples = _run(read(flat, MAX_UNROLLED_MODES), shots, rng)
+    samples = _sample(read_circuit(unrolled(program), MAX_UNROLLED_MODES), shots, rng)
     return Samples(samples.array[:, np.newaxis, :], samples.meta)
 
 
-def _run(circuit: Circuit, shots: int, rng: np.random.Generator) -> Samples:
-    widths = [16 if detector.kind == "heterodyne" else 8 for detector in circuit.detectors]
-    if shots * max(widths) * len(widths) > MAX_OUTPUT_BYTES:
-        raise beyond_limit(f"{shots} shots of {len(widths)} modes are more than {MAX_OUTPUT_BYTES} bytes of samples")
-    analogue = [detector for detector in circuit.detectors if detector.kind in {"homodyne", "heterodyne"}]
-    digital = [detector for detector in circuit.detectors if detector.kind in {"fock", "threshold"}]
-    light = Light(circuit.state, circuit.transmission)
-    draw = Draw(shots, rng)
+def _sample(circuit: Circuit, shots: int, rng: np.random.Generator) -> Samples:
+    detectors = circuit.detectors
+    bytes_per_value = 16 if any(detector.kind == "heterodyne" for detector in detectors) else 8
+    if shots * bytes_per_value * len(detectors) > MAX_OUTPUT_BYTES:
+        raise beyond_limit(f"{shots} shots of {len(detectors)} modes are more than {MAX_OUTPUT_BYTES} bytes of samples")
+    dyne = [detector for detector in detectors if detector.kind in {"homodyne", "heterodyne"}]
+    counters = [detector for detector in detectors if detector.kind in {"fock", "threshold"}]
+    counted_modes = [detector.mode for detector in counters]
+    threshold_modes = frozenset(detector.mode for detector in counters if detector.kind == "threshold")
+    lossy = LossyState(circuit.state, circuit.transmission)
+    run = SamplingRun(shots, rng)
     columns: dict[int, Array] = {}
-    counting = [detector.mode for detector in digital]
-    clicks = frozenset(detector.mode for detector in digital if detector.kind == "threshold")
     counts: Array | None = None
-    if analogue:
-        draw.samplers.add("multivariate normal")
-        quadratures = Quadratures(light.settled(), analogue)
+    if dyne:
+        run.record("multivariate normal")
+        quadratures = Quadratures(lossy.after_loss(), dyne)
         readings = quadratures.sample(shots, rng)
-        columns.update(zip((detector.mode for detector in analogue), quadratures.values(readings), strict=True))
-        condition = quadratures.condition(readings, counting) if counting else None
+        columns.update(zip((detector.mode for detector in dyne), quadratures.values(readings), strict=True))
+        condition = quadratures.condition(readings, counted_modes) if counters else None
         if condition is not None:
-            counts = _conditioned(*condition, [(mode, mode in clicks) for mode in counting], draw)
-    if digital and counts is None:
-        counts = sample_counts(light, counting, clicks, draw)
+            is_threshold = np.array([mode in threshold_modes for mode in counted_modes])
+            counts = _conditioned_counts(*condition, is_threshold, run)
+    if counters and counts is None:
+        counts = sample_counts(lossy, counted_modes, threshold_modes, run)
     if counts is not None:
-        rates = np.array([detector.dark_counts for detector in digital])
-        if rates.any():
-            counts = counts + rng.poisson(rates, counts.shape)
-        if not analogue:
-            return Samples(_narrowed(counts), _meta(draw))
-        columns.update(zip(counting, counts.T, strict=True))
-    return Samples(np.stack([columns[detector.mode] for detector in circuit.detectors], axis=1), _meta(draw))
+        dark_counts = np.array([detector.dark_counts for detector in counters])
+        if dark_counts.any():
+            counts = counts + rng.poisson(dark_counts, counts.shape)
+        if not dyne:
+            smallest = np.min_scalar_type(int(counts.max(initial=0)))
+            return Samples(counts.astype(smallest), _meta(run))
+        columns.update(zip(counted_modes, counts.T, strict=True))
+    return Samples(np.stack([columns[detector.mode] for detector in detectors], axis=1), _meta(run))
 
 
-def _conditioned(means: Array, cov: Array, modes: list[tuple[int, bool]], draw: Draw) -> Array:
-    """Photon counts when every shot has a mean of its own, since other modes were read before; (mode, only a click?)."""
-    m = len(modes)
-    click = np.array([only_click for _, only_click in modes])
-    centred = GaussianState(np.zeros(2 * m), cov)
-    if centred.is_classical:
-        draw.samplers.add("coherent mix")
-        amplitudes = means / 2 + gaussian_samples(centred.means, (cov - np.eye(2 * m)) / 4, draw.shots, draw.rng)
-        counts = draw.rng.poisson(amplitudes[:, :m] ** 2 + amplitudes[:, m:] ** 2)
-        return np.where(click, counts > 0, counts)
-    if draw.shots > _MAX_CONDITIONED_SHOTS:
+def _conditioned_counts(means: Array, cov: Array, is_threshold: Array, run: SamplingRun) -> Array:
+    """
+    Return photon counts (shots, k), or clicks where ``is_threshold`` (k), of states with their own ``means`` (shots, 2k) in each
+    shot and the same ``cov`` (2k, 2k), because other modes were measured before.
+    """
+    m = len(is_threshold)
+    if GaussianState(np.zeros(2 * m), cov).is_classical:
+        run.record("coherent mix")
+        counts = coherent_counts(means, cov, run)
+        return np.where(is_threshold, counts > 0, counts)
+    if run.shots > _MAX_CONDITIONED_SHOTS:
         raise beyond_limit(
             f"photon counts that follow a homodyne or heterodyne reading are simulated for {_MAX_CONDITIONED_SHOTS} shots"
-            f" at most, not {draw.shots}"
+            f" at most, not {run.shots}"
         )
-    clicks = frozenset(np.flatnonzero(click).tolist())
-    lossless = np.ones(m)
-    rows = []
-    worst = 0.0
-    for mean in means:
-        one = Draw(1, draw.rng, MAX_WORK / draw.shots)
-        rows.append(sample_counts(Light(GaussianState(mean, cov), lossless), range(m), clicks, one))
-        draw.samplers |= one.samplers
-        worst = max(worst, one.discarded)
-        draw.cutoff = one.cutoff if draw.cutoff is None else max(draw.cutoff, one.cutoff or 0)
-    draw.discarded += worst
-    return np.concatenate(rows)
+    threshold_modes = frozenset(np.flatnonzero(is_threshold).tolist())
+    single_runs = [SamplingRun(1, run.rng, MAX_WORK / run.shots) for _ in means]
+    counts = np.concatenate(
+        [
+            sample_counts(LossyState(GaussianState(mean, cov), np.ones(m)), range(m), threshold_modes, single)
+            for mean, single in zip(means, single_runs, strict=True)
+        ]
+    )
+    for single in single_runs:
+        run.samplers |= single.samplers
+    cutoffs = [single.cutoff for single in single_runs if single.cutoff is not None]
+    run.cutoff = max(cutoffs, default=None)
+    run.discarded += max(single.discarded for single in single_runs)
+    return counts
 
 
-def _narrowed(counts: Array) -> Array:
-    """The smallest unsigned integers that hold these."""
-    return counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
-
-
-def _meta(draw: Draw) -> dict[str, JSON]:
-    meta: dict[str, JSON] = {"sampler": " + ".join(sorted(draw.samplers)), "discarded_probability": draw.discarded}
-    if draw.cutoff is not None:
-        meta["cutoff"] = draw.cutoff
+def _meta(run: SamplingRun) -> dict[str, JSONValue]:
+    meta: dict[str, JSONValue] = {"sampler": " + ".join(sorted(run.samplers)), "discarded_probability": run.discarded}
+    if run.cutoff is not None:
+        meta["cutoff"] = run.cutoff
     return meta

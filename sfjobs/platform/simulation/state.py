@@ -1,11 +1,12 @@
 """
-A Gaussian state: the means and covariances of the quadratures, hbar = 2 (vacuum variance 1), in the order
-``x_0 .. x_{m-1}, p_0 .. p_{m-1}``. Gates change it in place; the samplers read it through the views below.
+Gaussian states as means and covariance of the quadratures, hbar = 2 (vacuum variance 1), in the order
+``x_0 .. x_{m-1}, p_0 .. p_{m-1}``. Gates change a state in place; the samplers use the properties below.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,14 +14,19 @@ from ..program import Array
 
 
 def real_form(passive: Array, active: Array | None = None) -> Array:
-    """The real matrix on ``(x, p)`` of the map ``a -> passive a + active a^dagger``."""
+    """Return the real (2m, 2m) matrix on ``(x, p)`` of the map ``a -> passive a + active a^dagger``."""
     active = np.zeros_like(passive) if active is None else active
     plus, minus = passive + active, passive - active
     return np.block([[plus.real, -minus.imag], [plus.imag, minus.real]])
 
 
+def symplectic_form(modes: int) -> Array:
+    """Return ``omega`` (2m, 2m): zero with the blocks 1 and -1 off the diagonal."""
+    return real_form(-1j * np.eye(modes))
+
+
 class GaussianState:
-    """``means`` (2m) and ``cov`` (2m, 2m) of m modes."""
+    """A Gaussian state of m modes, with ``means`` (2m) and the covariance ``cov`` (2m, 2m)."""
 
     __slots__ = ("cov", "means")
 
@@ -37,14 +43,14 @@ class GaussianState:
         return len(self.means) // 2
 
     def indices(self, modes: Sequence[int]) -> Array:
-        """Where the quadratures of these modes stand: all x first, then all p."""
+        """Return the indices of the quadratures of these modes: all x, then all p."""
         chosen = np.asarray(modes, dtype=np.intp)
         return np.concatenate([chosen, chosen + self.num_modes])
 
     def apply(
         self, modes: Sequence[int], matrix: Array | None, noise: Array | None = None, shift: Array | None = None
     ) -> None:
-        """Apply ``r -> matrix r + shift`` and ``cov -> matrix cov matrix^T + noise`` to some modes."""
+        """Apply the Gaussian map ``r -> matrix r + shift``, ``cov -> matrix cov matrix^T + noise`` to some modes, in place."""
         where = self.indices(modes)
         if matrix is not None:
             self.cov[where, :] = matrix @ self.cov[where, :]
@@ -56,29 +62,24 @@ class GaussianState:
             self.means[where] += shift
 
     def reduced(self, modes: Sequence[int]) -> GaussianState:
-        """The state of some modes, the others ignored."""
+        """Return the reduced state of some modes (partial trace over the others)."""
         where = self.indices(modes)
         return GaussianState(self.means[where], self.cov[np.ix_(where, where)])
 
     def after_loss(self, transmission: Array) -> GaussianState:
-        """The state after each mode has lost the part ``1 - transmission`` of its energy."""
+        """Return the state after a loss channel with this energy ``transmission`` (m) on each mode."""
         doubled = np.concatenate([transmission, transmission])
         scale = np.sqrt(doubled)
         return GaussianState(scale * self.means, scale[:, None] * self.cov * scale + np.diag(1 - doubled))
 
     def is_vacuum(self, modes: Sequence[int]) -> bool:
-        """Whether these modes are in the vacuum, and so independent of all others."""
+        """Return whether these modes are in the vacuum, and thus independent of all others."""
         part = self.reduced(modes)
         return bool(np.allclose(part.cov, np.eye(len(part.cov)), rtol=0, atol=1e-12) and not part.means.any())
 
     @property
-    def is_centred(self) -> bool:
-        """Whether the means are zero."""
-        return not bool(np.any(np.abs(self.means) > 1e-14))
-
-    @property
     def rounding(self) -> float:
-        """What rounding may have done to products of two covariances."""
+        """The rounding error to expect in products of two covariances."""
         return 1e-11 + 100 * float(np.finfo(float).eps) * float(np.max(np.abs(self.cov), initial=1.0)) ** 2
 
     @property
@@ -90,12 +91,12 @@ class GaussianState:
 
     @property
     def is_classical(self) -> bool:
-        """Whether it is a mixture of coherent states: no quadrature is below the noise of the vacuum."""
+        """Whether the state is a mixture of coherent states: no quadrature variance is below that of the vacuum."""
         return bool(np.min(np.linalg.eigvalsh(self.cov), initial=1.0) >= 1 - 1e-11)
 
-    def ladder(self) -> tuple[Array, Array, Array]:
+    def moments(self) -> tuple[Array, Array, Array]:
         """
-        ``alpha_i = <a_i>``, ``N_ij = <a_i^dagger a_j>`` and ``M_ij = <a_i a_j>``, the two matrices taken about the means.
+        Return the moments ``alpha_i = <a_i>`` and, about the means, ``N_ij = <a_i^dagger a_j>`` and ``M_ij = <a_i a_j>``.
         """
         m = self.num_modes
         xx, xp, pp = self.cov[:m, :m], self.cov[:m, m:], self.cov[m:, m:]
@@ -106,17 +107,18 @@ class GaussianState:
 
     def amplitude_generator(self) -> tuple[Array, Array]:
         """
-        ``B`` and ``gamma`` of a pure state, which is proportional to ``exp(a^dagger B a^dagger / 2 + gamma a^dagger) |0>``.
+        Return ``B`` (m, m) and ``gamma`` (m) of a pure state, proportional to
+        ``exp(a^dagger B a^dagger / 2 + gamma a^dagger) |0>``.
         """
-        alpha, number, anomalous = self.ladder()
+        alpha, number, anomalous = self.moments()
         b = np.linalg.solve(np.eye(self.num_modes) + number.T, anomalous)
         b = (b + b.T) / 2
         return b, alpha - b @ alpha.conj()
 
     def purified(self) -> GaussianState:
         """
-        A pure state of which this is a part: the modes of this state first, then one more for each symplectic eigenvalue
-        above 1 (Williamson's normal form, each thermal normal mode half of a two-mode squeezed vacuum).
+        Return a purification: a pure state with the modes of this state first, then one mode for each symplectic eigenvalue
+        above 1. It follows Williamson's normal form; each thermal normal mode is half of a two-mode squeezed vacuum.
         """
         m = self.num_modes
         values, vectors = np.linalg.eigh(self.cov)
@@ -142,7 +144,7 @@ class GaussianState:
 
 
 def state_of_generator(b: Array) -> GaussianState:
-    """The pure state proportional to ``exp(a^dagger B a^dagger / 2) |0>``; B symmetric with singular values below 1."""
+    """Return the pure state proportional to ``exp(a^dagger B a^dagger / 2) |0>``; B is symmetric, its singular values below 1."""
     m = len(b)
     inverse = np.linalg.inv(np.eye(m) - b @ b.conj())
     number, anomalous = inverse.T - np.eye(m), inverse @ b
@@ -151,3 +153,17 @@ def state_of_generator(b: Array) -> GaussianState:
     xp = 2 * (number + anomalous).imag
     cov = np.block([[xx, xp], [xp.T, pp]])
     return GaussianState(np.zeros(2 * m), (cov + cov.T) / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class LossyState:
+    """``state`` with a loss channel of energy ``transmission`` (m) on each mode, not yet applied."""
+
+    state: GaussianState
+    transmission: Array
+
+    def reduced(self, modes: Sequence[int]) -> LossyState:
+        return LossyState(self.state.reduced(modes), self.transmission[list(modes)])
+
+    def after_loss(self) -> GaussianState:
+        return self.state if np.all(self.transmission == 1) else self.state.after_loss(self.transmission)

@@ -1,25 +1,22 @@
 """
-Time-domain programs laid out in space: the statements of one time bin, repeated with every register moved on by one, so
-that each pulse of light has a mode of its own. Every shot begins with empty loops.
+Time-domain multiplexed (TDM) programs unrolled in space: the statements of one time bin are repeated with each register shifted
+by one, so that each pulse has its own mode. Every shot starts with empty delay loops.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 
 from ..program import Array, ArrayParameter, Operation, Program, Value
 from .limits import MAX_OPERATIONS, MAX_UNROLLED_MODES, beyond_limit, unsupported
 
-_MEASURE: Final = "Measure"
-
 
 def unrolled(program: Program) -> Program:
     """
-    An ordinary program with ``concurrent + time bins - 1`` modes: register q in bin t is mode q + t, as when Strawberry
-    Fields unrolls in space. One register is measured; the measured modes, ascending, are its time bins.
+    Return a program without time bins, of ``registers + time bins - 1`` modes. Register q in time bin t is mode q + t, as in the
+    space unrolling of Strawberry Fields. One register is measured; the measured modes, ascending, are its time bins.
     """
     bins = _time_bins(program)
     modes = program.num_modes + bins - 1
@@ -27,10 +24,9 @@ def unrolled(program: Program) -> Program:
         raise beyond_limit(f"{bins} time bins need {modes} modes; at most {MAX_UNROLLED_MODES} are simulated")
     if bins * len(program.operations) > MAX_OPERATIONS:
         raise beyond_limit(f"{bins} time bins of {len(program.operations)} operations are more than {MAX_OPERATIONS}")
-    registers = {mode for operation in program.operations if _measures(operation) for mode in operation.modes}
-    if len(registers) > 1:
-        last = next(operation for operation in reversed(program.operations) if _measures(operation))
-        raise unsupported("TDM programs that measure more than one register are not simulated", last)
+    measurements = [operation for operation in program.operations if operation.name.startswith("Measure")]
+    if len({mode for operation in measurements for mode in operation.modes}) > 1:
+        raise unsupported("TDM programs that measure more than one register are not simulated", measurements[-1])
     arrays = {name: array.ravel() for name, array in program.arrays.items()}
     operations = tuple(
         _in_bin(operation, time_bin, bins, arrays) for time_bin in range(bins) for operation in program.operations
@@ -38,18 +34,12 @@ def unrolled(program: Program) -> Program:
     return replace(program, type=None, operations=operations)
 
 
-def _measures(operation: Operation) -> bool:
-    return operation.name.startswith(_MEASURE)
-
-
 def _time_bins(program: Program) -> int:
-    lengths = {name: array.size for name, array in program.arrays.items()}
-    given = program.type_options.get("temporal_modes")
     copies = program.type_options.get("copies", 1)
     if copies != 1:
         raise unsupported(f"TDM programs of {copies!r} copies are not simulated; use shots")
-    if given is None:
-        given = max(lengths.values(), default=0)
+    longest = max((array.size for array in program.arrays.values()), default=0)
+    given = program.type_options.get("temporal_modes", longest)
     if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1:
         raise unsupported(f"a TDM program needs a positive number of temporal_modes, not {given!r}")
     return int(given)

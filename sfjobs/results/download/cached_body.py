@@ -1,6 +1,6 @@
 """
-The cache's side of a body on its way: one that is written down while somebody else takes it, and one that comes from there. The
-event loop waits for no disk. Called by ``fetching``.
+Bodies to and from the cache, without blocking the event loop: a download that is also written to the cache, and a body that is
+read from it. Called by ``fetcher``.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import anyio.to_thread
 
 from ..._http.download import Download
 from ..._util.aio import plain_task_group
-from .cache import Kept, Recording, ResultCache
+from .cache import CachedBody, CacheWriter, ResultCache
 
 _PIECE_BYTES = 1 << 20
 _READ_BYTES = 8 << 20
 
 
-class RecordedSource:
-    """A download that is recorded while it is taken."""
+class WriteThroughSource:
+    """A download that is written to the cache while it is read."""
 
-    def __init__(self, download: Download, recording: Recording) -> None:
+    def __init__(self, download: Download, writer: CacheWriter) -> None:
         self._download = download
-        self._recording = recording
-        self._waiting = bytearray()
+        self._writer = writer
+        self._unwritten = bytearray()
 
     @property
     def length(self) -> int | None:
@@ -39,48 +39,48 @@ class RecordedSource:
 
     async def read_into(self, room: memoryview) -> int:
         count = await self._download.read_into(room)
-        if not self._recording.is_over:
-            self._waiting += room[:count]
-            if len(self._waiting) >= _PIECE_BYTES:
-                waiting, self._waiting = self._waiting, bytearray()
-                await anyio.to_thread.run_sync(self._recording.write, waiting)
+        if not self._writer.is_over:
+            self._unwritten += room[:count]
+            if len(self._unwritten) >= _PIECE_BYTES:
+                piece, self._unwritten = self._unwritten, bytearray()
+                await anyio.to_thread.run_sync(self._writer.write, piece)
         return count
 
     async def complete(self) -> None:
-        """After the body has turned out to be a result."""
-        if not self._recording.is_over:
-            await anyio.to_thread.run_sync(self._recording.complete, self._waiting)
+        """Add the body to the cache, after it was decoded without an error."""
+        if not self._writer.is_over:
+            await anyio.to_thread.run_sync(self._writer.complete, self._unwritten)
 
     async def aclose(self) -> None:
-        """Leaves nothing that is not complete."""
-        if not self._recording.is_over:
+        """Delete an incomplete body."""
+        if not self._writer.is_over:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._recording.discard)
+                await anyio.to_thread.run_sync(self._writer.discard)
 
 
-async def find(cache: ResultCache, name: str) -> Kept | None:
-    """As ``cache.find``. Whoever is cancelled does not wait until gigabytes are hashed, and leaves no file open."""
-    found: list[Kept | None] = []
+async def find(cache: ResultCache, key: str) -> CachedBody | None:
+    """Call ``cache.find`` in a thread. A cancelled caller does not wait until gigabytes are hashed, and leaves no file open."""
+    found: list[CachedBody | None] = []
     try:
-        # In a task, whose thread ends with it: asyncio's own cancelling would leave one behind.
+        # In a task, whose thread ends with it: asyncio's own cancellation would leave the thread running.
         async with plain_task_group() as group:
             group.start_soon(
-                anyio.to_thread.run_sync, lambda: found.append(cache.find(name, anyio.from_thread.check_cancelled))
+                anyio.to_thread.run_sync, lambda: found.append(cache.find(key, anyio.from_thread.check_cancelled))
             )
     except BaseException:
-        for kept in found:
-            if kept is not None:
-                kept.file.close()
+        for body in found:
+            if body is not None:
+                body.file.close()
         raise
     return found[0]
 
 
-class KeptSource:
-    """A body from the cache."""
+class CachedSource:
+    """A body that is read from the cache."""
 
-    def __init__(self, kept: Kept) -> None:
-        self.length = kept.entry.size
-        self.file = kept.file
+    def __init__(self, body: CachedBody) -> None:
+        self.length = body.entry.size
+        self.file = body.file
 
     async def read_into(self, room: memoryview) -> int:
         return await anyio.to_thread.run_sync(self.file.readinto, room[:_READ_BYTES])

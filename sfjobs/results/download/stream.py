@@ -1,4 +1,4 @@
-"""The result of one job as it comes: in pieces, into memory or into a file, whichever is asked for first."""
+"""``ResultStream``: the body of a result while it arrives, consumed once, in chunks, into memory or into a file."""
 
 from __future__ import annotations
 
@@ -10,90 +10,102 @@ from pathlib import Path
 from typing import Self
 
 from ..._http.download import Download, Downloading
-from ..._util.closing import Closeable
+from ..._util.aio import Closeable
 from ...errors import ResultCorruptError, ResultError
-from ..result import Array, Result
+from ..formats.npy import Array
+from ..result import Result
 from .to_file import check_suffix, save
-from .to_memory import naming, receive
+from .to_memory import naming_result, receive
 
 CHUNK_BYTES = 1 << 20
 
 
 class ResultStream(Closeable):
     """
-    The result of a job on its way, between ``async with`` and the end of its block.
+    The result of a job while it is downloaded, open within its ``async with`` block. For one task at a time.
 
-    It is used once: by ``async for chunk in stream``, by ``result()`` or ``array()``, or by ``save()``. A second use raises
-    RuntimeError. Where the connection breaks it goes on by itself, if the platform can do that, and raises TransportError if
-    not: then open the result again. One task at a time.
+    It can be consumed once: by ``async for chunk in stream``, by ``result()`` or ``array()``, or by ``save()``. If the
+    connection breaks, the download resumes where the platform supports that.
+
+    Raises:
+        RuntimeError: the stream was consumed before, or is not open.
+        TransportError: the connection broke and the download could not be resumed; open the result again.
     """
 
     def __init__(self, job_id: str, begin: Callable[[], Awaitable[Downloading]], max_bytes: int) -> None:
         self._job_id = job_id
         self._begin = begin
         self._max_bytes = max_bytes
-        self._held = AsyncExitStack()
+        self._stack = AsyncExitStack()
         self._download: Download | None = None
         self._use: str | None = None
 
     async def __aenter__(self) -> Self:
-        self._download = await self._held.enter_async_context(await self._begin())
+        self._download = await self._stack.enter_async_context(await self._begin())
         return self
 
     async def aclose(self) -> None:
-        """Ends the download. Safe to call twice."""
+        """End the download. Safe to call twice."""
         self._download = None
-        await self._held.aclose()
+        await self._stack.aclose()
 
     @property
     def length(self) -> int | None:
-        """Bytes of the whole body, None where the platform does not say."""
-        return self._opened().length
+        """Bytes of the whole body; None if the platform did not declare them."""
+        return self._open_download().length
 
     async def result(self) -> Result:
         """
-        The whole result, in memory.
+        Return the whole result, in memory.
 
-        Raises ResultCorruptError, or ResultTooLargeError above ``max_result_bytes``.
+        Raises:
+            ResultCorruptError: the body is not a complete, well-formed result.
+            ResultTooLargeError: its arrays have more than ``max_result_bytes``.
+            TransportError: the connection broke and the download could not be resumed.
         """
-        download = self._taken("result()")
+        download = self._consume("result()")
         with _masking(download):
-            return await receive(download, max_bytes=self._max_bytes, job_id=self._job_id, url=download.answer.url)
+            return await receive(download, max_bytes=self._max_bytes, job_id=self._job_id, url=download.response.url)
 
     async def array(self) -> Array:
-        """The samples, as ``result().samples``: of shape (shots, modes), or (shots, spatial modes, timebins)."""
+        """Return ``(await result()).samples``, of shape (shots, modes) or (shots, spatial modes, timebins)."""
         return (await self.result()).samples
 
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """
-        Writes the result to a file as the platform sends it, and returns the file's path.
+        Write the body to a file as the platform sends it, and return the path.
 
-        That is ``.npz``, or ``.npy`` from a platform of version 0.2.0: another suffix raises ValueError. The file appears
-        whole and checked, or not at all; then what was there before is as it was. Raises ResultCorruptError, and OSError of
-        the disk.
+        The suffix must be ``.npz``, or ``.npy`` for a platform of version 0.2.0. The file appears complete and checked, or not
+        at all: then an earlier file stays as it was.
+
+        Raises:
+            ValueError: the suffix is another one, or not that of the body.
+            ResultCorruptError: the body is not a complete, well-formed result.
+            TransportError: the connection broke and the download could not be resumed.
+            OSError: the file cannot be written.
         """
         file = Path(path)
         check_suffix(file)
-        download = self._taken("save()")
+        download = self._consume("save()")
         with _masking(download):
-            await save(download, file, max_bytes=self._max_bytes, job_id=self._job_id, url=download.answer.url)
+            await save(download, file, max_bytes=self._max_bytes, job_id=self._job_id, url=download.response.url)
         return file
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Chunks of a MiB; the last may be shorter. A step that was cancelled has lost nothing, and may be made again."""
-        self._taken("a loop over its chunks")
-        return _Chunks(self._opened, self._job_id)
+        """Iterate over chunks of 1 MiB; the last may be shorter. A cancelled step loses no bytes and can be repeated."""
+        self._consume("a loop over its chunks")
+        return _Chunks(self._open_download, self._job_id)
 
-    def _opened(self) -> Download:
+    def _open_download(self) -> Download:
         if self._download is None:
             raise RuntimeError(f"the result of job {self._job_id} is not open: use it inside its `with` block")
         return self._download
 
-    def _taken(self, use: str) -> Download:
-        download = self._opened()
+    def _consume(self, use: str) -> Download:
+        download = self._open_download()
         if self._use is not None:
             raise RuntimeError(
-                f"the result of job {self._job_id} was taken by {self._use} already, and comes once: open it again for {use}"
+                f"the result of job {self._job_id} was already consumed by {self._use}: open it again for {use}"
             )
         self._use = use
         return download
@@ -103,8 +115,8 @@ class ResultStream(Closeable):
 
 
 class _Chunks:
-    def __init__(self, opened: Callable[[], Download], job_id: str) -> None:
-        self._opened = opened
+    def __init__(self, open_download: Callable[[], Download], job_id: str) -> None:
+        self._open_download = open_download
         self._job_id = job_id
         self._chunk = bytearray(CHUNK_BYTES)
         self._filled = 0
@@ -114,7 +126,7 @@ class _Chunks:
         return self
 
     async def __anext__(self) -> bytes:
-        download, room = self._opened(), memoryview(self._chunk)
+        download, room = self._open_download(), memoryview(self._chunk)
         while self._filled < CHUNK_BYTES and (count := await download.read_into(room[self._filled :])):
             self._filled += count
         chunk, self._filled = bytes(room[: self._filled]), 0
@@ -126,15 +138,15 @@ class _Chunks:
         return chunk
 
     def _check_digest(self, download: Download) -> None:
-        """Nobody decodes these bytes, and one that says no length ends wherever its connection does."""
+        """Check the digest here: these bytes are not decoded, and a body of unknown length ends wherever its connection does."""
         if download.digest not in {None, self._sha.digest()}:
-            with naming(self._job_id, download.answer.url):
-                raise ResultCorruptError("its SHA-256 is not that of the platform's result")
+            with naming_result(self._job_id, download.response.url):
+                raise ResultCorruptError("its SHA-256 is not the one that the platform gave")
 
 
 @contextmanager
 def _masking(download: Download) -> Iterator[None]:
-    """An error that quotes the body may quote what was sent for it."""
+    """Mask secrets in an error: it quotes the body, which may repeat what was sent for it."""
     try:
         yield
     except ResultError as error:

@@ -1,13 +1,12 @@
 """
-From the bytes of a response body to a result while they come: into the arrays' own memory, or inflated in a thread beside the
-next ones. Knows nothing of HTTP. Called by ``fetching`` and ``stream``.
+Decodes a response body while it arrives: into the arrays' own memory, or, where it is compressed, in a thread beside the
+download. Knows nothing of HTTP. Called by ``fetcher`` and ``stream``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import anyio.from_thread
 import anyio.to_thread
@@ -15,19 +14,15 @@ import anyio.to_thread
 from ..._http.download import ByteSource
 from ..._util.aio import plain_task_group
 from ...errors import ResultCorruptError, ResultTooLargeError
-from ..formats.decoder import ArrayDecoder, Mask, sink_for
-from ..formats.npy import MAGIC
-from ..formats.npz import NamedBufferFor, any_memory
-from ..result import Array, Result
+from ..formats.decoder import ArrayDecoder, Mask, decoder_for
+from ..formats.npy import MAGIC, Array
+from ..formats.npz import NamedBufferFor, any_buffer
+from ..result import Result
 
-HEAD_BYTES = 1 << 13
-"""Read before the format is known, and of a small body all there is."""
-
+HEAD_BYTES = 1 << 13  # read before the format is known; a small body fits into it
+# Members that unpack to no more, and bodies to hash of no more, are processed in the event loop: a thread would cost more.
 INLINE_BYTES = 1 << 20
-"""Members that unpack to no more, and bodies that are hashed of no more, are dealt with at once: a thread would cost more."""
-
-PIECE_BYTES = 1 << 20
-"""Two such buffers: one is filled while the other is inflated."""
+PIECE_BYTES = 1 << 20  # size of each of two buffers: one is filled while the other is inflated
 
 
 async def receive(
@@ -36,50 +31,58 @@ async def receive(
     max_bytes: int,
     job_id: str = "",
     url: str = "",
-    memory: NamedBufferFor = any_memory,
+    buffer_for: NamedBufferFor = any_buffer,
     mask: Mask = lambda quoted: quoted,
 ) -> Result:
     """
-    The result in a body, ``.npy`` or ``.npz``, whose memory peaks at that of its arrays and a few MiB. Where ``source`` was
-    resumed and has the ``digest`` of the whole, the bytes are held against it. Each array is made in the ``memory`` for its
-    name. What an error quotes goes through ``mask``.
+    Return the result in a body, ``.npy`` or ``.npz``. The peak of memory is that of its arrays and a few MiB.
 
-    Raises ``ResultCorruptError`` for anything but a whole and well-formed body of plain arrays, ``ResultTooLargeError`` if
-    they have more than ``max_bytes`` together, and what ``source`` raises.
+    If ``source`` was resumed and has the ``digest`` of the whole body, the bytes are compared with it. ``buffer_for`` makes the
+    memory of each array by its name. ``mask`` is applied to what an error quotes.
+
+    Raises:
+        ResultCorruptError: the body is not a complete, well-formed body of plain arrays.
+        ResultTooLargeError: the arrays have more than ``max_bytes`` together.
+        Exception: whatever ``source`` raises.
     """
-    with naming(job_id, url, mask):
-        arrays = await _receive_arrays(source, max_bytes, memory, mask)
+    with naming_result(job_id, url, mask):
+        arrays = await _receive_arrays(source, max_bytes, buffer_for, mask)
     return Result.from_arrays(arrays, job_id=job_id)
 
 
-async def _receive_arrays(source: ByteSource, max_bytes: int, memory: NamedBufferFor, mask: Mask) -> dict[str, Array]:
+async def _receive_arrays(
+    source: ByteSource, max_bytes: int, buffer_for: NamedBufferFor, mask: Mask
+) -> dict[str, Array]:
     head = memoryview(bytearray(HEAD_BYTES))
     count = await fill(source, head, enough=len(MAGIC))
-    wanted_digest: bytes | None = getattr(source, "digest", None)
-    sink = sink_for(
+    decoder = decoder_for(
         bytes(head[:count]),
         max_bytes=max_bytes,
         declared_bytes=source.length,
-        hashes=wanted_digest is not None,
-        memory=memory,
+        hashes=getattr(source, "digest", None) is not None,
+        buffer_for=buffer_for,
         mask=mask,
     )
-    sink.feed(head[:count])
-    received = count + await _receive_rest(source, sink)
-    arrays = sink.finish()
-    if wanted_digest is not None and getattr(source, "is_resumed", False):
-        await _verify(sink, received, wanted_digest)
+    decoder.feed(head[:count])
+    received = count + await _receive_rest(source, decoder)
+    arrays = decoder.finish()
+    if (expected := digest_of_resumed(source)) is not None:
+        if received <= INLINE_BYTES:
+            digest = decoder.digest()
+        else:
+            digest = await anyio.to_thread.run_sync(decoder.digest, anyio.from_thread.check_cancelled)
+        compare_digests(digest, expected)
     return arrays
 
 
-async def _receive_rest(source: ByteSource, sink: ArrayDecoder) -> int:
+async def _receive_rest(source: ByteSource, decoder: ArrayDecoder) -> int:
     received = 0
-    while room := sink.room():
-        if sink.left_to_inflate > INLINE_BYTES:
-            count = await _inflate_beside(source, sink)
+    while room := decoder.room():
+        if decoder.left_to_inflate > INLINE_BYTES:
+            count = await _inflate_in_thread(source, decoder)
         else:
             count = await source.read_into(room)
-            sink.wrote(count)
+            decoder.wrote(count)
         if not count:
             return received
         received += count
@@ -88,48 +91,53 @@ async def _receive_rest(source: ByteSource, sink: ArrayDecoder) -> int:
     return received
 
 
-async def _inflate_beside(source: ByteSource, sink: ArrayDecoder) -> int:
-    """Inflate in a thread what has come, while more comes, until little is left to inflate or nothing comes any more."""
+async def _inflate_in_thread(source: ByteSource, decoder: ArrayDecoder) -> int:
+    """Inflate one piece in a thread while the next is received, until little is left to inflate or the body ends."""
     filled, spare = memoryview(bytearray(PIECE_BYTES)), memoryview(bytearray(PIECE_BYTES))
     received = count = await fill(source, filled)
     while count:
-        coming = 0
+        next_count = 0
         async with plain_task_group() as group:
-            group.start_soon(_feed_in_thread, sink, filled[:count])
-            if sink.left_to_inflate > INLINE_BYTES:
-                coming = await fill(source, spare)
-        filled, spare, count = spare, filled, coming
-        received += coming
+            group.start_soon(_feed_in_thread, decoder, filled[:count])
+            if decoder.left_to_inflate > INLINE_BYTES:
+                next_count = await fill(source, spare)
+        filled, spare, count = spare, filled, next_count
+        received += next_count
     return received
 
 
-async def _feed_in_thread(sink: ArrayDecoder, piece: memoryview) -> None:
-    # Asked between pieces, so that a cancelled download does not unpack gigabytes for nobody.
-    stop_if_cancelled: Callable[[], None] = anyio.from_thread.check_cancelled
-    await anyio.to_thread.run_sync(sink.feed, piece, stop_if_cancelled)
+async def _feed_in_thread(decoder: ArrayDecoder, piece: memoryview) -> None:
+    # Checked between steps, so that a cancelled download does not go on to unpack gigabytes.
+    await anyio.to_thread.run_sync(decoder.feed, piece, anyio.from_thread.check_cancelled)
 
 
 async def fill(source: ByteSource, buffer: memoryview, *, enough: int = PIECE_BYTES) -> int:
-    """Read until ``enough`` bytes are there, or the buffer is full, or nothing comes any more."""
+    """Read until there are ``enough`` bytes, the buffer is full or the body ends; return their number."""
     filled = 0
     while filled < min(enough, len(buffer)) and (count := await source.read_into(buffer[filled:])):
         filled += count
     return filled
 
 
-async def _verify(sink: ArrayDecoder, received: int, digest: bytes) -> None:
-    if received <= INLINE_BYTES:
-        found = sink.digest()
-    else:
-        stop_if_cancelled: Callable[[], None] = anyio.from_thread.check_cancelled
-        found = await anyio.to_thread.run_sync(partial(sink.digest, stop_if_cancelled))
-    if found != digest:
-        raise ResultCorruptError("after it broke off and was resumed, its SHA-256 is not that of the platform's result")
+def digest_of_resumed(source: ByteSource) -> bytes | None:
+    """
+    Return the expected digest of a body that was resumed, after its end.
+
+    Other bodies, even with a digest, are not worth the time to check it: 0.5 s for each GB.
+    """
+    digest: bytes | None = getattr(source, "digest", None)
+    return digest if getattr(source, "is_resumed", False) else None
+
+
+def compare_digests(digest: bytes, expected: bytes) -> None:
+    if digest != expected:
+        reason = "after its download broke off and was resumed, its SHA-256 is not the one that the platform gave"
+        raise ResultCorruptError(reason)
 
 
 @contextmanager
-def naming(job_id: str, url: str, mask: Mask = lambda quoted: quoted) -> Iterator[None]:
-    """Say of which job, and from where, the result is that was refused. The reason may quote names and headers in it."""
+def naming_result(job_id: str, url: str, mask: Mask = lambda quoted: quoted) -> Iterator[None]:
+    """Make an error name the job and the URL. ``mask`` is applied to the message, which may quote names and headers."""
     try:
         yield
     except (ResultCorruptError, ResultTooLargeError) as error:

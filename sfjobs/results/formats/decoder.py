@@ -1,6 +1,6 @@
 """
-What takes the bytes of a result, from wherever they come: the first of them say which format it is, not the media type, which
-no protocol version settled. Called by ``decoding`` (a response) and ``files``.
+Selects the decoder for a body by its first bytes, not by its media type, which no protocol version defines. Called by
+``to_memory``, ``to_file`` and ``storage``.
 """
 
 from __future__ import annotations
@@ -9,87 +9,79 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from ...errors import ResultCorruptError, ResultTooLargeError
-from .npy import MAGIC, MAX_OVERHEAD_BYTES, NpyDecoder
-from .npz import NamedBufferFor, NpzDecoder, any_memory
+from .npy import MAGIC, MAX_OVERHEAD_BYTES, Array, NpyDecoder
+from .npz import NamedBufferFor, NpzDecoder, any_buffer
 from .zip_records import ARCHIVE_STARTS
 
 QUOTED_BYTES = 60
+"""How much of a body of an unknown format an error quotes."""
 
 Mask = Callable[[bytes], bytes]
 
 
 class ArrayDecoder(Protocol):
-    """Decodes while it is filled. All of it may raise ``ResultCorruptError`` and ``ResultTooLargeError``, which are final."""
+    """
+    Decodes a body while its bytes arrive. Every method may raise ``ResultCorruptError`` and ``ResultTooLargeError``, which are
+    final.
+    """
 
     @property
     def left_to_inflate(self) -> int:
-        """How many bytes are to be unpacked before the next that are not, as far as is known."""
+        """How many bytes are known to come out of compressed data before the next uncompressed ones."""
         ...
 
     def room(self) -> memoryview:
-        """Where the next bytes belong; empty once there may be no more."""
+        """Return the memory for the next bytes; empty at the end of the body."""
         ...
 
     def wrote(self, count: int) -> None:
-        """So many were put there."""
+        """Account for ``count`` bytes that were written into the room."""
         ...
 
     def feed(self, chunk: memoryview, checkpoint: Callable[[], None] = ..., /) -> None:
-        """The next bytes, from elsewhere. ``checkpoint`` is called between pieces of longer work and may raise to stop it."""
+        """Decode the next bytes from another memory. ``checkpoint`` is called between steps and may raise."""
         ...
 
     def digest(self, checkpoint: Callable[[], None] = ..., /) -> bytes:
-        """The SHA-256 of all bytes so far."""
+        """Return the SHA-256 of all bytes so far."""
         ...
 
-    def finish(self) -> dict[str, npt.NDArray[np.generic]]:
-        """The arrays by name."""
+    def finish(self) -> dict[str, Array]:
+        """Return the arrays by name."""
         ...
 
 
-class NpyArrayDecoder:
-    """One array, by the name that it would have in an archive."""
+class NpyBodyDecoder(NpyDecoder):
+    """Decodes a body of one array, ``arr_0``."""
 
     left_to_inflate = 0
 
-    def __init__(self, max_bytes: int, declared_bytes: int | None, memory: NamedBufferFor = any_memory) -> None:
-        if declared_bytes is not None and declared_bytes > max_bytes + MAX_OVERHEAD_BYTES:
-            raise ResultTooLargeError(f"the body has {declared_bytes} bytes; the limit of an array is {max_bytes}")
-        self._decoder = NpyDecoder(max_bytes, declared_bytes, memory=partial(memory, "arr_0"))
-        self.room = self._decoder.room
-        self.wrote = self._decoder.wrote
-        self.digest = self._decoder.digest
-
-    def feed(self, chunk: memoryview, checkpoint: Callable[[], None] = lambda: None, /) -> None:
-        self._decoder.feed(chunk)
-        checkpoint()
-
-    def finish(self) -> dict[str, npt.NDArray[np.generic]]:
-        return {"arr_0": self._decoder.finish()}
+    def finish(self) -> dict[str, Array]:
+        return {"arr_0": self.finish_array()}
 
 
-def sink_for(
+def decoder_for(
     start: bytes,
     *,
     max_bytes: int,
     declared_bytes: int | None,
     hashes: bool = False,
-    memory: NamedBufferFor = any_memory,
+    buffer_for: NamedBufferFor = any_buffer,
     mask: Mask = lambda quoted: quoted,
 ) -> ArrayDecoder:
     """
-    What takes a body that begins with ``start``, which it has still to be fed. Only with ``hashes`` every sink has a
-    ``digest``. Each array is made in the ``memory`` for its name, which is ``arr_0`` where it has none. An error quotes what
-    ``mask`` leaves of ``start``.
+    Return the decoder for a body that begins with ``start``, which is still to be fed to it.
+
+    ``digest`` works for every format only with ``hashes``. ``buffer_for`` makes the memory of each array by its name. An error
+    quotes what ``mask`` leaves of ``start``.
     """
     if start.startswith(MAGIC):
-        return NpyArrayDecoder(max_bytes, declared_bytes, memory)
+        if declared_bytes is not None and declared_bytes > max_bytes + MAX_OVERHEAD_BYTES:
+            raise ResultTooLargeError(f"the body has {declared_bytes} bytes; the limit of an array is {max_bytes}")
+        return NpyBodyDecoder(max_bytes, declared_bytes, buffer_for=partial(buffer_for, "arr_0"))
     if start.startswith(ARCHIVE_STARTS):
-        return NpzDecoder(max_bytes, declared_bytes, hashes=hashes, memory=memory)
+        return NpzDecoder(max_bytes, declared_bytes, hashes=hashes, buffer_for=buffer_for)
     if not start:
         raise ResultCorruptError("it is empty")
     shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in mask(start)[:QUOTED_BYTES])

@@ -1,6 +1,6 @@
 """
-The arrays of a file as read-only views of it, of which nothing is in memory before it is looked at. Blocking; of an archive that
-has been checked. Called by ``files`` and ``fetching``.
+Maps the arrays of a file into memory: read-only views, whose bytes are read when they are used. Blocking; an archive must have
+been checked before. Called by ``storage`` and ``fetcher``.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from tempfile import TemporaryFile, gettempdir
 from typing import IO, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from ..._util.atomic_file import of_file
+from ..._util.atomic_file import naming_file
 from ...errors import ResultCorruptError
-from .npy import MAGIC, NpyDecoder, NpyHeader
+from .npy import MAGIC, Array, NpyDecoder, NpyHeader
 
 _OUTPUT = re.compile(r"arr_\d+\.npy", re.ASCII)
 _LOCAL_HEADER = struct.Struct("<26x2H")
 _COPIED_BYTES = 1 << 20
 
 
-def map_arrays(file: IO[bytes]) -> dict[str, npt.NDArray[np.generic]]:
+def map_arrays(file: IO[bytes]) -> dict[str, Array]:
     """
-    The arrays by name; that of a ``.npy`` file is ``arr_0``. Outputs are mapped, deflated ones from a temporary file, which
-    lives as long as they do; what is beside them is read.
+    Return the arrays by name; that of a ``.npy`` file is ``arr_0``.
+
+    Outputs are mapped, deflated ones from a temporary file that lives as long as they do; metadata is read.
     """
     file.seek(0)
     size = os.fstat(file.fileno()).st_size
@@ -41,8 +41,8 @@ def map_arrays(file: IO[bytes]) -> dict[str, npt.NDArray[np.generic]]:
         }
 
 
-def map_array(file: IO[bytes], start: int, size: int) -> npt.NDArray[np.generic]:
-    """The ``.npy`` file that begins at ``start`` and has ``size`` bytes, whose header goes through the decoder's checks."""
+def map_array(file: IO[bytes], start: int, size: int) -> Array:
+    """Map the ``.npy`` file of ``size`` bytes at ``start``, after the decoder's checks of its header."""
     file.seek(start)
     header = NpyHeader()
     while header.layout is None and (piece := file.read(min(4096, start + size - file.tell()))):
@@ -51,25 +51,25 @@ def map_array(file: IO[bytes], start: int, size: int) -> npt.NDArray[np.generic]
     if layout is None:
         raise ResultCorruptError("the header is incomplete")
     if layout.offset + layout.nbytes != size:
-        raise ResultCorruptError(f"it has {size} bytes, but its header speaks of {layout.offset + layout.nbytes}")
+        raise ResultCorruptError(f"it has {size} bytes, but its header declares {layout.offset + layout.nbytes}")
     order: Literal["F", "C"] = "F" if layout.fortran_order else "C"
-    if not layout.nbytes:  # there is nothing to map
+    if not layout.nbytes:  # an empty range cannot be mapped
         return np.empty(layout.shape, layout.dtype, order)
     return np.memmap(file, layout.dtype, "r", start + layout.offset, layout.shape, order)
 
 
-def _map_member(file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[np.generic]:
+def _map_member(file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     if not _OUTPUT.fullmatch(member.filename):
         decoder = NpyDecoder(member.file_size, member.file_size)
         decoder.feed(archive.read(member))
-        return decoder.finish()
+        return decoder.finish_array()
     if member.compress_type == zipfile.ZIP_STORED:
         file.seek(member.header_offset)
         lengths = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
         return map_array(file, member.header_offset + _LOCAL_HEADER.size + sum(lengths), member.file_size)
-    # A temporary file has no name, or is deleted by the system: it goes with its last user, however that ends.
+    # The system deletes a temporary file with its last user, even if the process is killed.
     with archive.open(member) as packed, TemporaryFile() as unpacked:
-        with of_file(Path(gettempdir())):
+        with naming_file(Path(gettempdir())):
             shutil.copyfileobj(packed, unpacked, _COPIED_BYTES)
             unpacked.flush()
         return map_array(unpacked, 0, member.file_size)

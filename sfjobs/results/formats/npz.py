@@ -1,9 +1,8 @@
 """
-From the bytes of a ``.npz`` archive to its arrays while they come, front to back: no I/O, no temporary file, and of stored
-members no second copy.
+Decodes a ``.npz`` archive front to back while its bytes arrive: no I/O, no temporary file, no second copy of stored members.
 
-Nothing that the archive says of itself is believed before it is checked: not its sizes, not its names, not its number of
-members. Nothing is given out before the directory at the end has agreed with all of it. Called by ``sinks``.
+Everything that the archive declares is checked: sizes, names, number of members. No array is given out before the directory at
+the end has confirmed all of it. Called by ``decoder``.
 """
 
 from __future__ import annotations
@@ -14,12 +13,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
 from ...errors import ResultCorruptError, ResultTooLargeError
-from .digest import Fingerprint
-from .npy import MAX_OVERHEAD_BYTES, Buffer, NpyDecoder, NpyLayout, new_memory
+from .digest import BodyDigest
+from .npy import MAX_OVERHEAD_BYTES, Array, Buffer, NpyDecoder, NpyLayout, new_buffer
 from .zip_directory import MAX_DIRECTORY_BYTES, Directory
 from .zip_members import DeflatedMember, StoredMember
 from .zip_records import (
@@ -36,29 +32,31 @@ from .zip_records import (
 
 MAX_MEMBERS = 10_000
 SCRATCH_BYTES = 1 << 14
-"""Read at once of what is not an array's memory. It may hold the end of one member and the start of the next."""
+"""Size of the buffer for bytes outside arrays. It may hold the end of one member and the start of the next."""
 
-# Both are bounded by the archive's few own bytes a member, and by deflate's growth of 5 bytes in 16 KiB at the worst.
+# What an archive has beside its arrays: its own few bytes a member, and deflate's growth of at most 5 bytes in 16 KiB.
 _OVERHEAD_BYTES = 4 << 20
 _ABSOLUTE = re.compile("/|[A-Za-z]:")
-_ENTRY_BYTES = 46  # of the directory, beside a name
+_ENTRY_BYTES = 46  # of an entry of the directory, without its name
 # Deflate cannot do better than 258 bytes from two bits (zlib's "technical details"), so a larger ratio is a lie.
 _MAX_RATIO = 1032
 
 NamedBufferFor: TypeAlias = Callable[[str, NpyLayout], Buffer]
-"""The memory for the array of this name."""
+"""Returns the memory for the array of this name."""
 
 
-def any_memory(_name: str, layout: NpyLayout) -> Buffer:
-    """That of a new array, whatever its name."""
-    return new_memory(layout)
+def any_buffer(_name: str, layout: NpyLayout) -> Buffer:
+    """Return the memory of a new array, for every name."""
+    return new_buffer(layout)
 
 
 class NpzDecoder:
     """
-    Collects the arrays of one archive, of at most ``max_bytes`` together; the archive has ``declared_bytes`` where that is
-    known. Every refusal is a ``ResultCorruptError`` or a ``ResultTooLargeError``, and is final. With ``hashes`` there is a
-    ``digest``. Each array is made in the ``memory`` for its name.
+    Decodes an archive of arrays, of at most ``max_bytes`` together.
+
+    ``declared_bytes`` is the length of the archive where it is known. ``buffer_for`` makes the memory of each array by its
+    name. ``digest`` works only with ``hashes``. All methods raise ``ResultCorruptError`` and ``ResultTooLargeError``, which
+    are final.
     """
 
     def __init__(
@@ -67,7 +65,7 @@ class NpzDecoder:
         declared_bytes: int | None = None,
         *,
         hashes: bool = False,
-        memory: NamedBufferFor = any_memory,
+        buffer_for: NamedBufferFor = any_buffer,
     ) -> None:
         self._most = max_bytes + max_bytes // 1000 + _OVERHEAD_BYTES
         if declared_bytes is not None and declared_bytes > self._most:
@@ -75,72 +73,74 @@ class NpzDecoder:
         self._declared_bytes = declared_bytes
         self._max_bytes = max_bytes
         self._left = max_bytes
-        self._memory_for = memory
-        self._arrays: dict[str, npt.NDArray[np.generic]] = {}
+        self._buffer_for = buffer_for
+        self._arrays: dict[str, Array] = {}
         self._entries: list[ZipEntry] = []
         self._names_bytes = 0
         self._directory: Directory | None = None
-        self._fingerprint = Fingerprint() if hashes else None
+        self._digest = BodyDigest() if hashes else None
         self._position = 0
         self._record = bytearray()
-        self._wanted = SIGNATURE_BYTES  # of it, as far as one can tell by now
+        self._record_bytes = SIGNATURE_BYTES  # its length, as far as it is known
         self._header: LocalHeader | None = None  # of the member that is being read
         self._offset = 0
         self._member: StoredMember | DeflatedMember | None = None
-        self._described: ZipEntry | None = None  # a member whose descriptor is awaited
+        self._undescribed: ZipEntry | None = None  # a member whose data descriptor comes next
         self._scratch = memoryview(bytearray(SCRATCH_BYTES))
-        self._direct: StoredMember | None = None  # the member whose memory was the last room
-        self._refused = False
+        self._direct: StoredMember | None = None  # the member whose memory the last room was
+        self._is_rejected = False
 
     @property
     def left_to_inflate(self) -> int:
-        """What the present member is known to unpack to yet; 0 where it is stored, or has not told."""
+        """How many bytes the current member is known to unpack to yet; 0 for a stored one and before the array's header."""
         return self._member.left if isinstance(self._member, DeflatedMember) else 0
 
     def room(self) -> memoryview:
         """
-        Where the next bytes belong: the memory of a stored array, never beyond its end, or memory to decode from. Empty once
-        the archive has ended.
+        Return the memory for the next bytes: that of a stored array, never beyond its end, or a scratch buffer.
+
+        Empty at the end of the archive.
         """
-        self._check_not_refused()
-        if self._directory is not None and self._directory.is_over:
+        self._check_not_rejected()
+        if self._directory is not None and self._directory.is_complete:
             return self._scratch[:0]
         member = self._member
         self._direct = member if isinstance(member, StoredMember) and member.left >= SCRATCH_BYTES else None
         return self._direct.room() if self._direct is not None else self._scratch
 
     def wrote(self, count: int) -> None:
-        """So many bytes were put into the room. Raises as soon as they cannot be an archive that is wanted."""
+        """Account for ``count`` bytes that were written into the room. Raises as soon as they rule out an acceptable archive."""
         if self._direct is None:
             self.feed(self._scratch[:count])
             return
-        with self._refusing():
+        with self._releasing_on_error():
             self._direct.wrote(count)
             self._advance(count)
 
     def feed(self, chunk: bytes | bytearray | memoryview, checkpoint: Callable[[], None] = lambda: None) -> None:
-        """Take the next bytes, copying or inflating them; ``checkpoint`` is called between pieces and may raise to stop."""
-        self._check_not_refused()
+        """Copy or inflate the next bytes. ``checkpoint`` is called between steps and may raise."""
+        self._check_not_rejected()
         view = memoryview(chunk)
-        with self._refusing():
+        with self._releasing_on_error():
             while view:
-                rest = self._take(view, checkpoint)
-                if self._fingerprint is not None and not isinstance(self._member, StoredMember):
-                    self._fingerprint.add(view[: len(view) - len(rest)])
-                self._advance(len(view) - len(rest))
+                rest = self._consume(view, checkpoint)
+                count = len(view) - len(rest)
+                if self._digest is not None and not isinstance(self._member, StoredMember):
+                    self._digest.update(view[:count])
+                self._advance(count)
                 view = rest
 
     def digest(self, checkpoint: Callable[[], None] = lambda: None) -> bytes:
-        """The SHA-256 of the whole archive."""
-        if self._fingerprint is None:
-            raise ValueError("this decoder was not told to hash")
-        return self._fingerprint.digest(checkpoint)
+        """Return the SHA-256 of all bytes so far."""
+        if self._digest is None:
+            raise ValueError("this decoder does not hash: make it with hashes=True")
+        return self._digest.digest(checkpoint)
 
-    def finish(self) -> dict[str, npt.NDArray[np.generic]]:
-        """The arrays by name, in the archive's order, after the last byte. Raises ``ResultCorruptError`` if any is missing."""
-        self._check_not_refused()
-        with self._refusing():
-            if self._directory is None or not self._directory.is_over:
+    def finish(self) -> dict[str, Array]:
+        """Return the arrays by name, in the archive's order. Raises ``ResultCorruptError`` if bytes are missing."""
+        self._check_not_rejected()
+        with self._releasing_on_error():
+            if self._directory is None or not self._directory.is_complete:
                 raise ResultCorruptError(f"the archive ends too early, after {self._position} bytes")
             if self._declared_bytes not in {None, self._position}:
                 raise ResultCorruptError(
@@ -148,74 +148,78 @@ class NpzDecoder:
                 )
         return self._arrays
 
-    def _take(self, view: memoryview, checkpoint: Callable[[], None]) -> memoryview:
+    def _consume(self, view: memoryview, checkpoint: Callable[[], None]) -> memoryview:
         if self._member is not None:
-            return self._member.take(view, checkpoint)
-        if self._directory is not None and self._directory.is_over:
+            return self._member.feed(view, checkpoint)
+        if self._directory is not None and self._directory.is_complete:
             raise ResultCorruptError(f"bytes follow the end of the archive ({len(view)} or more)")
-        lacking = self._wanted - len(self._record)
-        self._record += view[:lacking]
-        return view[lacking:]
+        missing = self._record_bytes - len(self._record)
+        self._record += view[:missing]
+        return view[missing:]
 
     def _advance(self, count: int) -> None:
-        """What has become whole by ``count`` more bytes?"""
+        """End the record or the member that ``count`` more bytes completed."""
         self._position += count
         if self._position > self._most:
-            raise ResultTooLargeError(f"the body has more than {self._most} bytes, and so have its arrays")
-        if self._member is None and len(self._record) == self._wanted:
-            self._wanted = self._record_length()
-            if len(self._record) == self._wanted:
+            raise ResultTooLargeError(
+                f"the body has more than {self._most} bytes; the limit of its arrays is {self._max_bytes}"
+            )
+        if self._member is None and len(self._record) == self._record_bytes:
+            self._record_bytes = self._record_length()
+            if len(self._record) == self._record_bytes:
                 self._end_record()
-        if self._member is not None and self._member.is_whole:
+        if self._member is not None and self._member.is_complete:
             self._end_member(self._member)
 
     def _record_length(self) -> int:
-        if self._described is None:
+        if self._undescribed is None:
             return record_length(self._record)
-        entry = self._described
+        entry = self._undescribed
         return descriptor_length(self._record, crc=entry.crc, compressed=entry.compressed, size=entry.size)
 
     def _end_record(self) -> None:
         record = bytes(self._record)
         self._record.clear()
-        self._wanted = SIGNATURE_BYTES
+        self._record_bytes = SIGNATURE_BYTES
         offset = self._position - len(record)
-        if self._described is not None:
-            self._accept(self._described)
+        if self._undescribed is not None:
+            self._end_entry(self._undescribed)
         elif self._directory is None and record.startswith(LOCAL):
             self._begin_member(record, offset)
         else:
             self._directory = self._directory or Directory(self._entries, offset)
-            self._directory.take(record, offset)
+            self._directory.add(record, offset)
 
     def _begin_member(self, record: bytes, offset: int) -> None:
         if len(self._entries) == MAX_MEMBERS:
-            raise ResultCorruptError(f"the archive has more than {MAX_MEMBERS} members, which is the most that is read")
+            raise ResultCorruptError(f"the archive has more members than the limit of {MAX_MEMBERS}")
         header = read_local(record)
         self._header, self._offset = header, offset
         self._check_name(header.name)
         self._check_sizes(header)
-        memory = partial(self._memory_for, header.name.removesuffix(".npy"))
+        buffer_for = partial(self._buffer_for, header.name.removesuffix(".npy"))
         available = (self._most if self._declared_bytes is None else self._declared_bytes) - self._position
         if header.method == STORED:
-            self._member = StoredMember(NpyDecoder(self._left, header.size, available_bytes=available, memory=memory))
+            self._member = StoredMember(
+                NpyDecoder(self._left, header.size, available_bytes=available, buffer_for=buffer_for)
+            )
         else:
-            npy = NpyDecoder(self._left, header.size, available_bytes=available * _MAX_RATIO, memory=memory)
+            npy = NpyDecoder(self._left, header.size, available_bytes=available * _MAX_RATIO, buffer_for=buffer_for)
             self._member = DeflatedMember(npy, compressed_bytes=header.compressed)
 
     def _check_name(self, name: str) -> None:
-        if problem := _problem_with(name):
-            raise ResultCorruptError(problem)
+        if not name.endswith(".npy"):
+            raise ResultCorruptError("it is not an array (its name does not end in .npy)")
+        if not name.isprintable() or "\\" in name or _ABSOLUTE.match(name) or ".." in name.split("/"):
+            raise ResultCorruptError("it has an unsafe name")
         if name.removesuffix(".npy") in self._arrays:
-            raise ResultCorruptError("the name is there twice")
+            raise ResultCorruptError("another member has the same name")
         self._names_bytes += _ENTRY_BYTES + len(name)
         if self._names_bytes > MAX_DIRECTORY_BYTES:
-            raise ResultCorruptError(
-                f"the archive's directory has more than the {MAX_DIRECTORY_BYTES} bytes that are read"
-            )
+            raise ResultCorruptError(f"the archive's directory is larger than the limit of {MAX_DIRECTORY_BYTES} bytes")
 
     def _check_sizes(self, header: LocalHeader) -> None:
-        """Before anything is allocated. Sizes that only follow the member are bounded by what its array says of itself."""
+        """Check the sizes before anything is allocated. Sizes that follow the member are bounded by the header of its array."""
         if header.size is None or header.compressed is None:
             return
         most = header.compressed * (1 if header.method == STORED else _MAX_RATIO)
@@ -224,10 +228,8 @@ class NpzDecoder:
         if self._declared_bytes is not None and header.compressed > self._declared_bytes - self._position:
             raise ResultCorruptError(f"its {header.compressed} bytes would reach beyond the end of the body")
         if header.size > self._left + MAX_OVERHEAD_BYTES:
-            taken = self._max_bytes - self._left
-            raise ResultTooLargeError(
-                f"the arrays have about {taken + header.size} bytes, more than the limit of {self._max_bytes}"
-            )
+            size = self._max_bytes - self._left + header.size
+            raise ResultTooLargeError(f"the arrays have about {size} bytes, more than the limit of {self._max_bytes}")
 
     def _end_member(self, member: StoredMember | DeflatedMember) -> None:
         header = self._header
@@ -236,42 +238,34 @@ class NpzDecoder:
         self._member = self._direct = None
         self._arrays[header.name.removesuffix(".npy")] = array
         self._left -= array.nbytes
-        if self._fingerprint is not None and isinstance(member, StoredMember):
-            for part in member.kept():
-                self._fingerprint.keep(part)
+        if self._digest is not None and isinstance(member, StoredMember):
+            for part in member.content():
+                self._digest.defer(part)
         entry = ZipEntry(header.name, header.method, member.crc, member.compressed, member.size, self._offset)
         if header.crc is None:
-            self._described = entry
+            self._undescribed = entry
             return
         if header.crc != member.crc:
             raise ResultCorruptError("its CRC-32 is not that of its bytes: it is damaged")
-        self._accept(entry)
+        self._end_entry(entry)
 
-    def _accept(self, entry: ZipEntry) -> None:
+    def _end_entry(self, entry: ZipEntry) -> None:
         self._entries.append(entry)
-        self._header = self._described = None
+        self._header = self._undescribed = None
 
-    def _check_not_refused(self) -> None:
-        if self._refused:
-            raise ResultCorruptError("this archive was refused before")
+    def _check_not_rejected(self) -> None:
+        if self._is_rejected:
+            raise ResultCorruptError("this archive was rejected before")
 
     @contextmanager
-    def _refusing(self) -> Iterator[None]:
-        """Let go of everything at the first error, and say in which member it was."""
+    def _releasing_on_error(self) -> Iterator[None]:
+        """Release all memory at the first error, and name the member in it."""
         try:
             yield
         except (ResultCorruptError, ResultTooLargeError):
-            self._refused = True
-            self._arrays, self._member, self._direct, self._fingerprint = {}, None, None, None
+            self._is_rejected = True
+            self._arrays, self._member, self._direct, self._digest = {}, None, None, None
             if self._header is None:
                 raise
             with naming_member(self._header.name):
                 raise
-
-
-def _problem_with(name: str) -> str | None:
-    if not name.endswith(".npy"):
-        return "it is not an array (its name does not end in .npy)"
-    if not name.isprintable() or "\\" in name or _ABSOLUTE.match(name) or ".." in name.split("/"):
-        return "it has an unsafe name"
-    return None

@@ -1,6 +1,6 @@
 """
-The directory at the end of a zip archive, held against the members that were read before it. What differs is an archive that
-another reader would see otherwise, or a damaged one. Called by ``npz``.
+Compares the directory at the end of a zip archive with the members that were read before it. Where they differ, another reader
+would see another archive, or the archive is damaged. Called by ``npz``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...errors import ResultCorruptError
-from .zip_records import CENTRAL, END, END64, LOCATOR, Ending, ZipEntry, check_locator, read_end, read_end64, read_entry
+from .zip_records import (
+    CENTRAL,
+    END,
+    END64,
+    LOCATOR,
+    EndRecord,
+    ZipEntry,
+    check_locator,
+    read_end,
+    read_end64,
+    read_entry,
+)
 
 MAX_DIRECTORY_BYTES = 1 << 20
 
@@ -22,7 +33,7 @@ _NEXT = {
 
 
 class Directory:
-    """Takes the records behind the ``members``, the first of which is at ``offset``; they are as many as there are members."""
+    """The records behind the ``members``, the first of which is at ``offset``: one for each member, then the end records."""
 
     def __init__(self, members: Sequence[ZipEntry], offset: int) -> None:
         self._members = members
@@ -33,56 +44,58 @@ class Directory:
         self._last: bytes | None = None
 
     @property
-    def is_over(self) -> bool:
-        """After the end record, behind which nothing may come."""
+    def is_complete(self) -> bool:
+        """Whether the end record was read; nothing may follow it."""
         return self._last == END
 
-    def take(self, record: bytes, offset: int) -> None:
-        """The next record, which was found at ``offset``."""
+    def add(self, record: bytes, offset: int) -> None:
+        """Check the next record, which was found at ``offset``."""
         signature = record[:4]
         if signature not in _NEXT[self._last]:
             raise ResultCorruptError(f"the archive is damaged: {signature!r} follows {self._last!r}")
         self._last = signature
         if signature == CENTRAL:
-            self._take_entry(record)
+            self._add_entry(record)
         elif signature == END64:
             self._end64_offset = offset
-            self._check_ending(read_end64(record))
+            self._check_end(read_end64(record))
         elif signature == LOCATOR:
             check_locator(record, end64_offset=self._end64_offset or 0)
         else:
-            self._check_ending(read_end(record, has_end64=self._end64_offset is not None))
+            self._check_end(read_end(record, has_end64=self._end64_offset is not None))
 
-    def _take_entry(self, record: bytes) -> None:
+    def _add_entry(self, record: bytes) -> None:
         self._length += len(record)
         if self._length > MAX_DIRECTORY_BYTES:
-            raise ResultCorruptError(
-                f"the archive's directory has more than the {MAX_DIRECTORY_BYTES} bytes that are read"
-            )
+            raise ResultCorruptError(f"the archive's directory is larger than the limit of {MAX_DIRECTORY_BYTES} bytes")
         if self._count == len(self._members):
-            raise ResultCorruptError(f"the archive's directory has more than the {self._count} members that there are")
+            raise ResultCorruptError(
+                f"the archive's directory has more entries than the archive's {self._count} members"
+            )
         member = self._members[self._count]
         self._count += 1
         entry = read_entry(record)
         if entry != member:
             raise ResultCorruptError(
                 f"member {member.name!r}: the directory does not describe it but {_difference(entry, member)}: the archive is "
-                "damaged, or its members are not in the directory's order, in which alone they are read"
+                "damaged, or its members are not in the order of the directory, which is not supported"
             )
 
-    def _check_ending(self, ending: Ending) -> None:
+    def _check_end(self, end: EndRecord) -> None:
         if self._count < len(self._members):
             raise ResultCorruptError(f"the archive is damaged: {self._count} of {len(self._members)} members are left")
-        for what, said, found in (
-            ("number of members", ending.count, self._count),
-            ("length of the directory", ending.length, self._length),
-            ("place of the directory", ending.offset, self._offset),
+        for what, declared, found in (
+            ("number of members", end.count, self._count),
+            ("length of the directory", end.length, self._length),
+            ("place of the directory", end.offset, self._offset),
         ):
-            if said not in {None, found}:
-                raise ResultCorruptError(f"the archive is damaged: the {what} is said to be {said}, but is {found}")
+            if declared not in {None, found}:
+                raise ResultCorruptError(
+                    f"the archive is damaged: the {what} is declared as {declared}, but is {found}"
+                )
 
 
 def _difference(entry: ZipEntry, member: ZipEntry) -> str:
-    """The first thing that differs."""
+    """Describe the first field that differs."""
     field = next(field for field in ZipEntry.__slots__ if getattr(entry, field) != getattr(member, field))
     return f"one of {field} {str(getattr(entry, field))[:80]!r}, not {str(getattr(member, field))[:80]!r}"

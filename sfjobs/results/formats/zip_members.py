@@ -1,6 +1,6 @@
 """
-The members of a ``.npz`` archive while their bytes arrive: stored ones go into the array's memory as they are, deflated ones
-through zlib, a bounded piece at a time. Called by ``npz``.
+Decoders for the members of a ``.npz`` archive: stored bytes go straight into the array's memory, deflated ones through zlib in
+steps of bounded size. Called by ``npz``.
 """
 
 from __future__ import annotations
@@ -8,43 +8,51 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 
-import numpy as np
-import numpy.typing as npt
-
 from ...errors import ResultCorruptError
-from .npy import NpyDecoder
+from .npy import Array, NpyDecoder
 
-STORED_PIECE_BYTES = 1 << 20
-"""The most of a stored member that is taken at once: its CRC-32 takes 0.2 ms."""
-
+STORED_PIECE_BYTES = 1 << 20  # checked at once: its CRC-32 takes 0.2 ms
 INFLATED_PIECE_BYTES = 1 << 18
-_DEFLATED_PIECE_BYTES = 1 << 16  # zlib copies what it has not used of a piece, each time
+_DEFLATED_PIECE_BYTES = 1 << 16  # zlib copies the unused rest of a piece, each time
 
 
-class StoredMember:
-    """A member whose bytes are the ``.npy`` file itself."""
+class Member:
+    """The common part of the two kinds: the array, and its CRC-32 and size so far."""
 
     def __init__(self, npy: NpyDecoder) -> None:
         self._npy = npy
-        self._room = memoryview(b"")
         self.crc = 0
         self.size = 0
+
+    @property
+    def left(self) -> int:
+        """How many bytes of the array are missing; 0 until its header is complete."""
+        return self._npy.missing or 0
+
+    def content(self) -> tuple[bytes, memoryview]:
+        return self._npy.content()
+
+    def finish(self) -> Array:
+        return self._npy.finish_array()
+
+
+class StoredMember(Member):
+    """A member whose bytes are the ``.npy`` file itself."""
+
+    def __init__(self, npy: NpyDecoder) -> None:
+        super().__init__(npy)
+        self._room = memoryview(b"")
 
     @property
     def compressed(self) -> int:
         return self.size
 
     @property
-    def left(self) -> int:
-        """How much of the array is still to come; 0 before that is known."""
-        return self._npy.missing or 0
-
-    @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         return not self._npy.room()
 
     def room(self) -> memoryview:
-        """Where the next bytes belong. It never reaches beyond the member's end."""
+        """Return the memory for the next bytes. It never reaches beyond the member's end."""
         self._room = self._npy.room()[:STORED_PIECE_BYTES]
         return self._room
 
@@ -53,8 +61,8 @@ class StoredMember:
         self.size += count
         self._npy.wrote(count)
 
-    def take(self, view: memoryview, checkpoint: Callable[[], None]) -> memoryview:
-        """Copy what belongs to the member and give back the rest."""
+    def feed(self, view: memoryview, checkpoint: Callable[[], None]) -> memoryview:
+        """Copy the bytes of the member and return the rest."""
         while view and (room := self.room()):
             count = min(len(room), len(view))
             room[:count] = view[:count]
@@ -63,39 +71,26 @@ class StoredMember:
             checkpoint()
         return view
 
-    def kept(self) -> tuple[bytes, memoryview]:
-        return self._npy.kept()
 
-    def finish(self) -> npt.NDArray[np.generic]:
-        return self._npy.finish()
-
-
-class DeflatedMember:
+class DeflatedMember(Member):
     """
-    A member whose bytes are a raw deflate stream of the ``.npy`` file, ``compressed_bytes`` of them where that is known. The
-    stream itself says where it ends.
+    A member whose bytes are a raw deflate stream of the ``.npy`` file; ``compressed_bytes`` is its length where that is known.
+    The stream marks its own end.
     """
 
     def __init__(self, npy: NpyDecoder, *, compressed_bytes: int | None) -> None:
-        self._npy = npy
+        super().__init__(npy)
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         self._compressed_bytes = compressed_bytes
-        self.crc = 0
-        self.size = 0
         self.compressed = 0
 
     @property
-    def left(self) -> int:
-        """How much of the array is still to come; 0 before that is known."""
-        return self._npy.missing or 0
-
-    @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         return self._inflater.eof or self.compressed == self._compressed_bytes
 
-    def take(self, view: memoryview, checkpoint: Callable[[], None]) -> memoryview:
-        """Inflate what belongs to the member and give back the rest."""
-        while view and not self.is_whole:
+    def feed(self, view: memoryview, checkpoint: Callable[[], None]) -> memoryview:
+        """Inflate the bytes of the member and return the rest."""
+        while view and not self.is_complete:
             piece = view[:_DEFLATED_PIECE_BYTES]
             if self._compressed_bytes is not None:
                 piece = piece[: self._compressed_bytes - self.compressed]
@@ -105,8 +100,8 @@ class DeflatedMember:
             view = view[used:]
         return view
 
-    def finish(self) -> npt.NDArray[np.generic]:
-        array = self._npy.finish()
+    def finish(self) -> Array:
+        array = super().finish()
         if not self._inflater.eof:
             raise ResultCorruptError("it is damaged: its compressed bytes end too early")
         if self._compressed_bytes not in {None, self.compressed}:
@@ -114,7 +109,7 @@ class DeflatedMember:
         return array
 
     def _inflate(self, piece: memoryview, checkpoint: Callable[[], None]) -> None:
-        """Never more than a piece at a time, whatever the stream would unpack to: what the array has no room for is refused."""
+        """Inflate in bounded steps, however far the stream would unpack: bytes beyond the array's end are rejected at once."""
         data: bytes | memoryview = piece
         while True:
             try:

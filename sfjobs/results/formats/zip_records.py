@@ -1,7 +1,6 @@
 """
-What stands between and behind the members of a zip archive, from bytes to numbers: pure functions, which believe nothing that
-bytes at hand can contradict. The format is PKWARE's APPNOTE 6.3.10, sections 4.3 and 4.5.3. Called by ``npz`` and
-``zip_directory``.
+Parsers for the records between and behind the members of a zip archive: pure functions, which check every number against the
+bytes at hand. The format is PKWARE's APPNOTE 6.3.10, sections 4.3 and 4.5.3. Called by ``npz`` and ``zip_directory``.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ END64 = b"PK\x06\x06"
 LOCATOR = b"PK\x06\x07"
 END = b"PK\x05\x06"
 ARCHIVE_STARTS = (LOCAL, END, END64)
-"""How an archive begins: with a member, or with its end if there is none."""
+"""How an archive begins: with a member, or with an end record if it is empty."""
 
 SIGNATURE_BYTES = 4
-"""With so many bytes every record begins, and a data descriptor has no fewer."""
+"""Length of the signature of a record. A data descriptor, which may have no signature, is longer."""
 
 STORED, DEFLATED = 0, 8
 
@@ -41,13 +40,13 @@ _LAYOUTS = {
     LOCATOR: struct.Struct("<4sIQI"),
     END: struct.Struct("<4s4H2IH"),
 }
-# Where a record says how long its name, extra field and comment are, which follow it.
+# The fields with the lengths of the name, extra field and comment behind a record.
 _LENGTHS = {LOCAL: slice(9, 11), CENTRAL: slice(10, 13), END: slice(7, 8)}
 
 
 @dataclass(frozen=True, slots=True)
 class ZipEntry:
-    """A member as it was read, or as the directory describes it. ``offset`` is where its local header starts."""
+    """A member as it was read, or as the directory describes it. ``offset`` is that of its local header."""
 
     name: str
     method: int
@@ -59,7 +58,7 @@ class ZipEntry:
 
 @dataclass(frozen=True, slots=True)
 class LocalHeader:
-    """What a member says of itself beforehand; sizes and checksum are None where they follow it."""
+    """The header before a member; sizes and checksum are None where they follow the member."""
 
     name: str
     method: int
@@ -69,8 +68,8 @@ class LocalHeader:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """What an end record says of the directory; None where it leaves that to the other one."""
+class EndRecord:
+    """The description of the directory in an end record; None where the other end record has the number."""
 
     count: int | None
     length: int | None
@@ -78,15 +77,15 @@ class Ending:
 
 
 def record_length(record: bytes | bytearray) -> int:
-    """How long the record is that begins like this, as far as one can tell by now."""
+    """Return how long the record is that begins like this, as far as these bytes show."""
     if len(record) < SIGNATURE_BYTES:
         return SIGNATURE_BYTES
     signature = bytes(record[:SIGNATURE_BYTES])
     layout = _LAYOUTS.get(signature)
     if layout is None:
         raise ResultCorruptError(
-            f"where a record of the archive belongs are the bytes {signature!r}: it is damaged, or one with gaps, "
-            "which is not read"
+            f"the archive has the bytes {signature!r} in place of a record: it is damaged, or it has gaps, which are not "
+            "supported"
         )
     if len(record) < layout.size or signature not in _LENGTHS:
         return layout.size
@@ -103,7 +102,7 @@ def read_local(record: bytes) -> LocalHeader:
         _check_readable(flags, method)
         if flags & _HAS_DESCRIPTOR:
             return LocalHeader(name, method, None, None, None)
-        size, compressed = _in_full((size, compressed), record[end:])
+        size, compressed = _full_numbers((size, compressed), record[end:])
     return LocalHeader(name, method, crc, compressed, size)
 
 
@@ -116,37 +115,37 @@ def read_entry(record: bytes) -> ZipEntry:
     name = _name(record[layout.size : end], flags)
     with naming_member(name):
         _check_readable(flags, method)
-        size, compressed, offset = _in_full((size, compressed, offset), record[end : end + extra_length])
+        size, compressed, offset = _full_numbers((size, compressed, offset), record[end : end + extra_length])
         if disk not in {0, _IN_EXTRA_16}:
-            raise ResultCorruptError("it is said to lie on another disk")
+            raise ResultCorruptError("the directory puts it on another disk")
     return ZipEntry(name, method, crc, compressed, size, offset)
 
 
-def read_end64(record: bytes) -> Ending:
+def read_end64(record: bytes) -> EndRecord:
     layout = _LAYOUTS[END64]
     _, length, _, _, disk, directory_disk, count_here, count, directory_length, offset = layout.unpack_from(record)
-    if length != layout.size - 12:  # it counts what comes after itself
+    if length != layout.size - 12:  # the length field does not count itself and what is before it
         raise ResultCorruptError(f"the archive's zip64 end record has the unusual length {length}")
     if (disk, directory_disk, count_here) != (0, 0, count):
-        raise ResultCorruptError("the archive is said to lie on several disks")
-    return Ending(count, directory_length, offset)
+        raise ResultCorruptError("the archive is declared to span several disks")
+    return EndRecord(count, directory_length, offset)
 
 
 def check_locator(record: bytes, *, end64_offset: int) -> None:
     _, disk, offset, disks = _LAYOUTS[LOCATOR].unpack_from(record)
     if disk or disks > 1:
-        raise ResultCorruptError("the archive is said to lie on several disks")
+        raise ResultCorruptError("the archive is declared to span several disks")
     if offset != end64_offset:
-        raise ResultCorruptError(f"the archive's zip64 end record is said to be at {offset}, but is at {end64_offset}")
+        raise ResultCorruptError(f"the archive's zip64 end record is declared at {offset}, but is at {end64_offset}")
 
 
-def read_end(record: bytes, *, has_end64: bool) -> Ending:
-    """With a zip64 end record before it, numbers of ones only say that the true ones are there."""
+def read_end(record: bytes, *, has_end64: bool) -> EndRecord:
+    """Read the end record. With a zip64 end record before it, numbers whose bits are all 1 refer to that one."""
     _, disk, directory_disk, count_here, count, length, offset, _ = _LAYOUTS[END].unpack_from(record)
-    elsewhere = {0, _IN_EXTRA_16} if has_end64 else {0}
-    if disk not in elsewhere or directory_disk not in elsewhere or count_here != count:
-        raise ResultCorruptError("the archive is said to lie on several disks")
-    return Ending(
+    first_disk = {0, _IN_EXTRA_16} if has_end64 else {0}
+    if disk not in first_disk or directory_disk not in first_disk or count_here != count:
+        raise ResultCorruptError("the archive is declared to span several disks")
+    return EndRecord(
         None if has_end64 and count == _IN_EXTRA_16 else count,
         None if has_end64 and length == _IN_EXTRA_32 else length,
         None if has_end64 and offset == _IN_EXTRA_32 else offset,
@@ -155,8 +154,10 @@ def read_end(record: bytes, *, has_end64: bool) -> Ending:
 
 def descriptor_length(record: bytes | bytearray, *, crc: int, compressed: int, size: int) -> int:
     """
-    How long the data descriptor is that begins like this, behind a member whose numbers are known by now: it may have a
-    signature and sizes of 4 or 8 bytes, and says neither. No array has 0 bytes, so the two sizes cannot be mistaken.
+    Return how long the data descriptor is that begins like this, as far as these bytes show.
+
+    A descriptor may or may not have a signature, and has sizes of 4 or of 8 bytes; the numbers of the member before it, which
+    are known, decide. No member has 0 bytes, so the sizes are never ambiguous.
     """
     start = SIGNATURE_BYTES if record.startswith(_DESCRIPTOR) else 0
     sizes = start + 4
@@ -178,7 +179,7 @@ def descriptor_length(record: bytes | bytearray, *, crc: int, compressed: int, s
 
 @contextmanager
 def naming_member(name: str) -> Iterator[None]:
-    """Say in which member it was that something is wrong."""
+    """Make an error name the member."""
     try:
         yield
     except (ResultCorruptError, ResultTooLargeError) as error:
@@ -201,19 +202,16 @@ def _name(name: bytes, flags: int) -> str:
         raise ResultCorruptError(f"its name {name[:80]!r} is not UTF-8") from error
 
 
-def _in_full(numbers: tuple[int, ...], extra: bytes) -> list[int]:
-    """The numbers, those of ones replaced by what the zip64 field of ``extra`` has in their place, in the same order."""
-    if _IN_EXTRA_32 not in numbers:
-        return list(numbers)
-    field = _zip64_field(extra)
-    full: list[int] = []
-    for number in numbers:
+def _full_numbers(numbers: tuple[int, ...], extra: bytes) -> list[int]:
+    """Return the numbers; those whose bits are all 1 are replaced by the next one of the zip64 field in ``extra``."""
+    field = _zip64_field(extra) if _IN_EXTRA_32 in numbers else b""
+    full = list(numbers)
+    for index, number in enumerate(numbers):
         if number != _IN_EXTRA_32:
-            full.append(number)
             continue
         if len(field) < 8:
-            raise ResultCorruptError("its sizes are said to be in a zip64 field, which is not there or too short")
-        full.append(int.from_bytes(field[:8], "little"))
+            raise ResultCorruptError("its sizes should be in a zip64 field, which is missing or too short")
+        full[index] = int.from_bytes(field[:8], "little")
         field = field[8:]
     return full
 

@@ -1,4 +1,4 @@
 """
-Those who are measured, each a program that ``arena`` starts anew for every round, so that nobody inherits another's caches.
-``contest`` is what they share.
+The measured clients. Each is a program that ``arena`` starts again for every round, so that no round inherits caches of another.
+``contest`` is their common code.
 """

@@ -1,6 +1,6 @@
 """
-Lists of 100 each second, and the results of what has completed at once, over at most 32 connections; with httpx or, as the
-option says, aiohttp.
+A client without a library: list requests of 100 jobs each second, and the results of completed jobs at once, over at most 32
+connections; with httpx or, by option, aiohttp.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from ..contest import BATCH, CADENCE, Run
 
-CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 
 Get: TypeAlias = Callable[[str], Awaitable[bytes]]
 
@@ -29,7 +29,7 @@ def main() -> None:
 async def with_httpx(run: Run) -> None:
     import httpx
 
-    limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+    limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
     async with httpx.AsyncClient(
         base_url=run.task.url, headers=run.task.headers, limits=limits, timeout=60.0
     ) as client:
@@ -48,7 +48,7 @@ async def with_aiohttp(run: Run) -> None:
     async with aiohttp.ClientSession(
         run.task.url,
         headers=run.task.headers,
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+        connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
         raise_for_status=True,
     ) as session:
 
@@ -69,9 +69,9 @@ async def _measured(run: Run, get: Get) -> None:
 async def _wait(run: Run, get: Get) -> dict[str, Any]:
     left = dict.fromkeys(run.ids)
     results: dict[str, Any] = {}
-    free = asyncio.Semaphore(CONNECTIONS)
+    free = asyncio.Semaphore(MAX_CONNECTIONS)
 
-    async def ask(ids: list[str]) -> None:
+    async def poll(ids: list[str]) -> None:
         query = "&".join(f"id={id_}" for id_ in ids)
         ended = [job["id"] for job in json.loads(await get(f"/jobs?size={len(ids)}&{query}"))["data"] if _ended(job)]
         for id_ in ended:
@@ -88,7 +88,7 @@ async def _wait(run: Run, get: Get) -> dict[str, Any]:
     due = loop.time()
     while left:
         ids = list(left)
-        await asyncio.gather(*[ask(ids[first : first + BATCH]) for first in range(0, len(ids), BATCH)])
+        await asyncio.gather(*[poll(ids[first : first + BATCH]) for first in range(0, len(ids), BATCH)])
         due += CADENCE
         if left:
             await asyncio.sleep(due - loop.time())

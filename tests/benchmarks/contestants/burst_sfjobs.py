@@ -1,4 +1,4 @@
-"""sfjobs submits all jobs, waits for them and has all results in hand, by ``wait_all``."""
+"""sfjobs submits all jobs, and waits for them and their results by ``wait_all``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .watch_sfjobs import submitted
 
 
 async def main() -> None:
-    import numpy as np  # the first result would load it, and the others have it loaded as well
+    import numpy as np  # the first result would load it; the other contestants have it loaded as well
 
     run = Run.from_command_line()
     task = run.task

@@ -1,6 +1,6 @@
 """
-Results by hand, with aiohttp or httpx, in the way that the option ``how`` names: ``whole`` reads the body and has numpy load it,
-as one writes it first; ``placed`` puts the bytes into the array as they come, and ``checked`` computes a CRC-32 beside that;
+Results without a library, with aiohttp or httpx. The option ``how`` selects the way: ``whole`` reads the body and loads it with
+numpy, which is the simplest program; ``placed`` puts the bytes into the array as they arrive; ``checked`` also computes a CRC-32;
 ``dropped`` reads and keeps nothing.
 """
 

@@ -1,4 +1,4 @@
-"""curl reads results and keeps nothing. What the start of a process takes is in its time."""
+"""curl reads results and keeps nothing. Its time includes the start of a process."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """
-xanadu-cloud-client fetches results: as ``Job.result`` has them, widened to int64 and cached, or, with ``widens`` false, by the
-argument of ``Job.get_result`` that leaves them as they are.
+xanadu-cloud-client fetches results: by ``Job.result``, widened to int64 and cached, or, with ``widens`` false, by the argument of
+``Job.get_result`` that keeps the integer type.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-httpx by hand: submits jobs one by one, asks about all each second in lists of 100, fetches results over 32 connections, and
-tries again when the ``Retry-After`` of a 429 is over.
+httpx without a library: submits jobs one by one, polls all each second in list requests of 100, fetches results over 32
+connections, and retries after the ``Retry-After`` of a 429.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import httpx
 from ..contest import BATCH, CADENCE, Run
 from .submit_by_hand import JOB
 
-CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 
 
 async def main() -> None:
@@ -21,10 +21,10 @@ async def main() -> None:
     task = run.task
     progress = {"submitted": 0, "results": 0, "raised": 0}
     run.notes["progress"] = progress
-    free = asyncio.Semaphore(CONNECTIONS)
+    free = asyncio.Semaphore(MAX_CONNECTIONS)
     async with httpx.AsyncClient(base_url=task.url, headers=task.headers, timeout=60.0) as client:
 
-        async def ask(method: str, path: str, **content: Any) -> httpx.Response:
+        async def send(method: str, path: str, **content: Any) -> httpx.Response:
             while True:
                 async with free:
                     answer = await client.request(method, path, **content)
@@ -33,19 +33,19 @@ async def main() -> None:
                 await asyncio.sleep(float(answer.headers["retry-after"]))
 
         async def fetch(id_: str) -> None:
-            await ask("GET", f"/jobs/{id_}/result")
+            await send("GET", f"/jobs/{id_}/result")
             progress["results"] += 1
 
         run.begin()
         left: list[str] = []
         while len(left) < task.jobs:
-            left.append((await ask("POST", "/jobs", json=JOB)).json()["id"])
+            left.append((await send("POST", "/jobs", json=JOB)).json()["id"])
             progress["submitted"] += 1
         while left:
             ended = set()
             for first in range(0, len(left), BATCH):
                 ids = left[first : first + BATCH]
-                answer = await ask("GET", "/jobs", params={"size": len(ids), "id": ids})
+                answer = await send("GET", "/jobs", params={"size": len(ids), "id": ids})
                 ended |= {job["id"] for job in answer.json()["data"] if job["status"] == "complete"}
             await asyncio.gather(*[fetch(id_) for id_ in ended])
             left = [id_ for id_ in left if id_ not in ended]

@@ -1,4 +1,4 @@
-"""sfjobs submits jobs one by one, waits for them and has their results; what it raises for is counted and tried again."""
+"""sfjobs submits jobs one by one, waits for them and fetches their results; errors are counted and retried."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """
-Submissions by hand, ``at_once`` of them at a time and ``batch`` jobs in each, with the client that the option names: httpx,
-httpx over aiohttp, aiohttp, or plain sockets.
+Submissions without a library, ``at_once`` concurrent requests of ``batch`` jobs each. The option ``client`` selects httpx, httpx
+over aiohttp, aiohttp, or plain sockets.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def with_sockets(run: Run) -> None:
     ids: list[str] = []
     port = int(urlsplit(run.task.url).port or 80)
 
-    def take(answer: bytes) -> None:
-        ids.append(json.loads(answer.partition(b"\r\n\r\n")[2])["id"])
+    def receive(response: bytes) -> None:
+        ids.append(json.loads(response.partition(b"\r\n\r\n")[2])["id"])
 
     run.begin()
     requests = iter([raw.request("POST", "/jobs", body)] * run.task.jobs)
-    raw.exchange(port, requests, run.task.options["at_once"], take)
+    raw.exchange(port, requests, run.task.options["at_once"], receive)
     run.end(submitted=len(ids))
 
 
@@ -65,11 +65,11 @@ async def with_httpx(run: Run, *, over_aiohttp: bool) -> None:
 
         async def post(jobs: int) -> list[str]:
             if batch == 1:
-                answer = await client.post("/jobs", json=JOB)
+                response = await client.post("/jobs", json=JOB)
             else:
-                answer = await client.post("/jobs", content=json.dumps([JOB] * jobs), headers=BATCHES)
-            answer.raise_for_status()
-            return _ids(answer.json())
+                response = await client.post("/jobs", content=json.dumps([JOB] * jobs), headers=BATCHES)
+            response.raise_for_status()
+            return _ids(response.json())
 
         await _submit_all(run, post, at_once, batch)
 
@@ -88,8 +88,8 @@ async def with_aiohttp(run: Run) -> None:
                 request = session.post("/jobs", json=JOB)
             else:
                 request = session.post("/jobs", data=json.dumps([JOB] * jobs), headers=BATCHES)
-            async with request as answer:
-                return _ids(await answer.json())
+            async with request as response:
+                return _ids(await response.json())
 
         await _submit_all(run, post, at_once, batch)
 
@@ -99,7 +99,7 @@ async def _submit_all(run: Run, post: Post, at_once: int, batch: int) -> None:
     ids: list[str] = []
 
     async def work() -> None:
-        for size in sizes:  # shared: whoever is free takes the next
+        for size in sizes:  # shared: each worker takes the next when it is free
             ids.extend(await post(size))
 
     run.begin()
@@ -112,11 +112,11 @@ def _sizes(task: Task, batch: int) -> Iterator[int]:
         yield min(batch, task.jobs - first)
 
 
-def _ids(answer: dict[str, object]) -> list[str]:
-    items = answer.get("data")
+def _ids(response: dict[str, object]) -> list[str]:
+    items = response.get("data")
     if isinstance(items, list):
         return [item["job"]["id"] for item in items]
-    return [str(answer["id"])]
+    return [str(response["id"])]
 
 
 if __name__ == "__main__":

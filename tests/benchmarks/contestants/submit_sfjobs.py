@@ -1,6 +1,6 @@
 """
-sfjobs submits all jobs by ``create_jobs``, with a window as wide as there are jobs. With the option ``journal``, a path, each is
-on disk before it is sent.
+sfjobs submits all jobs by ``create_jobs``, with a window of all jobs. With the option ``journal``, a path, each job is on disk
+before it is sent.
 """
 
 from __future__ import annotations

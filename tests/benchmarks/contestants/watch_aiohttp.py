@@ -1,6 +1,6 @@
 """
-aiohttp by hand: one task a job that asks each second, as one writes it first, or, with the option ``batched``, all unfinished
-jobs each second in lists of 100. One session for all.
+aiohttp without a library: one task per job that polls each second, which is the simplest program. With the option ``batched``, it
+polls all unfinished jobs each second in list requests of 100. One session for all.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ async def naive(run: Run, session: aiohttp.ClientSession) -> None:
 async def batched(run: Run, session: aiohttp.ClientSession) -> None:
     left = dict.fromkeys(run.ids)
 
-    async def ask(ids: list[str]) -> None:
+    async def poll(ids: list[str]) -> None:
         params = [("size", str(len(ids))), *(("id", id_) for id_ in ids)]
         async with session.get("/jobs", params=params) as answer:
             jobs = (await answer.json())["data"]
@@ -56,7 +56,7 @@ async def batched(run: Run, session: aiohttp.ClientSession) -> None:
     due = loop.time()
     while left:
         ids = list(left)
-        await asyncio.gather(*[ask(ids[first : first + BATCH]) for first in range(0, len(ids), BATCH)])
+        await asyncio.gather(*[poll(ids[first : first + BATCH]) for first in range(0, len(ids), BATCH)])
         due += CADENCE
         await asyncio.sleep(due - loop.time())
 

@@ -1,6 +1,6 @@
 """
-dwave-cloud-client submits problems to a solver and takes them as they complete, results with them, which its interface does
-not let one leave out. Its default is the held query; with the option ``backoff`` it asks each second instead.
+dwave-cloud-client submits problems to a solver and receives them as they complete, with their results, which its interface always
+fetches. Its default is a long poll; with the option ``backoff`` it polls each second instead.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-httpx by hand: one task a job that asks each second, as one writes it first, or, with the option ``batched``, all unfinished
-jobs each second in lists of 100. The client is what a careful user sets: one for all, with time to wait for a connection.
+httpx without a library: one task per job that polls each second, which is the simplest program, or, with the option ``batched``,
+all unfinished jobs each second in list requests of 100. One client for all, with a timeout for a free connection.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ async def naive(run: Run, client: httpx.AsyncClient) -> None:
 async def batched(run: Run, client: httpx.AsyncClient) -> None:
     left = dict.fromkeys(run.ids)
 
-    async def ask(ids: list[str]) -> None:
+    async def poll(ids: list[str]) -> None:
         answer = await client.get("/jobs", params={"size": len(ids), "id": ids})
         answer.raise_for_status()
         for job in answer.json()["data"]:
@@ -54,7 +54,7 @@ async def batched(run: Run, client: httpx.AsyncClient) -> None:
     due = loop.time()
     while left:
         ids = list(left)
-        await asyncio.gather(*[ask(ids[first : first + BATCH]) for first in range(0, len(ids), BATCH)])
+        await asyncio.gather(*[poll(ids[first : first + BATCH]) for first in range(0, len(ids), BATCH)])
         due += CADENCE
         await asyncio.sleep(due - loop.time())
 

@@ -32,7 +32,7 @@ async def main() -> None:
 
 
 async def submitted(connection: sfjobs.Connection, count: int) -> AsyncIterator[sfjobs.Job]:
-    """So many jobs of our own."""
+    """Submit this many jobs and return them."""
     async for job in connection.create_jobs(TARGET, (PROGRAM for _ in range(count)), window=count):
         if isinstance(job, sfjobs.Refusal):
             raise job.error

@@ -1,6 +1,6 @@
 """
-xanadu-cloud-client waits for all jobs: ``Job.wait`` in a thread for each, as its interface has it, or, with the option
-``list``, one loop over ``Job.list`` of 100 ids at a time.
+xanadu-cloud-client waits for all jobs: ``Job.wait`` in one thread per job, or, with the option ``list``, one loop over
+``Job.list`` of 100 ids at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> None:
     run = Run.from_command_line()
     url = urlsplit(run.task.url)
     connection = xcc.Connection(run.task.api_key, host=str(url.hostname), port=int(url.port or 80), tls=False)
-    connection.ping()  # fetches the token, before the threads all do so
+    connection.ping()  # fetches the token once, before the threads would
     watch = in_one_loop if run.task.options.get("list") else in_threads
     run.begin()
     watch(run, connection)

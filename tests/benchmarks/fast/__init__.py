@@ -1,4 +1,4 @@
 """
-A platform for measuring clients: fast enough never to be what is measured, in a process of its own, and it knows the truth,
-that is when each job really ended and what it cost to find out. ``python -m tests.benchmarks.fast`` starts it.
+A platform for measuring clients, in its own process and fast enough not to limit them. It records when each job ended and the
+requests and bytes that a client used. ``python -m tests.benchmarks.fast`` starts it.
 """

@@ -1,11 +1,11 @@
 """
-The fast platform as a process. Its first line on standard output is ``{"port": ...}``; then it answers each command, a line of
-JSON on standard input, with a line of JSON. It ends with its standard input.
+The fast platform as a process. Its first line on standard output is ``{"port": ...}``. It then replies to each command, a line of
+JSON on standard input, with a line of JSON. It ends at the end of its standard input.
 
-    {"do": "scenario", ...}                           a new board, nothing counted; takes the fields of ``Scenario``
-    {"do": "create", "jobs": 1000}                    jobs that nobody has to submit
-    {"do": "start", "first": 1, "last": 20, "seed": 1}   the jobs end, at equal distances; answers with the time of the start
-    {"do": "report"}                                  what was counted before and since the start, and when each job ended
+    {"do": "scenario", ...}                           a new board with all counts 0; accepts the fields of ``Scenario``
+    {"do": "create", "jobs": 1000}                    jobs without a submission
+    {"do": "start", "first": 1, "last": 20, "seed": 1}   the jobs end at equal intervals; replies with the time of the start
+    {"do": "report"}                                  the counts before and since the start, and the end of each job
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-The jobs of one scenario: what they are, when they end, and the numbered changes that a feed tells. No clock and no I/O here:
-whoever asks brings the time, in seconds of CLOCK_MONOTONIC, which all processes of a machine share.
+The jobs of one scenario: their data, their ends, and the numbered changes of the feed. There is no clock and no I/O here: callers
+pass the time in seconds of CLOCK_MONOTONIC, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _EVENT: Final = b"event: job\nid: %s.%d\ndata: %s\n\n"
 
 
 def job_id(epoch: str, index: int) -> str:
-    """The id of a scenario's ``index``-th job: a client that knows the epoch knows all ids."""
+    """Return the id of job ``index``; a client that knows the epoch knows all ids."""
     return f"{epoch}-0000-4000-8000-{index:012x}"
 
 
 def job_index(id_: str) -> int:
-    """The number of the job that has this id."""
+    """Return the index of the job with this id."""
     return int(id_[24:], 16)
 
 
 class Board:
-    """Jobs from 0 on. ``lifetime`` seconds after its submission a job ends by itself; without it ``schedule`` says when."""
+    """Jobs numbered from 0. A job ends ``lifetime`` seconds after its submission, or without it as ``schedule`` says."""
 
     def __init__(self, *, lifetime: float | None = None) -> None:
         self.epoch = f"{random.SystemRandom().getrandbits(32):08x}"
@@ -46,7 +46,7 @@ class Board:
         self._created: list[bytes] = []
         self._texts: list[bytes] = []
         self._ends: list[tuple[float, int]] = []
-        self._changes: list[int] = []  # the job that each change is about, from change 1 on
+        self._changes: list[int] = []  # the job of each change, from change 1 on
         self._newest: list[int] = []  # each job's newest change
         self._keys: dict[str, int] = {}
 
@@ -54,7 +54,7 @@ class Board:
         return len(self._texts)
 
     def submit(self, now: float, fields: Mapping[str, object], key: str | None = None) -> int:
-        """Takes a job in, or finds the one that came with this idempotency key."""
+        """Add a job, or find the one with this idempotency key."""
         if key is not None and (known := self._keys.get(key)) is not None:
             return known
         index = len(self._texts)
@@ -71,12 +71,12 @@ class Board:
         return index
 
     def schedule(self, start: float, offsets: Sequence[float]) -> None:
-        """Job i ends ``offsets[i]`` seconds after ``start``."""
+        """Let job i end ``offsets[i]`` seconds after ``start``."""
         for index, offset in enumerate(offsets):
             heapq.heappush(self._ends, (start + offset, index))
 
     def advance(self, now: float) -> bool:
-        """Ends what is to end by ``now``. Whether anything did."""
+        """End all jobs that are due by ``now``. Return whether any ended."""
         ended = False
         while self._ends and self._ends[0][0] <= now:
             self._end(heapq.heappop(self._ends)[1], now, b"complete")
@@ -87,25 +87,25 @@ class Board:
         return self._ends[0][0] if self._ends else None
 
     def cancel(self, index: int, now: float) -> bool:
-        """False for a job that has ended."""
+        """Cancel a job. Return False if it has ended."""
         if self.ended[index] is not None:
             return False
         self._end(index, now, b"cancelled")
         return True
 
     def find(self, id_: bytes) -> int | None:
-        """The job with this id, None if there is none."""
+        """Return the index of the job with this id, or None."""
         if not id_.startswith(self._prefix):
             return None
         index = int(id_[24:], 16)
         return index if index < len(self._texts) else None
 
     def text(self, index: int) -> bytes:
-        """The job object as JSON."""
+        """Return the job object as JSON."""
         return self._texts[index]
 
     def texts(self, indices: Iterable[int]) -> bytes:
-        """Job objects as the items of a JSON list."""
+        """Return job objects as the items of a JSON list."""
         texts = self._texts
         return b",".join([texts[index] for index in indices])
 
@@ -117,14 +117,14 @@ class Board:
         return b"%s.%d" % (self.epoch.encode(), change)
 
     def change_at(self, cursor: bytes) -> int | None:
-        """The change that a cursor stands for, None if it is none of this board's."""
+        """Return the change of a cursor, or None if it belongs to another board."""
         epoch, _, number = cursor.rpartition(b".")
         if epoch != self.epoch.encode() or not number.isdigit() or int(number) > len(self._changes):
             return None
         return int(number)
 
     def events(self, after: int) -> bytes:
-        """All jobs that changed after this change, at their newest state, oldest change first."""
+        """Return all jobs that changed after this change, in their newest state, oldest change first."""
         epoch, newest, texts = self.epoch.encode(), self._newest, self._texts
         return b"".join(
             [
@@ -154,7 +154,7 @@ class Board:
 
 
 def uniform(jobs: int, first: float, last: float, seed: int) -> list[float]:
-    """Ends at equal distances from ``first`` to ``last``, in an order that has nothing to do with the jobs' own."""
+    """Return ends at equal intervals from ``first`` to ``last``, in random order."""
     step = (last - first) / max(jobs - 1, 1)
     offsets = [first + step * index for index in range(jobs)]
     random.Random(seed).shuffle(offsets)

@@ -1,4 +1,4 @@
-"""Half a way between client and server."""
+"""Half of a round-trip time between client and server."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ P = ParamSpec("P")
 
 
 class DelayLine:
-    """Makes the calls that are handed in, in their order, ``seconds`` later; at once when that is 0."""
+    """A queue of calls that are made in order, ``seconds`` later; at once if that is 0."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._loop = loop
-        self._clock = clock  # not the loop's own: uvloop's stands still for a turn, and counts milliseconds
+        self._clock = (
+            clock  # not the loop's clock: uvloop's does not advance within an iteration, and counts milliseconds
+        )
         self._seconds = seconds
         self._calls: deque[tuple[float, Callable[[], object]]] = deque()
 
@@ -37,5 +39,5 @@ class DelayLine:
                 self._loop.call_later(left, self._run)
                 return
             self._calls[0][1]()
-            # Only now: a call that puts another one in must not start a second timer.
+            # Only now: a call that adds another one must not start a second timer.
             self._calls.popleft()

@@ -1,11 +1,11 @@
 """
-A platform whose only business is large results: all jobs are complete. The system sends the files from its own memory, a thread
-waits for each connection, and what left is counted. A process as the fast platform is: its first line on standard output is
-``{"port": ...}``; then it answers each command, a line of JSON on standard input, with a line of JSON.
+A platform that serves large results only: all jobs are complete. The kernel sends the files from its page cache, each connection
+has a thread, and sent bytes are counted. It is a process like the fast platform: its first line on standard output is
+``{"port": ...}``. It then replies to each command, a line of JSON on standard input, with a line of JSON.
 
-    {"do": "offer", "results": {"job": {"npy": "/path", "npz": "/path"}}, "resumable": true}   and counts from here on
-    {"do": "cut", "after": 1000}     the next result ends after so many bytes of its body
-    {"do": "report"}                 what was sent since the offer
+    {"do": "offer", "results": {"job": {"npy": "/path", "npz": "/path"}}, "resumable": true}   resets the counts
+    {"do": "cut", "after": 1000}     the next result ends after this many bytes of its body
+    {"do": "report"}                 the bytes sent since the offer
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _JOB: Final = (
 
 
 class Offer:
-    """A file, and what is said of it."""
+    """A file and its headers."""
 
     def __init__(self, path: str, media_type: str, *, resumable: bool) -> None:
         self.path = path
@@ -63,7 +63,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A head, and which bytes of a file follow it; the connection ends after ``end``, which may come too early."""
+    """A head, and the bytes of a file that follow it; the connection ends after ``end``, possibly too early."""
 
     head: bytes
     path: str
@@ -73,7 +73,7 @@ class Sending:
 
 
 class Depot:
-    """What is offered, and what it has cost."""
+    """The offered results, and the counts."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -113,7 +113,7 @@ class Depot:
             self._connections += 1
 
     def sent(self, count: int) -> None:
-        """So many bytes of a result went out."""
+        """Count this many sent bytes of a result."""
         with self._lock:
             self._bytes += count
 
@@ -162,7 +162,7 @@ class Depot:
 
 
 class Talk(threading.Thread):
-    """One connection of a client, with one request under way."""
+    """One connection of a client, with one request in flight."""
 
     def __init__(self, depot: Depot, sock: socket.socket) -> None:
         super().__init__(daemon=True)
@@ -178,10 +178,10 @@ class Talk(threading.Thread):
                 while (request := self._request()) is not None and self._reply(self._depot.answer(request)):
                     pass
             except ConnectionError:
-                pass  # the client has seen enough
+                pass  # the client has closed the connection
 
     def _request(self) -> Request | None:
-        """The next one; None when the client has gone."""
+        """Return the next request, or None if the client has closed the connection."""
         head, _, rest = self._until(lambda: b"\r\n\r\n" in self._buffer).partition(b"\r\n\r\n")
         if not head:
             return None
@@ -203,7 +203,7 @@ class Talk(threading.Thread):
         return self._buffer
 
     def _reply(self, answer: bytes | Sending) -> bool:
-        """Whether the connection goes on."""
+        """Send a response. Return whether the connection stays open."""
         if isinstance(answer, bytes):
             self._sock.sendall(answer)
             return True
@@ -218,7 +218,7 @@ class Talk(threading.Thread):
 
 
 def _wanted(request: Request) -> Format:
-    """The older protocol has arrays, the newer archives."""
+    """Return the format of this protocol version: arrays in the older, archives in the newer."""
     is_older = (request.header(b"accept-version") or b"0.4.0") < b"0.4"
     return "npy" if is_older or request.header(b"accept") == b"application/x-numpy" else "npz"
 

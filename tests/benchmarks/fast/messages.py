@@ -1,4 +1,4 @@
-"""HTTP as the fast platform's rooms see it: a whole request, a whole answer."""
+"""HTTP messages of the fast platform: whole requests and whole responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REASONS: Final = {200: b"OK", 201: b"Created", 204: b"No Content", 207: b"Multi
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """``head`` is in lower case, all of it: what counts there is ids, numbers and our own words."""
+    """A request. ``head`` is all in lower case: only ids, numbers and known words matter."""
 
     method: bytes
     path: bytes
@@ -31,13 +31,13 @@ class Request:
 
 
 def answered(status: int, body: bytes, headers: bytes = JSON) -> bytes:
-    """A whole answer; each of ``headers`` ends with its line."""
+    """Return a whole response; each of ``headers`` ends with its line break."""
     head = b"HTTP/1.1 %d %s\r\nserver: fast\r\n%scontent-length: %d\r\n\r\n"
     return head % (status, _REASONS.get(status, b"No"), headers, len(body)) + body
 
 
 def refused(status: int, code: str, headers: bytes = b"") -> bytes:
-    """An error in the protocol's shape; the token endpoint has one of its own."""
+    """Return an error response in the form of the protocol; the token endpoint has its own form."""
     words: dict[str, object] = {"status_code": status, "code": code, "detail": code.replace("-", " "), "meta": {}}
     if code == "invalid_grant":
         words = {"error": code}

@@ -1,6 +1,6 @@
 """
-What the fast platform answers: the protocol over a ``Board``. ``wire`` brings whole requests; offers, limit and distance are
-those of a ``Scenario``.
+The responses of the fast platform: the protocol over a ``Board``. ``wire`` passes whole requests; features, rate limit and
+round-trip time are those of a ``Scenario``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .board import KEY, TOKEN, Board
 from .delay import DelayLine
 from .messages import JSON, Request, answered, refused
 
-LARGEST_PAGE: Final = 100
-SILENCE: Final = 10.0
+MAX_PAGE_SIZE: Final = 100
+KEEP_ALIVE_SECONDS: Final = 10.0
 """Seconds after which a comment shows that a stream lives."""
 
 _TOKEN_PATH: Final = b"/auth/realms/platform/protocol/openid-connect/token"
@@ -32,8 +32,8 @@ _TOKEN_PATH: Final = b"/auth/realms/platform/protocol/openid-connect/token"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """
-    ``rtt`` is the time to the platform and back in seconds. ``feed``, ``batches`` and ``keys`` are what it offers. ``rate`` is
-    how many requests a second it takes (0: all), ``lifetime`` how long a job runs that is submitted.
+    The settings of a platform: ``rtt`` is the round-trip time in seconds; ``feed``, ``batches`` and ``keys`` are its features;
+    ``rate`` is the rate limit in requests per second (0: none); ``lifetime`` is the run time of a submitted job in seconds.
     """
 
     rtt: float = 0.0
@@ -46,7 +46,7 @@ class Scenario:
 
 @dataclass(slots=True)
 class Tally:
-    """What clients have cost: requests by kind, connections, bytes that came and went."""
+    """The use by clients: requests by kind, connections, bytes received and sent."""
 
     requests: Counter[str] = field(default_factory=Counter)
     connections: int = 0
@@ -64,7 +64,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Instead of an answer: the connection becomes a stream of what changes after this change."""
+    """In place of a response: the connection becomes a stream of the changes after this one."""
 
     after: int
     hello: bytes
@@ -74,7 +74,7 @@ Answer: TypeAlias = bytes | Subscription | sapi.Held
 
 
 class Platform:
-    """One scenario being played. ``arrive`` takes a request in; the answer goes to ``reply`` when its time has come."""
+    """One scenario. ``arrive`` accepts a request; its response goes to ``reply`` after the round-trip time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, scenario: Scenario) -> None:
         self.scenario = scenario
@@ -93,7 +93,7 @@ class Platform:
         self.way_in.put(lambda: reply(self.answer(request)))
 
     def answer(self, request: Request) -> Answer:
-        """What the platform says now."""
+        """Return the response at this moment."""
         now = time.monotonic()
         self.advance(now)
         if request.path.startswith(sapi.PREFIX):
@@ -109,18 +109,18 @@ class Platform:
         if b"\r\nauthorization: bearer " + TOKEN not in request.head:
             self._count("unauthenticated")
             return refused(401, "unauthenticated")
-        if (wait := self._bucket.take(now)) > 0:
+        if (wait := self._bucket.acquire(now)) > 0:
             self._count("limited")
             return refused(429, "too-many-requests", b"retry-after: %d\r\n" % math.ceil(wait))
         return self._routed(request, now)
 
     def advance(self, now: float) -> None:
-        """Ends the jobs whose time has come, and tells the streams."""
+        """End the jobs that are due, and notify the streams."""
         if self.board.advance(now):
-            self._tell()
+            self._notify()
 
     def start(self, start: float, offsets: list[float]) -> None:
-        """Job i ends ``offsets[i]`` seconds after ``start``."""
+        """Let job i end ``offsets[i]`` seconds after ``start``."""
         self.board.schedule(start, offsets)
         self._arm()
 
@@ -153,7 +153,7 @@ class Platform:
             self._count("cancel")
             if not self.board.cancel(index, now):
                 return refused(409, "invalid-job-operation")
-            self._tell()
+            self._notify()
             return answered(204, b"", b"")
         if tail == [b"result"]:
             self._count("result")
@@ -166,13 +166,13 @@ class Platform:
     def _list(self, request: Request) -> bytes:
         self._count("list")
         ids = [value for name, _, value in _items(request.query) if name == b"id"]
-        if len(ids) > LARGEST_PAGE:
+        if len(ids) > MAX_PAGE_SIZE:
             return refused(400, "validation-error")
         if ids:
             indices = [index for index in map(self.board.find, ids) if index is not None]
         else:
             size = next((int(value) for name, _, value in _items(request.query) if name == b"size"), 5)
-            indices = list(range(len(self.board) - 1, -1, -1))[: min(size, LARGEST_PAGE)]
+            indices = list(range(len(self.board) - 1, -1, -1))[: min(size, MAX_PAGE_SIZE)]
         content = b'{"data":[%s]}' % self.board.texts(indices)
         return answered(200, content, JSON + self._link() + self._offers)
 
@@ -189,7 +189,7 @@ class Platform:
     def _submit_batch(self, request: Request, now: float) -> bytes:
         self._count("batch")
         items: list[Mapping[str, object]] = json.loads(request.body)
-        if not self.scenario.batches or len(items) > LARGEST_PAGE:
+        if not self.scenario.batches or len(items) > MAX_PAGE_SIZE:
             return refused(400, "validation-error")
         taken = [self.board.submit(now, item, _text(item.get("idempotency_key"))) for item in items]
         content = b",".join([b'{"status":201,"job":%s}' % self.board.text(index) for index in taken])
@@ -218,14 +218,14 @@ class Platform:
         self.tally.requests[kind] += 1
 
     def _changed(self) -> None:
-        """A job has come in."""
-        self._tell()
+        """Notify the streams of a new job."""
+        self._notify()
         if self.scenario.lifetime is not None:
             self._arm()
 
-    def _tell(self) -> None:
-        for tell in list(self.on_change):
-            tell()
+    def _notify(self) -> None:
+        for notify in list(self.on_change):
+            notify()
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -239,15 +239,15 @@ class Platform:
 
 
 class Bucket:
-    """A token bucket that holds one second's worth; a rate of 0 lets everything through."""
+    """A token bucket with the requests of one second; a rate of 0 is no limit."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._tokens = rate
         self._filled_at: float | None = None
 
-    def take(self, now: float) -> float:
-        """0 when a request may pass, else the seconds until one may."""
+    def acquire(self, now: float) -> float:
+        """Return 0 if a request is allowed now, otherwise the seconds until one is."""
         if not self._rate:
             return 0.0
         elapsed = 0.0 if self._filled_at is None else now - self._filled_at
@@ -268,7 +268,7 @@ def _text(value: object) -> str | None:
 
 
 def _result() -> bytes:
-    """An archive of 1 KB as the platform stores them: 30 shots of 25 modes."""
+    """Return an archive of 1 KB as the platform stores them: 30 shots of 25 modes."""
     buffer = io.BytesIO()
     np.savez(buffer, np.random.default_rng(1).poisson(0.5, size=(30, 25)).astype(np.uint8))
     return buffer.getvalue()

@@ -1,9 +1,9 @@
 """
-D-Wave's wire, as far as dwave-cloud-client 0.14.8 speaks it for small problems of a structured solver: submissions in lists,
-status queries that may be held open, an answer for each problem. It plays on the same board, so that the same truth is known.
+D-Wave's protocol as dwave-cloud-client 0.14.8 uses it for small problems of a structured solver: submissions in lists, long polls
+of statuses, one response per problem. It uses the same board, so that the ends of jobs are known in the same way.
 
-A held query is answered when one of its problems has ended, or when its time is up; that is how the client's own words on
-``poll_wait_time`` are read here, since D-Wave's server is not public.
+A long poll returns when one of its problems has ended, or after its time. This follows the client's documentation of
+``poll_wait_time``, since D-Wave's server is not public.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ _ANSWER: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An answer that waits: ``answer`` is asked after each change, and once more, with True, after ``seconds``."""
+    """A long poll: ``answer`` is called after each change, and once more with True after ``seconds``."""
 
     answer: Callable[[bool], bytes | None]
     seconds: float
 
 
 def answer(board: Board, request: Request, now: float, count: Callable[[str], None]) -> bytes | Held:
-    """What the solver API says now."""
+    """Return the response of the solver API at this moment."""
     if request.header(b"x-auth-token") != KEY.encode():
         return refused(401, "unauthenticated")
     room, _, rest = request.path.removeprefix(PREFIX).partition(b"/")

@@ -1,4 +1,4 @@
-"""HTTP/1.1 by hand, for one well-behaved client after another: heads, bodies with a length, and chunks for streams."""
+"""A minimal HTTP/1.1 server for well-behaved clients: heads, bodies with a length, and chunks for streams."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from .messages import Request
-from .protocol import SILENCE, Answer, Platform, Subscription
+from .protocol import KEEP_ALIVE_SECONDS, Answer, Platform, Subscription
 from .sapi import Held
 
 _STREAM_HEAD: Final = (
@@ -17,7 +17,7 @@ _STREAM_HEAD: Final = (
 
 
 class Talk(asyncio.Protocol):
-    """One connection of a client. ``playing`` is the platform of the moment."""
+    """One connection of a client. ``playing`` is the current platform."""
 
     def __init__(self, playing: Callable[[], Platform]) -> None:
         self._playing = playing
@@ -25,12 +25,12 @@ class Talk(asyncio.Protocol):
         self._stream: Stream | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass of it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport is not a subclass of it
         self._platform = self._playing()
         self._platform.tally.connections += 1
         rtt = self._platform.scenario.rtt
         self._is_open = not rtt
-        if rtt:  # a handshake takes a way there and back, too
+        if rtt:  # a handshake also takes one round trip
             asyncio.get_running_loop().call_later(rtt, self._open)
 
     def data_received(self, data: bytes) -> None:
@@ -56,7 +56,7 @@ class Talk(asyncio.Protocol):
             self._platform.arrive(request, self._reply)
 
     def _take(self) -> Request | None:
-        """The next whole request in the buffer."""
+        """Return the next whole request in the buffer."""
         buffer = self._buffer
         end = buffer.find(b"\r\n\r\n")
         if end < 0:
@@ -84,7 +84,7 @@ class Talk(asyncio.Protocol):
 
 
 class Waiting:
-    """A request that is held until there is something to say, or its time is up."""
+    """A long poll: its response is sent after a change or at its timeout."""
 
     def __init__(self, talk: Talk, platform: Platform, held: Held) -> None:
         self._talk = talk
@@ -103,33 +103,33 @@ class Waiting:
 
 
 class Stream:
-    """A connection that hears of changes from now on."""
+    """A connection that receives the changes from now on."""
 
     def __init__(self, talk: Talk, platform: Platform, subscription: Subscription) -> None:
         self._talk = talk
         self._platform = platform
         self._after = subscription.after
         self._loop = asyncio.get_running_loop()
-        self._silence: asyncio.TimerHandle | None = None
+        self._keep_alive: asyncio.TimerHandle | None = None
         platform.way_out.put(talk.write, _STREAM_HEAD)
         self._send(b"retry: 1000\n\n" + subscription.hello)
-        platform.on_change[self.tell] = None
-        self.tell()
+        platform.on_change[self.send_changes] = None
+        self.send_changes()
 
-    def tell(self) -> None:
-        """Sends what is new."""
+    def send_changes(self) -> None:
+        """Send the new changes."""
         newest = self._platform.board.newest_change
         if newest > self._after:
             self._send(self._platform.board.events(self._after))
             self._after = newest
 
     def close(self) -> None:
-        self._platform.on_change.pop(self.tell, None)
-        if self._silence is not None:
-            self._silence.cancel()
+        self._platform.on_change.pop(self.send_changes, None)
+        if self._keep_alive is not None:
+            self._keep_alive.cancel()
 
     def _send(self, events: bytes) -> None:
-        if self._silence is not None:
-            self._silence.cancel()
-        self._silence = self._loop.call_later(SILENCE, self._send, b":\n\n")
+        if self._keep_alive is not None:
+            self._keep_alive.cancel()
+        self._keep_alive = self._loop.call_later(KEEP_ALIVE_SECONDS, self._send, b":\n\n")
         self._platform.way_out.put(self._talk.write, b"%x\r\n%s\r\n" % (len(events), events))

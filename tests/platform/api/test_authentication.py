@@ -1,4 +1,4 @@
-"""Who may ask: the token endpoint, and 401 on every other path."""
+"""The token endpoint, and 401 on every other path."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import httpx
 import jwt
 import pytest
 
-from sfjobs.platform.store.accounts import hash_api_key, new_api_key
-from sfjobs.platform.store.jobs import Store
+from sfjobs.platform.store.api_keys import hash_api_key, new_api_key
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.stand_ins import Bench, open_bench
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
@@ -28,10 +28,10 @@ async def anonymous(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_an_api_key_gives_an_access_token_that_is_good(anonymous: httpx.AsyncClient) -> None:
     form = {"grant_type": "refresh_token", "refresh_token": "key", "client_id": "public"}
-    answer = await anonymous.post(TOKEN, data=form)
-    token = answer.json()["access_token"]
+    response = await anonymous.post(TOKEN, data=form)
+    token = response.json()["access_token"]
     ping = await anonymous.get("/healthz", headers={"authorization": f"Bearer {token}"})
-    assert (answer.status_code, answer.json()["expires_in"], ping.status_code) == (200, 300, 200)
+    assert (response.status_code, response.json()["expires_in"], ping.status_code) == (200, 300, 200)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ async def test_an_api_key_gives_an_access_token_that_is_good(anonymous: httpx.As
 async def test_a_bad_key_is_refused_in_the_words_of_oauth(
     anonymous: httpx.AsyncClient, form: dict[str, str], error: str
 ) -> None:
-    answer = await anonymous.post(TOKEN, data=form)
-    assert (answer.status_code, answer.json()["error"]) == (400, error)
+    response = await anonymous.post(TOKEN, data=form)
+    assert (response.status_code, response.json()["error"]) == (400, error)
 
 
 async def test_a_token_form_that_is_too_long_is_refused(anonymous: httpx.AsyncClient) -> None:
@@ -58,17 +58,17 @@ async def test_a_token_form_that_is_too_long_is_refused(anonymous: httpx.AsyncCl
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
 @pytest.mark.parametrize("path", ["/healthz", "/devices", "/devices/X8_01", "/jobs", "/jobs/x/result", "/nothing", "/"])
-async def test_every_path_asks_for_a_token(anonymous: httpx.AsyncClient, method: str, path: str) -> None:
-    answer = await anonymous.request(method, path)
-    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+async def test_every_path_requires_a_token(anonymous: httpx.AsyncClient, method: str, path: str) -> None:
+    response = await anonymous.request(method, path)
+    assert (response.status_code, response.json()["code"]) == (401, "unauthenticated")
 
 
 @pytest.mark.parametrize(
     "value", ["", "Bearer", "Bearer None", "Bearer a.b.c", "None", "Basic a2V5", "Bearer key", "Bearer é"]
 )
 async def test_what_is_no_token_is_refused(anonymous: httpx.AsyncClient, value: str) -> None:
-    answer = await anonymous.get("/healthz", headers=[(b"authorization", value.encode("latin-1"))])
-    assert answer.status_code == 401
+    response = await anonymous.get("/healthz", headers=[(b"authorization", value.encode("latin-1"))])
+    assert response.status_code == 401
 
 
 async def test_a_401_says_which_scheme_is_wanted(anonymous: httpx.AsyncClient) -> None:
@@ -86,14 +86,14 @@ async def test_a_token_that_someone_else_signed_is_refused(
 ) -> None:
     claims = {"iss": "sfjobs", "sub": bench.account, "exp": 9e9}
     forged = jwt.encode(claims, "x" * 32 if algorithm == "HS256" else None, algorithm=algorithm)
-    answer = await anonymous.get("/healthz", headers={"authorization": f"Bearer {forged}"})
-    assert answer.status_code == 401
+    response = await anonymous.get("/healthz", headers={"authorization": f"Bearer {forged}"})
+    assert response.status_code == 401
 
 
 def test_the_api_key_is_not_in_the_database(tmp_path: Path) -> None:
     key = new_api_key()
-    with closing(Store(tmp_path / "db")) as store:
-        store.add_key(store.ensure_account("someone"), hash_api_key(key))
+    with closing(SQLiteStore(tmp_path / "db")) as store:
+        store.add_key(store.ensure_account("someone"), hash_api_key(key), name="local")
         assert not any(key.encode() in path.read_bytes() for path in tmp_path.iterdir())
 
 

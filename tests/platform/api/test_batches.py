@@ -1,4 +1,4 @@
-"""Batches of submissions: one request and one transaction, but each job is judged by itself."""
+"""Batches of submissions: one request and one transaction, but an outcome for each job."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from sfjobs.platform.api.app import create_app
 from sfjobs.platform.blackbird import parse
-from sfjobs.platform.devices import build_devices
 from sfjobs.platform.program import Program
 from sfjobs.platform.records import JobRecord, NewJob
-from sfjobs.platform.store.jobs import Store
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.stand_ins import PROGRAM, Bench
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
@@ -30,9 +28,9 @@ async def post(client: httpx.AsyncClient, content: object) -> httpx.Response:
 
 
 async def outcomes(client: httpx.AsyncClient, items: Sequence[object]) -> list[dict[str, Any]]:
-    answer = await post(client, items)
-    assert answer.status_code == 207, answer.text
-    data: list[dict[str, Any]] = answer.json()["data"]
+    response = await post(client, items)
+    assert response.status_code == 207, response.text
+    data: list[dict[str, Any]] = response.json()["data"]
     return data
 
 
@@ -55,29 +53,29 @@ async def test_a_job_shows_what_a_single_submission_would(client: httpx.AsyncCli
 
 async def test_each_item_is_judged_by_itself(client: httpx.AsyncClient) -> None:
     items = [{"circuit": PROGRAM}, {"circuit": "nonsense"}, 7, {"circuit": PROGRAM, "target": "X8_01"}, {}]
-    answers = await outcomes(client, [*items, {"circuit": PROGRAM}])
-    assert [answer["status"] for answer in answers] == [201, 400, 400, 400, 400, 201]
-    codes = [answer["error"]["code"] for answer in answers if "error" in answer]
+    responses = await outcomes(client, [*items, {"circuit": PROGRAM}])
+    assert [response["status"] for response in responses] == [201, 400, 400, 400, 400, 201]
+    codes = [response["error"]["code"] for response in responses if "error" in response]
     assert codes == ["parse-error", "validation-error", "validation-error", "validation-error"]
 
 
 async def test_the_jobs_of_a_batch_run(bench: Bench, client: httpx.AsyncClient) -> None:
-    answers = await outcomes(client, [{"circuit": PROGRAM}] * 2)
-    for answer in answers:
+    responses = await outcomes(client, [{"circuit": PROGRAM}] * 2)
+    for response in responses:
         await bench.executor.started()
-        bench.executor.finish(answer["job"]["id"])
-        assert (await bench.store.ended(answer["job"]["id"])).status == "complete"
+        bench.executor.finish(response["job"]["id"])
+        assert (await bench.store.ended(response["job"]["id"])).status == "complete"
 
 
 async def test_a_batch_is_one_transaction(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    add_jobs = Store.add_jobs
+    add_jobs = SQLiteStore.add_jobs
 
-    async def counted(store: Store, jobs: Sequence[NewJob], *, quota: int | None) -> list[JobRecord]:
+    async def counted(store: SQLiteStore, jobs: Sequence[NewJob], *, quota: int | None) -> list[JobRecord]:
         sizes.append(len(jobs))
         return await add_jobs(store, jobs, quota=quota)
 
-    monkeypatch.setattr(Store, "add_jobs", counted)
+    monkeypatch.setattr(SQLiteStore, "add_jobs", counted)
     await outcomes(client, [{"circuit": PROGRAM}] * 100)
     assert sizes == [100]
 
@@ -87,7 +85,7 @@ async def test_a_batch_without_a_good_job_writes_nothing(client: httpx.AsyncClie
     assert (await client.get("/jobs")).json() == {"data": []}
 
 
-async def test_an_empty_batch_has_an_empty_answer(client: httpx.AsyncClient) -> None:
+async def test_an_empty_batch_has_an_empty_response(client: httpx.AsyncClient) -> None:
     assert await outcomes(client, []) == []
 
 
@@ -96,18 +94,18 @@ async def test_an_empty_batch_has_an_empty_answer(client: httpx.AsyncClient) -> 
     [({"circuit": PROGRAM}, "Invalid input type."), ([{}] * 101, "Longer than maximum length 100.")],
 )
 async def test_what_is_no_batch_is_refused_as_a_whole(client: httpx.AsyncClient, content: object, message: str) -> None:
-    answer = await post(client, content)
-    assert (answer.status_code, answer.json()["meta"]) == (400, {"_schema": [message]})
+    response = await post(client, content)
+    assert (response.status_code, response.json()["meta"]) == (400, {"_schema": [message]})
 
 
 async def test_a_body_that_is_too_large_is_refused(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/jobs", content=b"[" + b" " * (8 << 20), headers=BATCH)
-    assert (answer.status_code, answer.json()["code"]) == (413, "payload-too-large")
+    response = await client.post("/jobs", content=b"[" + b" " * (8 << 20), headers=BATCH)
+    assert (response.status_code, response.json()["code"]) == (413, "payload-too-large")
 
 
 async def test_a_circuit_has_the_same_limit_as_alone(client: httpx.AsyncClient) -> None:
-    answers = await outcomes(client, [{"circuit": "x" * ((1 << 20) + 1)}, {"circuit": PROGRAM}])
-    assert [answer["status"] for answer in answers] == [413, 201]
+    responses = await outcomes(client, [{"circuit": "x" * ((1 << 20) + 1)}, {"circuit": PROGRAM}])
+    assert [response["status"] for response in responses] == [413, 201]
 
 
 async def test_a_failure_of_the_platform_at_one_item_leaves_the_others(
@@ -118,17 +116,10 @@ async def test_a_failure_of_the_platform_at_one_item_leaves_the_others(
             raise ZeroDivisionError("a defect")
         return parse(text)
 
-    bench.app = create_app(
-        store=bench.store,
-        scheduler=bench.scheduler,
-        tokens=bench.tokens,
-        devices=build_devices(),
-        results=tmp_path,
-        parse=defective,
-    )
+    bench.app = bench.make_app(parse=defective)
     async with bench.client() as client:
-        answers = await outcomes(client, [{"circuit": "poison"}, {"circuit": PROGRAM}])
-    assert [answer["status"] for answer in answers] == [500, 201]
+        responses = await outcomes(client, [{"circuit": "poison"}, {"circuit": PROGRAM}])
+    assert [response["status"] for response in responses] == [500, 201]
     assert "a defect" in caplog.text
 
 
@@ -150,27 +141,27 @@ async def test_an_item_with_a_used_key_and_another_job_is_refused(client: httpx.
 
 
 async def test_a_key_that_comes_twice_in_a_batch_makes_one_job(client: httpx.AsyncClient) -> None:
-    answers = await outcomes(client, [{"circuit": PROGRAM, "idempotency_key": "key"}] * 2)
-    assert [answer["status"] for answer in answers] == [201, 409]
+    responses = await outcomes(client, [{"circuit": PROGRAM, "idempotency_key": "key"}] * 2)
+    assert [response["status"] for response in responses] == [201, 409]
 
 
-async def test_of_two_jobs_with_one_key_the_first_is_taken_however_long_it_is(client: httpx.AsyncClient) -> None:
+async def test_of_two_jobs_with_one_key_the_first_is_accepted_however_long_it_is(client: httpx.AsyncClient) -> None:
     """The one whose fields were hashed first used to win."""
     long = PROGRAM + " " * 500_000
     items = [{"circuit": text, "idempotency_key": f"key-{number}"} for number in range(5) for text in (long, PROGRAM)]
-    assert [answer["status"] for answer in await outcomes(client, items)] == [201, 422] * 5
+    assert [response["status"] for response in await outcomes(client, items)] == [201, 422] * 5
 
 
-async def test_no_depth_of_one_item_takes_the_others_with_it(client: httpx.AsyncClient) -> None:
-    """There was one that could be read and not be hashed."""
+async def test_no_depth_of_one_item_affects_the_others(client: httpx.AsyncClient) -> None:
+    """At one depth an item could be read but not be hashed."""
     good = json.dumps({"circuit": PROGRAM})
     for depth in range(900, 1000):
         deep = f'{{"idempotency_key": "deep", "circuit": {"[" * depth}{"]" * depth}}}'
-        answer = await client.post("/jobs", content=f"[{deep}, {good}]", headers=BATCH)
-        if answer.status_code == 207:
-            assert [item["status"] for item in answer.json()["data"]] == [400, 201], depth
+        response = await client.post("/jobs", content=f"[{deep}, {good}]", headers=BATCH)
+        if response.status_code == 207:
+            assert [item["status"] for item in response.json()["data"]] == [400, 201], depth
         else:
-            assert answer.status_code == 400, depth
+            assert response.status_code == 400, depth
 
 
 @pytest.mark.parametrize("key", [7, "", "two words"])
@@ -180,17 +171,17 @@ async def test_an_items_key_that_is_none_is_refused(client: httpx.AsyncClient, k
 
 
 async def test_every_way_of_submitting_and_the_list_offer_the_extensions(client: httpx.AsyncClient) -> None:
-    answers = [
+    responses = [
         await client.post("/jobs", json={"circuit": PROGRAM}),
         await post(client, [{"circuit": PROGRAM}]),
         await client.get("/jobs"),
     ]
-    answers.append(await client.get(answers[0].headers["location"]))
-    assert {answer.headers["accept-post"] for answer in answers} == {"application/json, application/jobs+json"}
-    assert all(LINK.fullmatch(answer.headers["link"]) for answer in answers)
+    responses.append(await client.get(responses[0].headers["location"]))
+    assert {response.headers["accept-post"] for response in responses} == {"application/json, application/jobs+json"}
+    assert all(LINK.fullmatch(response.headers["link"]) for response in responses)
 
 
-async def test_an_answer_that_is_given_again_names_no_cursor_for_it_may_be_old(client: httpx.AsyncClient) -> None:
+async def test_a_response_that_is_given_again_names_no_cursor_for_it_may_be_old(client: httpx.AsyncClient) -> None:
     items = [{"circuit": PROGRAM, "idempotency_key": "once"}, {"circuit": PROGRAM}]
     links = [(await post(client, items)).links["monitor"]["url"] for _ in range(2)]
     assert [link.partition("?")[0] for link in links] == ["/jobs/changes"] * 2

@@ -1,11 +1,11 @@
-"""Which bytes a request asks for: tables of what RFC 9110 says of Range, If-Range and If-None-Match."""
+"""Requested ranges: tables of what RFC 9110 says of Range, If-Range and If-None-Match."""
 
 from __future__ import annotations
 
 import pytest
 from starlette.datastructures import Headers
 
-from sfjobs.platform.api.byte_ranges import UnsatisfiableRangeError, is_known, requested_range
+from sfjobs.platform.api.byte_ranges import UnsatisfiableRangeError, is_cached, requested_range
 
 SIZE = 1000
 ETAG = '"abc"'
@@ -16,7 +16,7 @@ def headers(name: str, *values: str) -> Headers:
 
 
 @pytest.mark.parametrize(
-    ("value", "asked"),
+    ("value", "requested"),
     [
         ("bytes=0-0", range(1)),
         ("bytes=0-999", range(1000)),
@@ -32,8 +32,8 @@ def headers(name: str, *values: str) -> Headers:
         ("bytes=0001-0002", range(1, 3)),
     ],
 )
-def test_a_range_is_understood(value: str, asked: range) -> None:
-    assert requested_range(headers("range", value), ETAG, SIZE) == asked
+def test_a_range_is_understood(value: str, requested: range) -> None:
+    assert requested_range(headers("range", value), ETAG, SIZE) == requested
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,4 @@ def test_if_range_holds_for_this_very_etag_only(conditions: list[str], holds: bo
     ],
 )
 def test_if_none_match_is_compared_weakly(values: list[str], known: bool) -> None:
-    assert is_known(headers("if-none-match", *values), ETAG) is known
+    assert is_cached(headers("if-none-match", *values), ETAG) is known

@@ -1,4 +1,4 @@
-"""The change feed as an application: what a stream says, in which order, to whom, and when it ends."""
+"""The change feed as an application: its events, their order, their readers, and its end."""
 
 from __future__ import annotations
 
@@ -15,12 +15,9 @@ import pytest
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from starlette.types import Message
 
-from sfjobs.platform.api.app import create_app
 from sfjobs.platform.api.routes import changes as routes_changes
-from sfjobs.platform.blackbird import parse
-from sfjobs.platform.devices import build_devices
-from sfjobs.platform.jobs.change_feed import PAGE, ChangePublisher
-from tests.platform.stand_ins import PROGRAM, Bench, new_job, open_bench
+from sfjobs.platform.jobs.change_feed import PAGE_JOBS, ChangePublisher
+from tests.platform.stand_ins import PROGRAM, Bench, add_job, new_job, open_bench
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
@@ -28,15 +25,7 @@ pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 @pytest.fixture
 def feed(tmp_path: Path, bench: Bench) -> ChangePublisher:
     feed = ChangePublisher(bench.store, bench.scheduler)
-    bench.app = create_app(
-        store=bench.store,
-        scheduler=bench.scheduler,
-        tokens=bench.tokens,
-        devices=build_devices(test_targets=True),
-        results=tmp_path,
-        parse=parse,
-        feed=feed,
-    )
+    bench.app = bench.make_app(feed=feed)
     return feed
 
 
@@ -48,7 +37,7 @@ class Event:
 
 
 class Stream:
-    """One request for changes, given to the application by hand, since httpx's ASGI transport waits for the whole body."""
+    """A request for changes, made without a client, since httpx's ASGI transport waits for the whole body."""
 
     def __init__(self) -> None:
         self._to_test: MemoryObjectSendStream[bytes]
@@ -97,7 +86,7 @@ class Stream:
         await self._to_test.send(message.get("body", b""))
 
     async def block(self) -> str:
-        """The next piece of the stream up to an empty line."""
+        """Return the next piece of the stream up to an empty line."""
         with anyio.fail_after(30):
             while "\n\n" not in self._text:
                 self._text += (await self._from_app.receive()).decode()
@@ -105,7 +94,7 @@ class Stream:
         return block
 
     async def event(self) -> Event:
-        """The next event; comments and retry times are passed over."""
+        """Return the next event. Comments and retry times are skipped."""
         fields: dict[str, str] = {}
         while "event" not in fields:
             fields = dict(line.split(": ", 1) for line in (await self.block()).splitlines() if not line.startswith(":"))
@@ -147,12 +136,12 @@ async def streaming(
 
 
 async def submit(bench: Bench, number: int = 0, *, account: str = "") -> str:
-    """A job that waits for ever: it is ``open`` and stays so, since nothing admits it."""
-    return (await bench.store.add_job(new_job(account or bench.account, number, target="never"))).id
+    """Add a job that stays ``open``, since no scheduler queues it."""
+    return (await add_job(bench.store, new_job(account or bench.account, number, target="never"))).id
 
 
 async def now(bench: Bench) -> str:
-    """The cursor of this moment."""
+    """Return the present cursor."""
     async with streaming(bench) as stream:
         return (await stream.event()).cursor
 
@@ -178,7 +167,7 @@ async def test_the_first_event_is_hello_with_a_cursor(bench: Bench, feed: Change
     assert (hello.name, hello.data, hello.cursor != "") == ("hello", {}, True)
 
 
-async def test_what_was_before_hello_is_not_told(bench: Bench, feed: ChangePublisher) -> None:
+async def test_changes_before_hello_are_not_sent(bench: Bench, feed: ChangePublisher) -> None:
     await submit(bench, 1)
     async with streaming(bench) as stream:
         await stream.event()
@@ -186,18 +175,18 @@ async def test_what_was_before_hello_is_not_told(bench: Bench, feed: ChangePubli
         assert (await stream.event()).data["id"] == job_id
 
 
-async def test_every_change_of_a_job_is_told_as_it_happens(bench: Bench, feed: ChangePublisher) -> None:
+async def test_every_change_of_a_job_is_sent_as_it_happens(bench: Bench, feed: ChangePublisher) -> None:
     async with streaming(bench) as stream:
         await stream.event()
-        job = await bench.store.add_job(new_job(bench.account))
-        told = [await stream.event()]
-        await bench.store.admit([job.id])
-        told.append(await stream.event())
+        job = await add_job(bench.store, new_job(bench.account))
+        events = [await stream.event()]
+        await bench.store.enqueue([job.id])
+        events.append(await stream.event())
         await bench.store.start(job.id)
-        told.append(await stream.event())
+        events.append(await stream.event())
         await bench.store.fail(job.id, "x", "y")
-        told.append(await stream.event())
-    seen = [(event.name, event.data["status"], event.data["started_at"] is not None) for event in told]
+        events.append(await stream.event())
+    seen = [(event.name, event.data["status"], event.data["started_at"] is not None) for event in events]
     assert seen == [("job", "open", False), ("job", "queued", False), ("job", "queued", True), ("job", "failed", True)]
 
 
@@ -218,7 +207,7 @@ async def test_a_cursor_goes_on_where_it_was_given(bench: Bench, feed: ChangePub
     assert [first.data["id"], *rest] == ids
 
 
-async def test_the_link_of_an_answer_goes_on_where_the_answer_was(bench: Bench, feed: ChangePublisher) -> None:
+async def test_the_link_of_a_response_goes_on_where_the_response_was(bench: Bench, feed: ChangePublisher) -> None:
     await submit(bench, 1)
     async with bench.client() as client:
         link = (await client.get("/jobs")).links["monitor"]["url"]
@@ -234,7 +223,7 @@ async def test_the_link_of_a_submission_knows_the_job(bench: Bench, feed: Change
     async with bench.client() as client:
         link = (await client.post("/jobs", json={"circuit": PROGRAM})).links["monitor"]["url"]
     async with streaming(bench, query=link.partition("?")[2]) as stream:
-        assert (await stream.event()).data["status"] != "open", "what the answer said is not told again"
+        assert (await stream.event()).data["status"] != "open", "what the response said is not sent again"
 
 
 async def test_jobs_that_changed_while_away_come_once_at_their_newest_state_oldest_change_first(
@@ -249,25 +238,25 @@ async def test_jobs_that_changed_while_away_come_once_at_their_newest_state_olde
     assert seen == [(ids[1], "open"), (ids[2], "open"), (ids[0], "cancelled")]
 
 
-async def test_more_than_one_page_is_told_in_order(bench: Bench, feed: ChangePublisher) -> None:
+async def test_more_than_one_page_is_sent_in_order(bench: Bench, feed: ChangePublisher) -> None:
     cursor = await now(bench)
-    jobs = await bench.store.add_jobs([new_job(bench.account, number) for number in range(2 * PAGE + 1)])
+    jobs = await bench.store.add_jobs([new_job(bench.account, number) for number in range(2 * PAGE_JOBS + 1)])
     async with streaming(bench, cursor) as stream:
-        told = [(await stream.event()).data["id"] for _ in jobs]
-    assert told == [job.id for job in jobs]
+        events = [(await stream.event()).data["id"] for _ in jobs]
+    assert events == [job.id for job in jobs]
 
 
-async def test_another_accounts_jobs_are_not_told(bench: Bench, feed: ChangePublisher) -> None:
+async def test_another_accounts_jobs_are_not_sent(bench: Bench, feed: ChangePublisher) -> None:
     other = bench.store.ensure_account("another")
     async with streaming(bench) as mine, streaming(bench, account=other) as theirs:
         await mine.event()
         await theirs.event()
         ids = [await submit(bench, 1), await submit(bench, 2, account=other)]
-        told = [(await mine.event()).data["id"], (await theirs.event()).data["id"]]
-    assert told == ids
+        events = [(await mine.event()).data["id"], (await theirs.event()).data["id"]]
+    assert events == ids
 
 
-async def test_many_streams_of_an_account_hear_the_same(bench: Bench, feed: ChangePublisher) -> None:
+async def test_many_streams_of_an_account_have_the_same_events(bench: Bench, feed: ChangePublisher) -> None:
     async with streaming(bench) as first, streaming(bench) as second:
         await first.event()
         await second.event()
@@ -279,16 +268,16 @@ async def test_many_streams_of_an_account_hear_the_same(bench: Bench, feed: Chan
 async def test_a_cursor_that_is_not_known_is_gone(bench: Bench, feed: ChangePublisher, cursor: str) -> None:
     headers = [(b"last-event-id", cursor.format(epoch=feed.cursor(0).partition(".")[0]).encode())]
     async with bench.client() as client:
-        answer = await client.get("/jobs/changes", headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (410, "cursor-expired")
+        response = await client.get("/jobs/changes", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (410, "cursor-expired")
 
 
 async def test_a_cursor_of_another_store_is_gone(tmp_path: Path, bench: Bench, feed: ChangePublisher) -> None:
     cursor = await now(bench)
     (tmp_path / "another").mkdir()
     async with open_bench(tmp_path / "another") as another, another.client() as client:
-        answer = await client.get("/jobs/changes", headers={"last-event-id": cursor})
-    assert answer.status_code == 410
+        response = await client.get("/jobs/changes", headers={"last-event-id": cursor})
+    assert response.status_code == 410
 
 
 async def test_a_cursor_survives_a_restart(tmp_path: Path) -> None:
@@ -302,7 +291,7 @@ async def test_a_cursor_survives_a_restart(tmp_path: Path) -> None:
 async def test_silence_is_broken_by_comments(
     bench: Bench, feed: ChangePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes_changes, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(routes_changes, "HEARTBEAT_SECONDS", 0.01)
     async with streaming(bench) as stream:
         await stream.event()
         assert [await stream.block() for _ in range(3)] == [":"] * 3
@@ -316,7 +305,7 @@ async def test_the_stream_ends_with_its_token(tmp_path: Path) -> None:
     assert ([event.name for event in events], rest) == (["hello", "bye"], "")
 
 
-async def test_a_reader_that_goes_is_noticed(bench: Bench, feed: ChangePublisher) -> None:
+async def test_a_disconnect_ends_the_stream(bench: Bench, feed: ChangePublisher) -> None:
     async with streaming(bench) as stream:
         await stream.event()
         before = feed.streams
@@ -326,10 +315,10 @@ async def test_a_reader_that_goes_is_noticed(bench: Bench, feed: ChangePublisher
     assert (before, feed.streams) == (1, 0)
 
 
-async def test_a_reader_that_does_not_read_is_dropped(
+async def test_a_client_that_does_not_read_is_disconnected(
     bench: Bench, feed: ChangePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes_changes, "PATIENCE", 0.05)
+    monkeypatch.setattr(routes_changes, "SEND_TIMEOUT_SECONDS", 0.05)
     async with streaming(bench, reads=False) as stream:
         with anyio.fail_after(30):
             await stream.gone.wait()
@@ -342,7 +331,7 @@ async def test_closing_the_feed_ends_streams_that_wait_with_a_word(bench: Bench,
         assert await stream.rest() == "event: bye\ndata: {}\n\n"
 
 
-async def test_what_happened_before_the_feed_closed_is_told(bench: Bench, feed: ChangePublisher) -> None:
+async def test_what_happened_before_the_feed_closed_is_sent(bench: Bench, feed: ChangePublisher) -> None:
     async with streaming(bench) as stream, bench.client() as client:
         await stream.event()
         job_id = (await client.post("/jobs", json={"circuit": PROGRAM})).json()["id"]
@@ -367,5 +356,5 @@ async def test_head_has_no_stream(bench: Bench, feed: ChangePublisher) -> None:
 
 async def test_without_a_token_there_is_no_stream(bench: Bench, feed: ChangePublisher) -> None:
     async with bench.client() as client:
-        answer = await client.get("/jobs/changes", headers={"authorization": "Bearer x"})
-    assert answer.status_code == 401
+        response = await client.get("/jobs/changes", headers={"authorization": "Bearer x"})
+    assert response.status_code == 401

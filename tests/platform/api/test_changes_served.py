@@ -1,4 +1,4 @@
-"""The change feed over real connections: through uvicorn, with readers that stay, go, or do not read, and at a stop."""
+"""The change feed over real connections through uvicorn, with clients that stay, disconnect or do not read, and at a stop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 from sfjobs.platform import Platform, PlatformSettings, serving
 from sfjobs.platform.api.routes import changes as routes_changes
-from sfjobs.platform.store.jobs import Store
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.stand_ins import PROGRAM, new_job
 
 pytestmark = [pytest.mark.real_time]
@@ -42,13 +42,13 @@ def client_of(platform: Platform) -> Iterator[httpx.Client]:
 def submit(client: httpx.Client, count: int) -> list[str]:
     items = [{"circuit": PROGRAM}] * count
     headers = {"content-type": "application/jobs+json"}
-    answer = client.post("/jobs", content=json.dumps(items), headers=headers)
-    return [item["job"]["id"] for item in answer.json()["data"]]
+    response = client.post("/jobs", content=json.dumps(items), headers=headers)
+    return [item["job"]["id"] for item in response.json()["data"]]
 
 
-def events_of(answer: httpx.Response) -> Iterator[dict[str, Any]]:
+def events_of(response: httpx.Response) -> Iterator[dict[str, Any]]:
     fields: dict[str, Any] = {}
-    for line in answer.iter_lines():
+    for line in response.iter_lines():
         name, _, value = line.partition(": ")
         fields[name] = value
         if not line:
@@ -58,8 +58,8 @@ def events_of(answer: httpx.Response) -> Iterator[dict[str, Any]]:
 
 
 def test_a_job_is_followed_to_its_end() -> None:
-    with serving() as platform, client_of(platform) as client, client.stream("GET", "/jobs/changes") as answer:
-        events = events_of(answer)
+    with serving() as platform, client_of(platform) as client, client.stream("GET", "/jobs/changes") as response:
+        events = events_of(response)
         assert next(events)["event"] == "hello"
         [job_id] = submit(client, 1)
         statuses = []
@@ -76,8 +76,8 @@ def test_a_stop_ends_open_streams_as_they_should_end(caplog: pytest.LogCaptureFi
     with contextlib.ExitStack() as stack:
         with serving() as platform:
             client = stack.enter_context(client_of(platform))
-            answers = [stack.enter_context(client.stream("GET", "/jobs/changes")) for _ in range(3)]
-            streams = [events_of(answer) for answer in answers]
+            responses = [stack.enter_context(client.stream("GET", "/jobs/changes")) for _ in range(3)]
+            streams = [events_of(response) for response in responses]
             assert [next(events)["event"] for events in streams] == ["hello"] * 3
         # a body without its last chunk would raise
         assert [[event["event"] for event in events] for events in streams] == [["bye"], ["bye"], ["bye"]]
@@ -105,7 +105,7 @@ def connected(platform: Platform, request: bytes) -> Iterator[socket.socket]:
 
 
 def received(connection: socket.socket, what: bytes) -> bool:
-    """Reads until it has come, or the connection has ended."""
+    """Read until the text has arrived or the connection has ended."""
     text = b""
     while what not in text:
         if not (chunk := connection.recv(65536)):
@@ -115,23 +115,23 @@ def received(connection: socket.socket, what: bytes) -> bool:
 
 
 async def fill(path: Path) -> None:
-    """More than the buffers of both sides' sockets take: jobs that failed at great length."""
-    with contextlib.closing(Store(path)) as store:
+    """Make more changes than the socket buffers of both sides hold: jobs that failed with long messages."""
+    with contextlib.closing(SQLiteStore(path)) as store:
         account = store.ensure_account("local")
         for job in await store.add_jobs([new_job(account, number) for number in range(200)]):
             await store.fail(job.id, "verbose", "x" * 65536)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the sizes of socket buffers are another matter there")
-def test_a_reader_that_does_not_read_loses_its_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes_changes, "PATIENCE", 0.2)
+def test_a_client_that_does_not_read_is_disconnected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes_changes, "SEND_TIMEOUT_SECONDS", 0.2)
     settings = PlatformSettings(data_dir=tmp_path)
     with (
         serving(settings=settings) as platform,
         client_of(platform) as client,
-        client.stream("GET", "/jobs/changes") as answer,
+        client.stream("GET", "/jobs/changes") as response,
     ):
-        cursor = next(events_of(answer))["id"]
+        cursor = next(events_of(response))["id"]
     asyncio.run(fill(settings.database))
     with serving(settings=settings) as platform, client_of(platform) as client, socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -142,6 +142,6 @@ def test_a_reader_that_does_not_read_loses_its_connection(tmp_path: Path, monkey
 
 
 def until_broken(reader: socket.socket, client: httpx.Client) -> None:
-    """Returns when the platform has broken the connection, which a pending error of the socket tells without reading."""
+    """Return when the platform has broken the connection. A pending error of the socket shows it without reading."""
     while not reader.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
         assert client.get("/healthz").status_code == 200

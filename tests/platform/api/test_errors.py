@@ -1,4 +1,4 @@
-"""Errors have one shape, whatever went wrong; devices show themselves."""
+"""All errors have one shape, and the devices are shown."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 async def test_every_error_has_the_four_parts(
     client: httpx.AsyncClient, method: str, path: str, status: int, code: str
 ) -> None:
-    answer = await client.request(method, path)
-    body = answer.json()
-    assert (answer.status_code, set(body), body["status_code"], body["code"]) == (
+    response = await client.request(method, path)
+    body = response.json()
+    assert (response.status_code, set(body), body["status_code"], body["code"]) == (
         status,
         {"status_code", "code", "detail", "meta"},
         status,
@@ -55,8 +55,8 @@ async def test_every_error_has_the_four_parts(
 
 
 async def test_a_host_that_is_nonsense_does_no_harm(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/nothing", headers={"host": "["})
-    assert (answer.status_code, answer.json()["detail"]) == (404, "GET /nothing: Not Found.")
+    response = await client.get("/nothing", headers={"host": "["})
+    assert (response.status_code, response.json()["detail"]) == (404, "GET /nothing: Not Found.")
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ async def test_a_host_that_is_nonsense_does_no_harm(client: httpx.AsyncClient) -
 async def test_a_body_that_is_no_json_is_refused_in_words_for_its_sender(
     client: httpx.AsyncClient, body: bytes
 ) -> None:
-    answer = await client.post("/jobs", content=body)
-    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
-    assert not {"codec", "recursion", "sys", "Traceback"} & set(answer.json()["detail"].split())
+    response = await client.post("/jobs", content=body)
+    assert (response.status_code, response.json()["code"]) == (400, "invalid-request")
+    assert not {"codec", "recursion", "sys", "Traceback"} & set(response.json()["detail"].split())
 
 
 async def test_a_405_names_all_methods_of_the_path(client: httpx.AsyncClient) -> None:
@@ -82,26 +82,26 @@ async def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(
     record = await bench.store.ended(job_id)
     assert record.result is not None
     (tmp_path / record.result.name).unlink()
-    answer = await client.get(f"/jobs/{job_id}/result")
-    assert (answer.status_code, answer.json()["code"]) == (500, "server-error")
-    assert str(tmp_path) not in answer.text
+    response = await client.get(f"/jobs/{job_id}/result")
+    assert (response.status_code, response.json()["code"]) == (500, "server-error")
+    assert str(tmp_path) not in response.text
     assert "FileNotFoundError" in caplog.text
 
 
-async def test_a_bug_in_the_gate_is_a_500_too(
+async def test_a_bug_in_the_request_guard_is_a_500_too(
     bench: Bench, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(_: str) -> None:
         raise RuntimeError("of the inside")
 
     monkeypatch.setattr(bench.tokens, "bearer_of", broken)
-    answer = await client.get("/jobs")
-    assert (answer.status_code, answer.json()["code"]) == (500, "server-error")
-    assert "of the inside" not in answer.text
+    response = await client.get("/jobs")
+    assert (response.status_code, response.json()["code"]) == (500, "server-error")
+    assert "of the inside" not in response.text
     assert "of the inside" in caplog.text
 
 
-async def test_a_bug_around_the_gate_is_a_500_too(bench: Bench, client: httpx.AsyncClient) -> None:
+async def test_a_bug_around_the_request_guard_is_a_500_too(bench: Bench, client: httpx.AsyncClient) -> None:
     class Broken:
         def __init__(self, app: ASGIApp) -> None:
             pass
@@ -111,15 +111,15 @@ async def test_a_bug_around_the_gate_is_a_500_too(bench: Bench, client: httpx.As
 
     assert isinstance(bench.app, Starlette)
     bench.app.add_middleware(Broken)
-    answer = await client.get("/jobs")
-    assert (answer.status_code, answer.json()["code"]) == (500, "server-error")
-    assert "of the inside" not in answer.text
+    response = await client.get("/jobs")
+    assert (response.status_code, response.json()["code"]) == (500, "server-error")
+    assert "of the inside" not in response.text
 
 
 async def test_a_request_that_the_platforms_end_interrupts_is_answered(
     bench: Bench,
 ) -> None:
-    """As uvicorn does it: the request's task is cancelled, and what it still sends then reaches the client."""
+    """As uvicorn does it: it cancels the task of the request, and what that still sends reaches the client."""
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -174,9 +174,9 @@ async def test_a_client_that_goes_away_in_the_middle_of_a_request_is_no_failure(
 async def test_head_shows_the_headers_of_a_result(bench: Bench, client: httpx.AsyncClient) -> None:
     job_id = (await client.post("/jobs", json={"circuit": PROGRAM})).json()["id"]
     await bench.store.ended(job_id)
-    answer = await client.head(f"/jobs/{job_id}/result", headers={"accept": "application/x-numpy"})
-    assert (answer.status_code, answer.content) == (200, b"")
-    assert int(answer.headers["content-length"]) > ARRAY.nbytes
+    response = await client.head(f"/jobs/{job_id}/result", headers={"accept": "application/x-numpy"})
+    assert (response.status_code, response.content) == (200, b"")
+    assert int(response.headers["content-length"]) > ARRAY.nbytes
 
 
 async def test_devices_are_listed_as_they_are_shown_one_by_one(client: httpx.AsyncClient) -> None:

@@ -1,4 +1,4 @@
-"""Whatever is put where an id, a cursor, a key, a name or a header belongs: it is refused, and comes back in no header."""
+"""Hostile ids, cursors, keys, names and headers are refused, and never appear in a response header."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import pytest
 
 from tests.platform.stand_ins import PROGRAM
 from tests.platform.two_accounts import (
-    NOBODYS,
+    UNKNOWN_ID,
     WAITS,
-    World,
-    ask,
+    TwoAccounts,
     assert_is_not_injected,
     assert_is_refused,
-    open_world,
+    open_two_accounts,
+    send_raw,
 )
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with open_world(tmp_path) as world:
-        yield world
+async def accounts(tmp_path: Path) -> AsyncIterator[TwoAccounts]:
+    async with open_two_accounts(tmp_path) as accounts:
+        yield accounts
 
 
 ODD = [
@@ -63,60 +63,60 @@ ODD = [
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd[:30])
-async def test_odd_ids_are_like_nobodys(world: World, odd: str) -> None:
-    for path, method in world.routes:
+async def test_odd_ids_are_like_an_unknown_one(accounts: TwoAccounts, odd: str) -> None:
+    for path, method in accounts.routes:
         if "{" in path:
-            answer = await ask(world.bench, method, re.sub(r"{\w+}", lambda _: odd, path))
-            assert_is_refused(answer)
-            assert answer.status_code == 404, (method, path, answer.text)
-    assert world.bench.store.job(world.own[0]) is not None
+            response = await send_raw(accounts.bench, method, re.sub(r"{\w+}", lambda _: odd, path))
+            assert_is_refused(response)
+            assert response.status_code == 404, (method, path, response.text)
+    assert accounts.bench.store.job(accounts.own[0]) is not None
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "0", "' OR 1=1", "\r\nX-Injected: yes", "9" * 400, "\u00e9", ".1", "x.1"])
-async def test_a_cursor_that_is_none_is_refused(world: World, cursor: str) -> None:
+async def test_a_cursor_that_is_none_is_refused(accounts: TwoAccounts, cursor: str) -> None:
     for query, headers in ((f"?since={quote(cursor)}", {}), ("", {"last-event-id": cursor.encode()})):
-        answer = await ask(world.bench, "GET", f"/jobs/changes{query}", headers=headers)
-        assert (answer.status_code, answer.json()["code"]) == (410, "cursor-expired")
-        assert_is_not_injected(answer)
+        response = await send_raw(accounts.bench, "GET", f"/jobs/changes{query}", headers=headers)
+        assert (response.status_code, response.json()["code"]) == (410, "cursor-expired")
+        assert_is_not_injected(response)
 
 
 @pytest.mark.parametrize(
     "value", [b"a\r\nX-Injected: yes", b"a\nX-Injected: yes", b"a\rb", b"a\0b", b"\xff", b"a" * 256, b"", b"a b"]
 )
-async def test_a_key_that_is_none_comes_back_in_no_header(world: World, value: bytes) -> None:
-    for method, path in {(method, path) for path, method in world.routes if method in {"POST", "PATCH"}}:
-        answer = await ask(
-            world.bench,
+async def test_a_key_that_is_none_comes_back_in_no_header(accounts: TwoAccounts, value: bytes) -> None:
+    for method, path in {(method, path) for path, method in accounts.routes if method in {"POST", "PATCH"}}:
+        response = await send_raw(
+            accounts.bench,
             method,
-            path.format(id=NOBODYS),
+            path.format(id=UNKNOWN_ID),
             content=json.dumps({"circuit": PROGRAM}),
             headers=[(b"idempotency-key", value)],
         )
-        assert answer.status_code in {400, 404}
-        assert "idempotency-key" not in answer.headers
-        assert_is_not_injected(answer)
+        assert response.status_code in {400, 404}
+        assert "idempotency-key" not in response.headers
+        assert_is_not_injected(response)
 
 
 @pytest.mark.parametrize("header", ["accept", "accept-version", "range", "if-range", "if-none-match", "content-type"])
 @pytest.mark.parametrize("value", [b"a\r\nX-Injected: yes", b"\xff\xfe", b"x" * 20_000, b"bytes=0-\r\nX-Injected: yes"])
-async def test_headers_that_are_nonsense_do_no_harm(world: World, header: str, value: bytes) -> None:
-    for path, method in world.routes:
+async def test_headers_that_are_nonsense_do_no_harm(accounts: TwoAccounts, header: str, value: bytes) -> None:
+    for path, method in accounts.routes:
         if path != "/jobs/changes":
-            place = {"id": world.own[0], "target": "X8_01"}
-            answer = await ask(world.bench, method, path.format(**place), headers=[(header.encode(), value)])
-            assert answer.status_code < 500, (method, path)
-            assert_is_not_injected(answer)
+            place = {"id": accounts.own[0], "target": "X8_01"}
+            response = await send_raw(accounts.bench, method, path.format(**place), headers=[(header.encode(), value)])
+            assert response.status_code < 500, (method, path)
+            assert_is_not_injected(response)
 
 
 @pytest.mark.parametrize(
     "name",
     ["a\r\nX-Injected: yes", "'; DROP TABLE jobs; --", "\0", "\u202e", "<script>alert(1)</script>", "{0.__class__}"],
 )
-async def test_a_jobs_name_is_only_a_text(world: World, name: str) -> None:
-    created = await ask(world.bench, "POST", "/jobs", json={"circuit": WAITS, "name": name})
+async def test_a_jobs_name_is_only_a_text(accounts: TwoAccounts, name: str) -> None:
+    created = await send_raw(accounts.bench, "POST", "/jobs", json={"circuit": WAITS, "name": name})
     assert created.status_code == 201
     assert_is_not_injected(created)
-    again = await ask(world.bench, "GET", created.headers["location"])
+    again = await send_raw(accounts.bench, "GET", created.headers["location"])
     assert (created.json()["name"], again.json()["name"]) == (name, name)
 
 
@@ -129,13 +129,13 @@ async def test_a_jobs_name_is_only_a_text(world: World, name: str) -> None:
         "size=1&x=%ff",
     ],
 )
-async def test_the_link_to_the_next_page_cannot_be_broken_out_of(world: World, query: str) -> None:
-    answer = await ask(world.bench, "GET", f"/jobs?{query}")
-    assert answer.status_code == 200
-    assert_is_not_injected(answer)
-    assert sorted(answer.links) == ["monitor", "next"]
-    assert answer.links["monitor"]["url"].startswith("/jobs/changes?")
-    assert (await ask(world.bench, "GET", answer.links["next"]["url"])).status_code == 200
+async def test_the_link_to_the_next_page_cannot_be_broken_out_of(accounts: TwoAccounts, query: str) -> None:
+    response = await send_raw(accounts.bench, "GET", f"/jobs?{query}")
+    assert response.status_code == 200
+    assert_is_not_injected(response)
+    assert sorted(response.links) == ["monitor", "next"]
+    assert response.links["monitor"]["url"].startswith("/jobs/changes?")
+    assert (await send_raw(accounts.bench, "GET", response.links["next"]["url"])).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -153,5 +153,5 @@ async def test_the_link_to_the_next_page_cannot_be_broken_out_of(world: World, q
         "size=1e3",
     ],
 )
-async def test_queries_that_are_nonsense_are_refused(world: World, query: str) -> None:
-    assert_is_refused(await ask(world.bench, "GET", f"/jobs?{query}"))
+async def test_queries_that_are_nonsense_are_refused(accounts: TwoAccounts, query: str) -> None:
+    assert_is_refused(await send_raw(accounts.bench, "GET", f"/jobs?{query}"))

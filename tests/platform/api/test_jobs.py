@@ -23,9 +23,9 @@ UNKNOWN = "9d2e6a0c-3a5c-4c55-8d1a-4f0f6f0b7a11"
 
 
 async def submit(client: httpx.AsyncClient, **fields: object) -> dict[str, Any]:
-    answer = await client.post("/jobs", json={"circuit": PROGRAM, **fields})
-    assert answer.status_code == 201, answer.text
-    job: dict[str, Any] = answer.json()
+    response = await client.post("/jobs", json={"circuit": PROGRAM, **fields})
+    assert response.status_code == 201, response.text
+    job: dict[str, Any] = response.json()
     return job
 
 
@@ -111,8 +111,8 @@ async def test_a_waiting_job_shows_its_place_in_the_queue(bench: Bench, client: 
 async def test_an_invalid_body_is_answered_field_by_field(
     client: httpx.AsyncClient, body: object, meta: object
 ) -> None:
-    answer = await client.post("/jobs", content=json.dumps(body))
-    assert (answer.status_code, answer.json()["code"], answer.json()["meta"]) == (400, "validation-error", meta)
+    response = await client.post("/jobs", content=json.dumps(body))
+    assert (response.status_code, response.json()["code"], response.json()["meta"]) == (400, "validation-error", meta)
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ async def test_an_invalid_body_is_answered_field_by_field(
 async def test_a_program_that_contradicts_its_job_is_a_validation_error(
     client: httpx.AsyncClient, circuit: str, target: str | None, field: str
 ) -> None:
-    answer = await client.post("/jobs", json={"circuit": circuit, "target": target})
-    assert (answer.status_code, answer.json()["code"], list(answer.json()["meta"])) == (
+    response = await client.post("/jobs", json={"circuit": circuit, "target": target})
+    assert (response.status_code, response.json()["code"], list(response.json()["meta"])) == (
         400,
         "validation-error",
         [field],
@@ -138,24 +138,24 @@ async def test_a_program_that_contradicts_its_job_is_a_validation_error(
 
 
 async def test_a_script_that_does_not_parse_is_a_parse_error(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/jobs", json={"circuit": PROGRAM + "Sgate(0.5 | 0\n"})
-    assert (answer.status_code, answer.json()["code"]) == (400, "parse-error")
+    response = await client.post("/jobs", json={"circuit": PROGRAM + "Sgate(0.5 | 0\n"})
+    assert (response.status_code, response.json()["code"]) == (400, "parse-error")
 
 
 async def test_a_program_that_the_device_cannot_run_is_a_conflict(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/jobs", json={"circuit": PROGRAM.replace("simulon_gaussian", "X8_01")})
-    assert (answer.status_code, answer.json()["code"]) == (409, "unsupported-circuit")
+    response = await client.post("/jobs", json={"circuit": PROGRAM.replace("simulon_gaussian", "X8_01")})
+    assert (response.status_code, response.json()["code"]) == (409, "unsupported-circuit")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b"NaN,"])
 async def test_a_body_that_is_not_json_is_an_invalid_request(client: httpx.AsyncClient, content: bytes) -> None:
-    answer = await client.post("/jobs", content=content)
-    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+    response = await client.post("/jobs", content=content)
+    assert (response.status_code, response.json()["code"]) == (400, "invalid-request")
 
 
 async def test_a_circuit_above_a_mebibyte_is_refused(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/jobs", json={"circuit": PROGRAM + "#" * (1 << 20)})
-    assert (answer.status_code, answer.json()["code"]) == (413, "payload-too-large")
+    response = await client.post("/jobs", json={"circuit": PROGRAM + "#" * (1 << 20)})
+    assert (response.status_code, response.json()["code"]) == (413, "payload-too-large")
 
 
 async def test_a_body_without_a_length_is_limited_as_it_comes(client: httpx.AsyncClient) -> None:
@@ -191,11 +191,11 @@ async def test_the_circuit_comes_back_exactly(client: httpx.AsyncClient) -> None
 async def test_the_version_chooses_the_format_of_the_result(
     bench: Bench, client: httpx.AsyncClient, headers: dict[str, str], media_type: str
 ) -> None:
-    answer = await client.get(f"/jobs/{await complete(bench, client)}/result", headers=headers)
-    loaded = np.load(io.BytesIO(answer.content), allow_pickle=False)
+    response = await client.get(f"/jobs/{await complete(bench, client)}/result", headers=headers)
+    loaded = np.load(io.BytesIO(response.content), allow_pickle=False)
     array = loaded["arr_0"] if media_type == "application/zip" else loaded
-    assert answer.headers["content-type"] == media_type
-    assert int(answer.headers["content-length"]) == len(answer.content)
+    assert response.headers["content-type"] == media_type
+    assert int(response.headers["content-length"]) == len(response.content)
     np.testing.assert_array_equal(array, ARRAY)
 
 
@@ -210,15 +210,15 @@ async def test_the_two_formats_have_different_strong_tags(bench: Bench, client: 
 
 async def test_the_result_of_an_unfinished_job_is_not_found(client: httpx.AsyncClient) -> None:
     job = await submit(client, circuit=PROGRAM.replace("simulon_gaussian", "never"))
-    answer = await client.get(f"/jobs/{job['id']}/result")
-    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
-    assert any(status in answer.json()["detail"] for status in ("open", "queued"))
+    response = await client.get(f"/jobs/{job['id']}/result")
+    assert (response.status_code, response.json()["code"]) == (404, "not-found")
+    assert any(status in response.json()["detail"] for status in ("open", "queued"))
 
 
-async def test_a_cancelled_job_answers_204_without_a_body(client: httpx.AsyncClient) -> None:
+async def test_a_cancelled_job_responses_204_without_a_body(client: httpx.AsyncClient) -> None:
     job = await submit(client, circuit=PROGRAM.replace("simulon_gaussian", "never"))
-    answer = await client.patch(f"/jobs/{job['id']}", json={"status": "cancelled"})
-    assert (answer.status_code, answer.content) == (204, b"")
+    response = await client.patch(f"/jobs/{job['id']}", json={"status": "cancelled"})
+    assert (response.status_code, response.content) == (204, b"")
 
 
 async def test_a_running_job_that_is_cancelled_ends_cancelled(bench: Bench, client: httpx.AsyncClient) -> None:
@@ -230,15 +230,15 @@ async def test_a_running_job_that_is_cancelled_ends_cancelled(bench: Bench, clie
 
 
 async def test_a_job_that_has_ended_cannot_be_cancelled(bench: Bench, client: httpx.AsyncClient) -> None:
-    answer = await client.patch(f"/jobs/{await complete(bench, client)}", json={"status": "cancelled"})
-    assert (answer.status_code, answer.json()["code"]) == (409, "invalid-job-operation")
+    response = await client.patch(f"/jobs/{await complete(bench, client)}", json={"status": "cancelled"})
+    assert (response.status_code, response.json()["code"]) == (409, "invalid-job-operation")
 
 
 @pytest.mark.parametrize("body", [{"status": "complete"}, {}, {"name": "x"}, {"status": "cancelled", "name": "x"}])
 async def test_nothing_but_cancelling_is_a_change(client: httpx.AsyncClient, body: object) -> None:
     job = await submit(client)
-    answer = await client.patch(f"/jobs/{job['id']}", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (400, "validation-error")
+    response = await client.patch(f"/jobs/{job['id']}", json=body)
+    assert (response.status_code, response.json()["code"]) == (400, "validation-error")
 
 
 @pytest.mark.parametrize(("method", "rest"), [("GET", ""), ("PATCH", ""), ("GET", "/circuit"), ("GET", "/result")])
@@ -247,10 +247,10 @@ async def test_another_accounts_job_is_not_found(
 ) -> None:
     job = await submit(client)
     async with bench.client(bench.store.ensure_account("another")) as other:
-        answer = await other.request(
+        response = await other.request(
             method, f"/jobs/{job['id']}{rest}", json={"status": "cancelled"} if method == "PATCH" else None
         )
-    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+    assert (response.status_code, response.json()["code"]) == (404, "not-found")
 
 
 async def test_another_accounts_jobs_are_not_listed(bench: Bench, client: httpx.AsyncClient) -> None:
@@ -267,12 +267,12 @@ async def test_lists_are_newest_first_and_five_long(client: httpx.AsyncClient) -
 
 async def test_following_the_links_shows_every_job_once_though_new_ones_come(client: httpx.AsyncClient) -> None:
     ids = [(await submit(client))["id"] for _ in range(5)]
-    answer = await client.get("/jobs", params={"size": 2})
-    seen = [job["id"] for job in answer.json()["data"]]
-    while "next" in answer.links:
+    response = await client.get("/jobs", params={"size": 2})
+    seen = [job["id"] for job in response.json()["data"]]
+    while "next" in response.links:
         await submit(client)
-        answer = await client.get(answer.links["next"]["url"])
-        seen += [job["id"] for job in answer.json()["data"]]
+        response = await client.get(response.links["next"]["url"])
+        seen += [job["id"] for job in response.json()["data"]]
     assert seen == ids[::-1]
 
 
@@ -281,15 +281,15 @@ async def test_the_link_keeps_the_filters(client: httpx.AsyncClient) -> None:
         job = await submit(client)
         await client.patch(f"/jobs/{job['id']}", json={"status": "cancelled"})
         await submit(client, circuit=PROGRAM.replace("simulon_gaussian", "never"))
-    answer = await client.get("/jobs", params={"size": 1, "status": "cancelled"})
-    rest = await client.get(answer.links["next"]["url"])
+    response = await client.get("/jobs", params={"size": 1, "status": "cancelled"})
+    rest = await client.get(response.links["next"]["url"])
     assert {job["status"] for job in rest.json()["data"]} <= {"cancelled", "cancel_pending"}
 
 
 async def test_a_list_of_ids_is_as_long_as_the_ids(client: httpx.AsyncClient) -> None:
     ids = [(await submit(client))["id"] for _ in range(7)]
-    answer = await client.get("/jobs", params={"id": [*ids, UNKNOWN]})
-    assert {job["id"] for job in answer.json()["data"]} == set(ids)
+    response = await client.get("/jobs", params={"id": [*ids, UNKNOWN]})
+    assert {job["id"] for job in response.json()["data"]} == set(ids)
 
 
 @pytest.mark.parametrize(
@@ -305,13 +305,17 @@ async def test_a_list_of_ids_is_as_long_as_the_ids(client: httpx.AsyncClient) ->
     ],
 )
 async def test_a_bad_query_is_a_validation_error(client: httpx.AsyncClient, query: str, meta: str) -> None:
-    answer = await client.get(f"/jobs?{query}")
-    assert (answer.status_code, answer.json()["code"], list(answer.json()["meta"])) == (400, "validation-error", [meta])
+    response = await client.get(f"/jobs?{query}")
+    assert (response.status_code, response.json()["code"], list(response.json()["meta"])) == (
+        400,
+        "validation-error",
+        [meta],
+    )
 
 
 async def test_a_bad_id_is_named_by_its_index(client: httpx.AsyncClient) -> None:
-    answer = await client.get(f"/jobs?id={UNKNOWN}&id=7")
-    assert answer.json()["meta"] == {"id": {"1": ["Not a valid UUID."]}}
+    response = await client.get(f"/jobs?id={UNKNOWN}&id=7")
+    assert response.json()["meta"] == {"id": {"1": ["Not a valid UUID."]}}
 
 
 async def test_the_longest_list_of_ids_is_taken(client: httpx.AsyncClient) -> None:

@@ -1,6 +1,6 @@
 """
-The OpenAPI document against the platform: the same paths and methods; every documented status is really answered, and nothing
-else is, whatever is asked; every answer has the documented shape.
+The OpenAPI document against the platform: the same paths and methods; every documented status occurs, and no other one; every
+response has the documented shape.
 """
 
 from __future__ import annotations
@@ -33,11 +33,9 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 import sfjobs.platform
-from sfjobs.platform.api.app import PUBLIC_PATHS, create_app
+from sfjobs.platform.api.app import PUBLIC_PATHS
 from sfjobs.platform.api.openapi import DOCUMENT
 from sfjobs.platform.api.routes.account import TOKEN_PATH
-from sfjobs.platform.blackbird import parse
-from sfjobs.platform.devices import build_devices
 from sfjobs.platform.jobs.change_feed import ChangePublisher
 from tests.platform.stand_ins import PROGRAM, Bench, open_bench
 
@@ -61,8 +59,8 @@ STATUSES = {
 }
 OF_THE_SERVER = {408, 429, 431, 500, 503}
 """
-What is said of a request that does not come or that nobody could read, of a full account, of a failure, and of the end: none is
-asked for here.
+Statuses of requests that do not arrive or cannot be read, of an account without room, of a failure, and of a stop: not tested
+here.
 """
 
 
@@ -80,15 +78,7 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
     async with open_bench(folder, automatic=True) as bench:
         feed = ChangePublisher(bench.store, bench.scheduler)
         feed.close()
-        bench.app = create_app(
-            store=bench.store,
-            scheduler=bench.scheduler,
-            tokens=bench.tokens,
-            devices=build_devices(test_targets=True),
-            results=folder,
-            parse=parse,
-            feed=feed,
-        )
+        bench.app = bench.make_app(feed=feed)
         async with bench.client() as client:
             ids = [
                 (await client.post("/jobs", json={"circuit": circuit})).json()["id"]
@@ -218,9 +208,9 @@ async def test_a_documented_status_is_answered_in_its_shape(world: World, path: 
             job_id = {"waiting": world.waiting}.get(ask.get("id", ""), ask.get("id", world.complete))
             place = {"id": job_id, "target": ask.get("target", "X8_01")}
             details = {name: value for name, value in ask.items() if name not in place}
-            answer = await client.request(method.upper(), path.format(**place), **details)
-    assert answer.status_code == status, answer.text
-    case_of(path, method, **place).validate_response(answer, checks=CHECKS)
+            response = await client.request(method.upper(), path.format(**place), **details)
+    assert response.status_code == status, response.text
+    case_of(path, method, **place).validate_response(response, checks=CHECKS)
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
@@ -231,11 +221,11 @@ async def test_what_holds_for_all_is_answered_in_its_shape(world: World, path: s
         del client.headers["authorization"]
         anonymous = await client.request(method, path.format(**place))
     assert (too_long.status_code, anonymous.status_code == 401) == (414, path not in PUBLIC_PATHS)
-    for answer in (too_long, anonymous):
-        case_of(path, method, **place).validate_response(answer, checks=CHECKS)
+    for response in (too_long, anonymous):
+        case_of(path, method, **place).validate_response(response, checks=CHECKS)
 
 
-# whatever is asked
+# any request
 
 
 BODIES = {
@@ -252,7 +242,7 @@ BODIES = {
 def asked(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[World, Callable[[httpx.Request], httpx.Response]]]:
-    """A world, and how it is asked from outside of its event loop."""
+    """Return a world, and a function that sends requests from outside of its event loop."""
     with (
         anyio.from_thread.start_blocking_portal("asyncio") as portal,
         portal.wrap_async_context_manager(open_world(tmp_path_factory.mktemp("world"))) as world,
@@ -262,7 +252,7 @@ def asked(
 
 
 def request_of(case: Case, authorization: str) -> httpx.Request:
-    """What the case asks; what cannot even be written as a request is passed over."""
+    """Return the request of a case; skip what cannot be written as a request."""
     try:
         prepared = requests.Request(**case.as_transport_kwargs(base_url="http://platform")).prepare()
         request = httpx.Request(
@@ -291,10 +281,10 @@ def test_nothing_undocumented_is_answered_at_the_edges_of_what_may_be_asked(
     )
     documented = STATUSES[path, method] - OF_THE_SERVER
     for case in cases:
-        answer = ask(request_of(case, f"Bearer {world.bench.tokens.issue(world.bench.account)}"))
+        response = ask(request_of(case, f"Bearer {world.bench.tokens.issue(world.bench.account)}"))
         allowed = documented if case.method == method.upper() else {405}
-        assert answer.status_code in allowed, (case, answer.text)
-        case.validate_response(answer, checks=CHECKS)
+        assert response.status_code in allowed, (case, response.text)
+        case.validate_response(response, checks=CHECKS)
     assert len(cases) > 5
 
 
@@ -325,9 +315,9 @@ def test_nothing_undocumented_is_answered_whatever_is_asked(
         st.one_of(operation.as_strategy(generation_mode=mode, **parts) for mode in GenerationMode for parts in known)
     )
     def try_it(case: Case) -> None:
-        answer = ask(request_of(case, f"Bearer {world.bench.tokens.issue(world.bench.account)}"))
-        seen.add(answer.status_code)
-        case.validate_response(answer, checks=CHECKS)
+        response = ask(request_of(case, f"Bearer {world.bench.tokens.issue(world.bench.account)}"))
+        seen.add(response.status_code)
+        case.validate_response(response, checks=CHECKS)
 
     try_it()
     assert seen <= STATUSES[path, method] - OF_THE_SERVER

@@ -1,4 +1,4 @@
-"""Results over HTTP: whole, by range, by condition, in both formats, and with what a client needs to check and to resume."""
+"""Results over HTTP: whole, by range, by condition, in both formats, and with what a client needs to verify and to resume."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 
 from sfjobs.platform import Platform, PlatformSettings, serving
-from sfjobs.platform.api.file_response import PIECE
+from sfjobs.platform.api.file_response import CHUNK_BYTES
 from sfjobs.platform.api.routes.account import TOKEN_PATH
-from sfjobs.platform.execution.result_file import write_result
-from sfjobs.platform.store.jobs import Store
-from tests.platform.stand_ins import ARRAY, PROGRAM, Bench, new_job, open_bench
+from sfjobs.platform.results.folder import ResultFolder
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
+from tests.platform.stand_ins import ARRAY, PROGRAM, Bench, add_job, new_job, open_bench
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
@@ -53,13 +53,13 @@ def sha256(content: bytes) -> bytes:
 async def test_a_whole_result_says_all_that_is_to_be_known_of_it(
     client: httpx.AsyncClient, path: str, format_: dict[str, str]
 ) -> None:
-    answer = await client.get(path, headers=format_)
-    assert answer.status_code == 200
-    assert int(answer.headers["content-length"]) == len(answer.content)
-    assert answer.headers["etag"] == f'"{sha256(answer.content).hex()}"'
-    assert answer.headers["repr-digest"] == f"sha-256=:{base64.b64encode(sha256(answer.content)).decode()}:"
-    assert answer.headers["accept-ranges"] == "bytes"
-    assert answer.headers["vary"] == "accept, accept-version"
+    response = await client.get(path, headers=format_)
+    assert response.status_code == 200
+    assert int(response.headers["content-length"]) == len(response.content)
+    assert response.headers["etag"] == f'"{sha256(response.content).hex()}"'
+    assert response.headers["repr-digest"] == f"sha-256=:{base64.b64encode(sha256(response.content)).decode()}:"
+    assert response.headers["accept-ranges"] == "bytes"
+    assert response.headers["vary"] == "accept, accept-version"
 
 
 async def test_each_format_is_what_it_says(client: httpx.AsyncClient, path: str) -> None:
@@ -78,16 +78,16 @@ async def test_a_range_is_those_bytes_and_the_digest_of_the_whole(
     client: httpx.AsyncClient, path: str, format_: dict[str, str], asked: str
 ) -> None:
     whole = await client.get(path, headers=format_)
-    answer = await client.get(path, headers={**format_, "range": f"bytes={asked}"})
+    response = await client.get(path, headers={**format_, "range": f"bytes={asked}"})
     size = len(whole.content)
     first, _, last = asked.partition("-")
     start = int(first) if first else size - int(last)
     stop = min(int(last) + 1, size) if first and last else size
-    assert (answer.status_code, answer.content) == (206, whole.content[start:stop])
-    assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{size}"
-    assert int(answer.headers["content-length"]) == stop - start
+    assert (response.status_code, response.content) == (206, whole.content[start:stop])
+    assert response.headers["content-range"] == f"bytes {start}-{stop - 1}/{size}"
+    assert int(response.headers["content-length"]) == stop - start
     for name in ("etag", "repr-digest", "accept-ranges", "vary", "cache-control", "content-type"):
-        assert answer.headers[name] == whole.headers[name]
+        assert response.headers[name] == whole.headers[name]
 
 
 @FORMATS
@@ -95,17 +95,17 @@ async def test_a_range_beyond_the_end_is_an_error_that_tells_the_size(
     client: httpx.AsyncClient, path: str, format_: dict[str, str]
 ) -> None:
     size = len((await client.get(path, headers=format_)).content)
-    answer = await client.get(path, headers={**format_, "range": f"bytes={size}-"})
-    assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{size}")
-    assert (answer.json()["status_code"], answer.json()["code"]) == (416, "range-not-satisfiable")
+    response = await client.get(path, headers={**format_, "range": f"bytes={size}-"})
+    assert (response.status_code, response.headers["content-range"]) == (416, f"bytes */{size}")
+    assert (response.json()["status_code"], response.json()["code"]) == (416, "range-not-satisfiable")
 
 
 @pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "bytes=x", "lines=0-1"])
 async def test_several_ranges_and_nonsense_get_the_whole(client: httpx.AsyncClient, path: str, asked: str) -> None:
-    answer = await client.get(path, headers={"range": asked})
-    assert answer.status_code == 200
-    assert sha256(answer.content).hex() in answer.headers["etag"]
-    assert "content-range" not in answer.headers
+    response = await client.get(path, headers={"range": asked})
+    assert response.status_code == 200
+    assert sha256(response.content).hex() in response.headers["etag"]
+    assert "content-range" not in response.headers
 
 
 async def test_a_range_goes_on_only_in_the_same_bytes(client: httpx.AsyncClient, path: str) -> None:
@@ -121,8 +121,8 @@ async def test_what_a_client_has_is_not_sent_again(
     client: httpx.AsyncClient, path: str, format_: dict[str, str]
 ) -> None:
     etag = (await client.get(path, headers=format_)).headers["etag"]
-    answer = await client.get(path, headers={**format_, "if-none-match": etag, "range": "bytes=0-1"})
-    assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
+    response = await client.get(path, headers={**format_, "if-none-match": etag, "range": "bytes=0-1"})
+    assert (response.status_code, response.content, response.headers["etag"]) == (304, b"", etag)
     assert (await client.head(path, headers={**format_, "if-none-match": etag})).status_code == 304
     assert (await client.get(path, headers={**format_, "if-none-match": '"other"'})).status_code == 200
 
@@ -133,8 +133,8 @@ async def test_head_is_get_without_the_bytes_and_knows_no_ranges(
 ) -> None:
     got = await client.get(path, headers=format_)
     for headers in ({}, {"range": "bytes=0-1"}, {"range": "bytes=99999-"}):
-        answer = await client.head(path, headers=format_ | headers)
-        assert (answer.status_code, answer.content, answer.headers) == (200, b"", got.headers)
+        response = await client.head(path, headers=format_ | headers)
+        assert (response.status_code, response.content, response.headers) == (200, b"", got.headers)
 
 
 @pytest.mark.parametrize("headers", [{}, {"range": "bytes=0-1"}])
@@ -152,10 +152,10 @@ async def test_a_lost_result_is_an_error_that_tells_nothing_of_the_inside(
     assert record.result is not None
     file = tmp_path / record.result.name
     damage(file)
-    answer = await client.get(path, headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (500, "server-error")
-    assert file.name not in answer.text
-    assert set(answer.headers) == {"content-type", "content-length"}
+    response = await client.get(path, headers=headers)
+    assert (response.status_code, response.json()["code"]) == (500, "server-error")
+    assert file.name not in response.text
+    assert set(response.headers) == {"content-type", "content-length"}
 
 
 # over sockets, with a result that does not fit into any buffer
@@ -163,19 +163,19 @@ async def test_a_lost_result_is_an_error_that_tells_nothing_of_the_inside(
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Platform, str]]:
-    """A platform with one job whose result has ``MEBIBYTES``, and that job's id."""
+    """Return a platform with one job whose result has ``MEBIBYTES``, and the id of the job."""
     settings = PlatformSettings(data_dir=tmp_path_factory.mktemp("large") / "data")
     settings.results.mkdir(parents=True)
 
     async def complete_a_job() -> str:
-        job = await store.add_job(new_job(store.ensure_account("local")))
-        await store.admit([job.id])
+        job = await add_job(store, new_job(store.ensure_account("local")))
+        await store.enqueue([job.id])
         await store.start(job.id)
         samples = np.arange(MEBIBYTES << 18, dtype=np.uint32).reshape(-1, 8)
-        assert await store.complete(job.id, 1, write_result(settings.results, "large.npz", samples), {})
+        assert await store.complete(job.id, 1, ResultFolder(settings.results).write("large.npz", samples), {})
         return job.id
 
-    with closing(Store(settings.database)) as store:
+    with closing(SQLiteStore(settings.database)) as store:
         job_id = asyncio.run(complete_a_job())
     with serving(settings=settings) as platform:
         yield platform, job_id
@@ -199,12 +199,12 @@ def connect(platform: Platform, request: bytes) -> socket.socket:
 
 
 def read_to_the_end(connection: socket.socket) -> tuple[dict[str, str], int, str]:
-    """The answer's headers, and the size and the SHA-256 of its body."""
+    """Return the headers of the response, and the size and the SHA-256 of its body."""
     buffer, size, digest = memoryview(bytearray(1 << 20)), 0, hashlib.sha256()
     with connection, connection.makefile("rb", buffering=0) as stream:
         head = b""
         while not head.endswith(b"\r\n\r\n"):
-            head += stream.read(1) or pytest.fail("no answer")
+            head += stream.read(1) or pytest.fail("no response")
         while count := stream.readinto(buffer):
             size += count
             digest.update(buffer[:count])
@@ -224,7 +224,7 @@ def test_a_large_result_arrives_unharmed_and_is_never_held(large: tuple[Platform
     assert peak < 4 << 20
 
 
-def test_many_slow_readers_hold_two_pieces_each_and_delay_nobody(
+def test_many_slow_clients_hold_two_chunks_each_and_delay_no_others(
     large: tuple[Platform, str], request_head: bytes
 ) -> None:
     tracemalloc.start()
@@ -237,7 +237,7 @@ def test_many_slow_readers_hold_two_pieces_each_and_delay_nobody(
     finally:
         tracemalloc.stop()
     assert size > MEBIBYTES << 20
-    assert peak < READERS * 2 * PIECE + (4 << 20)
+    assert peak < READERS * 2 * CHUNK_BYTES + (4 << 20)
 
 
 def test_what_a_break_has_left_over_is_fetched_by_range(large: tuple[Platform, str], request_head: bytes) -> None:
@@ -254,7 +254,7 @@ def test_what_a_break_has_left_over_is_fetched_by_range(large: tuple[Platform, s
 
 @pytest.fixture
 def file(large: tuple[Platform, str]) -> Iterator[Path]:
-    """The large result, to be spoilt."""
+    """Return the file of the large result, to be damaged."""
     path = large[0].data_dir / "results" / "large.npz"
     kept = path.rename(path.with_name("kept"))
     shutil.copy(kept, path)

@@ -1,4 +1,4 @@
-"""Text that wants to do harm, or is merely wrong: always a ``parse-error`` with its place, soon, and in little memory."""
+"""Hostile or wrong text: always a ``parse-error`` with its place, in little time and memory."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ HUGE = {
 }
 
 
-# VmHWM is the child's own peak; its ru_maxrss begins with that of the process it was forked from.
+# VmHWM is the peak of the child itself; its ru_maxrss starts with that of the process that forked it.
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the peak memory of a process from /proc")
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("expression", HUGE.values(), ids=HUGE.keys())
-def test_a_huge_text_is_refused_in_little_memory(expression: str) -> None:
+def test_a_huge_text_is_rejected_in_little_memory(expression: str) -> None:
     script = f"""
         import re
         from pathlib import Path
@@ -155,7 +155,7 @@ def test_a_huge_text_is_refused_in_little_memory(expression: str) -> None:
         ("Vac | \u0663", 3, 7),
     ],
 )
-def test_a_wrong_text_is_refused_at_its_place(body: str, line: int, column: int) -> None:
+def test_an_error_in_the_text_has_line_and_column(body: str, line: int, column: int) -> None:
     with pytest.raises(ProgramError) as caught:
         parse(HEADER + body)
     assert (caught.value.code, caught.value.line, caught.value.column) == ("parse-error", line, column)
@@ -174,14 +174,14 @@ def test_a_wrong_text_is_refused_at_its_place(body: str, line: int, column: int)
         ("name " + "a" * 300 + "\nversion 1.0\n", 1, 6),
     ],
 )
-def test_a_wrong_header_is_refused_at_its_place(text: str, line: int, column: int) -> None:
+def test_an_error_in_the_header_has_line_and_column(text: str, line: int, column: int) -> None:
     with pytest.raises(ProgramError) as caught:
         parse(text)
     assert (caught.value.code, caught.value.line, caught.value.column) == ("parse-error", line, column)
 
 
 def test_an_include_opens_no_file(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    parse(HEADER)  # the grammar is a file of ours, read once
+    parse(HEADER)  # reads the grammar file once
 
     def refuse(*arguments: object, **keywords: object) -> object:
         raise AssertionError(arguments)
@@ -224,7 +224,7 @@ def test_a_text_at_a_limit_is_parsed(body: str) -> None:
     ],
     ids=["nesting", "operators", "digits", "name", "statements", "loop", "measured", "free", "elements"],
 )
-def test_a_text_beyond_a_limit_is_told_which(body: str, words: str) -> None:
+def test_a_text_beyond_a_limit_is_rejected_with_the_limit(body: str, words: str) -> None:
     with pytest.raises(ProgramError, match=words):
         parse(HEADER + body)
 
@@ -267,7 +267,7 @@ def mutated(random_: random.Random, text: str) -> str:
     return "".join(characters)
 
 
-def refusal(text: str) -> ProgramError | None:
+def rejection(text: str) -> ProgramError | None:
     try:
         assert isinstance(parse(text), Program)
     except ProgramError as error:
@@ -276,9 +276,9 @@ def refusal(text: str) -> ProgramError | None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_mangled_program_is_a_program_or_a_parse_error(seed: int) -> None:
+def test_a_mutated_program_is_a_program_or_a_parse_error(seed: int) -> None:
     random_ = random.Random(seed)
     for _ in range(500):
         text = mutated(random_, HEADER + random_.choice(SEEDS))
-        error = refusal(text)
+        error = rejection(text)
         assert error is None or (error.code, error.line >= 1, error.column >= 1) == ("parse-error", True, True), text

@@ -1,4 +1,4 @@
-"""What the language is: values, modes, options, arrays, loops and parameters of parsed programs."""
+"""The language: values, modes, options, arrays, loops and parameters of parsed programs."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_keyword_arguments_are_kept_by_name(arguments: str) -> None:
     assert operations(f"MeasureFock({arguments}) | 0\n")[0].keywords == {"select": (1, 2), "x": 0.5}
 
 
-def test_an_operation_knows_its_line() -> None:
+def test_an_operation_has_its_line() -> None:
     assert [each.line for each in operations("\n# a comment\nVac | 0\n\nVac | 1\n")] == [6, 8]
 
 
@@ -126,7 +126,7 @@ def test_the_target_line_gives_name_and_options(line: str, target: str, options:
     assert (program.target, program.options) == (target, options)
 
 
-def test_the_shots_of_the_target_line_are_the_programs() -> None:
+def test_the_shots_of_a_program_are_on_the_target_line() -> None:
     assert parse(f"{HEADER}target X8_01 (shots = 100)\n").shots == 100
 
 
@@ -138,7 +138,7 @@ def test_a_name_may_have_spaces_and_dashes() -> None:
     assert parse("name my circuit-2  # the second\nversion 1\n").name == "my circuit-2"
 
 
-def test_a_program_without_a_header_is_refused_with_a_hint() -> None:
+def test_a_program_without_a_header_is_rejected_with_a_hint() -> None:
     with pytest.raises(Exception, match="expected 'name'"):
         parse("Vac | 0\n")
 
@@ -204,7 +204,7 @@ def test_an_array_of_a_tdm_program_is_a_parameter_for_each_time_bin() -> None:
     assert (operation.arguments, operation.keywords) == ((ArrayParameter("p0"),), {"x": ArrayParameter("p0"), "y": 2})
 
 
-def test_another_array_of_a_tdm_program_is_its_value() -> None:
+def test_an_array_with_another_name_in_a_tdm_program_is_a_value() -> None:
     program = parse(f"{HEADER}type tdm (temporal_modes=2)\nint array U =\n    1, 2\nFoo(U) | 0\n")
     assert isinstance(program.operations[0].arguments[0], np.ndarray)
 
@@ -223,7 +223,7 @@ def test_another_array_of_a_tdm_program_is_its_value() -> None:
         ("y", FreeParameter("{c}", ("c",))),
     ],
 )
-def test_what_has_no_value_yet_is_kept_as_text(text: str, parameter: Value) -> None:
+def test_a_parameter_without_a_value_stays_text(text: str, parameter: Value) -> None:
     assert operations(f"float x = 0.25\nfloat y = {{c}}\nFoo({text}) | 4\n")[0].arguments == (parameter,)
 
 

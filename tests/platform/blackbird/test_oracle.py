@@ -1,4 +1,4 @@
-"""The language held against its first implementation, quantum-blackbird, on generated and on emitted programs."""
+"""The parser compared with quantum-blackbird on generated programs and on programs that Strawberry Fields emits."""
 
 from __future__ import annotations
 
@@ -97,13 +97,15 @@ MeasureHomodyne({m}) | 0
 
 
 class Writer:
-    """Random programs of the part of the language that both implementations take."""
+    """Random programs of the part of the language that both implementations accept."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.scalars: list[str] = []
         self.arrays: list[str] = []
-        self.elements: list[tuple[str, int]] = []  # of real arrays: theirs drops imaginary parts, ours refuses to
+        self.elements: list[
+            tuple[str, int]
+        ] = []  # of real arrays: quantum-blackbird drops imaginary parts, sfjobs rejects them
         self.is_tdm = self.random.random() < 0.25
 
     def program(self) -> str:
@@ -218,22 +220,22 @@ class Writer:
         return f"{self.random.uniform(-1, 1):.4f}{self.random.choice('+-')}{self.random.random():.4f}j"
 
 
-def theirs(value: Any) -> object:
-    """A value of quantum-blackbird's in plain terms; its arrays' names in TDM programs are strings."""
+def reference_value(value: Any) -> object:
+    """Return a value of quantum-blackbird as plain data; it has the names of TDM arrays as strings."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):
         return value.item()
-    return [theirs(item) for item in value] if isinstance(value, list) else value
+    return [reference_value(item) for item in value] if isinstance(value, list) else value
 
 
-def ours(value: Value) -> object:
-    """A value of ours in the same terms."""
+def parsed_value(value: Value) -> object:
+    """Return a value of sfjobs as the same plain data."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, ArrayParameter):
         return value.name
-    return [ours(item) for item in value] if isinstance(value, tuple) else value
+    return [parsed_value(item) for item in value] if isinstance(value, tuple) else value
 
 
 def flat(value: object, path: str = "") -> Iterator[tuple[str, object]]:
@@ -263,8 +265,8 @@ def described(program: Program) -> dict[str, object]:
     operations = [
         {
             "op": each.name,
-            "args": [ours(value) for value in each.arguments],
-            "kwargs": {key: ours(value) for key, value in each.keywords.items()},
+            "args": [parsed_value(value) for value in each.arguments],
+            "kwargs": {key: parsed_value(value) for key, value in each.keywords.items()},
             "modes": list(each.modes),
         }
         for each in program.operations
@@ -272,9 +274,9 @@ def described(program: Program) -> dict[str, object]:
     return {
         "name": program.name or "None",
         "target": program.target,
-        "options": {key: ours(value) for key, value in program.options.items()},
+        "options": {key: parsed_value(value) for key, value in program.options.items()},
         "type": program.type,
-        "type_options": {key: ours(value) for key, value in program.type_options.items()},
+        "type_options": {key: parsed_value(value) for key, value in program.type_options.items()},
         "arrays": {name: array.tolist() for name, array in program.arrays.items()},
         "operations": operations,
     }
@@ -285,8 +287,8 @@ def described_by_oracle(text: str) -> dict[str, object]:
     operations = [
         {
             "op": each["op"],
-            "args": [theirs(value) for value in each.get("args", [])],
-            "kwargs": {key: theirs(value) for key, value in each.get("kwargs", {}).items()},
+            "args": [reference_value(value) for value in each.get("args", [])],
+            "kwargs": {key: reference_value(value) for key, value in each.get("kwargs", {}).items()},
             "modes": [int(mode) for mode in each["modes"]],
         }
         for each in program.operations
@@ -294,9 +296,9 @@ def described_by_oracle(text: str) -> dict[str, object]:
     return {
         "name": program.name,
         "target": program.target["name"],
-        "options": {key: theirs(value) for key, value in program.target["options"].items()},
+        "options": {key: reference_value(value) for key, value in program.target["options"].items()},
         "type": program.programtype["name"],
-        "type_options": {key: theirs(value) for key, value in program.programtype["options"].items()},
+        "type_options": {key: reference_value(value) for key, value in program.programtype["options"].items()},
         "arrays": {key: value.tolist() for key, value in program.variables.items() if isinstance(value, np.ndarray)},
         "operations": operations,
     }

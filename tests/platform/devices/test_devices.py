@@ -1,4 +1,4 @@
-"""What a client learns of the devices, and which programs the X-series devices and the simulators take."""
+"""The devices as clients see them, and the programs that X-series devices and simulators accept."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check(lines: list[str], target: str = "X8_01", header: str = HEADER) -> None
     DEVICES[target].check(parse(header + "\n".join(lines) + "\n"))
 
 
-def refusal(lines: list[str], target: str = "X8_01", header: str = HEADER) -> ProgramError:
+def rejection(lines: list[str], target: str = "X8_01", header: str = HEADER) -> ProgramError:
     with pytest.raises(ProgramError) as caught:
         check(lines, target, header)
     assert caught.value.code == "unsupported-circuit"
@@ -44,7 +44,7 @@ def test_the_targets_of_a_platform() -> None:
     assert sorted(build_devices()) == ["X12_01", "X12_02", "X8_01", "simulon_gaussian"]
 
 
-def test_the_targets_for_tests_of_clients_are_extra() -> None:
+def test_the_test_targets_are_optional() -> None:
     assert set(DEVICES) - set(build_devices()) == {"never", "always_fails"}
 
 
@@ -56,7 +56,7 @@ def test_everything_a_client_gets_is_json(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_specification_has_what_clients_insist_on(target: str) -> None:
+def test_the_specification_has_the_keys_that_clients_require(target: str) -> None:
     assert {"target", "layout", "modes", "compiler", "gate_parameters"} <= set(DEVICES[target].specification)
 
 
@@ -76,7 +76,7 @@ def test_the_detail_of_a_device_has_the_keys_of_the_protocol() -> None:
     assert set(DEVICES["X8_01"].detail()) == {"target", "status", "expected_uptime", "created_at"}
 
 
-def test_a_simulator_has_the_mode_limits_in_both_of_their_shapes() -> None:
+def test_a_simulator_has_the_mode_limits_in_both_forms() -> None:
     modes = DEVICES["simulon_gaussian"].specification["modes"]
     assert modes == {
         "pnr_max": 216,
@@ -137,10 +137,10 @@ def test_gates_on_other_modes_may_come_in_any_order() -> None:
     check([*swapped, first_phases[3], first_phases[0], rest[0], *first_phases[1:3], *rest[1:]])
 
 
-def test_gates_on_shared_modes_may_not() -> None:
+def test_gates_on_shared_modes_must_keep_their_order() -> None:
     lines = x8()
     lines[5], lines[6] = lines[6], lines[5]
-    assert refusal(lines).line == 9
+    assert rejection(lines).line == 9
 
 
 @pytest.mark.parametrize(
@@ -199,21 +199,21 @@ def changed(index: int, line: str) -> list[str]:
         ([], 0, "S2gate", "also expects S2gate on modes [0, 4]"),
     ],
 )  # fmt: skip
-def test_what_the_device_cannot_do_is_refused_by_gate_and_line(
+def test_a_program_that_the_device_cannot_run_is_rejected_with_gate_and_line(
     lines: list[str], line: int, gate: str, words: str
 ) -> None:
-    error = refusal(lines)
+    error = rejection(lines)
     assert (error.line, error.operation, words in error.detail) == (line, gate, True), error.detail
 
 
-def test_a_parameter_that_is_an_array_is_refused() -> None:
+def test_a_parameter_that_is_an_array_is_rejected() -> None:
     header = f"{HEADER}float array A =\n    0.5\n"
-    assert refusal(changed(10, "Rgate(A) | 0"), header=header).operation == "Rgate"
+    assert rejection(changed(10, "Rgate(A) | 0"), header=header).operation == "Rgate"
 
 
-def test_a_tdm_program_is_not_for_an_x_device() -> None:
+def test_a_tdm_program_is_rejected_by_an_x_device() -> None:
     header = "name demo\nversion 1.0\ntype tdm (temporal_modes=1)\nfloat array p0 =\n    0.5\n"
-    assert "tdm" in refusal(changed(10, "Rgate(p0) | 0"), header=header).detail
+    assert "tdm" in rejection(changed(10, "Rgate(p0) | 0"), header=header).detail
 
 
 GAUSSIAN = ["Sgate(0.5, 0.0) | 0", "BSgate(0.7, 0.0) | [0, 1]", "MeasureFock() | [0, 1]"]
@@ -222,12 +222,12 @@ GAUSSIAN = ["Sgate(0.5, 0.0) | 0", "BSgate(0.7, 0.0) | [0, 1]", "MeasureFock() |
 @pytest.mark.parametrize(
     "measurement", ["MeasureFock() | [0, 1]", "MeasureX | 0", "MeasureHomodyne(0.3) | 1", "MeasureHD | 0"]
 )
-def test_a_simulator_takes_a_gaussian_circuit_that_measures(measurement: str) -> None:
+def test_a_simulator_accepts_a_gaussian_circuit_with_a_measurement(measurement: str) -> None:
     check([*GAUSSIAN[:2], measurement], "simulon_gaussian")
 
 
 @pytest.mark.parametrize("target", ["never", "always_fails"])
-def test_the_targets_for_tests_take_what_a_simulator_takes(target: str) -> None:
+def test_the_test_targets_accept_the_programs_of_a_simulator(target: str) -> None:
     check(GAUSSIAN, target)
 
 
@@ -245,6 +245,6 @@ def test_the_targets_for_tests_take_what_a_simulator_takes(target: str) -> None:
         (["for int m in 0:217", "    MeasureX | m"], 5, "MeasureX", "216 modes"),
     ],
 )  # fmt: skip
-def test_a_simulator_refuses_what_it_cannot_run(lines: list[str], line: int, gate: str | None, words: str) -> None:
-    error = refusal(lines, "simulon_gaussian")
+def test_a_simulator_rejects_an_unsupported_program(lines: list[str], line: int, gate: str | None, words: str) -> None:
+    error = rejection(lines, "simulon_gaussian")
     assert (error.line, error.operation, words in error.detail) == (line, gate, True), error.detail

@@ -1,4 +1,4 @@
-"""Worker processes: one job at a time, killed to cancel, replaced when they die, never outliving their parent."""
+"""Worker processes: one job at a time, killed to cancel, replaced when they end, and ended with their parent."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def executor(folder: Path, runner: str, *, workers: int = 1, limits: Limits = DE
 
 
 async def run(processes: ProcessExecutor, work: Work) -> Outcome:
-    async with processes.place() as run_here:
+    async with processes.acquire_slot() as run_here:
         return await run_here(work)
 
 
@@ -43,7 +43,7 @@ async def test_the_result_is_a_file_in_the_folder(tmp_path: Path) -> None:
     assert outcome.meta == {"seed": 5}
 
 
-async def test_the_array_lies_in_the_archive_where_it_is_said_to_lie(tmp_path: Path) -> None:
+async def test_the_array_is_at_the_stated_offset_of_the_archive(tmp_path: Path) -> None:
     async with executor(tmp_path, "zeros") as processes:
         result = (await run(processes, work())).result
     content = (tmp_path / result.name).read_bytes()
@@ -52,14 +52,14 @@ async def test_the_array_lies_in_the_archive_where_it_is_said_to_lie(tmp_path: P
     assert len(content) == result.size
 
 
-async def test_the_real_runner_simulates_and_repeats_itself_by_seed(tmp_path: Path) -> None:
+async def test_the_default_runner_gives_the_same_result_for_the_same_seed(tmp_path: Path) -> None:
     async with ProcessExecutor(tmp_path) as processes:
         first = await run(processes, work(3))
         second = await run(processes, work(3))
     assert first.result.npy_digest == second.result.npy_digest
 
 
-async def test_one_process_serves_one_job_after_another(tmp_path: Path, meeting: Meeting) -> None:
+async def test_one_process_runs_one_job_after_another(tmp_path: Path, meeting: Meeting) -> None:
     pids = set()
     async with executor(tmp_path, "meet") as processes:
         for number in range(3):
@@ -69,7 +69,7 @@ async def test_one_process_serves_one_job_after_another(tmp_path: Path, meeting:
     assert len(pids) == 1
 
 
-async def test_workers_work_at_the_same_time(tmp_path: Path, meeting: Meeting) -> None:
+async def test_workers_run_at_the_same_time(tmp_path: Path, meeting: Meeting) -> None:
     async with executor(tmp_path, "meet", workers=2) as processes, anyio.create_task_group() as tasks:
         for number in range(2):
             tasks.start_soon(run, processes, work(number))
@@ -87,7 +87,7 @@ async def test_cancelling_ends_the_process_before_run_returns(tmp_path: Path, me
         assert not is_alive(pid)
 
 
-async def test_what_a_killed_worker_has_written_is_removed(tmp_path: Path, meeting: Meeting) -> None:
+async def test_the_files_of_a_killed_worker_are_removed(tmp_path: Path, meeting: Meeting) -> None:
     names = ["job-0-1.npz.part", "job-0-1.npz", "job-0-2.npz", "job-1-1.npz"]
     async with executor(tmp_path, "meet") as processes, anyio.create_task_group() as tasks:
         tasks.start_soon(run, processes, work())
@@ -130,19 +130,19 @@ async def test_after_a_crash_the_next_job_gets_a_new_worker(tmp_path: Path) -> N
     assert lost[0] != lost[1]
 
 
-async def test_the_last_words_of_a_lost_worker_are_told(tmp_path: Path) -> None:
+async def test_the_error_of_a_lost_worker_has_its_last_output(tmp_path: Path) -> None:
     async with executor(tmp_path, "die") as processes:
         with pytest.raises(WorkerLost, match="about to crash"):
             await run(processes, work())
 
 
-async def test_a_worker_that_died_while_idle_costs_no_job(tmp_path: Path) -> None:
+async def test_a_worker_that_ended_while_idle_costs_no_job(tmp_path: Path) -> None:
     async with executor(tmp_path, "zeros") as processes:
         await run(processes, work())
         (pid,) = processes.worker_pids
         os.kill(pid, signal.SIGKILL)
         with anyio.fail_after(30):
-            while True:  # the death is seen when the event loop hears of it; until then a job may meet it
+            while True:  # the event loop may learn of the end only after a job was sent
                 try:
                     outcome = await run(processes, work(1))
                     break
@@ -151,7 +151,7 @@ async def test_a_worker_that_died_while_idle_costs_no_job(tmp_path: Path) -> Non
         assert (outcome.meta, processes.worker_pids != (pid,)) == ({"seed": 1}, True)
 
 
-async def test_a_runner_that_raises_fails_without_telling_its_inside(tmp_path: Path) -> None:
+async def test_a_runner_that_raises_fails_the_job_without_its_message(tmp_path: Path) -> None:
     async with executor(tmp_path, "stumble") as processes:
         with pytest.raises(WorkFailed) as caught:
             await run(processes, work())
@@ -189,7 +189,7 @@ async def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
             await run(processes, work())
 
 
-async def test_leaving_ends_all_processes(tmp_path: Path) -> None:
+async def test_leaving_the_executor_ends_all_processes(tmp_path: Path) -> None:
     async with executor(tmp_path, "zeros", workers=2) as processes:
         async with anyio.create_task_group() as tasks:
             for number in range(2):
@@ -198,13 +198,13 @@ async def test_leaving_ends_all_processes(tmp_path: Path) -> None:
     assert [is_alive(pid) for pid in pids] == [False, False]
 
 
-async def test_leaving_at_once_leaves_nothing(tmp_path: Path) -> None:
+async def test_leaving_the_executor_during_the_start_leaves_no_process(tmp_path: Path) -> None:
     async with executor(tmp_path, "zeros", workers=2) as processes:
         pass
     assert processes.worker_pids == ()
 
 
-def test_a_worker_ends_when_its_parent_is_gone_even_in_the_middle_of_a_job(tmp_path: Path, meeting: Meeting) -> None:
+def test_a_worker_ends_when_its_parent_ends_even_during_a_job(tmp_path: Path, meeting: Meeting) -> None:
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""What one request, one account and one job may take, and in which words the rest is refused."""
+"""The limits of a request, an account and a job, and the errors beyond them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sfjobs.platform import PlatformSettings, serving
 from sfjobs.platform.execution.executor import Work, WorkFailed
 from sfjobs.platform.execution.process_executor import ProcessExecutor
 from sfjobs.platform.limits import Limits
-from sfjobs.platform.store.jobs import Store
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.server.test_serving import client_of, submit
 from tests.platform.stand_ins import PROGRAM, Bench, open_bench
 
@@ -37,14 +37,14 @@ async def limited(folder: Path, **limits: Any) -> AsyncIterator[tuple[Bench, htt
         yield bench, client
 
 
-def code(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["code"]
+def code(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["code"]
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_body_that_says_how_long_it_is_is_refused_unread(tmp_path: Path) -> None:
+async def test_a_body_with_a_length_beyond_the_limit_is_refused_unread(tmp_path: Path) -> None:
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -69,7 +69,7 @@ async def test_a_body_that_says_how_long_it_is_is_refused_unread(tmp_path: Path)
 
 
 @pytest.mark.parametrize("declared", [b"1", None])
-async def test_a_body_that_says_less_than_it_is_is_refused_where_it_passes_the_limit(
+async def test_a_body_longer_than_its_length_is_refused_where_it_passes_the_limit(
     tmp_path: Path, declared: bytes | None
 ) -> None:
     given = 0
@@ -99,27 +99,27 @@ async def test_a_body_that_says_less_than_it_is_is_refused_where_it_passes_the_l
 async def test_a_batch_has_the_limit_of_any_body(tmp_path: Path) -> None:
     async with limited(tmp_path, body=1000) as (_, client):
         batch = {"content-type": "application/jobs+json"}
-        answers = [await client.post("/jobs", json=[JOB] * count, headers=batch) for count in (2, 20)]
-    assert [answer.status_code for answer in answers] == [207, 413]
+        responses = [await client.post("/jobs", json=[JOB] * count, headers=batch) for count in (2, 20)]
+    assert [response.status_code for response in responses] == [207, 413]
 
 
 async def test_a_circuit_has_a_limit_of_its_own(tmp_path: Path) -> None:
     async with limited(tmp_path, circuit=len(PROGRAM)) as (_, client):
         fits = await client.post("/jobs", json=JOB)
-        answer = await client.post("/jobs", json={"circuit": PROGRAM + "#"})
-    assert (fits.status_code, code(answer)) == (201, (413, "payload-too-large"))
+        response = await client.post("/jobs", json={"circuit": PROGRAM + "#"})
+    assert (fits.status_code, code(response)) == (201, (413, "payload-too-large"))
 
 
 async def test_the_query_is_limited(tmp_path: Path) -> None:
     async with limited(tmp_path, query=20) as (_, client):
-        answers = [await client.get("/jobs?status=" + word) for word in ("queued", "x" * 21)]
-    assert [answers[0].status_code, code(answers[1])] == [200, (414, "uri-too-long")]
+        responses = [await client.get("/jobs?status=" + word) for word in ("queued", "x" * 21)]
+    assert [responses[0].status_code, code(responses[1])] == [200, (414, "uri-too-long")]
 
 
 async def test_the_number_of_headers_is_limited(tmp_path: Path) -> None:
     async with limited(tmp_path, headers=20) as (_, client):
-        answers = [await client.get("/healthz", headers={f"x-{n}": "x" for n in range(count)}) for count in (5, 20)]
-    assert [answers[0].status_code, code(answers[1])] == [200, (431, "too-many-headers")]
+        responses = [await client.get("/healthz", headers={f"x-{n}": "x" for n in range(count)}) for count in (5, 20)]
+    assert [responses[0].status_code, code(responses[1])] == [200, (431, "too-many-headers")]
 
 
 def test_the_size_of_the_head_is_limited(tmp_path: Path) -> None:
@@ -138,9 +138,9 @@ def test_the_size_of_the_head_is_limited(tmp_path: Path) -> None:
 
 async def test_an_account_has_a_quota_of_unfinished_jobs(tmp_path: Path) -> None:
     async with limited(tmp_path, quota=2) as (_, client):
-        answers = [await client.post("/jobs", json=JOB) for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [201, 201, 429]
-    assert (code(answers[2]), answers[2].headers["retry-after"]) == ((429, "quota-exceeded"), "5")
+        responses = [await client.post("/jobs", json=JOB) for _ in range(3)]
+    assert [response.status_code for response in responses] == [201, 201, 429]
+    assert (code(responses[2]), responses[2].headers["retry-after"]) == ((429, "quota-exceeded"), "5")
 
 
 async def test_a_job_that_ends_makes_room_for_another(tmp_path: Path) -> None:
@@ -157,10 +157,10 @@ async def test_a_job_that_ends_makes_room_for_another(tmp_path: Path) -> None:
 async def test_without_room_nothing_is_parsed(tmp_path: Path) -> None:
     async with limited(tmp_path, quota=1) as (_, client):
         await client.post("/jobs", json=JOB)
-        answers = [
+        responses = [
             await client.post("/jobs", json={"circuit": "x"}, headers=key) for key in ({}, {"idempotency-key": "k"})
         ]
-    assert [answer.status_code for answer in answers] == [429, 429]
+    assert [response.status_code for response in responses] == [429, 429]
 
 
 async def test_an_account_without_room_leaves_others_alone(tmp_path: Path) -> None:
@@ -173,8 +173,8 @@ async def test_an_account_without_room_leaves_others_alone(tmp_path: Path) -> No
 async def test_of_a_batch_the_first_that_fit_are_taken(tmp_path: Path) -> None:
     async with limited(tmp_path, quota=3) as (_, client):
         batch = [JOB, {"circuit": "nonsense"}, JOB, JOB, JOB]
-        answer = await client.post("/jobs", json=batch, headers={"content-type": "application/jobs+json"})
-        data = answer.json()["data"]
+        response = await client.post("/jobs", json=batch, headers={"content-type": "application/jobs+json"})
+        data = response.json()["data"]
         jobs = (await client.get("/jobs")).json()["data"]
     assert [item["status"] for item in data] == [201, 400, 201, 201, 429]
     assert (data[4]["error"]["code"], len(jobs)) == ("quota-exceeded", 3)
@@ -191,13 +191,13 @@ async def test_submissions_at_the_same_time_do_not_pass_the_quota_together(tmp_p
             for _ in range(30):
                 tasks.start_soon(submit_one)
         assert (statuses.count(201), statuses.count(429)) == (5, 25)
-        assert bench.store.unfinished_of(bench.account) == 5
+        assert bench.store.count_unfinished(bench.account) == 5
 
 
-async def test_an_answer_that_is_given_again_needs_no_room(tmp_path: Path) -> None:
+async def test_a_response_that_is_given_again_needs_no_room(tmp_path: Path) -> None:
     async with limited(tmp_path, quota=1) as (_, client):
-        answers = [await client.post("/jobs", json=JOB, headers={"idempotency-key": "a-key"}) for _ in range(2)]
-    assert answers[0].content == answers[1].content
+        responses = [await client.post("/jobs", json=JOB, headers={"idempotency-key": "a-key"}) for _ in range(2)]
+    assert responses[0].content == responses[1].content
 
 
 async def test_a_submission_that_was_beyond_the_quota_does_not_use_up_its_key(tmp_path: Path) -> None:
@@ -214,26 +214,26 @@ async def test_a_submission_that_was_beyond_the_quota_does_not_use_up_its_key(tm
 async def test_the_quota_counts_what_was_there_before_a_restart(tmp_path: Path) -> None:
     async with limited(tmp_path, quota=2) as (_, client):
         await client.post("/jobs", json=JOB)
-    with closing(Store(tmp_path / "platform.sqlite3")) as store:
-        assert store.unfinished_of(store.ensure_account("someone")) == 1
+    with closing(SQLiteStore(tmp_path / "platform.sqlite3")) as store:
+        assert store.count_unfinished(store.ensure_account("someone")) == 1
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("limits", "word"), [({"shots": 3}, "shots"), ({"modes": 1}, "modes")])
-async def test_a_job_that_is_too_large_is_not_taken(tmp_path: Path, limits: dict[str, int], word: str) -> None:
+async def test_a_job_that_is_too_large_is_refused(tmp_path: Path, limits: dict[str, int], word: str) -> None:
     async with limited(tmp_path, **limits) as (_, client):
-        answer = await client.post("/jobs", json=JOB)
-    assert (code(answer), word in answer.json()["meta"]["circuit"][0]) == ((400, "validation-error"), True)
+        response = await client.post("/jobs", json=JOB)
+    assert (code(response), word in response.json()["meta"]["circuit"][0]) == ((400, "validation-error"), True)
 
 
 @pytest.mark.parametrize(("limits", "word"), [({"shots": 3}, "shot-limit"), ({"modes": 1}, "mode-limit")])
-async def test_a_job_that_was_taken_under_other_limits_fails_in_the_worker(
+async def test_a_job_that_was_accepted_under_other_limits_fails_in_the_worker(
     tmp_path: Path, limits: dict[str, Any], word: str
 ) -> None:
     work = Work(job_id="job", attempt=1, target="simulon_gaussian", circuit=PROGRAM, shots=4, seed=1)
-    async with ProcessExecutor(tmp_path, limits=Limits(**limits)) as processes, processes.place() as run:
+    async with ProcessExecutor(tmp_path, limits=Limits(**limits)) as processes, processes.acquire_slot() as run:
         with pytest.raises(WorkFailed) as caught:
             await run(work)
     assert caught.value.code == word
@@ -243,8 +243,8 @@ async def test_a_job_that_was_taken_under_other_limits_fails_in_the_worker(
 async def test_processor_time_is_limited_by_the_system_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = Work(job_id="job", attempt=1, target="simulon_gaussian", circuit=PROGRAM, shots=4, seed=1)
     async with ProcessExecutor(tmp_path, runner="tests.platform.runners:spin", limits=Limits(time=1)) as processes:
-        monkeypatch.setattr(processes, "_time_limit", 3600.0)  # as if the platform were not there to look at its clock
-        async with processes.place() as run:
+        monkeypatch.setattr(processes, "_time_limit", 3600.0)  # as if the platform did not check the time
+        async with processes.acquire_slot() as run:
             with pytest.raises(WorkFailed, match="processor time") as caught:
                 await run(work)
     assert caught.value.code == "time-limit"
@@ -265,7 +265,7 @@ def test_a_job_beyond_its_time_fails_and_the_next_one_runs(tmp_path: Path) -> No
     assert "0.05 s" in metas[0]["error-detail"]
 
 
-# --- how they are chosen ---------------------------------------------------------------------------------------------
+# --- settings --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["head", "headers", "query", "body", "circuit", "quota", "shots", "modes", "time"])
@@ -278,7 +278,7 @@ def test_a_limit_that_lets_nothing_pass_is_refused(name: str) -> None:
     ("name", "value"), [("time", math.inf), ("time", math.nan), ("memory", 10**20), ("quota", 10**20)]
 )
 def test_a_limit_that_no_system_holds_is_refused(name: str, value: float) -> None:
-    """Workers died of it, and submissions of a quota that the database cannot compare."""
+    """Workers died of it, and so did submissions with a quota that the database cannot compare."""
     with pytest.raises(ConfigurationError, match=name):
         Limits(**{name: value})
 

@@ -1,4 +1,4 @@
-"""The scheduler: first come, first served, woken by events, right in every race."""
+"""The scheduler: first come, first served, woken by events, correct in every race."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 
 async def submit(bench: Bench, number: int = 0, *, target: str = "simulon_gaussian") -> str:
-    return (await bench.scheduler.submit(new_job(bench.account, number, target=target))).id
+    (record,) = await bench.scheduler.submit([new_job(bench.account, number, target=target)])
+    return record.id
 
 
 def place_of(bench: Bench, job_id: str) -> int | None:
@@ -90,7 +91,7 @@ async def test_a_job_whose_worker_was_lost_runs_again(tmp_path: Path) -> None:
     assert (again.attempt, job.status) == (2, JobStatus.COMPLETED)
 
 
-async def test_a_job_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
+async def test_a_job_that_kills_its_workers_fails(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         job_id = await submit(bench)
         for _ in range(3):
@@ -203,7 +204,7 @@ async def test_the_position_counts_those_before_in_the_queue(tmp_path: Path) -> 
         await bench.scheduler.cancel(bench.account, waiting[0])
         records = [record for job_id in [running, *waiting] if (record := bench.store.job(job_id)) is not None]
         with anyio.fail_after(30):
-            while bench.scheduler.position(records[-1]) is None:  # it may be admitted only now
+            while bench.scheduler.position(records[-1]) is None:  # it may be queued only now
                 await anyio.lowlevel.checkpoint()
         assert [bench.scheduler.position(record) for record in records] == [None, None, 1, 2]
 

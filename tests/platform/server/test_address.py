@@ -1,4 +1,4 @@
-"""Where a platform listens: this machine only unless told, others only with keys made for them, https with a certificate."""
+"""The address of a platform: the loopback by default, public addresses only with keys, https with a certificate."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 
 from sfjobs.errors import ConfigurationError
 from sfjobs.platform import serving
-from sfjobs.platform.server.address import Certificate, certificate, is_public, listen, url
-from sfjobs.platform.store.accounts import accounts_of
+from sfjobs.platform.server.address import certificate, is_public, listen, url
+from sfjobs.platform.store.api_keys import create_key
+from sfjobs.platform.store.sqlite.accounts import open_accounts
 from tests.support.raw_server import CERTIFICATE
 
 pytestmark = pytest.mark.real_time
@@ -53,12 +54,12 @@ def test_an_ipv4_address_in_ipv6_is_what_it_stands_for(mapped: str, expected: bo
     assert is_public(Listener()) is expected  # type: ignore[arg-type]
 
 
-def test_without_being_told_it_listens_on_the_loopback() -> None:
+def test_by_default_it_listens_on_the_loopback() -> None:
     with serving() as platform:
         assert (platform.host, platform.is_public) == ("127.0.0.1", False)
 
 
-def test_a_public_address_without_a_key_made_on_purpose_is_refused_with_a_remedy(tmp_path: Path) -> None:
+def test_a_public_address_without_a_created_key_is_refused_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught, serving(host=ANYWHERE, data_dir=tmp_path / "a folder"):
         pass
     what, _, remedy = str(caught.value).partition("\n")
@@ -75,8 +76,8 @@ def test_the_key_of_the_first_start_is_not_enough(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("revoked", [True, False])
 def test_a_key_that_was_made_and_not_revoked_is_enough(tmp_path: Path, revoked: bool) -> None:
-    with accounts_of(tmp_path / "data", make=True) as accounts:
-        accounts.make_key("alice", "alice")
+    with open_accounts(tmp_path / "data", create=True) as accounts:
+        create_key(accounts, "alice", "alice")
         if revoked:
             accounts.revoke_key("alice")
     if revoked:
@@ -98,13 +99,13 @@ def test_what_is_no_certificate_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.pem").write_text("nothing")
     for path in (tmp_path / "x.pem", tmp_path / "missing.pem"):
         with pytest.raises(ConfigurationError, match=path.name):
-            Certificate(path, CERTIFICATE)
+            certificate(path, CERTIFICATE)
 
 
-def test_a_key_with_a_password_is_refused_and_not_asked_about(tmp_path: Path) -> None:
+def test_a_key_with_a_password_is_refused_without_a_prompt(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text(KEY_WITH_PASSWORD)
     with pytest.raises(ConfigurationError, match="password"):
-        Certificate(CERTIFICATE, tmp_path / "key.pem")
+        certificate(CERTIFICATE, tmp_path / "key.pem")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_a_key_with_a_password_is_refused_and_not_asked_about(tmp_path: Path) ->
         (ANYWHERE, True, "https://127.0.0.1"),
     ],
 )
-def test_the_url_says_how_to_reach_it(named: str, tls: bool, expected: str) -> None:
+def test_the_url_can_be_reached(named: str, tls: bool, expected: str) -> None:
     with closing(listen("127.0.0.1" if named == "localhost" else named, 0)) as listener:
         assert url(named, listener, tls=tls) == f"{expected}:{listener.getsockname()[1]}"
 

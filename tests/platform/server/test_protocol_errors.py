@@ -1,4 +1,4 @@
-"""What is no HTTP, or too much of it, is answered as everything else is: errors that the application never gets to see."""
+"""Malformed and too large requests, which never reach the application, get error responses of the usual shape."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ pytestmark = pytest.mark.real_time
 def parser(request: pytest.FixtureRequest) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "h11":
-            patch.setitem(sys.modules, "uvicorn.protocols.http.httptools_impl", None)  # as if it were not installed
+            patch.setitem(
+                sys.modules, "sfjobs.platform.server.http_protocols.httptools_protocol", None
+            )  # as if it were not installed
         yield request.param
 
 
@@ -38,8 +40,8 @@ def connect(platform: Platform, sent: bytes) -> socket.socket:
     return connection
 
 
-def answer_of(connection: socket.socket) -> tuple[int, dict[str, object]]:
-    """The status and the JSON body of an answer after which the connection ends."""
+def response_of(connection: socket.socket) -> tuple[int, dict[str, object]]:
+    """Return the status and the JSON body of a response after which the connection closes."""
     received = b""
     while piece := connection.recv(65536):
         received += piece
@@ -61,9 +63,9 @@ def answer_of(connection: socket.socket) -> tuple[int, dict[str, object]]:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 what TLS begins with\r\n\r\n",
     ],
 )
-def test_what_is_no_http_is_a_400_in_the_one_shape(platform: Platform, sent: bytes) -> None:
+def test_malformed_http_is_a_400_in_the_usual_shape(platform: Platform, sent: bytes) -> None:
     with connect(platform, sent) as connection:
-        status, content = answer_of(connection)
+        status, content = response_of(connection)
     assert (status, content["status_code"], content["code"]) == (400, 400, "invalid-request")
 
 
@@ -79,19 +81,19 @@ def test_what_is_no_http_is_a_400_in_the_one_shape(platform: Platform, sent: byt
         b"GET /jobs HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: x",
     ],
 )
-def test_odd_but_possible_requests_reach_the_gate(platform: Platform, head: bytes) -> None:
+def test_odd_but_valid_requests_reach_the_application(platform: Platform, head: bytes) -> None:
     with connect(platform, head + b"\r\nconnection: close\r\n\r\n") as connection:
-        assert answer_of(connection)[0] == 401
+        assert response_of(connection)[0] == 401
 
 
 @pytest.mark.parametrize("parser", ["httptools"], indirect=True)
 def test_a_head_that_is_too_long_is_a_431(platform: Platform) -> None:
-    """The other parser says 400."""
+    """The other parser responds with 400."""
     with connect(platform, b"GET /healthz HTTP/1.1\r\nhost: x\r\nx: ") as connection:
         # The server reads in order: when this is answered, it has read what came before.
         httpx.get(f"{platform.url}/healthz", trust_env=False)
         connection.sendall(b"x" * (Limits().head + 1))
-        status, content = answer_of(connection)
+        status, content = response_of(connection)
     assert (status, content["code"]) == (431, "head-too-large")
 
 
@@ -100,13 +102,13 @@ def test_a_body_that_is_too_large_is_a_413(platform: Platform) -> None:
         f"POST /jobs HTTP/1.1\r\nhost: x\r\nauthorization: {token_of(platform)}\r\ncontent-length: 99999999999\r\n\r\n"
     )
     with connect(platform, head.encode()) as connection:
-        status, content = answer_of(connection)
+        status, content = response_of(connection)
     assert (status, content["code"]) == (413, "payload-too-large")
 
 
 @pytest.mark.parametrize("parser", ["httptools"], indirect=True)
-def test_nonsense_in_the_middle_of_an_answer_does_not_become_a_part_of_it(platform: Platform) -> None:
-    """A reader would take the error for bytes of a result. The other parser reads on after the answer only."""
+def test_nonsense_in_the_middle_of_a_response_does_not_become_a_part_of_it(platform: Platform) -> None:
+    """A client would take the error for bytes of a result. The other parser reads on only after the response."""
     head = f"GET /jobs/changes HTTP/1.1\r\nhost: x\r\nauthorization: {token_of(platform)}\r\n\r\n"
     with connect(platform, head.encode()) as connection:
         received = b""

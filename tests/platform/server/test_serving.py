@@ -1,4 +1,4 @@
-"""A platform that listens: started and stopped from anywhere, leaving nothing, and the same again after a restart."""
+"""A platform that listens: started and stopped from any kind of program, without leftovers, and with its jobs after a restart."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def settings(folder: Path, runner: str = "meet", **options: Any) -> PlatformSett
 
 def client_of(platform: Platform) -> httpx.Client:
     form = {"grant_type": "refresh_token", "refresh_token": platform.api_key, "client_id": "public"}
-    answer = httpx.post(
+    response = httpx.post(
         f"{platform.url}/auth/realms/platform/protocol/openid-connect/token", data=form, trust_env=False
     )
-    headers = {"authorization": f"Bearer {answer.json()['access_token']}", "accept-version": "0.4.0"}
+    headers = {"authorization": f"Bearer {response.json()['access_token']}", "accept-version": "0.4.0"}
     return httpx.Client(base_url=platform.url, headers=headers, trust_env=False, timeout=30)
 
 
 def submit(client: httpx.Client, circuit: str = PROGRAM) -> str:
-    answer = client.post("/jobs", json={"circuit": circuit})
-    assert answer.status_code == 201, answer.text
-    job_id: str = answer.json()["id"]
+    response = client.post("/jobs", json={"circuit": circuit})
+    assert response.status_code == 201, response.text
+    job_id: str = response.json()["id"]
     return job_id
 
 
@@ -80,7 +80,7 @@ def test_nothing_is_left_after_a_stop(tmp_path: Path, monkeypatch: pytest.Monkey
     with serving() as platform, client_of(platform) as client:
         final(client, submit(client))
     for thread in set(threading.enumerate()) - before:
-        thread.join(timeout=30)  # anyio's threads end by themselves, a moment later
+        thread.join(timeout=30)  # anyio's threads end a moment later
     assert set(threading.enumerate()) <= before
     assert list(tmp_path.iterdir()) == []
     with socket.socket() as probe:
@@ -96,11 +96,11 @@ def test_requests_are_answered_while_all_workers_are_busy(tmp_path: Path, meetin
     with serving(settings=settings(tmp_path)) as platform, client_of(platform) as client:
         job_id = submit(client)
         meeting.arrival()
-        answers = [client.get("/healthz").status_code for _ in range(50)]
+        responses = [client.get("/healthz").status_code for _ in range(50)]
         unfinished = client.get(f"/jobs/{job_id}").json()
         meeting.let_go()
         job = final(client, job_id)
-    assert (answers, unfinished["status"], job["status"]) == ([200] * 50, "queued", "complete")
+    assert (responses, unfinished["status"], job["status"]) == ([200] * 50, "queued", "complete")
     assert unfinished["started_at"] is not None
 
 
@@ -143,8 +143,8 @@ def test_an_access_token_survives_a_restart(tmp_path: Path) -> None:
     with serving(data_dir=tmp_path / "data") as platform, client_of(platform) as client:
         token = client.headers["authorization"]
     with serving(data_dir=tmp_path / "data") as platform:
-        answer = httpx.get(f"{platform.url}/healthz", headers={"authorization": token}, trust_env=False)
-    assert answer.status_code == 200
+        response = httpx.get(f"{platform.url}/healthz", headers={"authorization": token}, trust_env=False)
+    assert response.status_code == 200
 
 
 def test_a_second_platform_on_the_same_data_is_refused(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_server_takes_more_connections_than_it_was_given_files_at_first(tmp_pa
 
     few = (
         max(int(file.name) for file in Path("/dev/fd").iterdir()) + 50
-    )  # this process, which starts the server, has the limit for a moment, too
+    )  # for a moment also the limit of this process, which starts the server
     many = few + 64
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
@@ -232,7 +232,7 @@ def test_a_server_takes_more_connections_than_it_was_given_files_at_first(tmp_pa
     assert server.stop(signal.SIGTERM)[0] == 0
 
 
-def test_a_head_without_an_end_is_given_up(tmp_path: Path) -> None:
+def test_a_head_without_an_end_is_refused(tmp_path: Path) -> None:
     with serving() as platform, socket.create_connection((platform.host, platform.port), timeout=30) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx: ")
         received = b""
@@ -284,7 +284,7 @@ def test_a_killed_server_leaves_every_accepted_job_to_the_next(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "first", ["from sfjobs.platform.serving import Platform", "from sfjobs.platform import Platform", ""]
+    "first", ["from sfjobs.platform.server.serving import Platform", "from sfjobs.platform import Platform", ""]
 )
 def test_serving_is_the_function_whatever_was_imported_before(first: str) -> None:
     script = f"{first}\nfrom sfjobs.platform import serving\nassert serving.__name__ == 'serving', serving\n"

@@ -1,4 +1,4 @@
-"""How a platform ends: what runs may finish, nothing new begins, everyone is told; and what a killed one leaves to the next."""
+"""The stop of a platform: running jobs may finish, no others start, and clients get an error; and the restart after a kill."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from sfjobs.models import JobStatus
 from sfjobs.platform.records import JobRecord
-from sfjobs.platform.store.jobs import Store
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.runners import Meeting, has_ended, is_alive
 from tests.platform.server.test_serving import client_of, final, submit
 from tests.platform.servers import ServerProcess
@@ -25,8 +25,8 @@ FOR_EVER = 3600.0
 
 
 def left_behind(folder: Path, job_id: str) -> JobRecord:
-    """The job as the stopped platform has left it, before the next start looks at it."""
-    with closing(Store(folder / "platform.sqlite3")) as store:
+    """Return the job as the stopped platform left it, before the next start changes it."""
+    with closing(SQLiteStore(folder / "platform.sqlite3")) as store:
         job = store.job(job_id)
     assert job is not None
     return job
@@ -54,7 +54,7 @@ def test_running_jobs_may_finish_and_no_others_begin(tmp_path: Path, meeting: Me
         ({"content-type": "application/jobs+json"}, [{"circuit": PROGRAM}]),
     ],
 )
-def test_while_jobs_finish_new_ones_are_refused_and_questions_are_answered(
+def test_while_jobs_finish_new_ones_are_refused_and_other_requests_answered(
     tmp_path: Path, meeting: Meeting, kind: dict[str, str], body: object
 ) -> None:
     server = ServerProcess(tmp_path, runner="meet", grace=FOR_EVER)
@@ -102,7 +102,7 @@ def test_without_a_running_job_nothing_is_waited_for(tmp_path: Path) -> None:
     assert server.stop(signal.SIGTERM) == (0, "stopping 0\nstopped cleanly\n", "")
 
 
-def test_readers_of_the_feed_hear_of_what_finished_and_then_that_it_ends(tmp_path: Path, meeting: Meeting) -> None:
+def test_the_feed_has_the_finished_jobs_and_then_its_end(tmp_path: Path, meeting: Meeting) -> None:
     server = ServerProcess(tmp_path, runner="meet", grace=FOR_EVER)
     with client_of(server.ready()) as client, client.stream("GET", "/jobs/changes") as stream:
         lines = stream.iter_lines()
@@ -121,14 +121,14 @@ def test_readers_of_the_feed_hear_of_what_finished_and_then_that_it_ends(tmp_pat
 def test_a_third_signal_ends_the_process_like_any_other() -> None:
     script = (
         "import asyncio, signal\n"
-        "from sfjobs.platform.stopping import Stop, asked_by_signals\n"
+        "from sfjobs.platform.server.shutdown import Stop, stop_on_signals\n"
         "async def main():\n"
         "    stop = Stop()\n"
-        "    with asked_by_signals(stop):\n"
+        "    with stop_on_signals(stop):\n"
         "        for _ in range(3):\n"
         "            signal.raise_signal(signal.SIGTERM)\n"
         "            await asyncio.sleep(0)\n"
-        "            print(stop.wanted.done(), stop.wanted_at_once.done(), flush=True)\n"
+        "            print(stop.requested.done(), stop.requested_at_once.done(), flush=True)\n"
         "asyncio.run(main())\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)

@@ -1,6 +1,6 @@
 """
-Photon counts against exact probabilities. These come from thewalrus, always as amplitudes of a pure state: its own symplectic
-matrices build it, with loss and heat as couplings to further modes that are summed over.
+Photon counts compared with exact probabilities from thewalrus. These are amplitudes of a pure state built from symplectic
+matrices; loss and thermal noise are couplings to further modes, which are summed over.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from scipy.stats import chi2, unitary_group
 from thewalrus import symplectic
 from thewalrus.quantum import state_vector
 
-from sfjobs.platform.program import Operation, Program, ProgramError
-from sfjobs.platform.simulation import Samples, simulate
+from sfjobs.platform.program import Operation, Program, ProgramError, Samples
+from sfjobs.platform.simulation import simulate
 from sfjobs.platform.simulation.amplitude_table import amplitude_layers
-from sfjobs.platform.simulation.circuit import read
+from sfjobs.platform.simulation.circuit import read_circuit
 from sfjobs.platform.simulation.fock_basis import Basis
 from sfjobs.platform.simulation.hafnian import HafnianSampler
 from sfjobs.platform.simulation.photons import total_distribution
@@ -68,7 +68,7 @@ def clicks(of: np.ndarray) -> np.ndarray:
 
 
 def p_value(samples: np.ndarray, exact: np.ndarray) -> float:
-    """Pearson's chi-square; everything expected fewer than 10 times goes into one bin, with what is beyond the cutoff."""
+    """Pearson's chi-square test; outcomes expected fewer than 10 times or beyond the cutoff share one bin."""
     shots, cutoff = len(samples), exact.shape[0]
     inside = np.all(samples < cutoff, axis=1)
     counts = np.zeros(exact.shape)
@@ -103,7 +103,7 @@ def test_unequal_squeezers_and_interferometers_are_still_exact() -> None:
     assert p_value(samples.array, exact) > 1e-4
 
 
-def test_loss_before_the_counters_thins_the_counts() -> None:
+def test_loss_before_photon_counters_is_exact() -> None:
     lossy = [op("LossChannel", t, modes=[mode]) for mode, t in ((0, 0.5), (1, 0.8))]
     samples = run(*pairs(0.7), op("Rgate", 0.3, modes=[0]), *lossy, fock(2))
     matrix = leak(0.8, 1, 3, 4) @ leak(0.5, 0, 2, 4) @ symplectic.expand(squeezed_pairs(0.7), [0, 1], 4)
@@ -133,7 +133,7 @@ def test_displaced_light_follows_the_exact_distribution() -> None:
     assert p_value(samples.array, probabilities(matrix, means, cutoff=16)) > 1e-4
 
 
-def test_loss_amid_the_circuit_follows_the_exact_distribution() -> None:
+def test_loss_inside_the_circuit_follows_the_exact_distribution() -> None:
     gates = [op("Sgate", 0.6, modes=[0]), op("LossChannel", 0.6, modes=[0]), op("Sgate", 0.4, modes=[1])]
     samples = run(*gates, op("Interferometer", U2, modes=[0, 1]), fock(2))
     squeezers = np.diag([*np.exp([-0.6, -0.4, 0.0]), *np.exp([0.6, 0.4, 0.0])])
@@ -151,7 +151,7 @@ def test_thermal_light_follows_the_exact_distribution() -> None:
 
 
 @pytest.mark.parametrize("displacement", [0.0, 0.5])
-def test_threshold_detectors_click_as_often_as_they_should(displacement: float) -> None:
+def test_threshold_detectors_follow_the_exact_distribution(displacement: float) -> None:
     gates, matrix = squeezed_network()
     shift = op("Dgate", displacement, modes=[0])
     samples = run(*gates, shift, op("MeasureThreshold", modes=[0, 1, 2]))
@@ -161,14 +161,14 @@ def test_threshold_detectors_click_as_often_as_they_should(displacement: float) 
     assert p_value(samples.array, exact) > 1e-4
 
 
-def test_counts_and_clicks_can_be_read_together() -> None:
+def test_counts_and_clicks_can_be_measured_together() -> None:
     samples = run(*pairs(0.8), op("MeasureThreshold", modes=[0]), op("MeasureFock", modes=[1]))
     np.testing.assert_array_equal(samples.array[:, 0], samples.array[:, 1] > 0)
 
 
 def test_piquasso_follows_the_exact_distribution() -> None:
     gates = [op("Sgate", 0.6, modes=[0]), op("Dgate", 0.3, modes=[0]), op("BSgate", modes=[0, 1])]
-    state = read(Program(operations=(*gates, fock(2)))).state
+    state = read_circuit(Program(operations=(*gates, fock(2)))).state
     sampler = HafnianSampler(state)
     half = np.array([[1, -1], [1, 1]]) / math.sqrt(2)
     matrix = symplectic.interferometer(half) @ np.diag(np.exp([-0.6, 0, 0.6, 0]))
@@ -177,14 +177,14 @@ def test_piquasso_follows_the_exact_distribution() -> None:
     assert p_value(drawn, probabilities(matrix, means, cutoff=16)) > 1e-4
 
 
-def test_the_cutoff_leaves_out_less_than_a_millionth() -> None:
-    sampler = HafnianSampler(read(Program(operations=(op("Sgate", 1.0, modes=[0]), fock(1)))).state)
+def test_the_cutoff_discards_less_than_a_millionth() -> None:
+    sampler = HafnianSampler(read_circuit(Program(operations=(op("Sgate", 1.0, modes=[0]), fock(1)))).state)
     lost = 1 - probabilities(np.diag(np.exp([-1.0, 1.0])), cutoff=sampler.cutoff).sum()
     assert sampler.discarded == pytest.approx(lost, rel=1e-6)
     assert lost < 1e-6
 
 
-def test_what_only_piquasso_can_do_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_needs_piquasso_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "piquasso", None)
     gates = [*pairs(*[0.5] * 4), op("LossChannel", 0.5, modes=[1]), *[op("BSgate", modes=[k, k + 1]) for k in range(3)]]
     with pytest.raises(ProgramError, match=r"pip install 'sfjobs\[simulators\]'") as caught:
@@ -192,8 +192,8 @@ def test_what_only_piquasso_can_do_says_how_to_install_it(monkeypatch: pytest.Mo
     assert caught.value.code == "simulator-missing"
 
 
-def test_a_job_that_would_never_end_is_refused() -> None:
-    """The modes of every time bin of a large time-domain machine."""
+def test_a_job_that_needs_too_much_work_is_rejected() -> None:
+    """As many modes as the time bins of a large time-domain machine."""
     gates = [op("Sgate", 1.0 + mode / 100, modes=[mode]) for mode in range(40)]
     with pytest.raises(ProgramError, match="times the time allowed") as caught:
         run(*gates, *[op("BSgate", 0.3, 0.2, modes=[mode, mode + 1]) for mode in range(39)], fock(40))
@@ -232,7 +232,7 @@ def test_strong_squeezing_keeps_its_mean_photon_number() -> None:
     assert samples.mean() == pytest.approx(math.sinh(1) ** 2, rel=0.01)
 
 
-def test_some_modes_of_x8_are_counted_like_all() -> None:
+def test_a_part_of_x8_is_counted_like_the_whole() -> None:
     every, some = run(*x8(0.5), fock(8)).array, run(*x8(0.5), op("MeasureFock", modes=[7, 0, 1, 2, 3])).array
     np.testing.assert_array_equal(some, every[:, [0, 1, 2, 3, 7]])
 
@@ -257,7 +257,7 @@ def test_dark_counts_are_added() -> None:
 
 
 @pytest.mark.parametrize("gates", [x8(0.6), squeezed_network()[0]], ids=["twin beams", "table"])
-def test_a_seed_decides_the_samples(gates: list[Operation]) -> None:
+def test_a_seed_determines_the_samples(gates: list[Operation]) -> None:
     first, again, other = (run(*gates, fock(3), shots=200, seed=seed).array for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -265,9 +265,9 @@ def test_a_seed_decides_the_samples(gates: list[Operation]) -> None:
 
 @pytest.mark.parametrize("displacement", [0.0, 0.7])
 def test_amplitudes_equal_those_of_thewalrus(displacement: float) -> None:
-    """They were wrong by 1e-4 once: numpy takes the square root of small integers in float16."""
+    """They were once wrong by 1e-4, because numpy takes square roots of small integers in float16."""
     gates, _ = squeezed_network()
-    state = read(Program(operations=(*gates, op("Dgate", displacement, 0.3, modes=[2]), fock(3)))).state
+    state = read_circuit(Program(operations=(*gates, op("Dgate", displacement, 0.3, modes=[2]), fock(3)))).state
     expected = state_vector(state.means, state.cov, cutoff=9, check_purity=False)
     basis = Basis(8, 3)
     for n, layer in enumerate(amplitude_layers(state, basis)):
@@ -279,6 +279,6 @@ def test_the_total_photon_number_has_its_exact_distribution() -> None:
     gates, matrix = squeezed_network()
     exact = probabilities(matrix, cutoff=12)
     totals = np.indices(exact.shape).sum(0)
-    ours = total_distribution(read(Program(operations=(*gates, fock(3)))).state)
+    ours = total_distribution(read_circuit(Program(operations=(*gates, fock(3)))).state)
     for n in range(10):
         assert ours[n] == pytest.approx(exact[totals == n].sum(), abs=1e-13)

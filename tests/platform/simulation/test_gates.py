@@ -1,4 +1,4 @@
-"""Every gate against numbers that Strawberry Fields 0.23 computed with its Gaussian backend."""
+"""Each gate compared with numbers from the Gaussian backend of Strawberry Fields 0.23."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sfjobs.platform.program import Operation, Program
-from sfjobs.platform.simulation.circuit import read
+from sfjobs.platform.simulation.circuit import read_circuit
 
 
 def op(name: str, *arguments: Any, modes: Any, line: int = 0, **keywords: Any) -> Operation:
@@ -266,7 +266,7 @@ STRAWBERRY_FIELDS = [
 
 
 def state_after(*operations: Operation) -> tuple[np.ndarray, np.ndarray]:
-    circuit = read(Program(operations=(*operations, op("MeasureFock", modes=[0, 1]))))
+    circuit = read_circuit(Program(operations=(*operations, op("MeasureFock", modes=[0, 1]))))
     state = circuit.state.after_loss(circuit.transmission)
     return state.means, state.cov
 
@@ -276,14 +276,14 @@ def state_after(*operations: Operation) -> tuple[np.ndarray, np.ndarray]:
     STRAWBERRY_FIELDS,
     ids=[f"{name}{arguments}" for name, arguments, *_ in STRAWBERRY_FIELDS],
 )
-def test_a_gate_does_what_strawberry_fields_does(
+def test_a_gate_agrees_with_strawberry_fields(
     name: str, arguments: tuple[float, ...], modes: tuple[int, ...], means: Any, triangle: Any
 ) -> None:
     ours = state_after(*PREPARED, op(name, *arguments, modes=modes))
     np.testing.assert_allclose(np.concatenate([ours[0], ours[1][np.triu_indices(4)]]), means + triangle, atol=2e-7)
 
 
-def test_thermal_loss_leaves_the_other_modes_alone() -> None:
+def test_thermal_loss_does_not_change_other_modes() -> None:
     """Strawberry Fields 0.23 adds the noise to every entry of its matrix; its documentation defines a channel on one mode."""
     _, before = state_after(*PREPARED)
     _, after = state_after(*PREPARED, op("ThermalLossChannel", 0.6, 0.5, modes=[1]))
@@ -307,16 +307,16 @@ def test_loss_is_the_same_before_and_after_a_passive_gate() -> None:
 
 
 @pytest.mark.parametrize("later", [("Dgate", 0.4, 0.2), ("Sgate", 0.3), ("BSgate", 0.4, 0.1), ("Coherent", 0.3)])
-def test_loss_before_a_gate_is_a_unitary_coupling_to_a_lost_mode(later: tuple[Any, ...]) -> None:
+def test_loss_before_a_gate_is_a_beamsplitter_with_a_lost_mode(later: tuple[Any, ...]) -> None:
     gate = op(later[0], *later[1:], modes=[0, 1] if later[0] == "BSgate" else [0])
     ours = state_after(*PREPARED, op("LossChannel", 0.3, modes=[0]), gate)
     coupled = (op("BSgate", math.acos(math.sqrt(0.3)), modes=[0, 2]), gate, op("MeasureFock", modes=[0]))
-    whole = read(Program(operations=(*PREPARED, *coupled))).state.reduced([0, 1])
+    whole = read_circuit(Program(operations=(*PREPARED, *coupled))).state.reduced([0, 1])
     np.testing.assert_allclose(ours[1], whole.cov, atol=1e-12)
     np.testing.assert_allclose(ours[0], whole.means, atol=1e-12)
 
 
-def test_a_graph_is_embedded_with_the_mean_photon_number_asked_for() -> None:
+def test_a_graph_is_embedded_with_the_given_mean_photon_number() -> None:
     adjacency = np.array([[0, 1], [1, 0.5]])
     _, cov = state_after(op("GraphEmbed", adjacency, modes=[0, 1], mean_photon_per_mode=0.7))
     assert (np.trace(cov) / 4 - 1) / 2 == pytest.approx(0.7)

@@ -1,4 +1,4 @@
-"""What the simulation refuses, with which code, naming which gate."""
+"""Programs that the simulation rejects: error code, gate and line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def op(name: str, *arguments: Any, modes: Any, line: int = 0, **keywords: Any) -
     return Operation(name, arguments, keywords, tuple(modes), line)
 
 
-REFUSED = {
+UNSUPPORTED = {
     "a cubic phase": (op("Vgate", 0.1, modes=[0]), "not a Gaussian operation"),
     "a photon": (op("Fock", 1, modes=[0]), "not a Gaussian operation"),
     "an unknown gate": (op("Wgate", modes=[0]), "not an operation"),
@@ -48,9 +48,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_run_is_refused_by_name_and_line(case: str) -> None:
-    operation, reason = REFUSED[case]
+@pytest.mark.parametrize("case", UNSUPPORTED)
+def test_an_unsupported_operation_is_rejected_with_name_and_line(case: str) -> None:
+    operation, reason = UNSUPPORTED[case]
     faulty = Operation(operation.name, operation.arguments, operation.keywords, operation.modes, 7)
     with pytest.raises(ProgramError) as caught:
         simulate(Program(operations=(faulty, op("MeasureFock", modes=[2]))), shots=10)
@@ -67,7 +67,7 @@ def test_a_measured_mode_cannot_be_used_again(second: str) -> None:
         simulate(program, shots=1)
 
 
-def test_a_program_without_a_measurement_is_refused() -> None:
+def test_a_program_without_a_measurement_is_rejected() -> None:
     with pytest.raises(ProgramError, match="measures nothing"):
         simulate(Program(operations=(op("Rgate", 0.1, modes=[0]),)), shots=1)
 
@@ -92,7 +92,7 @@ TOO_LARGE = {
 
 
 @pytest.mark.parametrize("case", TOO_LARGE)
-def test_what_is_too_large_is_refused_at_once(case: str) -> None:
+def test_a_program_beyond_a_limit_is_rejected_at_once(case: str) -> None:
     program, shots = TOO_LARGE[case]
     with pytest.raises(ProgramError) as caught:
         simulate(program, shots=shots)

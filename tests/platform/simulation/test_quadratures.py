@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sfjobs.platform.program import ArrayParameter, Operation, Program, ProgramError
-from sfjobs.platform.simulation import Samples, simulate
+from sfjobs.platform.program import ArrayParameter, Operation, Program, ProgramError, Samples
+from sfjobs.platform.simulation import simulate
 
 SHOTS = 40_000
 
@@ -51,13 +51,13 @@ def test_loss_before_homodyne_mixes_in_vacuum() -> None:
     assert samples.var() == pytest.approx(0.5 * math.exp(-2) + 0.5, rel=0.04)
 
 
-def test_columns_ascend_in_mode_whatever_the_order_of_measurement() -> None:
+def test_columns_ascend_in_mode_for_any_order_of_measurements() -> None:
     gates = [op("Coherent", 2.0, modes=[0]), op("Coherent", 5.0, modes=[1])]
     samples = run(*gates, op("MeasureX", modes=[1]), op("MeasureX", modes=[0])).array
     np.testing.assert_allclose(samples.mean(0), [4, 10], atol=0.05)
 
 
-def test_a_count_beside_an_unrelated_reading_stays_exact() -> None:
+def test_a_count_beside_an_independent_quadrature_is_exact() -> None:
     gates = [op("Squeezed", 0.7, modes=[0]), op("Squeezed", 0.7, modes=[1])]
     samples = run(*gates, op("MeasureX", modes=[0]), op("MeasureFock", modes=[1])).array
     assert set(np.unique(samples[:, 1] % 2)) == {0.0}
@@ -90,7 +90,7 @@ def loop(bins: int, measurement: Operation, **arrays: np.ndarray) -> Program:
 
 
 def test_a_time_domain_program_gives_an_axis_of_time_bins() -> None:
-    """A closed loop lets the vacuum in it out first, then each squeezed pulse one bin late."""
+    """A loop without coupling emits its vacuum first, then each squeezed pulse one time bin late."""
     angles = np.array([[0.0, np.pi / 2, 0.0]])
     program = loop(3, op("MeasureHomodyne", ArrayParameter("p1"), modes=[0]), p0=np.full((1, 3), 0.0), p1=angles)
     samples = simulate(program, shots=SHOTS, seed=2)
@@ -118,7 +118,7 @@ def test_a_time_domain_program_counts_photons() -> None:
     ],
     ids=["short array", "no array", "two registers", "no bins", "endless", "unknown type"],
 )
-def test_a_time_domain_program_that_cannot_be_run_is_refused(program: Program, code: str) -> None:
+def test_an_unsupported_time_domain_program_is_rejected(program: Program, code: str) -> None:
     with pytest.raises(ProgramError) as caught:
         simulate(program, shots=1)
     assert caught.value.code == code

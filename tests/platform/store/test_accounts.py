@@ -1,4 +1,4 @@
-"""API keys: kept as hashes only, named, listed and revoked beside a running platform, and void at once when they are."""
+"""API keys: stored as hashes only, named, listed and revoked beside a running platform, and void at once when revoked."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ import pytest
 from sfjobs.errors import ConfigurationError
 from sfjobs.platform import serving
 from sfjobs.platform.api.routes.account import TOKEN_PATH
-from sfjobs.platform.store.accounts import USE_NOTED_EVERY, Accounts, accounts_of, hash_api_key
-from sfjobs.platform.store.jobs import Store
+from sfjobs.platform.store.api_keys import create_key, hash_api_key
+from sfjobs.platform.store.sqlite.accounts import USE_RESOLUTION_MICROSECONDS, SQLiteAccounts, open_accounts
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.stand_ins import PROGRAM, Bench, open_bench
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
 
 @pytest.fixture
-def accounts(tmp_path: Path) -> Iterator[Accounts]:
-    with closing(Accounts(tmp_path / "db")) as accounts:
+def accounts(tmp_path: Path) -> Iterator[SQLiteAccounts]:
+    with closing(SQLiteAccounts(tmp_path / "db")) as accounts:
         yield accounts
 
 
-def beside(folder: Path) -> closing[Accounts]:
-    """The accounts of the bench in this folder, opened once more as the command line does."""
-    return closing(Accounts(folder / "platform.sqlite3"))
+def beside(folder: Path) -> closing[SQLiteAccounts]:
+    """Open the accounts of the bench in this folder once more, as the command line does."""
+    return closing(SQLiteAccounts(folder / "platform.sqlite3"))
 
 
 async def token(client: httpx.AsyncClient, api_key: str) -> str | None:
-    """An access token of the platform's own making, None if it gives none."""
+    """Return an access token that the platform gives for the key, None if it gives none."""
     form = {"grant_type": "refresh_token", "refresh_token": api_key, "client_id": "public"}
-    answer = await client.post(TOKEN_PATH, data=form)
-    return answer.json()["access_token"] if answer.status_code == 200 else None
+    response = await client.post(TOKEN_PATH, data=form)
+    return response.json()["access_token"] if response.status_code == 200 else None
 
 
 async def ping(client: httpx.AsyncClient, access_token: str | None) -> int:
@@ -46,13 +47,13 @@ async def ping(client: httpx.AsyncClient, access_token: str | None) -> int:
 
 async def test_a_key_made_beside_a_running_platform_is_good_at_once(tmp_path: Path, client: httpx.AsyncClient) -> None:
     with beside(tmp_path) as accounts:
-        api_key = accounts.make_key("alice", "alice")
+        api_key = create_key(accounts, "alice", "alice")
     assert await ping(client, await token(client, api_key)) == 200
 
 
 async def test_a_revoked_key_gets_no_token(tmp_path: Path, client: httpx.AsyncClient) -> None:
     with beside(tmp_path) as accounts:
-        api_key = accounts.make_key("alice", "alice")
+        api_key = create_key(accounts, "alice", "alice")
         assert accounts.revoke_key("alice")
     assert await token(client, api_key) is None
 
@@ -61,7 +62,7 @@ async def test_the_tokens_of_a_revoked_key_are_void_at_once_and_those_of_others_
     tmp_path: Path, client: httpx.AsyncClient
 ) -> None:
     with beside(tmp_path) as accounts:
-        api_keys = [accounts.make_key(name, "team") for name in ("alice", "bob")]
+        api_keys = [create_key(accounts, name, "team") for name in ("alice", "bob")]
         tokens = [await token(client, api_key) for api_key in api_keys]
         before = [await ping(client, access_token) for access_token in tokens]
         accounts.revoke_key("alice")
@@ -69,19 +70,19 @@ async def test_the_tokens_of_a_revoked_key_are_void_at_once_and_those_of_others_
     assert (before, after) == ([200, 200], [401, 200])
 
 
-async def test_a_stream_of_a_revoked_key_tells_no_more(tmp_path: Path, bench: Bench, client: httpx.AsyncClient) -> None:
+async def test_a_stream_of_a_revoked_key_ends(tmp_path: Path, bench: Bench, client: httpx.AsyncClient) -> None:
     sent: list[bytes] = []
-    heard = anyio.Event()
+    received = anyio.Event()
 
     async def send(message: dict[str, object]) -> None:
         body = message.get("body", b"")
         assert isinstance(body, bytes)
         sent.append(body)
         if b"hello" in body:
-            heard.set()
+            received.set()
 
     with beside(tmp_path) as accounts:
-        accounts.make_key("alice", "someone")
+        create_key(accounts, "alice", "someone")
         key = next(key for key in accounts.api_keys() if key.name == "alice")
         authorization = f"Bearer {bench.tokens.issue(bench.account, key=key.id)}".encode()
         scope = {
@@ -93,7 +94,7 @@ async def test_a_stream_of_a_revoked_key_tells_no_more(tmp_path: Path, bench: Be
         }
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(bench.app, scope, anyio.sleep_forever, send)
-            await heard.wait()
+            await received.wait()
             accounts.revoke_key("alice")
             await client.post("/jobs", json={"circuit": PROGRAM})
     rest = b"".join(sent).partition(b"hello")[2]
@@ -105,29 +106,31 @@ async def test_keys_of_one_account_see_the_same_jobs_and_those_of_others_none(
 ) -> None:
     with beside(tmp_path) as accounts:
         names = [("alice", "team"), ("bob", "team"), ("eve", "eve")]
-        tokens = [await token(client, accounts.make_key(*name)) for name in names]
+        tokens = [await token(client, create_key(accounts, *name)) for name in names]
     headers = [{"authorization": f"Bearer {access_token}"} for access_token in tokens]
     await client.post("/jobs", json={"circuit": PROGRAM}, headers=headers[0])
     seen = [len((await client.get("/jobs", headers=who)).json()["data"]) for who in headers]
     assert seen == [1, 1, 0]
 
 
-@pytest.mark.parametrize(("later", "noted"), [(USE_NOTED_EVERY - 1, False), (USE_NOTED_EVERY, True)])
-async def test_the_last_use_is_noted_now_and_then(
+@pytest.mark.parametrize(
+    ("later", "noted"), [(USE_RESOLUTION_MICROSECONDS - 1, False), (USE_RESOLUTION_MICROSECONDS, True)]
+)
+async def test_the_last_use_is_recorded_to_the_hour(
     client: httpx.AsyncClient, bench: Bench, monkeypatch: pytest.MonkeyPatch, later: int, noted: bool
 ) -> None:
-    time = 7 * USE_NOTED_EVERY
-    monkeypatch.setattr("sfjobs.platform.store.accounts.now", lambda: time)
+    time = 7 * USE_RESOLUTION_MICROSECONDS
+    monkeypatch.setattr("sfjobs.platform.store.sqlite.accounts.now", lambda: time)
     assert bench.store.api_keys()[0].used is None
     await token(client, "key")
     first = bench.store.api_keys()[0].used
     time += later
     await token(client, "key")
-    assert (first, bench.store.api_keys()[0].used) == (7 * USE_NOTED_EVERY, time if noted else first)
+    assert (first, bench.store.api_keys()[0].used) == (7 * USE_RESOLUTION_MICROSECONDS, time if noted else first)
 
 
-def test_a_key_is_nowhere_in_the_file(tmp_path: Path, accounts: Accounts) -> None:
-    api_key = accounts.make_key("alice", "alice")
+def test_a_key_is_nowhere_in_the_file(tmp_path: Path, accounts: SQLiteAccounts) -> None:
+    api_key = create_key(accounts, "alice", "alice")
     assert accounts.key(hash_api_key(api_key)) is not None
     assert not any(api_key.encode() in path.read_bytes() for path in tmp_path.iterdir())
     assert api_key not in repr(accounts.api_keys())
@@ -135,23 +138,23 @@ def test_a_key_is_nowhere_in_the_file(tmp_path: Path, accounts: Accounts) -> Non
 
 
 @pytest.mark.parametrize("name", ["", "two words", "-x", "x" * 65, "a/b", "x\n", "local", "local-2"])
-def test_what_cannot_be_a_name_is_refused(accounts: Accounts, name: str) -> None:
+def test_an_invalid_name_is_refused(accounts: SQLiteAccounts, name: str) -> None:
     with pytest.raises(ConfigurationError, match="name"):
-        accounts.make_key(name, "someone")
+        create_key(accounts, name, "someone")
     assert accounts.api_keys() == []
 
 
-def test_a_name_is_taken_until_its_key_is_revoked(accounts: Accounts) -> None:
-    accounts.make_key("alice", "alice")
+def test_a_name_is_taken_until_its_key_is_revoked(accounts: SQLiteAccounts) -> None:
+    create_key(accounts, "alice", "alice")
     with pytest.raises(ConfigurationError, match="there is a key 'alice' already"):
-        accounts.make_key("alice", "bob")
+        create_key(accounts, "alice", "bob")
     accounts.revoke_key("alice")
-    accounts.make_key("alice", "alice")
+    create_key(accounts, "alice", "alice")
     assert [key.revoked is None for key in accounts.api_keys()] == [False, True]
 
 
-def test_a_key_that_is_not_there_cannot_be_revoked(accounts: Accounts) -> None:
-    accounts.make_key("alice", "alice")
+def test_a_key_that_is_not_there_cannot_be_revoked(accounts: SQLiteAccounts) -> None:
+    create_key(accounts, "alice", "alice")
     assert [accounts.revoke_key(name) for name in ("bob", "alice", "alice")] == [False, True, False]
 
 
@@ -168,15 +171,15 @@ def test_opening_the_accounts_leaves_running_jobs_alone(tmp_path: Path) -> None:
     anyio.run(run)
 
 
-def test_without_a_platform_there_is_nothing_to_look_at(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no platform"), accounts_of(tmp_path / "data"):
+def test_a_folder_without_a_platform_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no platform"), open_accounts(tmp_path / "data"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_keys_can_be_made_before_the_first_start(tmp_path: Path) -> None:
-    with accounts_of(tmp_path / "data", make=True) as accounts:
-        api_key = accounts.make_key("alice", "alice")
+    with open_accounts(tmp_path / "data", create=True) as accounts:
+        api_key = create_key(accounts, "alice", "alice")
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
     form = {"grant_type": "refresh_token", "refresh_token": api_key}
     with serving(data_dir=tmp_path / "data") as platform:
@@ -203,7 +206,7 @@ def test_a_new_file_of_the_first_key_revokes_the_one_before(tmp_path: Path) -> N
 def test_the_first_key_can_be_revoked_and_the_next_start_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with serving(data_dir=tmp_path / "data"), accounts_of(tmp_path / "data") as accounts:
+    with serving(data_dir=tmp_path / "data"), open_accounts(tmp_path / "data") as accounts:
         assert accounts.revoke_key("local")
     with serving(data_dir=tmp_path / "data") as platform:
         form = {"grant_type": "refresh_token", "refresh_token": platform.api_key}
@@ -240,9 +243,10 @@ def test_making_keys_needs_no_server_library(tmp_path: Path) -> None:
         "import sys\n"
         "for name in ('starlette', 'uvicorn', 'jwt', 'lark'): sys.modules[name] = None\n"
         "from pathlib import Path\n"
-        "from sfjobs.platform.accounts import accounts_of\n"
-        f"with accounts_of(Path({str(tmp_path / 'data')!r}), make=True) as accounts: accounts.make_key('a', 'a')\n"
+        "from sfjobs.platform.store.api_keys import create_key\n"
+        "from sfjobs.platform.store.sqlite.accounts import open_accounts\n"
+        f"with open_accounts(Path({str(tmp_path / 'data')!r}), create=True) as accounts: create_key(accounts, 'a', 'a')\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
-    with closing(Store(tmp_path / "data" / "platform.sqlite3")) as store:
+    with closing(SQLiteStore(tmp_path / "data" / "platform.sqlite3")) as store:
         assert [key.name for key in store.api_keys()] == ["a"]

@@ -1,4 +1,4 @@
-"""A disk that is full: jobs fail clearly or wait, nothing that was accepted is lost, and the platform lives, and ends."""
+"""A full disk: jobs fail clearly or wait, no accepted job is lost, and the platform runs on, and stops."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from sfjobs.models import JobStatus
-from sfjobs.platform.execution import result_file
 from sfjobs.platform.execution.executor import WorkFailed
-from sfjobs.platform.execution.result_file import write_result
 from sfjobs.platform.limits import Limits
-from sfjobs.platform.store.jobs import Store
+from sfjobs.platform.results import npz_file
+from sfjobs.platform.results.folder import ResultFolder
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.execution.test_process_executor import executor, run, work
 from tests.platform.stand_ins import PROGRAM, new_job, open_bench
 
@@ -38,24 +38,22 @@ async def test_a_submission_that_cannot_be_written_is_a_503_that_has_done_nothin
     async with open_bench(tmp_path) as bench, bench.client() as client:
         key = {"idempotency-key": "key"}
         with monkeypatch.context() as patch:
-            patch.setattr(Store, "add_jobs", full)
+            patch.setattr(SQLiteStore, "add_jobs", full)
             batch = {"content-type": "application/jobs+json"}
-            answers = [
+            responses = [
                 await client.post("/jobs", json={"circuit": PROGRAM}, headers=key),
                 await client.post("/jobs", content=json.dumps([{"circuit": PROGRAM}]), headers=batch),
             ]
         listed = (await client.get("/jobs")).json()["data"]
         again = await client.post("/jobs", json={"circuit": PROGRAM}, headers=key)
-    for answer in answers:
-        assert (answer.status_code, answer.json()["code"]) == (503, "store-unavailable")
-        assert answer.headers["retry-after"] == "10"
+    for response in responses:
+        assert (response.status_code, response.json()["code"]) == (503, "store-unavailable")
+        assert response.headers["retry-after"] == "10"
     assert (listed, again.status_code) == ([], 201)
 
 
-async def test_what_has_become_of_a_job_is_written_as_soon_as_it_can_be(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sfjobs.platform.jobs.scheduler._PAUSE_AFTER_STORE_ERROR", 0.01)
+async def test_the_end_of_a_job_is_written_as_soon_as_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sfjobs.platform.jobs.scheduler._STORE_RETRY_SECONDS", 0.01)
     tried = anyio.Event()
 
     async def full_for_now(*_: Any, **__: Any) -> Any:
@@ -64,17 +62,17 @@ async def test_what_has_become_of_a_job_is_written_as_soon_as_it_can_be(
 
     async with open_bench(tmp_path, automatic=True) as bench:
         with monkeypatch.context() as patch:
-            patch.setattr(Store, "complete", full_for_now)
-            job = await bench.scheduler.submit(new_job(bench.account))
+            patch.setattr(SQLiteStore, "complete", full_for_now)
+            (job,) = await bench.scheduler.submit([new_job(bench.account)])
             await tried.wait()
         assert (await bench.store.ended(job.id)).status == JobStatus.COMPLETED
 
 
-@pytest.mark.parametrize("change", ["admit", "start", "complete"])
-async def test_the_platforms_end_does_not_wait_for_room(
+@pytest.mark.parametrize("change", ["enqueue", "start", "complete"])
+async def test_a_stop_does_not_wait_for_room_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    """It did, for ever: the job's end was being written behind a shield."""
+    """It did, for ever: the end of the job was being written behind a shield."""
     tried = anyio.Event()
 
     async def full_for_ever(*_: Any, **__: Any) -> Any:
@@ -83,22 +81,22 @@ async def test_the_platforms_end_does_not_wait_for_room(
 
     with anyio.fail_after(30), monkeypatch.context() as patch:
         async with open_bench(tmp_path, automatic=True) as bench:
-            patch.setattr(Store, change, full_for_ever)
-            job = await bench.scheduler.submit(new_job(bench.account))
+            patch.setattr(SQLiteStore, change, full_for_ever)
+            (job,) = await bench.scheduler.submit([new_job(bench.account)])
             await tried.wait()
     async with open_bench(tmp_path, automatic=True) as bench:
         assert (await bench.store.ended(job.id)).status == JobStatus.COMPLETED
 
 
 def test_a_result_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was left filled the disk, so that not even the failure could be written down."""
+    """The rest of it filled the disk, so that not even the failure could be stored."""
 
     def failing(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(result_file.os, "fsync", failing)
+    monkeypatch.setattr(npz_file.os, "fsync", failing)
     with pytest.raises(OSError, match="No space"):
-        write_result(tmp_path, "result.npz", np.zeros(8))
+        ResultFolder(tmp_path).write("result.npz", np.zeros(8))
     assert contents(tmp_path) == []
 
 

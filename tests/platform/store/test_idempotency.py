@@ -12,13 +12,11 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from sfjobs.platform.api.app import create_app
 from sfjobs.platform.blackbird import parse
-from sfjobs.platform.devices import build_devices
 from sfjobs.platform.program import Program
-from sfjobs.platform.records import Claim
-from sfjobs.platform.store.jobs import Store
-from tests.platform.stand_ins import PROGRAM, Bench, new_job, open_bench
+from sfjobs.platform.records import IdempotencyKey
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
+from tests.platform.stand_ins import PROGRAM, Bench, add_job, new_job, open_bench
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
@@ -30,7 +28,7 @@ async def submit(client: httpx.AsyncClient, headers: dict[str, str] = KEY, **fie
     return await client.post("/jobs", json={"circuit": PROGRAM, **fields}, headers=headers)
 
 
-async def test_the_first_answer_comes_again_byte_for_byte(bench: Bench, client: httpx.AsyncClient) -> None:
+async def test_the_first_response_comes_again_byte_for_byte(bench: Bench, client: httpx.AsyncClient) -> None:
     first = await submit(client)
     await bench.executor.started()
     bench.executor.finish(first.json()["id"])
@@ -55,9 +53,9 @@ async def test_the_key_is_echoed(client: httpx.AsyncClient) -> None:
 
 
 async def test_without_a_key_every_submission_is_a_job(client: httpx.AsyncClient) -> None:
-    answers = [await submit(client, {}) for _ in range(2)]
-    assert len({answer.json()["id"] for answer in answers}) == 2
-    assert "idempotency-key" not in answers[0].headers
+    responses = [await submit(client, {}) for _ in range(2)]
+    assert len({response.json()["id"] for response in responses}) == 2
+    assert "idempotency-key" not in responses[0].headers
 
 
 async def test_the_order_of_fields_does_not_matter(client: httpx.AsyncClient) -> None:
@@ -68,15 +66,15 @@ async def test_the_order_of_fields_does_not_matter(client: httpx.AsyncClient) ->
 
 async def test_a_key_with_another_body_is_refused(client: httpx.AsyncClient) -> None:
     await submit(client)
-    answer = await submit(client, name="another")
-    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency-key-reused")
+    response = await submit(client, name="another")
+    assert (response.status_code, response.json()["code"]) == (422, "idempotency-key-reused")
 
 
 async def test_keys_are_each_accounts_own(bench: Bench, client: httpx.AsyncClient) -> None:
     first = await submit(client)
     async with bench.client(bench.store.ensure_account("another")) as other:
-        answer = await submit(other)
-    assert (answer.status_code, answer.json()["id"] != first.json()["id"]) == (201, True)
+        response = await submit(other)
+    assert (response.status_code, response.json()["id"] != first.json()["id"]) == (201, True)
 
 
 async def test_a_refused_submission_does_not_use_up_its_key(client: httpx.AsyncClient) -> None:
@@ -87,11 +85,11 @@ async def test_a_refused_submission_does_not_use_up_its_key(client: httpx.AsyncC
 
 @pytest.mark.parametrize("key", ["", "two words", "k" * 256])
 async def test_a_key_that_is_none_is_refused(client: httpx.AsyncClient, key: str) -> None:
-    answer = await submit(client, {"idempotency-key": key})
-    assert (answer.status_code, list(answer.json()["meta"])) == (400, ["Idempotency-Key"])
+    response = await submit(client, {"idempotency-key": key})
+    assert (response.status_code, list(response.json()["meta"])) == (400, ["Idempotency-Key"])
 
 
-async def test_an_answer_survives_a_restart(tmp_path: Path) -> None:
+async def test_a_response_survives_a_restart(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench, bench.client() as client:
         first = await submit(client)
     async with open_bench(tmp_path) as bench, bench.client() as client:
@@ -99,7 +97,7 @@ async def test_an_answer_survives_a_restart(tmp_path: Path) -> None:
 
 
 class SlowParse:
-    """A parser that begins, and goes on when the test says so."""
+    """A parser that starts, and continues when the test allows it."""
 
     def __init__(self) -> None:
         self.began = threading.Event()
@@ -118,22 +116,14 @@ async def test_a_key_that_is_being_processed_is_refused(
     tmp_path: Path, bench: Bench, name: str | None, status: int, code: str
 ) -> None:
     slow = SlowParse()
-    app = create_app(
-        store=bench.store,
-        scheduler=bench.scheduler,
-        tokens=bench.tokens,
-        devices=build_devices(),
-        results=tmp_path,
-        parse=slow,
-    )
-    bench.app = app
+    bench.app = bench.make_app(parse=slow)
     async with bench.client() as client, anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: submit(client, name=None))
         assert await anyio.to_thread.run_sync(slow.began.wait, 60)
-        answer = await submit(client, name=name)
+        response = await submit(client, name=name)
         slow.go_on.set()
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert answer.headers.get("retry-after") == ("1" if status == 409 else None)
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert response.headers.get("retry-after") == ("1" if status == 409 else None)
 
 
 async def test_a_key_is_free_again_after_it_was_refused_while_being_processed(client: httpx.AsyncClient) -> None:
@@ -145,16 +135,16 @@ async def test_a_key_is_free_again_after_it_was_refused_while_being_processed(cl
 
 
 @pytest.mark.parametrize(("hours", "kept"), [(24, True), (49, False)])
-async def test_an_answer_is_kept_for_a_day_and_then_forgotten(
+async def test_a_response_is_kept_for_a_day_and_then_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int, kept: bool
 ) -> None:
     time = 0
-    monkeypatch.setattr("sfjobs.platform.store.jobs.now", lambda: time)
-    store = Store(tmp_path / "db")
+    monkeypatch.setattr("sfjobs.platform.store.sqlite.jobs.now", lambda: time)
+    store = SQLiteStore(tmp_path / "db")
     account = store.ensure_account("someone")
     for number, time in enumerate((HOUR, HOUR + hours * HOUR)):  # noqa: B007 - the clock above reads it
-        claim = Claim(key=f"key {number}", fingerprint="f", answer=lambda record: record.id.encode())
-        await store.add_job(replace(new_job(account, number), claim=claim))
-    answer = store.kept_answer(account, "key 0")
+        key = IdempotencyKey(value=f"key {number}", fingerprint="f", response_body=lambda record: record.id.encode())
+        await add_job(store, replace(new_job(account, number), idempotency_key=key))
+    response = store.stored_response(account, "key 0")
     store.close()
-    assert (answer is not None) == kept
+    assert (response is not None) == kept

@@ -1,4 +1,4 @@
-"""The store: durable, never overwritten by a lost race, and right again after a crash."""
+"""The store: durable, unchanged by lost races, and consistent after a crash."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pytest
 from sfjobs.errors import ConfigurationError
 from sfjobs.models import JobStatus
 from sfjobs.platform.records import JobRecord, ResultFile
-from sfjobs.platform.store.database import Database
-from sfjobs.platform.store.jobs import Store
-from tests.platform.stand_ins import new_job
+from sfjobs.platform.store.api_keys import has_created_key
+from sfjobs.platform.store.sqlite.database import Database
+from sfjobs.platform.store.sqlite.jobs import SQLiteStore
+from tests.platform.stand_ins import add_job, new_job
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
@@ -44,56 +45,56 @@ RESULT = ResultFile(name="x.npz", size=10, digest="aa", npy_offset=2, npy_size=5
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "db")
+def store(tmp_path: Path) -> Iterator[SQLiteStore]:
+    store = SQLiteStore(tmp_path / "db")
     yield store
     store.close()
 
 
 @pytest.fixture
-def account(store: Store) -> str:
+def account(store: SQLiteStore) -> str:
     return store.ensure_account("someone")
 
 
-async def running_job(store: Store, account: str, number: int = 0) -> JobRecord:
-    job = await store.add_job(new_job(account, number))
-    await store.admit([job.id])
+async def running_job(store: SQLiteStore, account: str, number: int = 0) -> JobRecord:
+    job = await add_job(store, new_job(account, number))
+    await store.enqueue([job.id])
     started = await store.start(job.id)
     assert started is not None
     return started
 
 
-async def test_a_new_job_is_open_and_has_its_circuit(store: Store, account: str) -> None:
-    job = await store.add_job(new_job(account))
+async def test_a_new_job_is_open_and_has_its_circuit(store: SQLiteStore, account: str) -> None:
+    job = await add_job(store, new_job(account))
     assert (job.status, store.circuit(job.id)) == (JobStatus.OPEN, new_job(account).circuit)
 
 
-async def test_a_running_job_is_queued_with_a_start(store: Store, account: str) -> None:
+async def test_a_running_job_is_queued_with_a_start(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
     assert (job.status, job.started is not None, job.attempt) == (JobStatus.QUEUED, True, 1)
 
 
-async def test_a_job_that_was_cancelled_while_waiting_does_not_start(store: Store, account: str) -> None:
-    job = await store.add_job(new_job(account))
-    await store.admit([job.id])
+async def test_a_job_that_was_cancelled_while_waiting_does_not_start(store: SQLiteStore, account: str) -> None:
+    job = await add_job(store, new_job(account))
+    await store.enqueue([job.id])
     await store.request_cancel(account, job.id)
     assert await store.start(job.id) is None
 
 
-async def test_a_cancelled_job_is_not_admitted(store: Store, account: str) -> None:
-    job = await store.add_job(new_job(account))
+async def test_a_cancelled_job_is_not_queued(store: SQLiteStore, account: str) -> None:
+    job = await add_job(store, new_job(account))
     await store.request_cancel(account, job.id)
-    assert await store.admit([job.id]) == []
+    assert await store.enqueue([job.id]) == []
 
 
-async def test_cancelling_a_running_job_only_asks(store: Store, account: str) -> None:
+async def test_cancelling_a_running_job_is_pending(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
     cancelled = await store.request_cancel(account, job.id)
     assert cancelled is not None
     assert (cancelled.status, cancelled.finished) == (JobStatus.CANCEL_PENDING, None)
 
 
-async def test_a_result_wins_over_a_cancellation_that_was_only_asked_for(store: Store, account: str) -> None:
+async def test_a_result_wins_over_a_cancellation_that_was_only_asked_for(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
     await store.request_cancel(account, job.id)
     complete = await store.complete(job.id, 1, RESULT, {})
@@ -101,7 +102,7 @@ async def test_a_result_wins_over_a_cancellation_that_was_only_asked_for(store: 
     assert complete.status == JobStatus.COMPLETED
 
 
-async def test_a_complete_job_is_not_cancelled(store: Store, account: str) -> None:
+async def test_a_complete_job_is_not_cancelled(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
     await store.complete(job.id, 1, RESULT, {})
     assert await store.request_cancel(account, job.id) is None
@@ -110,39 +111,39 @@ async def test_a_complete_job_is_not_cancelled(store: Store, account: str) -> No
     assert found.status == JobStatus.COMPLETED
 
 
-async def test_a_cancelled_job_is_not_completed(store: Store, account: str) -> None:
+async def test_a_cancelled_job_is_not_completed(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
     await store.request_cancel(account, job.id)
     await store.finish_cancel(job.id)
     assert await store.complete(job.id, 1, RESULT, {}) is None
 
 
-async def test_an_attempt_that_was_given_up_does_not_complete_the_next(store: Store, account: str) -> None:
+async def test_an_abandoned_attempt_does_not_complete_the_next(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
-    await store.queue_again(job.id, "lost")
+    await store.requeue(job.id, "lost")
     await store.start(job.id)
     assert await store.complete(job.id, 1, RESULT, {}) is None
 
 
-async def test_another_accounts_job_cannot_be_cancelled(store: Store, account: str) -> None:
-    job = await store.add_job(new_job(account))
+async def test_another_accounts_job_cannot_be_cancelled(store: SQLiteStore, account: str) -> None:
+    job = await add_job(store, new_job(account))
     assert await store.request_cancel(store.ensure_account("another"), job.id) is None
 
 
-async def test_a_clean_stop_does_not_count_as_an_attempt(store: Store, account: str) -> None:
+async def test_a_clean_stop_does_not_count_as_an_attempt(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
     waiting = await store.put_back(job.id)
     assert waiting is not None
     assert (waiting.attempt, waiting.started) == (0, None)
 
 
-async def test_every_change_takes_a_higher_number(store: Store, account: str) -> None:
-    first, second = [await store.add_job(new_job(account, number)) for number in range(2)]
-    (changed,) = await store.admit([first.id])
+async def test_every_change_takes_a_higher_number(store: SQLiteStore, account: str) -> None:
+    first, second = [await add_job(store, new_job(account, number)) for number in range(2)]
+    (changed,) = await store.enqueue([first.id])
     assert first.change < second.change < changed.change
 
 
-async def test_a_result_comes_back_as_it_was_stored(store: Store, account: str) -> None:
+async def test_a_result_comes_back_as_it_was_stored(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
     await store.complete(job.id, 1, RESULT, {"sampler": "x"})
     stored = store.job(job.id)
@@ -150,31 +151,31 @@ async def test_a_result_comes_back_as_it_was_stored(store: Store, account: str) 
     assert (stored.result, stored.meta) == (RESULT, {"sampler": "x"})
 
 
-async def test_lists_are_newest_first_and_continue_below_a_job(store: Store, account: str) -> None:
+async def test_lists_are_newest_first_and_continue_below_a_job(store: SQLiteStore, account: str) -> None:
     for number in range(5):
-        await store.add_job(new_job(account, number))
+        await add_job(store, new_job(account, number))
     page = store.jobs(account, size=2)
     rest = store.jobs(account, size=9, before=page[-1].sequence)
     assert [job.name for job in [*page, *rest]] == ["job 4", "job 3", "job 2", "job 1", "job 0"]
 
 
-async def test_several_statuses_are_listed_as_one_newest_first(store: Store, account: str) -> None:
-    ids = [(await store.add_job(new_job(account, number))).id for number in range(6)]
-    await store.admit(ids[::2])
+async def test_several_statuses_are_listed_as_one_newest_first(store: SQLiteStore, account: str) -> None:
+    ids = [(await add_job(store, new_job(account, number))).id for number in range(6)]
+    await store.enqueue(ids[::2])
     await store.request_cancel(account, ids[1])
     page = store.jobs(account, size=4, statuses=["open", "queued"])
     assert [job.id for job in page] == [ids[5], ids[4], ids[3], ids[2]]
 
 
-async def test_ids_and_statuses_must_both_hold(store: Store, account: str) -> None:
-    ids = [(await store.add_job(new_job(account, number))).id for number in range(4)]
-    await store.admit(ids[:2])
+async def test_ids_and_statuses_must_both_hold(store: SQLiteStore, account: str) -> None:
+    ids = [(await add_job(store, new_job(account, number))).id for number in range(4)]
+    await store.enqueue(ids[:2])
     page = store.jobs(account, size=4, ids=[ids[0], ids[3]], statuses=["queued"])
     assert [job.id for job in page] == [ids[0]]
 
 
-async def test_a_list_of_ids_goes_on_below_a_job(store: Store, account: str) -> None:
-    jobs = [await store.add_job(new_job(account, number)) for number in range(3)]
+async def test_a_list_of_ids_goes_on_below_a_job(store: SQLiteStore, account: str) -> None:
+    jobs = [await add_job(store, new_job(account, number)) for number in range(3)]
     page = store.jobs(account, size=4, ids=[job.id for job in jobs], before=jobs[1].sequence)
     assert [job.id for job in page] == [jobs[0].id]
 
@@ -207,44 +208,44 @@ async def test_a_write_after_closing_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
-    Store(tmp_path / "db").close()
+    SQLiteStore(tmp_path / "db").close()
     assert stat.S_IMODE((tmp_path / "db").stat().st_mode) == 0o600
 
 
 def test_a_store_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
-    Store(tmp_path / "db").close()
+    SQLiteStore(tmp_path / "db").close()
     with sqlite3.connect(tmp_path / "db") as connection:
         connection.execute("UPDATE meta SET value = 99 WHERE key = 'schema'")
     connection.close()
     with pytest.raises(ConfigurationError, match="schema 99"):
-        Store(tmp_path / "db")
+        SQLiteStore(tmp_path / "db")
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "db").write_text("not a database at all, but long enough to be looked at" * 30)
     with pytest.raises(ConfigurationError, match="db"):
-        Store(tmp_path / "db")
+        SQLiteStore(tmp_path / "db")
 
 
 def test_a_secret_survives_a_restart(tmp_path: Path) -> None:
-    first = Store(tmp_path / "db")
+    first = SQLiteStore(tmp_path / "db")
     secret = first.secret("x")
     first.close()
-    second = Store(tmp_path / "db")
+    second = SQLiteStore(tmp_path / "db")
     again = second.secret("x")
     second.close()
     assert secret == again
 
 
 async def crashed(folder: Path, job_id: str, account: str, times: int = 1, *, cancel: bool = False) -> JobRecord:
-    """The job after the platform has died, so many times, while it ran."""
+    """Return the job after the platform died so many times while it ran."""
     for _ in range(times):
-        before = Store(folder / "db")
+        before = SQLiteStore(folder / "db")
         await before.start(job_id)
         if cancel:
             await before.request_cancel(account, job_id)
         before.close()
-    after = Store(folder / "db")
+    after = SQLiteStore(folder / "db")
     found = after.job(job_id)
     after.close()
     assert found is not None
@@ -252,10 +253,10 @@ async def crashed(folder: Path, job_id: str, account: str, times: int = 1, *, ca
 
 
 async def queued_job(folder: Path) -> tuple[str, str]:
-    store = Store(folder / "db")
+    store = SQLiteStore(folder / "db")
     account = store.ensure_account("someone")
-    job = await store.add_job(new_job(account))
-    await store.admit([job.id])
+    job = await add_job(store, new_job(account))
+    await store.enqueue([job.id])
     store.close()
     return job.id, account
 
@@ -280,7 +281,7 @@ async def test_a_job_that_was_being_cancelled_when_the_platform_died_is_cancelle
 
 async def test_a_job_that_waited_when_the_platform_died_is_as_it_was(tmp_path: Path) -> None:
     job_id, _ = await queued_job(tmp_path)
-    store = Store(tmp_path / "db")
+    store = SQLiteStore(tmp_path / "db")
     job = store.job(job_id)
     store.close()
     assert job is not None
@@ -289,40 +290,40 @@ async def test_a_job_that_waited_when_the_platform_died_is_as_it_was(tmp_path: P
 
 async def test_lost_workers_do_not_count_as_crashes_of_the_platform(tmp_path: Path) -> None:
     job_id, account = await queued_job(tmp_path)
-    store = Store(tmp_path / "db")
+    store = SQLiteStore(tmp_path / "db")
     for _ in range(2):
         await store.start(job_id)
-        await store.queue_again(job_id, "its worker was lost")
+        await store.requeue(job_id, "its worker was lost")
     store.close()
     job = await crashed(tmp_path, job_id, account, 4)
     assert (job.status, job.attempt, job.lost) == (JobStatus.QUEUED, 6, 2)
 
 
-async def test_a_result_says_that_it_is_not_of_the_first_attempt(store: Store, account: str) -> None:
+async def test_a_result_says_that_it_is_not_of_the_first_attempt(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
-    await store.queue_again(job.id, "its worker was lost")
+    await store.requeue(job.id, "its worker was lost")
     await store.start(job.id)
     done = await store.complete(job.id, 2, RESULT, {"sampler": "x"})
     assert done is not None
     assert done.meta == {"sampler": "x", "attempts": 2, "rerun_reason": "its worker was lost"}
 
 
-async def test_the_quota_takes_the_first_that_fit(store: Store, account: str) -> None:
-    await store.add_job(new_job(account, 0))
+async def test_the_quota_takes_the_first_that_fit(store: SQLiteStore, account: str) -> None:
+    await add_job(store, new_job(account, 0))
     added = await store.add_jobs([new_job(account, number) for number in range(1, 5)], quota=3)
-    assert ([job.name for job in added], store.unfinished_of(account)) == (["job 1", "job 2"], 3)
+    assert ([job.name for job in added], store.count_unfinished(account)) == (["job 1", "job 2"], 3)
 
 
-async def test_a_quota_is_each_accounts_own(store: Store, account: str) -> None:
-    await store.add_job(new_job(account, 0))
+async def test_a_quota_is_each_accounts_own(store: SQLiteStore, account: str) -> None:
+    await add_job(store, new_job(account, 0))
     another = store.ensure_account("another")
     assert len(await store.add_jobs([new_job(another, 1)], quota=1)) == 1
 
 
 @pytest.mark.parametrize("end", ["complete", "fail", "cancel", "cancel while it runs"])
-async def test_a_job_that_has_ended_makes_room(store: Store, account: str, end: str) -> None:
+async def test_a_job_that_has_ended_makes_room(store: SQLiteStore, account: str, end: str) -> None:
     if end == "cancel":
-        await store.request_cancel(account, (await store.add_job(new_job(account))).id)
+        await store.request_cancel(account, (await add_job(store, new_job(account))).id)
     else:
         job = await running_job(store, account)
         if end == "complete":
@@ -331,32 +332,32 @@ async def test_a_job_that_has_ended_makes_room(store: Store, account: str, end: 
             await store.fail(job.id, "code", "detail")
         else:
             await store.request_cancel(account, job.id)
-            assert store.unfinished_of(account) == 1
+            assert store.count_unfinished(account) == 1
             await store.finish_cancel(job.id)
-    assert store.unfinished_of(account) == 0
+    assert store.count_unfinished(account) == 0
 
 
-async def test_a_change_that_comes_too_late_makes_no_room(store: Store, account: str) -> None:
+async def test_a_change_that_comes_too_late_makes_no_room(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
     await store.complete(job.id, 1, RESULT, {})
     await store.fail(job.id, "code", "detail")
-    assert store.unfinished_of(account) == 0
+    assert store.count_unfinished(account) == 0
 
 
-async def test_what_an_earlier_version_wrote_is_taken_over(tmp_path: Path) -> None:
+async def test_a_file_of_an_earlier_version_is_upgraded(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "db")) as old:
         old.executescript(VERSION_1)
-    with closing(Store(tmp_path / "db")) as store:
+    with closing(SQLiteStore(tmp_path / "db")) as store:
         keys = {key.name: (key.hash, key.account_name) for key in store.api_keys()}
         job = store.job("job-1")
         assert keys == {"local": ("newer", "local"), "local-1": ("older", "local")}
         assert job is not None
-        assert (job.status, job.lost, store.unfinished_of("a"), store.has_keys_made_on_purpose) == (
+        assert (job.status, job.lost, store.count_unfinished("a"), has_created_key(store)) == (
             JobStatus.QUEUED,
             0,
             1,
             False,
         )
         await store.add_jobs([new_job("a", 7)], quota=2)
-    with closing(Store(tmp_path / "db")) as again:
+    with closing(SQLiteStore(tmp_path / "db")) as again:
         assert len(again.api_keys()) == 2

@@ -2,54 +2,52 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from ...errors import ApiError
 from ...jobs.change_feed import MEDIA_TYPE, ChangePublisher
-from ...server.http_protocols import abort_of
-from ..responses import ApiError, until_disconnected
+from ..abort import send_while_connected
 from ..tokens import AccessTokens, Bearer
 
-HEARTBEAT = 10.0
-"""Seconds of silence after which a comment shows that the stream lives."""
-PATIENCE = 30.0
-"""Seconds that a reader who does not read is waited for."""
+HEARTBEAT_SECONDS = 10.0
+"""After this time without an event, a comment shows that the stream is alive."""
+SEND_TIMEOUT_SECONDS = 30.0
+"""A client that has not read a message in this time is disconnected."""
 
 _RETRY: Final = b"retry: 1000\n\n"
 _COMMENT: Final = b":\n\n"
 _BYE: Final = b"event: bye\ndata: {}\n\n"
-_log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class ChangeRoutes:
-    def __init__(self, feed: ChangePublisher, tokens: AccessTokens) -> None:
-        self._feed = feed
-        self._tokens = tokens
+    feed: ChangePublisher
+    tokens: AccessTokens
 
     async def changes(self, request: Request) -> Response:
         """
-        Everything since a cursor, else what happens from now on. ``Last-Event-ID`` is where a reader has come to, ``since`` where
-        the link it followed began.
+        Stream the changes after a cursor, or from now on without one. ``Last-Event-ID`` is the cursor of the last event that the
+        client received, ``since`` that of the link it followed.
         """
         cursor = request.headers.get("last-event-id", request.query_params.get("since"))
-        change = None if cursor is None else self._feed.change_at(cursor)
+        change = None if cursor is None else self.feed.change_at(cursor)
         if cursor is not None and change is None:
-            detail = "The cursor is not known any more: list the jobs again, then ask without a cursor."
+            detail = "The cursor is not known any more. List the jobs again, then open the feed without a cursor."
             raise ApiError(410, "cursor-expired", detail)
-        return EventStream(self._feed, self._tokens, request.state.bearer, change)
+        return EventStream(self.feed, self.tokens, request.state.bearer, change)
 
 
 class EventStream(Response):
     """
-    Ends with the access token or with the platform (event ``bye``), or with its reader: one that has gone, or does not read for
-    ``PATIENCE`` seconds while there is something to tell.
+    The events of one account. The stream ends with the access token or the platform (event ``bye``), or when the client
+    disconnects or does not read for ``SEND_TIMEOUT_SECONDS``.
     """
 
     def __init__(self, feed: ChangePublisher, tokens: AccessTokens, bearer: Bearer, change: int | None) -> None:
@@ -61,60 +59,52 @@ class EventStream(Response):
         self._change = change
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(until_disconnected, receive, tasks.cancel_scope)
-            reader = _Reader(send, self._feed)
+        async def send_all() -> bool:
+            connection = _Connection(send, self._feed)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             with self._feed.stream(self._bearer.account):
-                if scope["method"] == "HEAD" or await self._tell(reader):
-                    await reader.end()
-            if reader.stuck and (abort := abort_of(scope)) is not None:
-                _log.debug("a reader of job changes is dropped: it does not read")
-                abort()
-                return  # the connection's end ends the task group
-            tasks.cancel_scope.cancel()
+                if scope["method"] == "HEAD" or await self._send_events(connection):
+                    await connection.send(b"", more_body=False)
+            return not connection.is_stuck
 
-    async def _tell(self, reader: _Reader) -> bool:
-        """Returns whether the reader has heard all there was to hear, the end of the stream included."""
+        await send_while_connected(scope, receive, send_all)
+
+    async def _send_events(self, connection: _Connection) -> bool:
+        """Return whether the client has read all events, ``bye`` included."""
         feed = self._feed
         after = feed.newest() if self._change is None else self._change
         hello = b"event: hello\nid: %s\ndata: {}\n\n" % feed.cursor(after).encode()
-        heard = await reader.hears(_RETRY + hello if self._change is None else _RETRY)
-        while heard:
-            if not self._tokens.is_good(self._bearer):
-                return await reader.hears(_BYE)
+        is_read = await connection.send(_RETRY + hello if self._change is None else _RETRY)
+        while is_read:
+            if not self._tokens.is_valid(self._bearer):
+                return await connection.send(_BYE)
             wake = feed.wake(self._bearer.account)
             page = feed.page(self._bearer.account, after)
             if page.events:
-                heard = await reader.hears(page.events)
+                is_read = await connection.send(page.events)
                 after = page.after
                 continue
             if feed.closing.is_set():
-                return await reader.hears(_BYE)
-            left = self._bearer.expires - time.time()
-            with anyio.move_on_after(min(left, HEARTBEAT)) as silence:
+                return await connection.send(_BYE)
+            lifetime = self._bearer.expires - time.time()
+            with anyio.move_on_after(min(lifetime, HEARTBEAT_SECONDS)) as idle:
                 await wake.wait()
-            if silence.cancelled_caught and left > HEARTBEAT:
-                heard = await reader.hears(_COMMENT)
-        return heard
+            if idle.cancelled_caught and lifetime > HEARTBEAT_SECONDS:
+                is_read = await connection.send(_COMMENT)
+        return is_read
 
 
-class _Reader:
-    """The other end of a stream, given up when it has not read for too long, or is not reading while the platform stops."""
+class _Connection:
+    """Sends to a client. It is stuck when the client has not read in time; the time is shorter while the platform stops."""
 
     def __init__(self, send: Send, feed: ChangePublisher) -> None:
         self._send = send
         self._feed = feed
-        self.stuck = False
+        self.is_stuck = False
 
-    async def hears(self, events: bytes) -> bool:
-        await self._pass_on({"type": "http.response.body", "body": events, "more_body": True})
-        return not self.stuck
-
-    async def end(self) -> None:
-        await self._pass_on({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _pass_on(self, message: Mapping[str, Any]) -> None:
-        with self._feed.sending(PATIENCE) as scope:
-            await self._send(dict(message))
-        self.stuck = self.stuck or scope.cancelled_caught
+    async def send(self, events: bytes, *, more_body: bool = True) -> bool:
+        """Return whether the client reads."""
+        with self._feed.send_timeout(SEND_TIMEOUT_SECONDS) as scope:
+            await self._send({"type": "http.response.body", "body": events, "more_body": more_body})
+        self.is_stuck = self.is_stuck or scope.cancelled_caught
+        return not self.is_stuck

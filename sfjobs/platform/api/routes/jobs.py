@@ -1,11 +1,10 @@
-"""Jobs: take them, show them, cancel them, and hand out circuits and results. Another account's job does not exist."""
+"""Submit, list, show and cancel jobs, and return circuits and results. The jobs of other accounts do not exist."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode
 
@@ -15,91 +14,87 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ....models import JobStatus
-from ...jobs.acceptance import Accepted, IncomingSubmission, JobAcceptance, checked_key
+from ...errors import ApiError, invalid, not_found
+from ...jobs.acceptance import Accepted, JobAcceptance
 from ...jobs.change_feed import ChangePublisher
+from ...jobs.representation import compact_json, job_object
 from ...jobs.scheduler import Scheduler
+from ...jobs.submission import IncomingSubmission, checked_key, parse_batch_item, parse_submission
 from ...limits import Limits
 from ...records import JobRecord
-from ...store.jobs import Store
-from ..file_response import FilePart, file_answer
+from ...results.interface import ResultStore
+from ...store.interface import JobStore
+from ..file_response import FilePart, file_response
 from ..request_body import read_body
 from ..responses import (
-    ApiError,
     CompactJSONResponse,
-    compact_json,
-    invalid,
-    job_object,
-    not_found,
+    error_response,
     request_list,
     request_object,
 )
 
-_LONGEST_BATCH: Final = 100
-_BATCH: Final = "application/jobs+json"
-_LARGEST_CHANGE: Final = 16 << 10
-_DEFAULT_SIZE: Final = 5
-_LARGEST_SIZE: Final = 100
+_MAX_BATCH_JOBS: Final = 100
+_BATCH_MEDIA_TYPE: Final = "application/jobs+json"
+_MAX_CANCEL_BYTES: Final = 16 << 10
+_INLINE_HASH_BYTES: Final = 64 << 10  # the fingerprint of a larger body is made in a thread
+_DEFAULT_PAGE_JOBS: Final = 5
+_MAX_PAGE_JOBS: Final = 100
 _VERSION: Final = re.compile(r"(\d{1,6})\.(\d{1,6})")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRoutes:
-    def __init__(
-        self,
-        *,
-        store: Store,
-        scheduler: Scheduler,
-        feed: ChangePublisher,
-        intake: JobAcceptance,
-        results: Path,
-        limits: Limits,
-    ) -> None:
-        self._store = store
-        self._scheduler = scheduler
-        self._feed = feed
-        self._intake = intake
-        self._batches = anyio.CapacityLimiter(1)
-        self._results = results
-        self._largest_batch = limits.body
-        # In JSON a line break is two characters, a quote as well.
-        self._largest_submission = min(limits.body, 2 * limits.circuit)
+    store: JobStore
+    scheduler: Scheduler
+    feed: ChangePublisher
+    acceptance: JobAcceptance
+    results: ResultStore
+    limits: Limits
+    _batches: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1), init=False)
 
     async def submit(self, request: Request) -> Response:
-        """One job, or a batch if the media type says so; see ``intake`` for ``Idempotency-Key``."""
-        if _media_type(request) == _BATCH:
+        """Submit one job, or a batch if the media type says so."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == _BATCH_MEDIA_TYPE:
             return await self._submit_batch(request)
         key = request.headers.get("idempotency-key")
         echo = {} if key is None else {"idempotency-key": checked_key(key, "Idempotency-Key")}
-        order = IncomingSubmission(request_object(await read_body(request, self._largest_submission)), key)
+        # In JSON a line break or a quote takes two characters.
+        body = await read_body(request, min(self.limits.body, 2 * self.limits.circuit))
+        fields = request_object(body)
         try:
-            accepted = await self._intake.take(request.state.account, order)
+            if key is None or len(body) <= _INLINE_HASH_BYTES:
+                submission = parse_submission(fields, key)
+            else:
+                submission = await anyio.to_thread.run_sync(parse_submission, fields, key)
+            accepted = await self.acceptance.accept(request.state.account, submission)
         except ApiError as error:
-            answer: Response = error.answer()
-            answer.headers.update(echo)
-            return answer
+            response: Response = error_response(error)
+            response.headers.update(echo)
+            return response
         headers = {"location": f"/jobs/{accepted.job_id}", **self._offers(accepted.change), **echo}
         return Response(accepted.body, status_code=201, media_type="application/json", headers=headers)
 
     async def _submit_batch(self, request: Request) -> Response:
-        """207: what became of each, in order, each by itself."""
-        body = await read_body(request, self._largest_batch)
-        items = await anyio.to_thread.run_sync(request_list, body, _LONGEST_BATCH, limiter=self._batches)
-        outcomes = await self._intake.take_all(request.state.account, [_order(item) for item in items])
-        content = b'{"data":[%s]}' % b",".join(_batch_item(outcome) for outcome in outcomes)
+        """Answer 207 with the outcome of each submission, in order."""
+        body = await read_body(request, self.limits.body)
+        submissions = await anyio.to_thread.run_sync(_parse_batch, body, limiter=self._batches)
+        outcomes = await self.acceptance.accept_all(request.state.account, submissions)
+        content = b'{"data":[%s]}' % b",".join(map(_batch_item, outcomes))
         changes = [outcome.change for outcome in outcomes if isinstance(outcome, Accepted)]
-        # One transaction wrote all that are new; what an answer that is given again says, may be old.
+        # All new jobs were stored in one transaction. A response that is given again may be old.
         change = max(filter(None, changes), default=None) if all(changes) else None
         return Response(content, status_code=207, media_type="application/json", headers=self._offers(change))
 
-    async def every(self, request: Request) -> Response:
-        """Newest first. A further page is offered by ``Link: rel="next"`` (RFC 8288) and is stable under new jobs."""
-        query, change = _ListQuery(request), self._feed.newest()
+    async def list_jobs(self, request: Request) -> Response:
+        """List jobs, newest first. ``Link: rel="next"`` (RFC 8288) offers the next page, which is stable under new jobs."""
+        query, change = _ListQuery(request), self.feed.newest()
         before = None
         if query.before is not None:
-            last = self._store.job(query.before, account=request.state.account)
+            last = self.store.job(query.before, account=request.state.account)
             if last is None:
                 raise invalid({"before": ["There is no such job."]})
             before = last.sequence
-        records = self._store.jobs(
+        records = self.store.jobs(
             request.state.account, size=query.size + 1, ids=query.ids, statuses=query.statuses, before=before
         )
         page = records[: query.size]
@@ -108,87 +103,59 @@ class JobRoutes:
             headers["link"] = f'<{query.next_page(page[-1].id)}>; rel="next", {headers["link"]}'
         return CompactJSONResponse({"data": [self._shown(record) for record in page]}, headers=headers)
 
-    async def one(self, request: Request) -> Response:
-        change = self._feed.newest()
+    async def get_job(self, request: Request) -> Response:
+        change = self.feed.newest()
         return CompactJSONResponse(self._shown(self._job(request)), headers=self._offers(change))
 
-    async def change(self, request: Request) -> Response:
-        """The only change there is: to cancel."""
-        body = request_object(await read_body(request, _LARGEST_CHANGE))
+    async def cancel(self, request: Request) -> Response:
+        """Cancel a job, the only change that a client can make."""
+        body = request_object(await read_body(request, _MAX_CANCEL_BYTES))
         if unknown := {name: ["Unknown field."] for name in body if name != "status"}:
             raise invalid(unknown)
         if body.get("status") != JobStatus.CANCELLED:
             raise invalid({"status": ["Must be one of: cancelled."]})
-        record = await self._scheduler.cancel(request.state.account, self._job(request).id)
-        if record is None:
-            raise self._too_late(request)
+        if await self.scheduler.cancel(request.state.account, self._job(request).id) is None:
+            job = self._job(request)
+            detail = f"Job {job.id} cannot be cancelled: it is {job.status.value}."
+            raise ApiError(409, "invalid-job-operation", detail)
         return Response(status_code=204)
 
     async def circuit(self, request: Request) -> Response:
-        return CompactJSONResponse({"circuit": self._store.circuit(self._job(request).id)})
+        return CompactJSONResponse({"circuit": self.store.circuit(self._job(request).id)})
 
     async def result(self, request: Request) -> Response:
         """
-        One file answers both formats: the ``.npz`` as it is, the ``.npy`` as the part of its bytes that is the array. Clients
-        since protocol 0.4 get the archive unless they ask for the array.
+        Return a result. One file serves both formats: the ``.npz`` as a whole, the ``.npy`` as a range of its bytes. Clients
+        since protocol 0.4 get the archive unless they accept ``application/x-numpy``.
         """
         record = self._job(request)
         stored = record.result
         if stored is None:
             raise not_found(f"Job {record.id} has no result: it is {record.status.value}.")
-        whole = FilePart(
-            path=self._results / stored.name,
-            file_size=stored.size,
-            offset=0,
-            size=stored.size,
-            digest=stored.digest,
-            media_type="application/zip",
-        )
-        array = replace(
-            whole,
-            offset=stored.npy_offset,
-            size=stored.npy_size,
-            digest=stored.npy_digest,
-            media_type="application/x-numpy",
-        )
-        headers = {"vary": "accept, accept-version", "cache-control": "private"}
-        return file_answer(request, array if _wants_npy(request) else whole, headers)
+        path, size = self.results.path(stored), stored.size
+        if _wants_npy(request):
+            part = FilePart(path, size, stored.npy_offset, stored.npy_size, stored.npy_digest, "application/x-numpy")
+        else:
+            part = FilePart(path, size, 0, size, stored.digest, "application/zip")
+        return file_response(request, part, {"vary": "accept, accept-version", "cache-control": "private"})
 
     def _offers(self, change: int | None) -> dict[str, str]:
-        """The extensions of the protocol, by an answer that reflects everything up to ``change``."""
-        return {"link": self._feed.link(change), "accept-post": f"application/json, {_BATCH}"}
+        """Return the headers that offer extensions of the protocol, for a response that reflects everything up to ``change``."""
+        return {"link": self.feed.link(change), "accept-post": f"application/json, {_BATCH_MEDIA_TYPE}"}
 
     def _job(self, request: Request) -> JobRecord:
         job_id = request.path_params["id"]
-        record = self._store.job(job_id, account=request.state.account)
+        record = self.store.job(job_id, account=request.state.account)
         if record is None:
             raise not_found(f"There is no job '{job_id}'.")
         return record
 
     def _shown(self, record: JobRecord) -> dict[str, object]:
-        return job_object(record, self._scheduler.position(record))
-
-    def _too_late(self, request: Request) -> ApiError:
-        record = self._job(request)
-        return ApiError(
-            409, "invalid-job-operation", f"Job {record.id} cannot be cancelled: it is {record.status.value}."
-        )
+        return job_object(record, self.scheduler.position(record))
 
 
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _order(item: object) -> IncomingSubmission | ApiError:
-    """One item of a batch: the job's fields, and its key among them."""
-    if not isinstance(item, dict):
-        return invalid({"_schema": ["Invalid input type."]})
-    fields = dict(item)
-    key = fields.pop("idempotency_key", None)
-    try:
-        return IncomingSubmission(fields, None if key is None else checked_key(key, "idempotency_key"))
-    except ApiError as error:
-        return error
+def _parse_batch(body: bytes) -> list[IncomingSubmission | ApiError]:
+    return [parse_batch_item(item) for item in request_list(body, _MAX_BATCH_JOBS)]
 
 
 def _batch_item(outcome: Accepted | ApiError) -> bytes:
@@ -198,7 +165,7 @@ def _batch_item(outcome: Accepted | ApiError) -> bytes:
 
 
 class _ListQuery:
-    """The parameters of ``GET /jobs``, checked. ``before`` is the id of the last job of the page before."""
+    """The checked parameters of ``GET /jobs``. ``before`` is the id of the last job of the previous page."""
 
     def __init__(self, request: Request) -> None:
         query = request.query_params
@@ -209,17 +176,17 @@ class _ListQuery:
         errors: dict[str, list[str] | dict[str, list[str]]] = {}
         if bad_ids := {str(index): ["Not a valid UUID."] for index, text in enumerate(self.ids) if not _is_uuid(text)}:
             errors["id"] = bad_ids
-        elif len(self.ids) > _LARGEST_SIZE:
-            errors["id"] = [f"Longer than maximum length {_LARGEST_SIZE}."]
+        elif len(self.ids) > _MAX_PAGE_JOBS:
+            errors["id"] = [f"Longer than maximum length {_MAX_PAGE_JOBS}."]
         if not set(self.statuses) <= set(JobStatus):
             errors["status"] = [f"Must be one of: {', '.join(JobStatus)}."]
-        default = min(max(_DEFAULT_SIZE, len(self.ids)), _LARGEST_SIZE)
+        default = min(max(_DEFAULT_PAGE_JOBS, len(self.ids)), _MAX_PAGE_JOBS)
         size = query.get("size", str(default))
         self.size = int(size) if re.fullmatch(r"[0-9]{1,9}", size) else -1
         if self.size < 0:
             errors["size"] = ["Not a valid integer."]
-        elif not 1 <= self.size <= _LARGEST_SIZE:
-            errors["size"] = [f"Must be greater than or equal to 1 and less than or equal to {_LARGEST_SIZE}."]
+        elif not 1 <= self.size <= _MAX_PAGE_JOBS:
+            errors["size"] = [f"Must be greater than or equal to 1 and less than or equal to {_MAX_PAGE_JOBS}."]
         if errors:
             raise invalid(errors)
 

@@ -1,7 +1,4 @@
-"""
-The tables of the platform's one database file, and how a file of an earlier version is brought up to this one. What the rows
-mean is the business of ``accounts``, ``store`` and ``claims``.
-"""
+"""The tables of the platform's database file, and the upgrade of a file that an earlier version wrote."""
 
 from __future__ import annotations
 
@@ -9,14 +6,16 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from ...errors import ConfigurationError
-from . import idempotency as claims
+from ....errors import ConfigurationError
 
 VERSION: Final = 2
 
-TABLES: Final = (
-    claims.SCHEMA
-    + """
+TABLES: Final = """
+CREATE TABLE IF NOT EXISTS idempotency_keys (
+    account TEXT NOT NULL REFERENCES accounts (id), key TEXT NOT NULL, fingerprint TEXT NOT NULL,
+    job TEXT NOT NULL, answer BLOB NOT NULL, created INTEGER NOT NULL, PRIMARY KEY (account, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS idempotency_keys_oldest ON idempotency_keys (created);
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS accounts (
     id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, unfinished INTEGER NOT NULL DEFAULT 0
@@ -43,13 +42,12 @@ CREATE INDEX IF NOT EXISTS jobs_changed ON jobs (account, change);
 CREATE INDEX IF NOT EXISTS jobs_unfinished ON jobs (sequence) WHERE status IN ('open', 'queued', 'cancel_pending');
 INSERT OR IGNORE INTO meta VALUES ('schema', 2), ('changes', 0);
 """
-)
 
 _FROM_1: Final = (
     "ALTER TABLE accounts ADD COLUMN unfinished INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE jobs ADD COLUMN lost INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE jobs ADD COLUMN rerun TEXT",
-    # The newest key is the one in the file of the first start; older ones are those of files that have been deleted since.
+    # The newest key is in the file of the first start; the files of the older ones were deleted.
     """
     INSERT INTO keys
     SELECT lower(hex(randomblob(8))), hash, iif(rowid = (SELECT max(rowid) FROM api_keys), 'local', 'local-' || rowid),
@@ -62,7 +60,12 @@ _FROM_1: Final = (
 
 
 def upgrade(db: sqlite3.Connection, path: Path) -> None:
-    """Bring the tables up to ``VERSION``. Raises ``ConfigurationError`` for a file that a newer sfjobs has written."""
+    """
+    Upgrade the tables to ``VERSION``.
+
+    Raises:
+        ConfigurationError: a newer sfjobs wrote the file.
+    """
     version = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()[0]
     if version == 1:
         for statement in _FROM_1:

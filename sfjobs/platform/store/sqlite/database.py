@@ -1,10 +1,10 @@
 """
-One SQLite file: every write goes through one thread that commits in groups, reads run inline on the caller's thread.
+One SQLite file. All writes go through one thread that commits in groups; reads run inline on the caller's thread.
 
-An awaited write returns only after the commit of its group has reached the disk (WAL, ``synchronous=FULL``). Groups make
-that cheap: a commit each allows about 1 200 writes a second, groups of 50 about 38 000. Reads are inline because a bounded
-query takes some 10 us and a hop to a thread ten times that; what calls ``read`` keeps its queries bounded and indexed.
-The platform runs on asyncio, as uvicorn does. What the tables mean is ``store``'s business.
+An awaited write returns after the commit of its group has reached the disk (WAL, ``synchronous=FULL``). Groups make that cheap:
+one commit for each write allows about 1 200 writes a second, groups of 50 about 38 000. Reads are inline because a bounded query
+takes some 10 us and a hop to a thread ten times that, so callers of ``read`` keep their queries bounded and indexed. The platform
+runs on asyncio, as uvicorn does.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Any, TypeAlias, TypeVar
 T = TypeVar("T")
 Parameter: TypeAlias = str | bytes | int | float | None
 
-_LARGEST_GROUP = 256
+_MAX_WRITES_IN_GROUP = 256
 _log = logging.getLogger(__name__)
 
 
@@ -44,7 +45,7 @@ class Database:
         self._path = path
         writer = self._connect()
         try:
-            writer.executescript(f"BEGIN IMMEDIATE; {schema}; COMMIT;")  # in one: a commit each costs a sync each
+            writer.executescript(f"BEGIN IMMEDIATE; {schema}; COMMIT;")  # one commit, and so one sync, for all
             self._reader = self._connect()
         except BaseException:
             writer.close()
@@ -53,30 +54,30 @@ class Database:
         self._thread.start()
 
     def read(self, query: str, parameters: Sequence[Parameter] = ()) -> list[sqlite3.Row]:
-        """The rows of one bounded query, at the newest committed state."""
+        """Return the rows of one bounded query at the newest committed state."""
         return self._reader.execute(query, parameters).fetchall()
 
     async def write(
         self, operation: Callable[[sqlite3.Connection], T], *, on_commit: Callable[[T], None] | None = None
     ) -> T:
         """
-        Run ``operation`` on the writer thread and return its value once it is durable. It must be quick; what it raises
-        undoes its own changes only, and is raised here. Cancelled before its turn, it does not run. ``on_commit`` is called
-        with the value as soon as it is durable, on any thread, even if nobody awaits it any more; it must not raise.
+        Run ``operation`` on the writer thread and return its value once it is durable. It must be quick. An exception undoes its
+        own changes only, and is raised here. An operation that is cancelled before it starts does not run. ``on_commit`` is
+        called with the value as soon as it is durable, on any thread, also if this call was cancelled; it must not raise.
         """
         outcome = self._enqueue(operation)
         awaited = asyncio.wrap_future(outcome)
         if on_commit is not None:
-            # After ``wrap_future``, so that the writer's own task goes on before those that this wakes.
-            outcome.add_done_callback(partial(_tell, on_commit))
+            # After ``wrap_future``, so that the writing task continues before the tasks that the callback wakes.
+            outcome.add_done_callback(partial(_call_on_commit, on_commit))
         return await awaited
 
     def write_blocking(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        """The same for code outside the event loop, such as opening the store."""
+        """Do the same outside the event loop, for instance while the store is opened."""
         return self._enqueue(operation).result()
 
     def close(self) -> None:
-        """Finish the writes that were asked for and close the file. May be called again."""
+        """Finish the pending writes and close the file. Idempotent."""
         if self._thread.is_alive():
             self._writes.put(None)
             self._thread.join()
@@ -98,63 +99,50 @@ class Database:
         return connection
 
     def _commit_groups(self, connection: sqlite3.Connection) -> None:
-        try:
-            while (first := self._writes.get()) is not None:
-                group, closing = self._rest_of_group(first)
+        """Run until None is in the queue."""
+        with closing(connection):
+            write = self._writes.get()
+            while write is not None:
+                group = [write]
+                with suppress(queue.Empty):
+                    while len(group) < _MAX_WRITES_IN_GROUP and (write := self._writes.get_nowait()) is not None:
+                        group.append(write)
                 _commit(connection, group)
-                if closing:
-                    return
-        finally:
-            connection.close()
-
-    def _rest_of_group(self, first: _Write) -> tuple[list[_Write], bool]:
-        group = [first]
-        while len(group) < _LARGEST_GROUP:
-            try:
-                write = self._writes.get_nowait()
-            except queue.Empty:
-                break
-            if write is None:
-                return group, True
-            group.append(write)
-        return group, False
+                if write is not None:
+                    write = self._writes.get()
 
 
-def _tell(on_commit: Callable[[T], None], outcome: Future[T]) -> None:
+def _call_on_commit(on_commit: Callable[[T], None], outcome: Future[T]) -> None:
     if not outcome.cancelled() and outcome.exception() is None:
         on_commit(outcome.result())
 
 
 def _commit(connection: sqlite3.Connection, group: list[_Write]) -> None:
     running = [write for write in group if write.outcome.set_running_or_notify_cancel()]
-    results: list[tuple[Future[Any], Any, BaseException | None]] = []
+    reports: list[Callable[[], None]] = []
     try:
         connection.execute("BEGIN IMMEDIATE")
-        results.extend((write.outcome, *_attempt(connection, write)) for write in running)
+        reports.extend(_attempt(connection, write) for write in running)
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         _log.error("the database could not commit %d writes: %s", len(running), error)
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        results = [(write.outcome, None, error) for write in running]
-    for outcome, value, error_of_one in results:
-        if error_of_one is None:
-            outcome.set_result(value)
-        else:
-            outcome.set_exception(error_of_one)
+        reports = [partial(write.outcome.set_exception, error) for write in running]
+    for report in reports:
+        report()
 
 
-def _attempt(connection: sqlite3.Connection, write: _Write) -> tuple[Any, BaseException | None]:
-    """One write inside its own savepoint, so that its failure leaves the rest of the group alone."""
+def _attempt(connection: sqlite3.Connection, write: _Write) -> Callable[[], None]:
+    """Run one write in its own savepoint, so that its failure leaves the rest of the group alone. Return how to report it."""
     connection.execute("SAVEPOINT one")
     try:
         value = write.operation(connection)
-    except Exception as error:
-        # Handed to whoever awaits this write.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK TO one")
-            connection.execute("RELEASE one")
-            return None, error
-        raise sqlite3.OperationalError(f"the transaction was lost: {error}") from error
+    except Exception as error:  # raised where this write is awaited
+        if not connection.in_transaction:
+            raise sqlite3.OperationalError(f"the transaction was lost: {error}") from error
+        connection.execute("ROLLBACK TO one")
+        connection.execute("RELEASE one")
+        return partial(write.outcome.set_exception, error)
     connection.execute("RELEASE one")
-    return value, None
+    return partial(write.outcome.set_result, value)

@@ -1,6 +1,6 @@
 """
-A result on disk: one uncompressed ``.npz`` with one member, ``arr_0.npy``. Uncompressed means that the ``.npy`` lies in it as
-it is, so the same file answers both formats of the protocol: the archive as a whole, the array as a range of its bytes.
+Write a result to disk as one uncompressed ``.npz`` with one member, ``arr_0.npy``. Because it is uncompressed, one file serves
+both formats of the protocol: the whole file is the ``.npz``, a range of its bytes is the ``.npy``.
 """
 
 from __future__ import annotations
@@ -10,39 +10,41 @@ import os
 import struct
 import zipfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from ..program import Array
 from ..records import ResultFile
 
 _MEMBER: Final = "arr_0.npy"
 _LOCAL_HEADER: Final = struct.Struct("<4s22xHH")  # signature ... length of the name, length of the extra field
-_BLOCK: Final = 1 << 20
+_BLOCK_BYTES: Final = 1 << 20
 
 
-def write_result(folder: Path, name: str, samples: npt.NDArray[Any]) -> ResultFile:
+def write_npz(path: Path, samples: Array) -> ResultFile:
     """
-    Write ``samples`` to ``folder / name`` so that after a crash the file is there as a whole or not at all. Raises
-    ``ValueError`` for arrays of Python objects, which could only be stored as pickles, and ``OSError``, leaving nothing behind.
+    Write ``samples`` to ``path`` durably and atomically: after a crash the file is complete or absent.
+
+    Raises:
+        ValueError: the array holds Python objects, which could only be stored as pickles.
+        OSError: the file cannot be written; no partial file is left.
     """
     if samples.dtype.hasobject:
         raise ValueError(f"a result of dtype {samples.dtype} cannot be stored without pickle")
-    path = folder / name
     unfinished = path.with_name(path.name + ".part")
     try:
         with unfinished.open("wb") as file:
             np.savez(file, np.ascontiguousarray(samples))
             file.flush()
             os.fsync(file.fileno())
-        described = _describe(unfinished, name)
+        result = _describe(unfinished, path.name)
         unfinished.replace(path)
     except BaseException:
-        unfinished.unlink(missing_ok=True)  # on a full disk it is what fills it
+        unfinished.unlink(missing_ok=True)  # it takes space on a disk that may be full
         raise
-    _sync_folder(folder)
-    return described
+    _sync_folder(path.parent)
+    return result
 
 
 def _describe(path: Path, name: str) -> ResultFile:
@@ -55,7 +57,7 @@ def _describe(path: Path, name: str) -> ResultFile:
         file.seek(0)
         whole, npy = hashlib.sha256(), hashlib.sha256()
         position = 0
-        while block := file.read(_BLOCK):
+        while block := file.read(_BLOCK_BYTES):
             whole.update(block)
             npy.update(block[max(0, start - position) : max(0, start + member.file_size - position)])
             position += len(block)
@@ -70,7 +72,7 @@ def _describe(path: Path, name: str) -> ResultFile:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # a folder cannot be opened there, and its entries are durable without
+    if os.name == "nt":  # a folder cannot be opened there, and its entries are durable without this
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

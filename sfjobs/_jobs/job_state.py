@@ -1,0 +1,130 @@
+"""What is known of one job. ``Job`` shows it to the caller; the poller applies snapshots to it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+
+from .._tracking.outages import retry_until_available
+from .._tracking.types import in_words
+from ..errors import SFJobsError
+from ..models import Cursor, JobOutlook, JobSnapshot, JobStatus
+from .session import Session
+
+if TYPE_CHECKING:
+    from ..results import Result
+
+logger = logging.getLogger("sfjobs")
+
+T = TypeVar("T")
+
+
+class JobState:
+    """
+    The state of one handle: its latest snapshot, its result, and when and how the last poll ended.
+
+    ``first_seen`` and ``asked_at`` are times of the event loop. ``cursor`` is the place in the change feed up to which the
+    snapshot holds. ``trouble`` is the error of the last request about the job, None after a success.
+    """
+
+    __slots__ = ("asked_at", "cursor", "first_seen", "result", "session", "snapshot", "trouble")
+
+    def __init__(self, snapshot: JobSnapshot, session: Session) -> None:
+        self.session = session
+        self.snapshot = snapshot
+        self.result: Result | None = None
+        self.first_seen: float | None = None
+        self.asked_at: float | None = None
+        self.cursor: Cursor | None = None
+        self.trouble: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.snapshot.id
+
+    @property
+    def status(self) -> JobStatus:
+        return self.snapshot.status
+
+    @property
+    def has_result(self) -> bool:
+        return self.result is not None
+
+    def apply(self, snapshot: JobSnapshot, at: float) -> None:
+        """Apply a snapshot that was received ``at`` this time, unless it is older than the present one."""
+        self.asked_at = at
+        self.trouble = None
+        if self.first_seen is None:
+            self.first_seen = at
+        if snapshot is self.snapshot or snapshot.is_behind(self.snapshot):
+            return
+        if snapshot.status != self.snapshot.status:
+            logger.info("job %s: %s -> %s", self.id, self.status.value, snapshot.status.value)
+        self.snapshot = snapshot
+
+    async def poll(self) -> None:
+        """Request the job and apply the response, here and to all waiters."""
+        try:
+            snapshot = await self.session.api.job(self.id)
+        except SFJobsError as error:
+            self.trouble = in_words(error)
+            raise
+        self.apply(snapshot, anyio.current_time())
+        self.cursor = snapshot.cursor
+        self.session.poller.apply(snapshot)
+
+    async def wait_until_final(self) -> None:
+        """Return once the job has ended. Raises the error that ended the polling of this job."""
+        poller = self.session.poller
+        waiter = poller.join([self])
+        try:
+            outcomes = await poller.wait_for(waiter)
+        finally:
+            poller.leave(waiter)
+        outcome = outcomes[self.id]
+        if isinstance(outcome, SFJobsError):
+            self.trouble = in_words(outcome)
+            raise outcome
+
+    async def retry(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Return what ``call`` returns. Transient errors are noted, and retried without a limit."""
+
+        def note(error: SFJobsError) -> None:
+            self.trouble = in_words(error)
+
+        return await retry_until_available(call, note, self.session.poller.interval)
+
+    def why(self) -> JobOutlook:
+        """Return why the job is not done yet, from what this state, the poller and the rate limiter know."""
+        snapshot, poll, now = self.snapshot, self.session.poller.outlook(self.id), _loop_time()
+        limit = None if now is None else self.session.api.rate_limit
+        position = snapshot.meta.get("queue_position")
+        return JobOutlook(
+            job_id=snapshot.id,
+            status=snapshot.status,
+            started_at=snapshot.started_at,
+            queue_position=position if isinstance(position, int) and not isinstance(position, bool) else None,
+            age=_seconds(self.first_seen, now),
+            last_check=_seconds(self.asked_at, now),
+            last_error=poll.trouble or self.trouble,
+            next_check=_seconds(now, poll.due),
+            is_told=poll.is_told,
+            failing_for=_seconds(poll.failing_since, now),
+            resting_for=None if limit is None else _seconds(now, limit.paused_until),
+            rate=None if limit is None else limit.rate,
+        )
+
+
+def _loop_time() -> float | None:
+    """Return the event loop's time, None where no event loop runs."""
+    try:
+        return anyio.current_time()
+    except RuntimeError:
+        return None
+
+
+def _seconds(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else max(end - start, 0.0)

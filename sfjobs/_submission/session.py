@@ -1,0 +1,51 @@
+"""A session that also submits: what ``Connection``, ``JobGroup`` and the pipelines of programs share."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import anyio
+import anyio.to_thread
+
+from .._http.transport import Transport
+from .._jobs.session import Session
+from ..config import Settings
+from ..models import Device
+from .programs import ProgramLike, is_compilable, program_text
+from .strawberryfields import compiled_text, needs_compiling
+from .submitter import SubmissionRequest, Submitter
+
+
+class SubmissionSession(Session):
+    """The session of one connection, with its submitter and the devices that programs were compiled for."""
+
+    def __init__(self, settings: Settings, transport: Transport) -> None:
+        super().__init__(settings, transport)
+        self.submitter = Submitter(settings, transport, self.journal)
+        self._compiling = anyio.Lock()
+        self._compiled_for: dict[str, Device] = {}
+
+    async def prepare(
+        self, target: str, program: ProgramLike, shots: int | None, name: str | None
+    ) -> SubmissionRequest:
+        """Return the request that submits ``program``. Raises what ``program_text`` raises."""
+        text = await self.program_text(target, program, shots)
+        return self.submitter.request(target, text, shots, name)
+
+    async def program_text(self, target: str, program: ProgramLike, shots: int | None) -> str:
+        """Return the Blackbird text of ``program``, as ``Connection.program_text`` describes it."""
+        if isinstance(program, str) or not is_compilable(program):
+            return program_text(program)
+        async with self._compiling:
+            device = await self._device_to_compile_for(target) if needs_compiling(program, target) else None
+            compiled = partial(compiled_text, program, target=target, device=device, shots=shots)
+            return await anyio.to_thread.run_sync(compiled)
+
+    async def _device_to_compile_for(self, target: str) -> Device:
+        device = self._compiled_for.get(target)
+        if device is None:
+            specification = await self.api.specification(target)
+            certificate = await self.api.certificate(target)
+            device = Device(target=target, specification=specification, certificate=certificate)
+            self._compiled_for[target] = device
+        return device

@@ -1,0 +1,44 @@
+"""Close the connection of a request at once, by an extension of the ASGI scope that ``server/http_protocols`` offers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import anyio
+from starlette.types import Receive, Scope
+
+_log = logging.getLogger(__name__)
+
+ABORT: Final = "sfjobs.abort"
+"""
+The name of the extension, ``{"call": ...}``. It closes a connection that still has something to send. A response that only ended
+would wait for ever for a client that does not read the rest.
+"""
+
+
+def abort_of(scope: Scope) -> Callable[[], None] | None:
+    """Return a function that closes the connection of this request, None if the server does not offer it."""
+    abort: Callable[[], None] | None = scope.get("extensions", {}).get(ABORT, {}).get("call")
+    return abort
+
+
+async def send_while_connected(scope: Scope, receive: Receive, send_all: Callable[[], Awaitable[bool]]) -> None:
+    """
+    Run ``send_all`` until the client disconnects. If it returns False, because the client does not read, close the connection at
+    once.
+    """
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_wait_for_disconnect, receive, tasks.cancel_scope)
+        if not await send_all() and (abort := abort_of(scope)) is not None:
+            _log.debug("%s %s: disconnecting a client that does not read", scope["method"], scope["path"])
+            abort()  # the end of the connection ends the task group
+        else:
+            tasks.cancel_scope.cancel()
+
+
+async def _wait_for_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()

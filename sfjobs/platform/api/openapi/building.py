@@ -1,0 +1,100 @@
+"""Functions that make parts of the document. In keyword arguments for headers, an underscore stands for a hyphen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+_ERRORS: Final = {
+    400: "InvalidRequest",
+    404: "NotFound",
+    410: "CursorExpired",
+    413: "PayloadTooLarge",
+    429: "QuotaExceeded",
+}
+_ERRORS_OF_ALL: Final = {
+    408: "RequestTimeout",
+    414: "UriTooLong",
+    431: "HeadTooLarge",
+    500: "ServerError",
+    503: "Unavailable",
+}
+
+
+STRING: Final = {"type": "string"}
+
+
+def ref(kind: str, name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def json_body(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def open_object(properties: Mapping[str, Any], *required: str, **more: Any) -> dict[str, Any]:
+    """Return the schema of an object with these keys, of which some are required, and maybe others."""
+    return {"type": "object", "properties": properties, "required": list(required), **more}
+
+
+def closed(properties: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Return the schema of an object that always has exactly these keys."""
+    return open_object(properties, *properties, additionalProperties=False, **more)
+
+
+def listed(schema: dict[str, Any]) -> dict[str, Any]:
+    return closed({"data": {"type": "array", "items": schema}})
+
+
+def headers_of(headers: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        name.replace("_", "-"): {"required": True, "schema": {**STRING, **schema}} for name, schema in headers.items()
+    }
+
+
+def response(description: str, schema: dict[str, Any], **headers: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "headers": headers_of(headers), "content": json_body(schema)}
+
+
+def parameter(place: str, name: str, description: str, **schema: Any) -> dict[str, Any]:
+    schema = {**STRING, **schema}
+    return {"in": place, "name": name, "schema": schema, "description": description, "required": place == "path"}
+
+
+query = partial(parameter, "query")
+header = partial(parameter, "header")
+
+
+def operation(
+    name: str,
+    summary: str,
+    *errors: int,
+    responses: Mapping[str, Any],
+    public: bool = False,
+    parameters: list[dict[str, Any]] | None = None,
+    body: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """
+    Return an operation. ``body`` has schemas by media type. ``errors`` are statuses with shared responses; the errors
+    of all operations are added, and 401 unless the operation is public.
+    """
+    shared = {status: _ERRORS[status] for status in errors} | _ERRORS_OF_ALL
+    if not public:
+        shared[401] = "Unauthenticated"
+    all_responses = {**responses, **{str(status): ref("responses", shared[status]) for status in shared}}
+    made: dict[str, Any] = {"operationId": name, "summary": summary, "responses": dict(sorted(all_responses.items()))}
+    if public:
+        made["security"] = []
+    if parameters:
+        made["parameters"] = parameters
+    if body:
+        content = {media_type: {"schema": schema} for media_type, schema in body.items()}
+        made["requestBody"] = {"required": True, "content": content}
+    return made
+
+
+def get(name: str, summary: str, success: dict[str, Any], *errors: int, public: bool = False) -> dict[str, Any]:
+    """Return an operation whose successful response is JSON of this schema, or this response."""
+    found = success if "description" in success else response("success", success)
+    return operation(name, summary, *errors, public=public, responses={"200": found})

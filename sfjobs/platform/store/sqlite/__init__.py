@@ -1,0 +1,9 @@
+"""
+The store in one SQLite file.
+
+    jobs         ``SQLiteStore``: jobs and their changes
+    accounts     ``SQLiteAccounts``: accounts and API keys; opened alone by ``sfjobs platform keys``
+    idempotency  rows of idempotency keys
+    database     connections, reads, and group commits
+    schema       tables and upgrades
+"""

@@ -1,0 +1,258 @@
+"""Jobs in the platform's SQLite file. Every change of a job is one ``UPDATE`` that names the statuses it may start from."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from ....models import JobStatus, JSONValue
+from ...records import JobRecord, NewJob, ResultFile, StoredResponse
+from ..interface import MAX_CRASHES
+from . import idempotency
+from .accounts import SQLiteAccounts, now
+from .database import Parameter
+
+_PLATFORM_ENDED: Final = "the platform ended without a stop while it ran this job"
+_UNFINISHED: Final = "status IN ('open', 'queued', 'cancel_pending')"
+_CANCELLED: Final = "status = 'cancelled', finished = :now"
+_FAILED: Final = "status = 'failed', finished = :now, meta = :meta"
+_AFTER_ALL: Final = (1 << 63) - 1  # a sequence above that of every job
+
+
+class SQLiteStore(SQLiteAccounts):
+    """A ``JobStore`` in a database file, which is created if necessary. Opening it recovers the jobs of a crashed platform."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._on_change: Callable[[str], None] | None = None
+        try:
+            self._database.write_blocking(_recover_jobs)
+        except BaseException:
+            self.close()
+            raise
+
+    # reading jobs
+
+    def job(self, job_id: str, *, account: str | None = None) -> JobRecord | None:
+        query = "SELECT * FROM jobs WHERE id = ? AND account = ifnull(?, account)"
+        rows = self._database.read(query, (job_id, account))
+        return _record(rows[0]) if rows else None
+
+    def jobs(
+        self,
+        account: str,
+        *,
+        size: int,
+        ids: Sequence[str] = (),
+        statuses: Sequence[str] = (),
+        before: int | None = None,
+    ) -> list[JobRecord]:
+        last = _AFTER_ALL if before is None else before
+
+        def page(index: str, condition: str, parameters: Sequence[str], size: int) -> list[JobRecord]:
+            query = (
+                f"SELECT * FROM jobs INDEXED BY {index} WHERE account = ? AND {condition} AND sequence < ?"  # noqa: S608 - only literals below
+                " ORDER BY sequence DESC LIMIT ?"
+            )
+            return [_record(row) for row in self._database.read(query, (account, *parameters, last, size))]
+
+        # The indexes are named, and statuses are queried one by one, because the planner would rather read every job of the
+        # account in order than sort a hundred: 270 ms at 100 000 jobs.
+        if ids:
+            found = page("jobs_id", f"id IN ({', '.join('?' * len(ids))})", ids, len(ids))
+            records = [job for job in found if not statuses or job.status in statuses]
+        elif statuses:
+            pages = (page("jobs_of_status", "status = ?", [status], size) for status in set(statuses))
+            records = sorted((job for jobs in pages for job in jobs), key=lambda job: job.sequence, reverse=True)
+        else:
+            records = page("jobs_newest", "TRUE", (), size)
+        return records[:size]
+
+    def circuit(self, job_id: str) -> str:
+        text: str = self._read_value("SELECT circuit FROM circuits WHERE job = ?", job_id)
+        return text
+
+    def stored_response(self, account: str, key: str) -> StoredResponse | None:
+        return idempotency.stored_response(self._database, account, key)
+
+    def count_unfinished(self, account: str) -> int:
+        count: int = self._read_value("SELECT unfinished FROM accounts WHERE id = ?", account)
+        return count
+
+    def unfinished_jobs(self) -> list[tuple[int, str, str, JobStatus]]:
+        query = f"SELECT sequence, id, target, status FROM jobs WHERE {_UNFINISHED} ORDER BY sequence"  # noqa: S608 - a constant
+        return [
+            (sequence, job_id, target, JobStatus(status))
+            for sequence, job_id, target, status in self._database.read(query)
+        ]
+
+    def result_names(self) -> set[str]:
+        query = "SELECT json_extract(result, '$.name') FROM jobs WHERE result IS NOT NULL"
+        return {name for (name,) in self._database.read(query)}
+
+    # reading changes
+
+    def on_change(self, listener: Callable[[str], None]) -> None:
+        self._on_change = listener
+
+    def newest_change(self) -> int:
+        value: int = self._read_value("SELECT value FROM meta WHERE key = 'changes'")
+        return value
+
+    def changes(self, account: str, *, after: int, size: int) -> list[JobRecord]:
+        query = "SELECT * FROM jobs INDEXED BY jobs_changed WHERE account = ? AND change > ? ORDER BY change LIMIT ?"
+        return [_record(row) for row in self._database.read(query, (account, after, size))]
+
+    def _read_value(self, query: str, *parameters: Parameter) -> Any:
+        return self._database.read(query, parameters)[0][0]
+
+    # changing jobs
+
+    async def add_jobs(self, jobs: Sequence[NewJob], *, quota: int | None = None) -> list[JobRecord]:
+        return await self._write(lambda db: (_add(db, job, quota) for job in jobs))
+
+    async def enqueue(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        return await self._write(
+            lambda db: (_change(db, job_id, "status = 'queued'", "status = 'open'") for job_id in job_ids)
+        )
+
+    async def start(self, job_id: str) -> JobRecord | None:
+        assignments = "started = :now, attempt = attempt + 1"
+        return await self._change(job_id, assignments, "status = 'queued' AND started IS NULL", now=now())
+
+    async def complete(
+        self, job_id: str, attempt: int, result: ResultFile, meta: Mapping[str, JSONValue]
+    ) -> JobRecord | None:
+        return await self._change(
+            job_id,
+            "status = 'complete', finished = :now, result = :result, meta = :meta",
+            "status IN ('queued', 'cancel_pending') AND started IS NOT NULL AND attempt = :attempt",
+            now=now(),
+            result=json.dumps({name: getattr(result, name) for name in ResultFile.__slots__}),
+            meta=json.dumps(dict(meta)),
+            attempt=attempt,
+        )
+
+    async def fail(self, job_id: str, code: str, detail: str) -> JobRecord | None:
+        return await self._change(job_id, _FAILED, _UNFINISHED, now=now(), meta=_failure_meta(code, detail))
+
+    async def requeue(self, job_id: str, reason: str) -> JobRecord | None:
+        assignments = "started = NULL, lost = lost + 1, rerun = :reason"
+        return await self._change(job_id, assignments, "status = 'queued' AND started IS NOT NULL", reason=reason)
+
+    async def put_back(self, job_id: str) -> JobRecord | None:
+        assignments = "started = NULL, attempt = attempt - 1"
+        return await self._change(job_id, assignments, "status = 'queued' AND started IS NOT NULL")
+
+    async def request_cancel(self, account: str, job_id: str) -> JobRecord | None:
+        waiting = "status IN ('open', 'queued') AND started IS NULL AND account = :account"
+        running = "status IN ('queued', 'cancel_pending') AND account = :account"
+
+        def operation(db: sqlite3.Connection) -> Iterable[JobRecord | None]:
+            yield _change(db, job_id, _CANCELLED, waiting, now=now(), account=account) or _change(
+                db, job_id, "status = 'cancel_pending'", running, account=account
+            )
+
+        return next(iter(await self._write(operation)), None)
+
+    async def finish_cancel(self, job_id: str) -> JobRecord | None:
+        return await self._change(job_id, _CANCELLED, "status = 'cancel_pending'", now=now())
+
+    async def _change(self, job_id: str, assignments: str, condition: str, **values: Parameter) -> JobRecord | None:
+        changed = await self._write(lambda db: [_change(db, job_id, assignments, condition, **values)])
+        return changed[0] if changed else None
+
+    async def _write(self, operation: Callable[[sqlite3.Connection], Iterable[JobRecord | None]]) -> list[JobRecord]:
+        """Change jobs, notify the listener, and return the jobs that were changed."""
+        return await self._database.write(
+            lambda db: [record for record in operation(db) if record is not None], on_commit=self._notify
+        )
+
+    def _notify(self, changed: list[JobRecord]) -> None:
+        if self._on_change is not None:
+            for account in {record.account for record in changed}:
+                self._on_change(account)
+
+
+def _add(db: sqlite3.Connection, job: NewJob, quota: int | None) -> JobRecord | None:
+    counting = "UPDATE accounts SET unfinished = unfinished + 1 WHERE id = ? AND unfinished < ifnull(?, unfinished + 1)"
+    if not db.execute(counting, (job.account, quota)).rowcount:
+        return None
+    row = db.execute(
+        "INSERT INTO jobs (id, account, name, target, language, shots, seed, status, created, change)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, 'open', ?, ?) RETURNING *",
+        (job.id, job.account, job.name, job.target, job.language, job.shots, job.seed, now(), _next_change(db)),
+    ).fetchone()
+    db.execute("INSERT INTO circuits VALUES (?, ?)", (job.id, job.circuit))
+    record = _record(row)
+    if job.idempotency_key is not None:
+        idempotency.add_response(db, job.idempotency_key, record)
+    return record
+
+
+def _change(
+    db: sqlite3.Connection, job_id: str, assignments: str, condition: str, **values: Parameter
+) -> JobRecord | None:
+    """Change a job if ``condition`` holds. None if it does not hold, because another change came first."""
+    query = f"UPDATE jobs SET {assignments}, change = :change WHERE id = :id AND ({condition}) RETURNING *"  # noqa: S608 - callers pass literals
+    row = db.execute(query, {**values, "id": job_id, "change": _next_change(db)}).fetchone()
+    if row is None:
+        return None
+    record = _record(row)
+    if record.status.is_final:  # it was not before: no condition lets a job change that has ended
+        db.execute("UPDATE accounts SET unfinished = unfinished - 1 WHERE id = ?", (record.account,))
+    return record
+
+
+def _next_change(db: sqlite3.Connection) -> int:
+    value: int = db.execute("UPDATE meta SET value = value + 1 WHERE key = 'changes' RETURNING value").fetchone()[0]
+    return value
+
+
+def _recover_jobs(db: sqlite3.Connection) -> None:
+    """After a crash no job runs: put the running ones back into the queue, and cancel those with a pending cancellation."""
+    db.execute(
+        f"UPDATE accounts SET unfinished = (SELECT count(*) FROM jobs WHERE account = accounts.id AND {_UNFINISHED})"  # noqa: S608 - a constant
+    )
+    running = db.execute(
+        f"SELECT id, attempt - lost, status FROM jobs WHERE {_UNFINISHED} AND (status = 'cancel_pending' OR started IS NOT NULL)"  # noqa: S608 - a constant
+    ).fetchall()
+    for job_id, crashes, status in running:
+        if status == JobStatus.CANCEL_PENDING:
+            _change(db, job_id, _CANCELLED, "TRUE", now=now())
+        elif crashes >= MAX_CRASHES:
+            detail = f"given up: {_PLATFORM_ENDED}, and that {crashes} times"
+            _change(db, job_id, _FAILED, "TRUE", now=now(), meta=_failure_meta("platform-lost", detail))
+        else:
+            _change(db, job_id, "started = NULL, rerun = :reason", "TRUE", reason=_PLATFORM_ENDED)
+
+
+def _failure_meta(code: str, detail: str) -> str:
+    return json.dumps({"error-code": code, "error-detail": detail})
+
+
+def _record(row: sqlite3.Row) -> JobRecord:
+    # Spelled out, since this is faster than a dictionary of the columns: 10.8 us against 11.9 us, a hundred times for each page.
+    rerun = {} if row["rerun"] is None else {"attempts": row["attempt"], "rerun_reason": row["rerun"]}
+    return JobRecord(
+        sequence=row["sequence"],
+        id=row["id"],
+        account=row["account"],
+        name=row["name"],
+        target=row["target"],
+        language=row["language"],
+        shots=row["shots"],
+        seed=row["seed"],
+        status=JobStatus(row["status"]),
+        created=row["created"],
+        started=row["started"],
+        finished=row["finished"],
+        meta={**json.loads(row["meta"]), **rerun},
+        attempt=row["attempt"],
+        lost=row["lost"],
+        change=row["change"],
+        result=None if row["result"] is None else ResultFile(**json.loads(row["result"])),
+    )
