@@ -1,4 +1,4 @@
-"""The blocking ``Connection`` and ``Job``: one line a method over the async ones, which are the documentation."""
+"""The blocking ``Connection`` and ``Job``. The docstrings of the async classes say more."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ T = TypeVar("T")
 
 class Connection(Closeable, View[AsyncConnection]):
     """
-    A connection to a platform, described by its settings: arguments, then ``SFJOBS_*`` in the environment, then the
-    configuration file. May be used from any number of threads, and inside a running event loop such as a notebook's; its
-    own loop runs in one daemon thread until ``close``.
+    A connection to a platform. Its settings are the arguments, then ``SFJOBS_*`` in the environment, then the configuration
+    file. Any number of threads may use it, also inside a running event loop such as a notebook's; its own loop runs in a daemon
+    thread until ``close``.
     """
 
     def __init__(
@@ -144,10 +144,7 @@ class Connection(Closeable, View[AsyncConnection]):
 
 
 class Job(View[AsyncJob]):
-    """
-    One job on the platform: a view of an async ``Job``, whose documentation is its own. Two views of the same id on the same
-    connection are equal.
-    """
+    """A job on the platform. Two objects with the same id and the same connection are equal."""
 
     __slots__ = ("_connection",)
 

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 
 class JobGroup(View[AsyncJobGroup]):
-    """
-    Programs and their jobs under a name, kept in the journal: what is begun here can be gone on with in another process.
-    The async group is the documentation.
-    """
+    """Programs and their jobs under a name, kept in the journal, so that another process can go on with them."""
 
     def __init__(self, name: str, connection: Connection) -> None:
         twin, portal = internals(connection)
@@ -75,7 +72,7 @@ class JobGroup(View[AsyncJobGroup]):
         self, target: str, programs: Iterable[ProgramLike | Submission], *, shots: int | None = None
     ) -> list[GroupMember]:
         """Add many programs with few commits, as ``add`` does."""
-        # Made here, so that what makes them may use the connection itself.
+        # In this thread, so that a generator of programs may use the connection itself.
         programs = programs if isinstance(programs, str) else list(programs)
         return self._portal.call(self._async.add_all, target, programs, shots=shots)
 

@@ -45,7 +45,7 @@ def cancel_all(jobs: Iterable[Job], *, wait: bool = False, timeout: float | None
 
 
 class Completions(Closeable):
-    """What ``as_completed`` iterates over: the caller's own jobs, each as it ends."""
+    """An iterator over jobs in the order in which they end."""
 
     def __init__(self, jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> None:
         views = list(jobs)

@@ -9,7 +9,7 @@ import pytest
 import sfjobs
 from sfjobs._http.retry import RETRY_BUDGET, Retry, RetryBudget
 from sfjobs._progress.text import line
-from sfjobs.cli.waiting.progress import phase
+from sfjobs.cli.waiting.progress import job_line
 from tests.support.fake_platform import FakePlatform, refusal
 
 # trio warns of generators that are dropped half-way: httpx nests several and closes none of them.
@@ -121,9 +121,9 @@ async def test_the_last_error_is_in_the_line_of_a_command() -> None:
         job = sfjobs.Job(platform.add(status="complete").id, "queued", connection)
         with pytest.raises(sfjobs.WaitTimeoutError):
             await job.wait(timeout=30)
-        assert phase(job).startswith(f"Job {job.id}: queued, waiting out TransportError: GET ")
+        assert job_line(job, with_result=True).startswith(f"Job {job.id}: queued, retrying after TransportError: GET ")
         await job.wait()
-        assert phase(job) == f"Job {job.id}: complete"
+        assert job_line(job, with_result=True) == f"Job {job.id}: complete"
 
 
 async def test_why_names_the_error_of_a_missing_result() -> None:
