@@ -135,7 +135,7 @@ class PlatformAPI:
         return response.parse(partial(wire.specification, target=target))
 
     async def certificate(self, target: str) -> Mapping[str, JSONValue] | None:
-        """Return the certificate, or None if there is none. Version 0.2.0 of the protocol has none."""
+        """Return the certificate, or None where the platform has none. Version 0.2.0 of the protocol has no certificates."""
         if self._legacy:
             return None
         try:

@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def counter(platform: FakePlatform) -> Counter:
-    counter = Counter(platform, latency=0.002, lasts=lambda: 0.02)
+    counter = Counter(platform, latency=0.002, duration=lambda: 0.02)
     platform.trouble = counter.handle
     return counter
 

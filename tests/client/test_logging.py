@@ -74,7 +74,7 @@ async def test_a_request_without_a_response_has_a_line_for_each_attempt(log: pyt
         with pytest.raises(sfjobs.TransportError):
             await connection.create_job("X8_01", PROGRAM)
     assert [line for line in lines(log, "DEBUG") if " /jobs " in line] == [
-        f"POST /jobs no answer 0 ms, attempt {number}" for number in (1, 2, 3)
+        f"POST /jobs no response 0 ms, attempt {number}" for number in (1, 2, 3)
     ]
 
 

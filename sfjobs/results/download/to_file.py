@@ -47,7 +47,7 @@ async def save(source: ByteSource, path: Path, *, max_bytes: int, job_id: str, u
         body = _CheckedBody(file.write, max_bytes, source.length, path.suffix)
         with naming_result(job_id, url):
             await _copy(source, body)
-            check = partial(file.use, partial(_check_digest, digest_of_resumed(source)))
+            check = partial(file.read_back, partial(_check_digest, digest_of_resumed(source)))
             await anyio.to_thread.run_sync(_finish, body, check, file.commit)
     except BaseException:
         with anyio.CancelScope(shield=True):

@@ -67,12 +67,12 @@ class NpzDecoder:
         hashes: bool = False,
         buffer_for: NamedBufferFor = any_buffer,
     ) -> None:
-        self._most = max_bytes + max_bytes // 1000 + _OVERHEAD_BYTES
-        if declared_bytes is not None and declared_bytes > self._most:
+        self._max_body_bytes = max_bytes + max_bytes // 1000 + _OVERHEAD_BYTES
+        if declared_bytes is not None and declared_bytes > self._max_body_bytes:
             raise ResultTooLargeError(f"the body has {declared_bytes} bytes; the limit of its arrays is {max_bytes}")
         self._declared_bytes = declared_bytes
         self._max_bytes = max_bytes
-        self._left = max_bytes
+        self._left_bytes = max_bytes
         self._buffer_for = buffer_for
         self._arrays: dict[str, Array] = {}
         self._entries: list[ZipEntry] = []
@@ -160,9 +160,9 @@ class NpzDecoder:
     def _advance(self, count: int) -> None:
         """End the record or the member that ``count`` more bytes completed."""
         self._position += count
-        if self._position > self._most:
+        if self._position > self._max_body_bytes:
             raise ResultTooLargeError(
-                f"the body has more than {self._most} bytes; the limit of its arrays is {self._max_bytes}"
+                f"the body has more than {self._max_body_bytes} bytes; the limit of its arrays is {self._max_bytes}"
             )
         if self._member is None and len(self._record) == self._record_bytes:
             self._record_bytes = self._record_length()
@@ -198,13 +198,15 @@ class NpzDecoder:
         self._check_name(header.name)
         self._check_sizes(header)
         buffer_for = partial(self._buffer_for, header.name.removesuffix(".npy"))
-        available = (self._most if self._declared_bytes is None else self._declared_bytes) - self._position
+        available = (self._max_body_bytes if self._declared_bytes is None else self._declared_bytes) - self._position
         if header.method == STORED:
             self._member = StoredMember(
-                NpyDecoder(self._left, header.size, available_bytes=available, buffer_for=buffer_for)
+                NpyDecoder(self._left_bytes, header.size, available_bytes=available, buffer_for=buffer_for)
             )
         else:
-            npy = NpyDecoder(self._left, header.size, available_bytes=available * _MAX_RATIO, buffer_for=buffer_for)
+            npy = NpyDecoder(
+                self._left_bytes, header.size, available_bytes=available * _MAX_RATIO, buffer_for=buffer_for
+            )
             self._member = DeflatedMember(npy, compressed_bytes=header.compressed)
 
     def _check_name(self, name: str) -> None:
@@ -227,8 +229,8 @@ class NpzDecoder:
             raise ResultCorruptError(f"it cannot unpack to {header.size} bytes from {header.compressed}")
         if self._declared_bytes is not None and header.compressed > self._declared_bytes - self._position:
             raise ResultCorruptError(f"its {header.compressed} bytes would reach beyond the end of the body")
-        if header.size > self._left + MAX_OVERHEAD_BYTES:
-            size = self._max_bytes - self._left + header.size
+        if header.size > self._left_bytes + MAX_OVERHEAD_BYTES:
+            size = self._max_bytes - self._left_bytes + header.size
             raise ResultTooLargeError(f"the arrays have about {size} bytes, more than the limit of {self._max_bytes}")
 
     def _end_member(self, member: StoredMember | DeflatedMember) -> None:
@@ -237,7 +239,7 @@ class NpzDecoder:
         array = member.finish()
         self._member = self._direct = None
         self._arrays[header.name.removesuffix(".npy")] = array
-        self._left -= array.nbytes
+        self._left_bytes -= array.nbytes
         if self._digest is not None and isinstance(member, StoredMember):
             for part in member.content():
                 self._digest.defer(part)
