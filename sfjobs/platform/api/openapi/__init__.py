@@ -188,10 +188,14 @@ _RESULT: Final = operation(
     },
 )
 
-_TARGET: Final = [parameter("path", "target", "of a device")]
 _ID: Final = [parameter("path", "id", "of a job of this account, a UUID in lower case")]
 _CIRCUIT: Final = open_object({"circuit": STRING}, "circuit")
-_DEVICE: Final = ref("schemas", "Device")
+
+
+def _of_device(name: str, summary: str, schema: str) -> dict[str, Any]:
+    target = parameter("path", "target", "of a device")
+    return {"parameters": [target], "get": get(name, summary, ref("schemas", schema), 404)}
+
 
 DOCUMENT: Final[dict[str, Any]] = {
     "openapi": "3.1.0",
@@ -201,16 +205,14 @@ DOCUMENT: Final[dict[str, Any]] = {
         "/auth/realms/platform/protocol/openid-connect/token": {"post": _TOKEN},
         OPENAPI_PATH: {"get": get("getDocument", "Get this document", {"type": "object"}, public=True)},
         "/healthz": {"get": get("ping", "Check the access token", {"type": "object"})},
-        "/devices": {"get": get("listDevices", "List all devices", listed(_DEVICE))},
-        "/devices/{target}": {"parameters": _TARGET, "get": get("getDevice", "Get a device", _DEVICE, 404)},
-        "/devices/{target}/specifications": {
-            "parameters": _TARGET,
-            "get": get("getSpecification", "Get what programs a device runs", ref("schemas", "Specification"), 404),
-        },
-        "/devices/{target}/certificate": {
-            "parameters": _TARGET,
-            "get": get("getCertificate", "Get the measured properties of a device", ref("schemas", "Certificate"), 404),
-        },
+        "/devices": {"get": get("listDevices", "List all devices", listed(ref("schemas", "Device")))},
+        "/devices/{target}": _of_device("getDevice", "Get a device", "Device"),
+        "/devices/{target}/specifications": _of_device(
+            "getSpecification", "Get what programs a device runs", "Specification"
+        ),
+        "/devices/{target}/certificate": _of_device(
+            "getCertificate", "Get the measured properties of a device", "Certificate"
+        ),
         "/jobs": {"get": _LIST, "post": _SUBMIT},
         "/jobs/changes": {"get": _CHANGES},
         "/jobs/{id}": {"parameters": _ID, "get": get("getJob", "Get a job", _ONE_JOB, 404), "patch": _CANCEL},
