@@ -259,11 +259,7 @@ def _starts_processes_in_this_thread() -> bool:
     Return whether this is asyncio, which starts processes in the calling thread. Trio uses a helper thread, which ends when it
     has been idle for a while; Linux would report that as the end of the parent (``PR_SET_PDEATHSIG``).
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    return anyio.get_cancelled_exc_class() is asyncio.CancelledError
 
 
 def _environment() -> dict[str, str]:

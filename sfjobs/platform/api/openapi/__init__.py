@@ -22,7 +22,6 @@ from .building import (
     get,
     header,
     headers_of,
-    json_body,
     listed,
     open_object,
     operation,
@@ -96,9 +95,10 @@ _SUBMIT: Final = operation(
         "201": response("the job, durably stored", _JOB, Location={"pattern": "^/jobs/"}, **_OFFERS),
         "207": response("the outcome of each submission, in order", listed(ref("schemas", "Outcome")), **_OFFERS),
         "409": {
-            "description": "`unsupported-circuit`: the device cannot run it; `idempotency-key-in-use`: repeat it later",
+            **response(
+                "`unsupported-circuit`: the device cannot run it; `idempotency-key-in-use`: repeat it later", _ERROR
+            ),
             "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "with `idempotency-key-in-use`"}},
-            "content": json_body(_ERROR),
         },
         "422": response("`idempotency-key-reused`: the key was used for a different submission", _ERROR),
     },

@@ -77,10 +77,9 @@ class EventStream(Response):
             if not self._tokens.is_valid(self._bearer):
                 return await self._send(send, _BYE)
             wake = feed.wake(self._bearer.account)
-            page = feed.page(self._bearer.account, after)
-            if page.events:
-                is_read = await self._send(send, page.events)
-                after = page.after
+            after, events = feed.page(self._bearer.account, after)
+            if events:
+                is_read = await self._send(send, events)
                 continue
             if feed.closing.is_set():
                 return await self._send(send, _BYE)

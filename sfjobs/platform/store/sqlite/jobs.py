@@ -75,7 +75,9 @@ class SQLiteStore(SQLiteAccounts):
         return str(self._read_value("SELECT circuit FROM circuits WHERE job = ?", job_id))
 
     def stored_response(self, account: str, key: str) -> StoredResponse | None:
-        return idempotency.stored_response(self._database, account, key)
+        query = "SELECT fingerprint, job AS job_id, answer AS body FROM idempotency_keys WHERE account = ? AND key = ?"
+        rows = self._database.read(query, (account, key))
+        return StoredResponse(**rows[0]) if rows else None
 
     def count_unfinished(self, account: str) -> int:
         return int(self._read_value("SELECT unfinished FROM accounts WHERE id = ?", account))
