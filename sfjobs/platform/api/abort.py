@@ -18,12 +18,6 @@ would wait for ever for a client that does not read the rest.
 """
 
 
-def abort_of(scope: Scope) -> Callable[[], None] | None:
-    """Return a function that closes the connection of this request, None if the server does not offer it."""
-    abort: Callable[[], None] | None = scope.get("extensions", {}).get(ABORT, {}).get("call")
-    return abort
-
-
 async def send_while_connected(scope: Scope, receive: Receive, send_all: Callable[[], Awaitable[bool]]) -> None:
     """
     Run ``send_all`` until the client disconnects. If it returns False, because the client does not read, close the connection at
@@ -31,9 +25,9 @@ async def send_while_connected(scope: Scope, receive: Receive, send_all: Callabl
     """
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_wait_for_disconnect, receive, tasks.cancel_scope)
-        if not await send_all() and (abort := abort_of(scope)) is not None:
+        if not await send_all() and (abort := scope.get("extensions", {}).get(ABORT)) is not None:
             _log.debug("%s %s: disconnecting a client that does not read", scope["method"], scope["path"])
-            abort()  # the end of the connection ends the task group
+            abort["call"]()  # the end of the connection ends the task group
         else:
             tasks.cancel_scope.cancel()
 

@@ -14,10 +14,6 @@ _RANGE: Final = re.compile(r"bytes=[ \t]*([0-9]{0,18})-([0-9]{0,18})[ \t]*", re.
 _ENTITY_TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 
 
-class UnsatisfiableRangeError(ValueError):
-    """A range without any of the existing bytes."""
-
-
 def is_cached(headers: Headers, etag: str) -> bool:
     """Return whether the client has the bytes already: ``If-None-Match`` by weak comparison."""
     tags = ",".join(headers.getlist("if-none-match"))
@@ -27,10 +23,8 @@ def is_cached(headers: Headers, etag: str) -> bool:
 def requested_range(headers: Headers, etag: str, size: int) -> range | None:
     """
     Return the requested range of ``size`` bytes, None for all of them. A malformed ``Range``, one with several ranges, and an
-    ``If-Range`` that is not exactly ``etag`` all mean the whole.
-
-    Raises:
-        UnsatisfiableRangeError: the range has none of the bytes.
+    ``If-Range`` that is not exactly ``etag`` all mean the whole. An empty range cannot be
+    satisfied: it has none of the bytes.
     """
     condition = headers.getlist("if-range")
     if condition and condition != [etag]:
@@ -45,6 +39,4 @@ def requested_range(headers: Headers, etag: str, size: int) -> range | None:
         return None
     else:
         start, stop = int(first), min(int(last) + 1, size) if last else size
-    if start >= size:
-        raise UnsatisfiableRangeError
     return range(start, stop)

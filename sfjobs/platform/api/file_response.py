@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..errors import ApiError
 from .abort import send_while_connected
-from .byte_ranges import UnsatisfiableRangeError, is_cached, requested_range
+from .byte_ranges import is_cached, requested_range
 
 CHUNK_BYTES: Final = 256 << 10
 """
@@ -65,15 +65,14 @@ def file_response(request: Request, part: FilePart, headers: Mapping[str, str]) 
         return Response(status_code=304, headers=headers)
     digest = base64.b64encode(bytes.fromhex(part.digest)).decode()
     headers |= {"accept-ranges": "bytes", "repr-digest": f"sha-256=:{digest}:"}
-    try:
-        # Ranges are defined for GET only.
-        requested = requested_range(request.headers, etag, part.size) if request.method == "GET" else None
-    except UnsatisfiableRangeError as error:
-        content_range = {"content-range": f"bytes */{part.size}"}
-        detail = f"The range has none of the {part.size} bytes."
-        raise ApiError(416, "range-not-satisfiable", detail, headers=content_range) from error
+    # Ranges are defined for GET only.
+    requested = requested_range(request.headers, etag, part.size) if request.method == "GET" else None
     if requested is None:
         return FileResponse(part, range(part.size), headers)
+    if not requested:
+        content_range = {"content-range": f"bytes */{part.size}"}
+        detail = f"The range has none of the {part.size} bytes."
+        raise ApiError(416, "range-not-satisfiable", detail, headers=content_range)
     headers["content-range"] = f"bytes {requested.start}-{requested.stop - 1}/{part.size}"
     return FileResponse(part, requested, headers, status_code=206)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TypeVar
 
 from starlette.responses import Response
 
 from ..errors import ApiError, invalid
 from ..jobs.representation import compact_json
+
+T = TypeVar("T")
 
 
 class CompactJSONResponse(Response):
@@ -25,25 +27,8 @@ def error_response(error: ApiError) -> CompactJSONResponse:
     return CompactJSONResponse(error.content(), status_code=error.status_code, headers=error.headers)
 
 
-def request_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in a body. Raises ``ApiError``."""
-    content = _request_json(body)
-    if not isinstance(content, dict):
-        raise invalid({"_schema": ["Invalid input type."]})
-    return content
-
-
-def request_list(body: bytes, max_items: int) -> list[Any]:
-    """Return the JSON list in a body. Raises ``ApiError``, also for more than ``max_items``."""
-    content = _request_json(body)
-    if not isinstance(content, list):
-        raise invalid({"_schema": ["Invalid input type."]})
-    if len(content) > max_items:
-        raise invalid({"_schema": [f"Longer than maximum length {max_items}."]})
-    return content
-
-
-def _request_json(body: bytes) -> object:
+def request_json(body: bytes, kind: type[T]) -> T:
+    """Return the JSON of a body, an object (``dict``) or a list. Raises ``ApiError``."""
     if not body:
         raise ApiError(400, "invalid-request", "The request has no body.")
     try:
@@ -53,4 +38,6 @@ def _request_json(body: bytes) -> object:
         raise ApiError(400, "invalid-request", f"The request's body is not JSON: {error.msg} ({where}).") from error
     except (ValueError, RecursionError) as error:  # not Unicode, or more digits or brackets than Python reads
         raise ApiError(400, "invalid-request", "The request's body is not JSON that can be read.") from error
+    if not isinstance(content, kind):
+        raise invalid({"_schema": ["Invalid input type."]})
     return content

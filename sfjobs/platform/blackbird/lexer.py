@@ -150,8 +150,7 @@ class _Scan:
 
     def _plain_row(self, content: str) -> list[int] | list[float] | list[complex] | None:
         """Return the numbers of a row, or None if the grammar must parse or reject it."""
-        elements = 1 + content.count(",")
-        self.row_elements += elements
+        self.row_elements += 1 + content.count(",")
         if self.row_elements > limits.MAX_ARRAY_ELEMENTS:
             raise parse_error(f"arrays may have {limits.MAX_ARRAY_ELEMENTS} elements at most", self.line, 1)
         parts = content.split(",")

@@ -155,8 +155,7 @@ class TreeBuilder(Transformer[Token, Source]):
         return Keyword(*children)
 
     def literal(self, children: list[Any]) -> Raw:
-        value: Raw = children[0].value
-        return value
+        return cast("Raw", children[0].value)
 
     def variable(self, children: list[Any]) -> Code:
         return Code([Step("name", children[0])])

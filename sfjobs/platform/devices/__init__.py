@@ -76,14 +76,11 @@ def build_devices(*, test_targets: bool = False) -> Mapping[str, TargetDevice]:
 def _simulator(target: str, engine: Engine) -> TargetDevice:
     # Strawberry Fields 0.18 to 0.20 reads `max`, later versions read the flat keys.
     by_measurement: dict[str, JSONValue] = dict.fromkeys(("pnr", "homodyne", "heterodyne"), SIMULATOR_MODES)
-    modes: dict[str, JSONValue] = {
-        **{f"{name}_max": most for name, most in by_measurement.items()},
-        "max": by_measurement,
-    }
+    flat: dict[str, JSONValue] = {f"{name}_max": SIMULATOR_MODES for name in by_measurement}
     return TargetDevice(
         target=target,
         engine=engine,
-        specification=_specification(target, "", modes, "gaussian", {}),
+        specification=_specification(target, "", {**flat, "max": by_measurement}, "gaussian", {}),
         certificate={"target": target, "finished_at": _CREATED_AT, "simulated": True},
         check=partial(check_gaussian, target=target, max_modes=SIMULATOR_MODES),
     )

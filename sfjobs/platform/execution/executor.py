@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Protocol, Self, TypeAlias
+from typing import Protocol, TypeAlias
 
 from ...models import JSONValue
 from ..records import ResultFile
@@ -72,7 +71,7 @@ When the calling task is cancelled, the attempt has stopped and uses no processo
 """
 
 
-class Executor(Protocol):
+class Executor(AbstractAsyncContextManager["Executor"], Protocol):
     """Runs up to ``slots`` attempts at the same time. An async context manager that owns its workers."""
 
     @property
@@ -81,9 +80,3 @@ class Executor(Protocol):
 
     def acquire_slot(self) -> AbstractAsyncContextManager[Run]:
         """Acquire a slot, wait until it can start an attempt at once, and return the function that runs one attempt."""
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None: ...

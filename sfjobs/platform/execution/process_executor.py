@@ -17,12 +17,11 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import anyio
@@ -44,7 +43,7 @@ _MAX_ERROR_LINE_BYTES: Final = 500
 _log = logging.getLogger(__name__)
 
 
-class ProcessExecutor:
+class ProcessExecutor(anyio.AsyncContextManagerMixin):
     """
     ``workers`` processes that write results into ``folder``. Each worker enforces the ``limits`` of a job; the time limit is
     also enforced here, by killing the worker. ``runner`` is the function that the workers call, as ``module:name``; it takes a
@@ -52,8 +51,6 @@ class ProcessExecutor:
     """
 
     def __init__(self, folder: Path, *, workers: int = 1, runner: str = SIMULATE, limits: Limits = DEFAULTS) -> None:
-        if workers < 1:
-            raise ValueError(f"workers must be at least 1, not {workers}")
         command = [sys.executable, "-P", "-m", _WORKER, str(folder), runner, json.dumps(asdict(limits))]
         self._results = ResultFolder(folder)
         self._slots = [_Slot(command) for _ in range(workers)]
@@ -70,20 +67,17 @@ class ProcessExecutor:
         """The process ids of the running workers."""
         return tuple(slot.worker.pid for slot in self._slots if slot.worker is not None)
 
-    async def __aenter__(self) -> Self:
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
-        for slot in self._slots:
-            self._tasks.start_soon(slot.prepare, self._tasks)
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        # Cancelled first: otherwise a start in progress could put a new worker into a slot that has just been emptied.
-        self._tasks.cancel_scope.cancel()
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         try:
-            return await self._tasks.__aexit__(exc_type, exc, traceback)
+            async with anyio.create_task_group() as self._tasks:
+                for slot in self._slots:
+                    self._tasks.start_soon(slot.prepare, self._tasks)
+                try:
+                    yield self
+                finally:
+                    # First: otherwise a start in progress could put a new worker into a slot that has just been emptied.
+                    self._tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
                 for slot in self._slots:
@@ -265,11 +259,7 @@ def _starts_processes_in_this_thread() -> bool:
     Return whether this is asyncio, which starts processes in the calling thread. Trio uses a helper thread, which ends when it
     has been idle for a while; Linux would report that as the end of the parent (``PR_SET_PDEATHSIG``).
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    return anyio.get_cancelled_exc_class() is asyncio.CancelledError
 
 
 def _environment() -> dict[str, str]:

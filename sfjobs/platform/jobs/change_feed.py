@@ -30,21 +30,13 @@ STOP_SEND_TIMEOUT_SECONDS: Final = 0.5
 """For the last events of a stream when the platform stops: less than the time that the server gives requests then."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChangePage:
-    """Events as they are sent, and the number of their last change. No events if nothing changed."""
-
-    after: int
-    events: bytes
-
-
 @dataclass(slots=True)
 class _Account:
     """The streams of one account. They mostly have the same cursor, so a page is read once for all of them."""
 
     streams: int = 0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    pages: dict[int, ChangePage] = field(default_factory=dict)
+    pages: dict[int, tuple[int, bytes]] = field(default_factory=dict)
 
 
 class ChangePublisher:
@@ -107,13 +99,17 @@ class ChangePublisher:
         """Return the number of the newest change, after which a stream that starts now continues."""
         return self._store.newest_change()
 
-    def page(self, account: str, after: int) -> ChangePage:
-        """Return the next events for a stream of the account that has sent everything up to ``after``."""
+    def page(self, account: str, after: int) -> tuple[int, bytes]:
+        """
+        Return the next events for a stream of the account that has sent everything up to ``after``, as they are sent, and before
+        them the number of their last change. Without a change there are no events.
+        """
         pages = self._accounts[account].pages
         if after not in pages:
             # Only one is kept: few streams catch up from far behind, and those that wait at the end need the same page.
             pages.clear()
-            pages[after] = self._read(account, after)
+            records = self._store.changes(account, after=after, size=PAGE_JOBS)
+            pages[after] = (records[-1].change if records else after, b"".join(map(self._event, records)))
         return pages[after]
 
     def cursor(self, change: int) -> str:
@@ -135,10 +131,6 @@ class ChangePublisher:
             return None
         change = int(number)
         return change if change <= self._store.newest_change() else None
-
-    def _read(self, account: str, after: int) -> ChangePage:
-        records = self._store.changes(account, after=after, size=PAGE_JOBS)
-        return ChangePage(records[-1].change if records else after, b"".join(map(self._event, records)))
 
     def _event(self, record: JobRecord) -> bytes:
         data = compact_json(job_object(record, self._scheduler.position(record)))

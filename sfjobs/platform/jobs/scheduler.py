@@ -12,9 +12,9 @@ from __future__ import annotations
 import bisect
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
-from types import TracebackType
 from typing import Final, Self, TypeVar
 
 import anyio
@@ -36,7 +36,7 @@ _STORE_RETRY_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
-class Scheduler:
+class Scheduler(anyio.AsyncContextManagerMixin):
     """An async context manager. Jobs run inside it; on exit, running jobs are stopped and put back into the queue."""
 
     def __init__(self, store: JobStore, executor: Executor, devices: Mapping[str, TargetDevice]) -> None:
@@ -53,25 +53,22 @@ class Scheduler:
         self._stopping = anyio.Event()
         self._tasks: TaskGroup
 
-    async def __aenter__(self) -> Self:
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
-        for sequence, job_id, target, status in self._store.unfinished_jobs():
-            if status == JobStatus.OPEN:
-                self._submitted.append(job_id)
-                self._submission.set()
-            else:
-                self._enqueue(sequence, job_id, target)
-        self._tasks.start_soon(self._enqueue_submitted)
-        self._fill_slots()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        self._stopping.set()
-        self._tasks.cancel_scope.cancel()
-        return await self._tasks.__aexit__(exc_type, exc, traceback)
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        async with anyio.create_task_group() as self._tasks:
+            for sequence, job_id, target, status in self._store.unfinished_jobs():
+                if status == JobStatus.OPEN:
+                    self._submitted.append(job_id)
+                    self._submission.set()
+                else:
+                    self._enqueue(sequence, job_id, target)
+            self._tasks.start_soon(self._enqueue_submitted)
+            self._fill_slots()
+            try:
+                yield self
+            finally:
+                self._stopping.set()
+                self._tasks.cancel_scope.cancel()
 
     @property
     def running(self) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ import re
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import anyio.to_thread
@@ -30,14 +29,6 @@ _STATUS_OF_CODE: Final = {"unsupported-circuit": 409}
 Parse: TypeAlias = Callable[[str], Program]
 
 
-@dataclass(frozen=True, slots=True)
-class _Fields:
-    circuit: str
-    target: str | None
-    name: str | None
-    language: str
-
-
 class SubmissionValidator:
     """
     Checks submissions in threads, so that the event loop stays free. The threads are few, since they share one interpreter. Large
@@ -53,16 +44,17 @@ class SubmissionValidator:
 
     async def validate(self, account: str, submission: IncomingSubmission) -> NewJob:
         """Return the submitted job. Raises ``ApiError``."""
-        fields = _read(submission.fields, self._limits.circuit)
-        limiter = self._small if len(fields.circuit) < _LARGE_CIRCUIT_CHARACTERS else self._large
+        fields = submission.fields
+        _check_fields(fields, self._limits.circuit)
+        limiter = self._small if len(fields["circuit"]) < _LARGE_CIRCUIT_CHARACTERS else self._large
         try:
             return await anyio.to_thread.run_sync(self._check, account, fields, submission.key, limiter=limiter)
         except ProgramError as error:
             raise _program_error(error) from error
 
-    def _check(self, account: str, fields: _Fields, key: IdempotencyKey | None) -> NewJob:
-        program = self._parse(fields.circuit)
-        device = self._device(fields, program)
+    def _check(self, account: str, fields: Mapping[str, Any], key: IdempotencyKey | None) -> NewJob:
+        program = self._parse(fields["circuit"])
+        device = self._device(fields.get("target"), program)
         device.check(program)
         if program.num_modes > (most := self._limits.modes):
             raise invalid(
@@ -71,28 +63,28 @@ class SubmissionValidator:
         return NewJob(
             id=str(uuid.uuid4()),
             account=account,
-            name=fields.name or _name(program),
+            name=fields.get("name") or _name(program),
             target=device.target,
-            language=fields.language,
-            circuit=fields.circuit,
+            language=LANGUAGE,
+            circuit=fields["circuit"],
             shots=_shots(program, self._limits.shots),
             seed=_seed(program),
             idempotency_key=key,
         )
 
-    def _device(self, fields: _Fields, program: Program) -> TargetDevice:
-        name = fields.target or program.target
+    def _device(self, target: str | None, program: Program) -> TargetDevice:
+        name = target or program.target
         if name is None:
             raise invalid({"target": ["Missing data for required field."]})
-        if fields.target and program.target and fields.target != program.target:
-            message = f"The job's target is '{fields.target}', but its circuit is written for '{program.target}'."
+        if target and program.target and target != program.target:
+            message = f"The job's target is '{target}', but its circuit is written for '{program.target}'."
             raise invalid({"target": [message]})
         if name not in self._devices:
             raise invalid({"target": [f"There is no target '{name}'. The targets are: {', '.join(self._devices)}."]})
         return self._devices[name]
 
 
-def _read(body: Mapping[str, Any], max_circuit_bytes: int) -> _Fields:
+def _check_fields(body: Mapping[str, Any], max_circuit_bytes: int) -> None:
     errors: dict[str, list[str]] = {name: ["Unknown field."] for name in body if name not in _FIELDS}
     if "circuit" not in body:
         errors["circuit"] = ["Missing data for required field."]
@@ -101,8 +93,7 @@ def _read(body: Mapping[str, Any], max_circuit_bytes: int) -> _Fields:
     for name in ("name", "target", "language"):
         if not isinstance(body.get(name), str | None):
             errors[name] = ["Not a valid string."]
-    language = body.get("language") or LANGUAGE
-    if "language" not in errors and language != LANGUAGE:
+    if "language" not in errors and body.get("language") not in {None, "", LANGUAGE}:
         errors["language"] = [f"Must be one of: {LANGUAGE}."]
     if "name" not in errors and len(body.get("name") or "") > _MAX_NAME_CHARACTERS:
         errors["name"] = [f"Longer than maximum length {_MAX_NAME_CHARACTERS}."]
@@ -112,10 +103,8 @@ def _read(body: Mapping[str, Any], max_circuit_bytes: int) -> _Fields:
             errors[name] = ["Not valid Unicode text."]
     if errors:
         raise invalid(errors)
-    circuit = body["circuit"]
-    if len(circuit.encode()) > max_circuit_bytes:
+    if len(body["circuit"].encode()) > max_circuit_bytes:
         raise too_large("The circuit", max_circuit_bytes)
-    return _Fields(circuit, body.get("target"), body.get("name"), language)
 
 
 def _name(program: Program) -> str | None:

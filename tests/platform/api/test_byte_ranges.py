@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.datastructures import Headers
 
-from sfjobs.platform.api.byte_ranges import UnsatisfiableRangeError, is_cached, requested_range
+from sfjobs.platform.api.byte_ranges import is_cached, requested_range
 
 SIZE = 1000
 ETAG = '"abc"'
@@ -70,8 +70,9 @@ def test_no_range_and_two_ask_for_the_whole() -> None:
 
 @pytest.mark.parametrize("value", ["bytes=1000-", "bytes=1000-2000", "bytes=99999-", "bytes=-0"])
 def test_a_range_beyond_the_end_is_unsatisfiable(value: str) -> None:
-    with pytest.raises(UnsatisfiableRangeError):
-        requested_range(headers("range", value), ETAG, SIZE)
+    requested = requested_range(headers("range", value), ETAG, SIZE)
+    assert requested is not None
+    assert not requested
 
 
 @pytest.mark.parametrize(
@@ -89,11 +90,7 @@ def test_a_range_beyond_the_end_is_unsatisfiable(value: str) -> None:
 )
 def test_if_range_holds_for_this_very_etag_only(conditions: list[str], holds: bool) -> None:
     raw = [(b"range", b"bytes=5000-"), *((b"if-range", text.encode()) for text in conditions)]
-    if holds:
-        with pytest.raises(UnsatisfiableRangeError):
-            requested_range(Headers(raw=raw), ETAG, SIZE)
-    else:
-        assert requested_range(Headers(raw=raw), ETAG, SIZE) is None
+    assert (requested_range(Headers(raw=raw), ETAG, SIZE) is not None) == holds
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from .building import (
     get,
     header,
     headers_of,
-    json_body,
     listed,
     open_object,
     operation,
@@ -96,9 +95,10 @@ _SUBMIT: Final = operation(
         "201": response("the job, durably stored", _JOB, Location={"pattern": "^/jobs/"}, **_OFFERS),
         "207": response("the outcome of each submission, in order", listed(ref("schemas", "Outcome")), **_OFFERS),
         "409": {
-            "description": "`unsupported-circuit`: the device cannot run it; `idempotency-key-in-use`: repeat it later",
+            **response(
+                "`unsupported-circuit`: the device cannot run it; `idempotency-key-in-use`: repeat it later", _ERROR
+            ),
             "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "with `idempotency-key-in-use`"}},
-            "content": json_body(_ERROR),
         },
         "422": response("`idempotency-key-reused`: the key was used for a different submission", _ERROR),
     },
@@ -188,10 +188,14 @@ _RESULT: Final = operation(
     },
 )
 
-_TARGET: Final = [parameter("path", "target", "of a device")]
 _ID: Final = [parameter("path", "id", "of a job of this account, a UUID in lower case")]
 _CIRCUIT: Final = open_object({"circuit": STRING}, "circuit")
-_DEVICE: Final = ref("schemas", "Device")
+
+
+def _of_device(name: str, summary: str, schema: str) -> dict[str, Any]:
+    target = parameter("path", "target", "of a device")
+    return {"parameters": [target], "get": get(name, summary, ref("schemas", schema), 404)}
+
 
 DOCUMENT: Final[dict[str, Any]] = {
     "openapi": "3.1.0",
@@ -201,16 +205,14 @@ DOCUMENT: Final[dict[str, Any]] = {
         "/auth/realms/platform/protocol/openid-connect/token": {"post": _TOKEN},
         OPENAPI_PATH: {"get": get("getDocument", "Get this document", {"type": "object"}, public=True)},
         "/healthz": {"get": get("ping", "Check the access token", {"type": "object"})},
-        "/devices": {"get": get("listDevices", "List all devices", listed(_DEVICE))},
-        "/devices/{target}": {"parameters": _TARGET, "get": get("getDevice", "Get a device", _DEVICE, 404)},
-        "/devices/{target}/specifications": {
-            "parameters": _TARGET,
-            "get": get("getSpecification", "Get what programs a device runs", ref("schemas", "Specification"), 404),
-        },
-        "/devices/{target}/certificate": {
-            "parameters": _TARGET,
-            "get": get("getCertificate", "Get the measured properties of a device", ref("schemas", "Certificate"), 404),
-        },
+        "/devices": {"get": get("listDevices", "List all devices", listed(ref("schemas", "Device")))},
+        "/devices/{target}": _of_device("getDevice", "Get a device", "Device"),
+        "/devices/{target}/specifications": _of_device(
+            "getSpecification", "Get what programs a device runs", "Specification"
+        ),
+        "/devices/{target}/certificate": _of_device(
+            "getCertificate", "Get the measured properties of a device", "Certificate"
+        ),
         "/jobs": {"get": _LIST, "post": _SUBMIT},
         "/jobs/changes": {"get": _CHANGES},
         "/jobs/{id}": {"parameters": _ID, "get": get("getJob", "Get a job", _ONE_JOB, 404), "patch": _CANCEL},

@@ -8,18 +8,18 @@ from typing import Any, Final
 
 _ERRORS: Final = {
     400: "InvalidRequest",
+    401: "Unauthenticated",
     404: "NotFound",
+    408: "RequestTimeout",
     410: "CursorExpired",
     413: "PayloadTooLarge",
-    429: "QuotaExceeded",
-}
-_ERRORS_OF_ALL: Final = {
-    408: "RequestTimeout",
     414: "UriTooLong",
+    429: "QuotaExceeded",
     431: "HeadTooLarge",
     500: "ServerError",
     503: "Unavailable",
 }
+_ERRORS_OF_ALL: Final = (408, 414, 431, 500, 503)
 
 
 STRING: Final = {"type": "string"}
@@ -27,10 +27,6 @@ STRING: Final = {"type": "string"}
 
 def ref(kind: str, name: str) -> dict[str, str]:
     return {"$ref": f"#/components/{kind}/{name}"}
-
-
-def json_body(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
 
 
 def open_object(properties: Mapping[str, Any], *required: str, **more: Any) -> dict[str, Any]:
@@ -54,7 +50,8 @@ def headers_of(headers: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def response(description: str, schema: dict[str, Any], **headers: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "headers": headers_of(headers), "content": json_body(schema)}
+    content = {"application/json": {"schema": schema}}
+    return {"description": description, "headers": headers_of(headers), "content": content}
 
 
 def parameter(place: str, name: str, description: str, **schema: Any) -> dict[str, Any]:
@@ -79,10 +76,8 @@ def operation(
     Return an operation. ``body`` has schemas by media type. ``errors`` are statuses with shared responses; the errors
     of all operations are added, and 401 unless the operation is public.
     """
-    shared = {status: _ERRORS[status] for status in errors} | _ERRORS_OF_ALL
-    if not public:
-        shared[401] = "Unauthenticated"
-    all_responses = {**responses, **{str(status): ref("responses", shared[status]) for status in shared}}
+    shared = (*errors, *_ERRORS_OF_ALL) if public else (401, *errors, *_ERRORS_OF_ALL)
+    all_responses = {**responses, **{str(status): ref("responses", _ERRORS[status]) for status in shared}}
     made: dict[str, Any] = {"operationId": name, "summary": summary, "responses": dict(sorted(all_responses.items()))}
     if public:
         made["security"] = []

@@ -60,51 +60,38 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_all() -> bool:
-            connection = _Connection(send, self._feed)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             with self._feed.stream(self._bearer.account):
-                if scope["method"] == "HEAD" or await self._send_events(connection):
-                    await connection.send(b"", more_body=False)
-            return not connection.is_stuck
+                is_read = scope["method"] == "HEAD" or await self._send_events(send)
+                return is_read and await self._send(send, b"", more_body=False)
 
         await send_while_connected(scope, receive, send_all)
 
-    async def _send_events(self, connection: _Connection) -> bool:
+    async def _send_events(self, send: Send) -> bool:
         """Return whether the client has read all events, ``bye`` included."""
         feed = self._feed
         after = feed.newest() if self._change is None else self._change
         hello = b"event: hello\nid: %s\ndata: {}\n\n" % feed.cursor(after).encode()
-        is_read = await connection.send(_RETRY + hello if self._change is None else _RETRY)
+        is_read = await self._send(send, _RETRY + hello if self._change is None else _RETRY)
         while is_read:
             if not self._tokens.is_valid(self._bearer):
-                return await connection.send(_BYE)
+                return await self._send(send, _BYE)
             wake = feed.wake(self._bearer.account)
-            page = feed.page(self._bearer.account, after)
-            if page.events:
-                is_read = await connection.send(page.events)
-                after = page.after
+            after, events = feed.page(self._bearer.account, after)
+            if events:
+                is_read = await self._send(send, events)
                 continue
             if feed.closing.is_set():
-                return await connection.send(_BYE)
+                return await self._send(send, _BYE)
             lifetime = self._bearer.expires - time.time()
             with anyio.move_on_after(min(lifetime, HEARTBEAT_SECONDS)) as idle:
                 await wake.wait()
             if idle.cancelled_caught and lifetime > HEARTBEAT_SECONDS:
-                is_read = await connection.send(_COMMENT)
+                is_read = await self._send(send, _COMMENT)
         return is_read
 
-
-class _Connection:
-    """Sends to a client. It is stuck when the client has not read in time; the time is shorter while the platform stops."""
-
-    def __init__(self, send: Send, feed: ChangePublisher) -> None:
-        self._send = send
-        self._feed = feed
-        self.is_stuck = False
-
-    async def send(self, events: bytes, *, more_body: bool = True) -> bool:
-        """Return whether the client reads."""
+    async def _send(self, send: Send, events: bytes, *, more_body: bool = True) -> bool:
+        """Return whether the client has read in time; the time is shorter while the platform stops."""
         with self._feed.send_timeout(SEND_TIMEOUT_SECONDS) as scope:
-            await self._send({"type": "http.response.body", "body": events, "more_body": more_body})
-        self.is_stuck = self.is_stuck or scope.cancelled_caught
-        return not self.is_stuck
+            await send({"type": "http.response.body", "body": events, "more_body": more_body})
+        return not scope.cancelled_caught

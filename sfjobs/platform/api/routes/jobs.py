@@ -26,12 +26,7 @@ from ...results.interface import ResultStore
 from ...store.interface import JobStore
 from ..file_response import FilePart, file_response
 from ..request_body import read_body
-from ..responses import (
-    CompactJSONResponse,
-    error_response,
-    request_list,
-    request_object,
-)
+from ..responses import CompactJSONResponse, error_response, request_json
 
 _MAX_BATCH_JOBS: Final = 100
 _BATCH_MEDIA_TYPE: Final = "application/jobs+json"
@@ -60,7 +55,7 @@ class JobRoutes:
         echo = {} if key is None else {"idempotency-key": checked_key(key, "Idempotency-Key")}
         # In JSON a line break or a quote takes two characters.
         body = await read_body(request, min(self.limits.body, 2 * self.limits.circuit))
-        fields = request_object(body)
+        fields = request_json(body, dict)
         try:
             if key is None or len(body) <= _INLINE_HASH_BYTES:
                 submission = parse_submission(fields, key)
@@ -109,7 +104,7 @@ class JobRoutes:
 
     async def cancel(self, request: Request) -> Response:
         """Cancel a job, the only change that a client can make."""
-        body = request_object(await read_body(request, _MAX_CANCEL_BYTES))
+        body = request_json(await read_body(request, _MAX_CANCEL_BYTES), dict)
         if unknown := {name: ["Unknown field."] for name in body if name != "status"}:
             raise invalid(unknown)
         if body.get("status") != JobStatus.CANCELLED:
@@ -155,7 +150,10 @@ class JobRoutes:
 
 
 def _parse_batch(body: bytes) -> list[IncomingSubmission | ApiError]:
-    return [parse_batch_item(item) for item in request_list(body, _MAX_BATCH_JOBS)]
+    items = request_json(body, list)
+    if len(items) > _MAX_BATCH_JOBS:
+        raise invalid({"_schema": [f"Longer than maximum length {_MAX_BATCH_JOBS}."]})
+    return [parse_batch_item(item) for item in items]
 
 
 def _batch_item(outcome: Accepted | ApiError) -> bytes:

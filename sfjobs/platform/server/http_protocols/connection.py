@@ -8,18 +8,13 @@ import socket
 import struct
 import sys
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...api.abort import ABORT
 from ...errors import ApiError
 from ...jobs.representation import compact_json
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
-    from uvicorn.protocols.http.h11_impl import H11Protocol
-    from uvicorn.protocols.http.h11_impl import RequestResponseCycle as H11Cycle
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle as HttpToolsCycle
 
 REQUEST_HEAD_TIMEOUT_SECONDS = 30.0
 """
@@ -30,57 +25,70 @@ _LINGER_FORMAT: Final = "hh" if sys.platform == "win32" else "ii"
 _log = logging.getLogger(__name__)
 
 
-class HeadTimer:
+class ConnectionLimits(asyncio.Protocol):
     """
-    Closes a connection without a complete request head for ``REQUEST_HEAD_TIMEOUT_SECONDS``. Received bytes do not extend it.
+    A base for the protocols of uvicorn. It closes a connection without a complete request head for
+    ``REQUEST_HEAD_TIMEOUT_SECONDS``, which received bytes do not extend, and lets the application close a connection at once.
     """
 
-    def __init__(self, protocol: HttpToolsProtocol | H11Protocol) -> None:
-        self._protocol = protocol
-        self._timer: asyncio.TimerHandle | None = None
-        self._start()
+    app: ASGIApp
+    cycle: Any
+    loop: asyncio.AbstractEventLoop
+    transport: Any
+    _head_timer: asyncio.TimerHandle | None = None
 
-    def update(self) -> None:
-        """Stop the timer during a request, and start it otherwise. Call this after data was received."""
-        cycle: H11Cycle | HttpToolsCycle | None = self._protocol.cycle
-        if cycle is not None and not cycle.response_complete:
-            self.stop()
-        elif self._timer is None:
-            self._start()
+    def connection_made(self, transport: Any) -> None:  # uvicorn's own signature narrows asyncio's
+        super().connection_made(transport)
+        self.app = _abortable(self.app, transport)
+        self._start_head_timer()
 
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_head_timer()
+        elif self._head_timer is None:
+            self._start_head_timer()
 
-    def _start(self) -> None:
-        self._timer = self._protocol.loop.call_later(REQUEST_HEAD_TIMEOUT_SECONDS, self._expire)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_head_timer()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(ApiError(400, "invalid-request", msg))
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(REQUEST_HEAD_TIMEOUT_SECONDS, self._expire)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def _expire(self) -> None:
-        self._timer = None
-        if not self._protocol.transport.is_closing():
+        self._head_timer = None
+        if not self.transport.is_closing():
             detail = f"No complete request was received within {REQUEST_HEAD_TIMEOUT_SECONDS:g} seconds."
-            refuse(self._protocol, ApiError(408, "request-timeout", detail))
+            self._refuse(ApiError(408, "request-timeout", detail))
+
+    def _refuse(self, error: ApiError) -> None:
+        """
+        Send an error response and close. In the middle of another response, only close: the client would read it as a part of
+        that.
+        """
+        if not self._is_responding():
+            body = compact_json(error.content())
+            head = (
+                f"HTTP/1.1 {error.status_code} {HTTPStatus(error.status_code).phrase}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
+        self.transport.close()
+
+    def _is_responding(self) -> bool:
+        return self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
 
 
-def refuse(protocol: HttpToolsProtocol | H11Protocol, error: ApiError, *, is_responding: bool = False) -> None:
-    """
-    Send an error response and close. In the middle of another response, only close: the client would read it as a part of that.
-    """
-    cycle: H11Cycle | HttpToolsCycle | None = protocol.cycle
-    is_responding |= cycle is not None and cycle.response_started and not cycle.response_complete
-    if not is_responding:
-        body = compact_json(error.content())
-        phrase = HTTPStatus(error.status_code).phrase
-        head = (
-            f"HTTP/1.1 {error.status_code} {phrase}\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        )
-        protocol.transport.write(head.encode() + body)
-    protocol.transport.close()
-
-
-def abortable(app: ASGIApp, transport: asyncio.Transport) -> ASGIApp:
+def _abortable(app: ASGIApp, transport: asyncio.Transport) -> ASGIApp:
     """Return an application that finds a function in its scope to close the connection at once; see ``api/abort``."""
 
     async def abortable_app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ...errors import ApiError
-from .connection import HeadTimer, abortable, refuse
+from .connection import ConnectionLimits
 
 
-class LimitedHttpToolsProtocol(HttpToolsProtocol):
+class LimitedHttpToolsProtocol(ConnectionLimits, HttpToolsProtocol):
     """
     Closes a connection whose request head is too long, or does not come. Without this the parser would collect a head for ever,
     and also the trailers after the last chunk of a body. Two counts are needed: bytes that came without completing anything, and
@@ -21,10 +21,8 @@ class LimitedHttpToolsProtocol(HttpToolsProtocol):
     _field_bytes = 0
     _in_head = False
 
-    def connection_made(self, transport: Any) -> None:  # uvicorn's own signature narrows asyncio's
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.app = abortable(self.app, transport)
-        self._head_timer = HeadTimer(self)
         self._max_head_bytes = self.config.h11_max_incomplete_event_size or 0
 
     def data_received(self, data: bytes) -> None:
@@ -32,11 +30,6 @@ class LimitedHttpToolsProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._unfinished_bytes > self._max_head_bytes and not self.transport.is_closing():
             self._refuse(self._too_long())
-        self._head_timer.update()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_timer.stop()
-        super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
         is_too_long = self._field_bytes > self._max_head_bytes
@@ -76,6 +69,6 @@ class LimitedHttpToolsProtocol(HttpToolsProtocol):
         detail = f"The head of the request is longer than the {self._max_head_bytes} bytes allowed."
         return ApiError(431, "head-too-large", detail)
 
-    def _refuse(self, error: ApiError) -> None:
+    def _is_responding(self) -> bool:
         # With pipelined requests, ``cycle`` is the last of them while the first is being answered.
-        refuse(self, error, is_responding=bool(self.pipeline))
+        return bool(self.pipeline) or super()._is_responding()

@@ -65,8 +65,7 @@ class SQLiteAccounts:
     def _ensure(self, insert: str, values: tuple[str | int, ...], select: str, key: str) -> str:
         def operation(db: sqlite3.Connection) -> str:
             db.execute(insert, values)
-            value: str = db.execute(select, (key,)).fetchone()[0]
-            return value
+            return str(db.execute(select, (key,)).fetchone()[0])
 
         return self._database.write_blocking(operation)
 

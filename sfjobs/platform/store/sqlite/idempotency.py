@@ -8,8 +8,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from ...records import IdempotencyKey, JobRecord, StoredResponse
-from .database import Database
+from ...records import IdempotencyKey, JobRecord
 
 RETENTION_MICROSECONDS: Final = 48 * 3600 * 1_000_000
 """The protocol promises 24 h."""
@@ -29,10 +28,3 @@ def add_response(db: sqlite3.Connection, key: IdempotencyKey, record: JobRecord)
         "INSERT INTO idempotency_keys VALUES (?, ?, ?, ?, ?, ?)",
         (record.account, key.value, key.fingerprint, record.id, key.response_body(record), record.created),
     )
-
-
-def stored_response(database: Database, account: str, key: str) -> StoredResponse | None:
-    """Return the response to the account's submission with this key."""
-    query = "SELECT fingerprint, job, answer FROM idempotency_keys WHERE account = ? AND key = ?"
-    rows = database.read(query, (account, key))
-    return StoredResponse(fingerprint=rows[0][0], job_id=rows[0][1], body=rows[0][2]) if rows else None

@@ -72,15 +72,15 @@ class SQLiteStore(SQLiteAccounts):
         return records[:size]
 
     def circuit(self, job_id: str) -> str:
-        text: str = self._read_value("SELECT circuit FROM circuits WHERE job = ?", job_id)
-        return text
+        return str(self._read_value("SELECT circuit FROM circuits WHERE job = ?", job_id))
 
     def stored_response(self, account: str, key: str) -> StoredResponse | None:
-        return idempotency.stored_response(self._database, account, key)
+        query = "SELECT fingerprint, job AS job_id, answer AS body FROM idempotency_keys WHERE account = ? AND key = ?"
+        rows = self._database.read(query, (account, key))
+        return StoredResponse(**rows[0]) if rows else None
 
     def count_unfinished(self, account: str) -> int:
-        count: int = self._read_value("SELECT unfinished FROM accounts WHERE id = ?", account)
-        return count
+        return int(self._read_value("SELECT unfinished FROM accounts WHERE id = ?", account))
 
     def unfinished_jobs(self) -> list[tuple[int, str, str, JobStatus]]:
         query = f"SELECT sequence, id, target, status FROM jobs WHERE {_UNFINISHED} ORDER BY sequence"  # noqa: S608 - a constant
@@ -99,8 +99,7 @@ class SQLiteStore(SQLiteAccounts):
         self._on_change = listener
 
     def newest_change(self) -> int:
-        value: int = self._read_value("SELECT value FROM meta WHERE key = 'changes'")
-        return value
+        return int(self._read_value("SELECT value FROM meta WHERE key = 'changes'"))
 
     def changes(self, account: str, *, after: int, size: int) -> list[JobRecord]:
         query = "SELECT * FROM jobs INDEXED BY jobs_changed WHERE account = ? AND change > ? ORDER BY change LIMIT ?"
@@ -208,8 +207,7 @@ def _change(
 
 
 def _next_change(db: sqlite3.Connection) -> int:
-    value: int = db.execute("UPDATE meta SET value = value + 1 WHERE key = 'changes' RETURNING value").fetchone()[0]
-    return value
+    return int(db.execute("UPDATE meta SET value = value + 1 WHERE key = 'changes' RETURNING value").fetchone()[0])
 
 
 def _recover_jobs(db: sqlite3.Connection) -> None:
