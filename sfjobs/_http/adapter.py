@@ -248,7 +248,8 @@ class _ErrorTranslation:
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is None or isinstance(error, SFJobsError):
             return
-        _drop_frames(error)
+        for cause in _causes(error):
+            cause.__traceback__ = None
         is_network_error = isinstance(
             error,
             httpx.HTTPError | httpx.StreamError | OSError | anyio.ClosedResourceError | anyio.BrokenResourceError,
@@ -266,9 +267,10 @@ class _ErrorTranslation:
             verb = "sent nothing" if sent else "could not be reached"
             return timed_out(settings, request, f"the platform {verb} for {seconds:g} s", sent=sent)
         url = settings.url + request.path
+        *_, deepest = _causes(error)  # httpx's own messages are often empty
         problem = "the connection broke" if sent else "the platform could not be reached"
         return TransportError(
-            f"{request.method} {url}: {problem} ({_root_cause(error)})",
+            f"{request.method} {url}: {problem} ({str(deepest) or type(deepest).__name__})",
             method=request.method,
             url=url,
             sent=sent,
@@ -279,17 +281,6 @@ def timed_out(settings: Settings, request: Request, reason: str, *, sent: bool =
     """Return the error for a request that took too long."""
     url = settings.url + request.path
     return RequestTimeoutError(f"{request.method} {url}: {reason}", method=request.method, url=url, sent=sent)
-
-
-def _root_cause(error: BaseException) -> str:
-    """The message of the deepest cause. httpx's own messages are often empty."""
-    *_, deepest = _causes(error)
-    return str(deepest) or type(deepest).__name__
-
-
-def _drop_frames(error: BaseException) -> None:
-    for cause in _causes(error):
-        cause.__traceback__ = None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

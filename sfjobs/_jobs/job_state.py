@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
 from .._tracking.outages import retry_until_available
-from .._tracking.types import in_words
+from .._tracking.types import JobHandle, in_words
 from ..errors import SFJobsError
-from ..models import Cursor, JobOutlook, JobSnapshot, JobStatus
+from ..models import JobOutlook, JobSnapshot, JobStatus
 from .session import Session
 
 if TYPE_CHECKING:
     from ..results import Result
 
-logger = logging.getLogger("sfjobs")
-
 T = TypeVar("T")
 
 
-class JobState:
-    """
-    The state of one handle: its latest snapshot, its result, and when and how the last poll ended.
+class JobState(JobHandle):
+    """The state of one handle: what is known of the job, and its result."""
 
-    ``first_seen`` and ``asked_at`` are times of the event loop. ``cursor`` is the place in the change feed up to which the
-    snapshot holds. ``trouble`` is the error of the last request about the job, None after a success.
-    """
-
-    __slots__ = ("asked_at", "cursor", "first_seen", "result", "session", "snapshot", "trouble")
+    __slots__ = ("result", "session")
 
     def __init__(self, snapshot: JobSnapshot, session: Session) -> None:
+        super().__init__(snapshot)
         self.session = session
-        self.snapshot = snapshot
         self.result: Result | None = None
-        self.first_seen: float | None = None
-        self.asked_at: float | None = None
-        self.cursor: Cursor | None = None
-        self.trouble: str | None = None
-
-    @property
-    def id(self) -> str:
-        return self.snapshot.id
 
     @property
     def status(self) -> JobStatus:
@@ -52,18 +36,6 @@ class JobState:
     @property
     def has_result(self) -> bool:
         return self.result is not None
-
-    def apply(self, snapshot: JobSnapshot, at: float) -> None:
-        """Apply a snapshot that was received ``at`` this time, unless it is older than the present one."""
-        self.asked_at = at
-        self.trouble = None
-        if self.first_seen is None:
-            self.first_seen = at
-        if snapshot is self.snapshot or snapshot.is_behind(self.snapshot):
-            return
-        if snapshot.status != self.snapshot.status:
-            logger.info("job %s: %s -> %s", self.id, self.status.value, snapshot.status.value)
-        self.snapshot = snapshot
 
     async def poll(self) -> None:
         """Request the job and apply the response, here and to all waiters."""

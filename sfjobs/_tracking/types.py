@@ -5,6 +5,7 @@ jobs, ``PollInterval`` for times, ``Waiter`` for callers. No I/O and no tasks.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +18,8 @@ import anyio
 from .._protocol.wire import Known
 from ..errors import SFJobsError
 from ..models import Cursor, JobSnapshot, JobStatus
+
+logger = logging.getLogger("sfjobs")
 
 Outcome: TypeAlias = JobSnapshot | SFJobsError
 """The final snapshot of a job, or the error that ended its polling."""
@@ -49,21 +52,38 @@ class StatusSource(Protocol):
     async def query_single(self, job_id: str, known: Known) -> StatusReport: ...
 
 
-class JobHandle(Protocol):
-    """What the poller reads and sets of a job handle: facts about the job that are kept from one wait to the next."""
+class JobHandle:
+    """
+    What is known of one job, kept from one wait to the next: its latest snapshot, and when and how the last poll ended.
 
-    first_seen: float | None
-    asked_at: float | None
-    cursor: Cursor | None
-    trouble: str | None
+    ``first_seen`` and ``asked_at`` are times of the event loop. ``cursor`` is the place in the change feed up to which the
+    snapshot holds. ``trouble`` is the error of the last request about the job, None after a success.
+    """
+
+    __slots__ = ("asked_at", "cursor", "first_seen", "snapshot", "trouble")
+
+    def __init__(self, snapshot: JobSnapshot) -> None:
+        self.snapshot = snapshot
+        self.first_seen: float | None = None
+        self.asked_at: float | None = None
+        self.cursor: Cursor | None = None
+        self.trouble: str | None = None
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        return self.snapshot.id
 
-    @property
-    def snapshot(self) -> JobSnapshot: ...
-
-    def apply(self, snapshot: JobSnapshot, at: float) -> None: ...
+    def apply(self, snapshot: JobSnapshot, at: float) -> None:
+        """Apply a snapshot that was received ``at`` this time, unless it is older than the present one."""
+        self.asked_at = at
+        self.trouble = None
+        if self.first_seen is None:
+            self.first_seen = at
+        if snapshot is self.snapshot or snapshot.is_behind(self.snapshot):
+            return
+        if snapshot.status != self.snapshot.status:
+            logger.info("job %s: %s -> %s", self.id, self.snapshot.status.value, snapshot.status.value)
+        self.snapshot = snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,7 +62,7 @@ def show(
     if as_json:
         names = ("index", "name", "state", "target", "shots", "key", "attempt", "job_id", "status", "reason")
         members = [pick(member, *names) for member in group.members]
-        write_json({"name": group.name, "progress": _counts(group), "members": members})
+        write_json({"name": group.name, "progress": asdict(group.progress), "members": members})
     elif ids:
         sys.stdout.write("".join(f"{printable(member.job_id)}\n" for member in group.members if member.job_id))
     else:
@@ -108,7 +109,7 @@ def _show_members(group: JobGroup) -> None:
 
     from ..output.tables import counted, indented, short_ids, table
 
-    counts = {state: count for state, count in _counts(group).items() if count and state != "programs"}
+    counts = {state: count for state, count in asdict(group.progress).items() if count and state != "programs"}
     listed = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in counts.items())
     typer.echo(f"{printable(group.name)}: {counted(len(group), 'program')}, {listed}")
     grid = table("program", "state", "job", "attempt", "target")
@@ -118,9 +119,3 @@ def _show_members(group: JobGroup) -> None:
         row = (member.name or str(member.index), state, job_id, str(member.attempt), member.target)
         grid.add_row(*(Text(printable(cell)) for cell in row))
     indented(stdout(), grid)
-
-
-def _counts(group: JobGroup) -> dict[str, int]:
-    from dataclasses import asdict
-
-    return asdict(group.progress)

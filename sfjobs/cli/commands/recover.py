@@ -58,14 +58,8 @@ def required_journal(connection: Connection) -> Journal:
 
 
 def _line(found: Recovered) -> str:
-    words = [
-        found.outcome,
-        found.job_id or "-",
-        found.target,
-        found.name or "-",
-        *([found.reason] if found.reason else []),
-    ]
-    return "  ".join(map(printable, words))
+    words = [found.outcome, found.job_id or "-", found.target, found.name or "-"]
+    return "  ".join(map(printable, [*words, found.reason] if found.reason else words))
 
 
 def _print_notes(recovery: Recovery) -> None:
