@@ -104,12 +104,6 @@ def _sample_group(lossy: LossyState, measured: list[int], only_clicks: bool, run
             raise beyond_limit(f"there are {mean:.3g} photons on average; at most {_MAX_MEAN_PHOTONS:g} are counted")
         run.record("coherent mix")
         return coherent_counts(detected.means, detected.cov, run)
-    if only_clicks:
-        torontonian = TorontonianSampler(detected)
-        if torontonian.applies(shots, budget):
-            counts, error = torontonian.sample(shots, rng)
-            run.record("torontonian", error)
-            return counts
     if lossy.state.is_pure:
         twin = TwinBeams.split(lossy.state)
         if twin is not None and twin.applies(shots, budget):
@@ -123,6 +117,12 @@ def _sample_group(lossy: LossyState, measured: list[int], only_clicks: bool, run
     if table.applies(budget):
         run.record("amplitude table", table.discarded)
         return table.sample(shots, rng)[:, : len(measured)]
+    if only_clicks:
+        torontonian = TorontonianSampler(detected)
+        if torontonian.applies(shots, budget):
+            counts, error = torontonian.sample(shots, rng)
+            run.record("torontonian", error)
+            return counts
     hafnian = HafnianSampler(detected)
     hafnian.check(shots, budget)
     counts = hafnian.sample(shots, rng)
