@@ -10,7 +10,8 @@ stated in ``meta``. ``simulate`` is the only entry; it is pure computation and b
     state                     means and covariance, hbar = 2
     photons                   exact photon-number statistics: distribution of the total, quantiles
     fock                      photon counts: independent groups of modes, and the sampler for each
-    clicks  twin_beams  amplitude_table  hafnian    the samplers
+    clicks  torontonian                 the samplers of threshold detectors
+    twin_beams  amplitude_table  hafnian    the samplers of photon counts
     fock_basis                numbering of the patterns of n photons in m modes
     quadratures               homodyne and heterodyne detection
     limits                    limits, and the errors beyond them

@@ -4,6 +4,7 @@ that is exact for it.
 
 ==================  =====================================================================================
 ``click table``     threshold detectors only, few modes: probabilities of all click patterns
+``torontonian``     threshold detectors only, more modes: mode by mode from conditional probabilities
 ``coherent mix``    classical states: coherent amplitudes, then Poisson counts
 ``x-series exact``  pure states whose photons come in pairs: ``twin_beams``
 ``amplitude table`` pure states, or states with a small purification: ``amplitude_table``
@@ -26,6 +27,7 @@ from .hafnian import HafnianSampler
 from .limits import MAX_WORK, beyond_limit
 from .photons import mean_photons
 from .state import GaussianState, LossyState
+from .torontonian import TorontonianSampler
 from .twin_beams import TwinBeams
 
 _UNCORRELATED: Final = 1e-13
@@ -115,6 +117,12 @@ def _sample_group(lossy: LossyState, measured: list[int], only_clicks: bool, run
     if table.applies(budget):
         run.record("amplitude table", table.discarded)
         return table.sample(shots, rng)[:, : len(measured)]
+    if only_clicks:
+        torontonian = TorontonianSampler(detected)
+        if torontonian.applies(shots, budget):
+            counts, error = torontonian.sample(shots, rng)
+            run.record("torontonian", error)
+            return counts
     hafnian = HafnianSampler(detected)
     hafnian.check(shots, budget)
     counts = hafnian.sample(shots, rng)

@@ -40,6 +40,9 @@ Memory of the same table for twin beams, if the rarest outcome within ``TAIL`` o
 were drawn, so it rarely gets that large: 10 000 shots of an X12 with all squeezers on take a tenth of it.
 """
 
+MAX_CLICKS: Final = 25
+"""Clicks in one shot of threshold detectors on many modes. 2^25 terms of a torontonian take some seconds for each mode."""
+
 MAX_WORK: Final = 2e11
 """Elementary complex operations of one program: half an hour to an hour on one core."""
 
