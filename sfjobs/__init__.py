@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from ._submission.recovery import Recovered as Recovered
     from ._submission.recovery import Recovery as Recovery
     from ._submission.stream import JobStream as JobStream
-    from ._submission.stream import Refusal as Refusal
-    from ._submission.stream import Submission as Submission
+    from ._submission.types import Refusal as Refusal
+    from ._submission.types import Submission as Submission
     from .config import Secret as Secret
     from .config import Settings as Settings
     from .errors import AuthenticationError as AuthenticationError
@@ -106,7 +106,8 @@ _NAMES = {
     "_jobs.waiting": "as_completed cancel_all first wait_all",
     "_journal": "GroupMember",
     "_submission.recovery": "Recovered Recovery",
-    "_submission.stream": "JobStream Refusal Submission",
+    "_submission.stream": "JobStream",
+    "_submission.types": "Refusal Submission",
     "config": "Secret Settings",
     "errors": (
         "AuthenticationError CancelledJobError ConfigurationError ConflictError ConnectionClosedError "

@@ -25,8 +25,9 @@ from .._journal import JournalSession
 from .._submission.pipeline import SubmissionPipeline
 from .._submission.programs import Compilable, ProgramLike, compiled_text, is_compilable, needs_compiling, program_text
 from .._submission.recovery import Recovery, recover
-from .._submission.stream import JobStream, Programs
+from .._submission.stream import JobStream
 from .._submission.submitter import Submitter
+from .._submission.types import Programs
 from .._tracking.change_feed import ChangeFeed
 from .._tracking.poller import Poller
 from .._tracking.queries import StatusSources

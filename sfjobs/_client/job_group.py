@@ -21,7 +21,7 @@ from .._progress import shown
 from .._submission.key_rotation import take_over_group
 from .._submission.programs import ProgramLike
 from .._submission.recovery import Recovery, recover
-from .._submission.stream import Submission
+from .._submission.types import Submission
 from .._tracking.outages import retry_until_available
 from .._tracking.types import in_words
 from .._util.aio import plain_task_group

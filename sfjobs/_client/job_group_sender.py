@@ -6,8 +6,8 @@ from collections import deque
 
 from .._journal import GroupTable
 from .._submission.pipeline import SubmissionPipeline
-from .._submission.stream import End
 from .._submission.submitter import SubmissionRequest
+from .._submission.types import End
 from .connection import Connection
 
 READ_AT_ONCE = 500

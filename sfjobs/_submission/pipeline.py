@@ -17,8 +17,8 @@ import anyio.lowlevel
 from .._jobs.job import Job
 from .._util.aio import plain_task_group
 from .sender import BatchSender, Connection, PendingProgram
-from .stream import FAST_SOURCE, End, Program, Refusal, Submission
 from .submitter import SubmissionRequest, Submitter
+from .types import FAST_SOURCE_SECONDS, End, Program, Refusal, Submission
 from .window import Window
 
 Pull: TypeAlias = Callable[[int], Awaitable[bool]]
@@ -200,7 +200,7 @@ class SubmissionPipeline:
                     self._is_prompt = await pull(min(pulls, self.wanted, sender.appetite))
                     pulls -= self._taken_in - taken_in
                     employ(self._taken_in - taken_in)
-                    if len(todo) >= sender.appetite or anyio.current_time() - turn > FAST_SOURCE:
+                    if len(todo) >= sender.appetite or anyio.current_time() - turn > FAST_SOURCE_SECONDS:
                         # A source that never waits would keep those that submit from their turn.
                         await anyio.lowlevel.checkpoint()
                         turn = anyio.current_time()

@@ -33,8 +33,8 @@ from ..errors import (
 )
 from ..models import JobSnapshot
 from .programs import ProgramLike
-from .stream import FAST_SOURCE, Refusal, Submission
 from .submitter import LARGEST_BATCH, Outcome, SubmissionRequest, Submitter
+from .types import FAST_SOURCE_SECONDS, Refusal, Submission
 from .window import Window
 
 logger = logging.getLogger("sfjobs")
@@ -155,7 +155,7 @@ class BatchSender:
                 break
             load.append(slot)
             most = min(most, order.batch_limit)
-            if not isinstance(slot.submission.program, str) and anyio.current_time() - started > FAST_SOURCE:
+            if not isinstance(slot.submission.program, str) and anyio.current_time() - started > FAST_SOURCE_SECONDS:
                 break
         return load
 

@@ -1,62 +1,16 @@
-"""
-Many submissions, seen from outside: what ``Connection.create_jobs`` takes, and what it iterates over. Programs go in at one
-end, jobs come out at the other in the same order; ``dispatch`` does what lies in between.
-"""
+"""The stream of jobs that ``Connection.create_jobs`` returns: reads the programs, drives the pipeline, yields the outcomes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypeAlias
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from typing import Self
 
 import anyio
 
 from .._jobs.job import Job
 from .._util.closing import Closeable
-from .programs import ProgramLike
-
-if TYPE_CHECKING:
-    from .pipeline import SubmissionPipeline
-
-FAST_SOURCE = 0.02
-"""Seconds. A source that takes longer for a program is asked for the next one only when there is nothing else to do."""
-
-YIELD_EVERY = 32
-"""Outcomes that are handed out before other tasks get their turn, and a cancellation is noticed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A program with options of its own: what is None is as ``create_jobs`` was told."""
-
-    program: ProgramLike
-    shots: int | None = None
-    name: str | None = None
-    target: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """
-    What ``create_jobs`` gives in the place of a job that there is not: ``error`` is what ``create_job`` would have raised for
-    ``program``, the ``index``-th from 0. After a SubmissionUnknownError, a ProtocolError or a ServerError the platform may
-    have the job all the same.
-    """
-
-    index: int
-    program: ProgramLike
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The source has no more programs; with ``error``, because it broke: that is raised after the last job."""
-
-    error: Exception | None = None
-
-
-Program: TypeAlias = ProgramLike | Submission
-Programs: TypeAlias = Iterable[Program] | AsyncIterable[Program]
+from .pipeline import SubmissionPipeline
+from .types import FAST_SOURCE_SECONDS, YIELD_EVERY, End, Program, Programs, Refusal
 
 
 class JobStream(Closeable):
@@ -107,7 +61,7 @@ class JobStream(Closeable):
         if isinstance(self._source, AsyncIterator):
             most = 1  # while it is waited for, nothing that has been put in may wait as well
         started, pulled = anyio.current_time(), 0
-        while pulled < most and anyio.current_time() - started <= FAST_SOURCE:
+        while pulled < most and anyio.current_time() - started <= FAST_SOURCE_SECONDS:
             try:
                 program = await anext(self._source) if isinstance(self._source, AsyncIterator) else next(self._source)
             except (StopIteration, StopAsyncIteration):
@@ -118,7 +72,7 @@ class JobStream(Closeable):
                 return False
             self._submissions.put(program)
             pulled += 1
-        return anyio.current_time() - started < FAST_SOURCE * pulled
+        return anyio.current_time() - started < FAST_SOURCE_SECONDS * pulled
 
 
 def _iterator(programs: Programs) -> Iterator[Program] | AsyncIterator[Program]:

@@ -9,7 +9,7 @@ from .._client.job_group import JobGroup as AsyncJobGroup
 from .._client.job_group_progress import GroupProgress
 from .._journal import GroupMember
 from .._submission.programs import ProgramLike
-from .._submission.stream import Submission
+from .._submission.types import Submission
 from .connection import Connection, Job
 
 if TYPE_CHECKING:

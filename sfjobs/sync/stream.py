@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 
 from .._jobs.job import Job as AsyncJob
 from .._submission.pipeline import SubmissionPipeline
-from .._submission.stream import FAST_SOURCE, YIELD_EVERY, End, Program, Refusal
+from .._submission.types import FAST_SOURCE_SECONDS, YIELD_EVERY, End, Program, Refusal
 from ._closeable import Closeable
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class JobStream(Closeable):
     def _pull(self, wanted: int) -> None:
         """Up to as many programs: fewer when making them takes its time, for then those that there are go first."""
         started = time.monotonic()
-        while len(self._pulled) < wanted and not (self._pulled and time.monotonic() - started > FAST_SOURCE):
+        while len(self._pulled) < wanted and not (self._pulled and time.monotonic() - started > FAST_SOURCE_SECONDS):
             try:
                 self._pulled.append(next(self._source))
             except StopIteration:
@@ -100,4 +100,4 @@ class JobStream(Closeable):
             except Exception as error:  # noqa: BLE001 - raised when the jobs before it have been handed out
                 self._pulled.append(End(error))
                 break
-        self._is_prompt = time.monotonic() - started < FAST_SOURCE * len(self._pulled)
+        self._is_prompt = time.monotonic() - started < FAST_SOURCE_SECONDS * len(self._pulled)

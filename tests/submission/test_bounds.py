@@ -17,8 +17,8 @@ import pytest
 
 import sfjobs
 from sfjobs import Job, sync
-from sfjobs._submission.stream import YIELD_EVERY
 from sfjobs._submission.submitter import LARGEST_BATCH
+from sfjobs._submission.types import YIELD_EVERY
 from sfjobs.platform.server.serving import serving
 from tests.support.batches import acquainted, submitted
 from tests.support.counter import Counter, Numbered, circuit, circuits
