@@ -23,8 +23,9 @@ from .._jobs.events import Events
 from .._jobs.job import Job
 from .._journal import JournalSession
 from .._submission.pipeline import SubmissionPipeline
-from .._submission.programs import Compilable, ProgramLike, compiled_text, is_compilable, needs_compiling, program_text
+from .._submission.programs import ProgramLike, is_compilable, program_text
 from .._submission.recovery import Recovery, recover
+from .._submission.strawberryfields import compiled_text, needs_compiling
 from .._submission.stream import JobStream
 from .._submission.submitter import Submitter
 from .._submission.types import Programs
@@ -186,7 +187,7 @@ class Connection(Closeable):
             return program_text(program)
         async with self._compiling:
             device = await self._device_to_compile_for(target) if needs_compiling(program, target) else None
-            return await anyio.to_thread.run_sync(_compiled_text, program, target, device, shots)
+            return await anyio.to_thread.run_sync(compiled_text, program, target, device, shots)
 
     async def _device_to_compile_for(self, target: str) -> Device:
         device = self._compiled_for.get(target)
@@ -307,10 +308,6 @@ class Connection(Closeable):
 
     def __repr__(self) -> str:
         return f"<Connection: {self._settings.url}>"
-
-
-def _compiled_text(program: Compilable, target: str, device: Device | None, shots: int | None) -> str:
-    return compiled_text(program, target=target, device=device, shots=shots)
 
 
 def _parts(items: list[str], size: int) -> Iterator[list[str]]:

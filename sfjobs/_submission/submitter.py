@@ -21,6 +21,7 @@ from .._http.messages import Request, Response, compact_json, refusal
 from .._http.transport import Transport
 from .._journal import Intent, JournalSession, State, SubmissionOutcome, fate_after
 from .._protocol import wire
+from .._protocol.blackbird_header import with_header
 from ..config import Settings
 from ..errors import (
     JournalError,
@@ -31,7 +32,6 @@ from ..errors import (
     TransportError,
 )
 from ..models import JobSnapshot
-from .programs import with_header
 
 logger = logging.getLogger("sfjobs")
 

@@ -20,7 +20,7 @@ class Script:
 
 def read(source: str, target: str | None) -> Script:
     """The script at the path ``source``, or from standard input for ``-``. Raises CommandError for what is no script."""
-    from .._submission.programs import read_header
+    from .._protocol.blackbird_header import read_header
 
     text = _text(source)
     target = target or read_header(text).target

@@ -12,7 +12,9 @@ import anyio
 import numpy as np
 import pytest
 
-from sfjobs._submission.programs import Header, compiled_text, needs_compiling, program_text, read_header
+from sfjobs._protocol.blackbird_header import Header, read_header
+from sfjobs._submission.programs import program_text
+from sfjobs._submission.strawberryfields import compiled_text, needs_compiling
 from sfjobs.models import Device, DeviceSpecification, JSONValue
 from sfjobs.platform.blackbird import parse
 from tests.support.fake_platform import FakePlatform
