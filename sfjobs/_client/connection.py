@@ -141,7 +141,7 @@ class Connection(Closeable):
         ``program_text`` raises.
         """
         text = await self.program_text(target, program, shots=shots)
-        return self._job(await self._submitter.submit(self._submitter.order(target, text, shots, name)))
+        return self._job(await self._submitter.submit(self._submitter.request(target, text, shots, name)))
 
     async def recover(self, *, give_up: bool = False) -> Recovery:
         """

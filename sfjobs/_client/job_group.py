@@ -16,9 +16,9 @@ from .._jobs.cancellation import BulkCancellation
 from .._jobs.job import Job
 from .._jobs.result_prefetch import ResultPrefetcher
 from .._jobs.waiting import Completions
-from .._journal import Addition, GroupMember, GroupTable
+from .._journal import GroupMember, GroupTable, Intent
 from .._progress import shown
-from .._submission.key_rotation import take_over_group
+from .._submission.key_rotation import adopt_group
 from .._submission.programs import ProgramLike
 from .._submission.recovery import Recovery, recover
 from .._submission.types import Submission
@@ -145,11 +145,11 @@ class JobGroup:
         if isinstance(programs, str):
             raise TypeError("many programs are an iterable of programs, not one text: see add")
         found: list[GroupMember] = []
-        part: list[Addition] = []
+        part: list[Intent] = []
         try:
             for program in programs:
                 submission = program if isinstance(program, Submission) else Submission(program)
-                part.append(await self._addition(target, shots, submission))
+                part.append(await self._intent(target, shots, submission))
                 if len(part) == AT_ONCE:
                     adding, part = part, []
                     found += await self._roll.add(adding)
@@ -271,7 +271,7 @@ class JobGroup:
     async def _load(self) -> None:
         members = await self._roll.load()
         record, api = self._connection.record, self._connection.api
-        if not members and await take_over_group(record, self._journal, api, self._name):
+        if not members and await adopt_group(record, self._journal, api, self._name):
             members = await self._roll.load()
         self._members = members
         self._current = {member.index: member for member in self._members}  # the last attempt at each comes last
@@ -285,18 +285,17 @@ class JobGroup:
         else:
             await self._load()
 
-    async def _addition(self, target: str, shots: int | None, submission: Submission) -> Addition:
+    async def _intent(self, target: str, shots: int | None, submission: Submission) -> Intent:
         target = submission.target or target
         shots = shots if submission.shots is None else submission.shots
         text = await self._connection.program_text(target, submission.program, shots=shots)
-        order = self._connection.submitter.order(target, text, shots, submission.name)
-        addition = Addition(target, shots, submission.name, order.body)
-        if submission.name is None and addition.digest in self._before:
+        intent = self._connection.submitter.request(target, text, shots, submission.name).intent
+        if submission.name is None and intent.digest in self._before:
             raise ValueError(
                 f"the group {self._name!r} had this program before it was opened here, and without a name nobody can tell whether"
                 " it is to run once more: leave out what the group has, or give each a name, as in Submission(program, name=...)"
             )
-        return addition
+        return intent
 
     async def _submit(self, window: int | None = None) -> int:
         """How many programs are left that a living process, such as this one, has on its way elsewhere."""
@@ -355,7 +354,7 @@ class JobGroup:
         keys = {member.job_id: member.key for member in self._current.values()}
         told = [(keys[job.id], job.status) for job in jobs if job.status.is_final and job.id in keys]
         if told:
-            self._roll.note(told)
+            self._roll.note_statuses(told)
 
     def _job(self, member: GroupMember) -> Job:
         assert member.job_id is not None, "it was submitted"

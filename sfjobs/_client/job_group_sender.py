@@ -20,12 +20,12 @@ async def send(roll: GroupTable, connection: Connection, window: int | None) -> 
     journal. Leaves the rest to others when it is cancelled, or raises what lets no submission succeed.
     """
     sending = _Sending(roll, connection)
-    taken, left_to_others = await roll.take()
+    taken, left_to_others = await roll.claim()
     try:
         if taken:
             await sending.send(taken, window)
     finally:
-        roll.let_go([key for key in taken if key not in sending.orders or not sending.orders[key].is_recorded])
+        roll.release([key for key in taken if key not in sending.orders or not sending.orders[key].is_journaled])
     return left_to_others
 
 
@@ -53,9 +53,9 @@ class _Sending:
                 submissions.put(self._ready.popleft())
             return True
 
-        while not submissions.is_over:
+        while not submissions.is_done:
             if submissions.is_ready:
-                submissions.take()
+                submissions.pop()
             else:
                 await submissions.advance(pull)
 
@@ -64,6 +64,6 @@ class _Sending:
             return
         keys = [self._keys.popleft() for _ in range(min(READ_AT_ONCE, len(self._keys)))]
         for intent in await self._roll.intents(keys):
-            order = SubmissionRequest(intent.target, intent.shots, intent.name, intent.key, intent.body)
-            self.orders[order.key] = order
+            order = SubmissionRequest(intent)
+            self.orders[intent.key] = order
             self._ready.append(order)

@@ -1,9 +1,16 @@
 """
-What was about to be submitted, and what became of it: on disk before the request leaves, so that nobody has to guess after a
-crash. ``submitting`` writes it, ``recovery`` settles what was left open, ``group`` is a view of it.
+A write-ahead log of submissions in SQLite: each is written before its request is sent, and again with its outcome. After a crash
+``recovery`` settles those that are still open.
+
+    session                  what one connection writes
+    journal  groups          queries and updates; those of one group
+    rows                     submissions, outcomes and members as values
+    writer                   one thread that commits many writes together
+    database  schema         the SQLite file; its tables
+    location                 the path of the file
+    process_lock             which processes are alive
 """
 
-from .groups import Addition as Addition
 from .groups import GroupSummary as GroupSummary
 from .groups import GroupTable as GroupTable
 from .groups import names_of_others as names_of_others
@@ -17,4 +24,3 @@ from .rows import OtherAccount as OtherAccount
 from .rows import State as State
 from .rows import SubmissionOutcome as SubmissionOutcome
 from .session import JournalSession as JournalSession
-from .session import fate_after as fate_after

@@ -1,6 +1,6 @@
 """
-The journal's SQLite file: made, opened, found damaged and set aside, found replaced and opened anew. Used by one thread, the
-writer's; other processes may have it open at the same time.
+The SQLite file of the journal: created, opened, set aside when damaged, opened again when replaced. Used by the writer's thread
+alone; other processes may have it open at the same time.
 """
 
 from __future__ import annotations
@@ -21,33 +21,37 @@ from .schema import SCHEMA, VERSION, prune
 
 logger = logging.getLogger("sfjobs")
 
-PATIENCE = 30.0
-"""Seconds to wait for another process that writes."""
+BUSY_TIMEOUT_SECONDS = 30.0
+"""How long to wait for another process that is writing."""
 
-PRUNED_EVERY = 600.0
-"""Seconds. A service that runs for months opens its journal once."""
+PRUNE_INTERVAL_SECONDS = 600.0
+"""Old rows are deleted this often, not only on opening: a service that runs for months opens its journal once."""
 
 _DAMAGED = "damaged"
-_BESIDE = ("", "-wal", "-shm", "-journal")
+_SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 Operation: TypeAlias = Callable[[sqlite3.Connection, ProcessLock], Any]
 
-_leases: dict[tuple[int, Path], ProcessLock] = {}
+_process_locks: dict[tuple[int, Path], ProcessLock] = {}
 
 
 class JournalDatabase:
-    """An SQLite file that comes back after damage, and of which several processes write."""
+    """An SQLite file that is replaced after damage and that several processes write to."""
 
-    def __init__(self, place: JournalLocation) -> None:
-        self._place = place
+    def __init__(self, location: JournalLocation) -> None:
+        self._location = location
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._pruned_at = float("-inf")
 
     def transact(self, operations: Sequence[Operation]) -> list[Any]:
         """
-        What the operations return, in one transaction that is on disk by then. A file that turns out to be damaged is set
-        aside, and the transaction made in a new one. Raises sqlite3.Error, OSError.
+        Run the operations in one transaction, and return their values once it is on disk.
+
+        A damaged file is set aside, and the transaction runs in a new one.
+
+        Raises:
+            sqlite3.Error, OSError: the file cannot be written.
         """
         try:
             return self._transact(operations)
@@ -64,13 +68,13 @@ class JournalDatabase:
             self._connection = None
 
     def _transact(self, operations: Sequence[Operation]) -> list[Any]:
-        connection, lease = self._opened()
+        connection, lock = self._open()
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if time.monotonic() - self._pruned_at > PRUNED_EVERY:
+            if time.monotonic() - self._pruned_at > PRUNE_INTERVAL_SECONDS:
                 prune(connection, time.time())
                 self._pruned_at = time.monotonic()
-            values = [operation(connection, lease) for operation in operations]
+            values = [operation(connection, lock) for operation in operations]
             connection.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):
@@ -79,50 +83,50 @@ class JournalDatabase:
             raise
         return values
 
-    def _opened(self) -> tuple[sqlite3.Connection, ProcessLock]:
-        # A file that another process has set aside, or that somebody has deleted, would take rows that nobody ever reads.
-        if self._connection is not None and self._identity != _identity(self._place.path):
+    def _open(self) -> tuple[sqlite3.Connection, ProcessLock]:
+        # Rows written to a file that was deleted, or set aside by another process, would never be read.
+        if self._connection is not None and self._identity != _identity(self._location.path):
             self.close()
         if self._connection is None:
-            self._place.make()
-            # Several at once would get in each other's way while the first of them makes the tables.
-            with _lease(self._place.path).alone():
-                self._identity = _identity(self._place.path)
-                self._connection = _connect(self._place)
-        return self._connection, _lease(self._place.path)
+            self._location.make()
+            # One process at a time: the first one creates the tables.
+            with _process_lock(self._location.path).exclusive():
+                self._identity = _identity(self._location.path)
+                self._connection = _connect(self._location)
+        return self._connection, _process_lock(self._location.path)
 
     def _set_aside(self, error: sqlite3.Error) -> None:
-        path = self._place.path
+        path = self._location.path
         self.close()
-        with _lease(path).alone():
+        with _process_lock(path).exclusive():
             if self._identity != _identity(path):
-                return  # another process was faster
-            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-            for tail in _BESIDE:
-                beside = path.with_name(path.name + tail)
-                if beside.exists():
-                    beside.rename(path.with_name(f"{path.name}.{_DAMAGED}-{stamp}{tail}"))
+                return  # another process has done it
+            aside = f"{path.name}.{_DAMAGED}-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S.%fZ')}"
+            for suffix in _SUFFIXES:
+                file = path.with_name(path.name + suffix)
+                if file.exists():
+                    file.rename(path.with_name(aside + suffix))
         logger.error(
-            "the journal of submissions is damaged (%s): %s was set aside as %s.%s-%s, and a new one begun",
+            "the journal of submissions is damaged (%s): %s was set aside as %s, and a new one was created",
             error,
             path,
-            path.name,
-            _DAMAGED,
-            stamp,
+            aside,
         )
 
 
-def set_aside(place: JournalLocation) -> list[str]:
-    """The files that were found damaged, oldest first."""
-    found = place.path.parent.glob(f"{place.path.name}.{_DAMAGED}-*")
-    return sorted(str(path) for path in found if not path.name.endswith(_BESIDE[1:]))
+def damaged_files(location: JournalLocation) -> list[str]:
+    """Return the files that were set aside as damaged, oldest first."""
+    found = location.path.parent.glob(f"{location.path.name}.{_DAMAGED}-*")
+    return sorted(str(path) for path in found if not path.name.endswith(_SUFFIXES[1:]))
 
 
-def _connect(place: JournalLocation) -> sqlite3.Connection:
-    connection = sqlite3.connect(place.path, isolation_level=None, check_same_thread=False, timeout=PATIENCE)
+def _connect(location: JournalLocation) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        location.path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_SECONDS
+    )
     try:
         # A write-ahead log needs memory that all its users share: two machines would damage the file (sqlite.org/wal.html).
-        connection.execute(f"PRAGMA journal_mode = {'DELETE' if place.is_on_a_network else 'WAL'}")
+        connection.execute(f"PRAGMA journal_mode = {'DELETE' if location.is_on_a_network else 'WAL'}")
         connection.execute("PRAGMA synchronous = FULL")
         [version] = connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
@@ -135,11 +139,11 @@ def _connect(place: JournalLocation) -> sqlite3.Connection:
     return connection
 
 
-def _lease(path: Path) -> ProcessLock:
-    holder = (os.getpid(), path)
-    if holder not in _leases:
-        _leases[holder] = ProcessLock(path.with_name(path.name + "-owners"))
-    return _leases[holder]
+def _process_lock(path: Path) -> ProcessLock:
+    key = (os.getpid(), path)
+    if key not in _process_locks:
+        _process_locks[key] = ProcessLock(path.with_name(path.name + "-owners"))
+    return _process_locks[key]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""The rows of one group, in the order of its programs. ``group`` is what callers see of it."""
+"""The rows of one group, in the order of its programs. ``JobGroup`` shows them to callers."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any
 
 from ..models import JobStatus
-from .journal import Journal
+from .journal import INTENT_COLUMNS, Journal
 from .process_lock import ProcessLock
 from .rows import GroupMember, Intent, State
 
+# The columns of a GroupMember, in the order of its fields.
 _COLUMNS = "position, attempt, key, state, target, shots, name, digest, job_id, status, reason, follows"
+_FIELDS = [field.name for field in fields(GroupMember)]
 _OF_GROUP = "FROM intents WHERE group_name = ? AND url = ? AND account = ?"
-_LOAD = f"SELECT {_COLUMNS} {_OF_GROUP} ORDER BY position, attempt"
+_MEMBERS = f"SELECT {_COLUMNS} {_OF_GROUP} ORDER BY position, attempt"
 _LAST = f"SELECT position {_OF_GROUP} ORDER BY position DESC LIMIT 1"
 _NAMED = f"""
 SELECT {_COLUMNS} FROM intents INDEXED BY named_intents
 WHERE group_name = ? AND url = ? AND account = ? AND name = ? AND attempt = 1
-"""  # noqa: S608 - words of ours
+"""  # noqa: S608 - constants
 _ADD = """
 INSERT INTO intents (key, url, account, state, target, shots, name, digest, body, opened_at, group_name, position)
 VALUES (?, ?, ?, 'added', ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_UNSENT = f"SELECT number, key, owner {_OF_GROUP} AND state = 'added' ORDER BY position"
-_TAKE = "UPDATE intents SET owner = ? WHERE number = ?"
-_LET_GO = "UPDATE intents SET owner = NULL WHERE key = ? AND state = 'added'"
+_ADDED_KEYS = f"SELECT key, owner {_OF_GROUP} AND state = 'added' ORDER BY position"
+_INTENT = f"SELECT {INTENT_COLUMNS} FROM intents WHERE key = ?"  # noqa: S608 - constants
 _GIVE_UP = "UPDATE intents SET state = 'given_up', closed_at = ?, owner = NULL WHERE key = ? AND state = 'added'"
-_NOTE = "UPDATE intents SET status = ? WHERE key = ?"
+_NOTE_STATUS = "UPDATE intents SET status = ? WHERE key = ?"
 _UNSETTLED = f"SELECT 1 {_OF_GROUP} AND state IN ('added', 'open') LIMIT 1"
 _REMOVE = f"DELETE {_OF_GROUP}"
 _REPEAT = """
@@ -51,9 +51,9 @@ SELECT DISTINCT group_name FROM intents WHERE group_name IS NOT NULL AND url = ?
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class GroupSummary:
-    """A group as lists show it: its programs, how many submissions have come how far, when it was begun and last added to."""
+    """A group in a list: its programs, its submissions by state, when it was created and when it last changed."""
 
     name: str
     programs: int
@@ -64,110 +64,76 @@ class GroupSummary:
     changed_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Addition:
-    """A program for a group, ready to be sent."""
-
-    target: str
-    shots: int | None
-    name: str | None
-    body: bytes
-
-    @property
-    def digest(self) -> str:
-        return sha256(self.body).hexdigest()
-
-
 class GroupTable:
     """
-    A group's place in the journal. What is added may be sent by one process at a time: whoever ``take``s it, until that is
-    opened, let go of or dead.
+    The rows of one group in the journal.
+
+    One process at a time sends an added program: it ``claim``s the program, which is then sent or ``release``d.
     """
 
     def __init__(self, journal: Journal, name: str, url: str, account: str) -> None:
         self._journal = journal
-        self._whose = (name, url, account)
+        self._group = (name, url, account)
 
     async def load(self) -> list[GroupMember]:
-        """Every attempt at every program, in the order of the programs and of the attempts."""
-        return await self._journal.writer.run(lambda connection, _: self._members(connection))
+        """Return all attempts at all programs, in the order of the programs and of the attempts."""
+        return [_member(row) for row in await self._journal.query(_MEMBERS, *self._group)]
 
-    async def add(self, additions: Sequence[Addition]) -> list[GroupMember]:
+    async def add(self, intents: Sequence[Intent]) -> list[GroupMember]:
         """
-        Returns when they are on disk, as the members that they have become, or were: a program whose name the group has
-        already is that one. Raises ValueError when it is not the same program.
+        Add the intents, and return their members once they are on disk. An intent whose name the group has already is not added:
+        its member is the first attempt at that program.
+
+        Raises:
+            ValueError: the group has another program of this name.
         """
-        name, url, account = self._whose
         now = time.time()
 
         def write(connection: sqlite3.Connection, _: ProcessLock) -> list[GroupMember]:
-            last = connection.execute(_LAST, self._whose).fetchone()
+            last = connection.execute(_LAST, self._group).fetchone()
             position = 0 if last is None else last[0] + 1
-            found: list[GroupMember] = []
-            for addition in additions:
-                member = self._named(connection, addition.name)
-                if member is None:
-                    member = _first_attempt(addition, position)
-                    row = (addition.target, addition.shots, addition.name, member.digest, addition.body, now)
-                    connection.execute(_ADD, (member.key, url, account, *row, name, position))
+            members: list[GroupMember] = []
+            for intent in intents:
+                row, digest = None, intent.digest
+                if intent.name is not None:
+                    row = connection.execute(_NAMED, (*self._group, intent.name)).fetchone()
+                if row is None:
+                    described = (intent.target, intent.shots, intent.name, digest)
+                    account = (intent.key, intent.url, intent.account)
+                    connection.execute(_ADD, (*account, *described, intent.body, now, self._group[0], position))
+                    row = (position, 1, intent.key, State.ADDED, *described, None, None, None, None)
                     position += 1
-                elif member.digest != addition.digest:
-                    raise ValueError(f"the group {name!r} has another program that is called {addition.name!r}")
-                found.append(member)
-            return found
+                member = _member(row)
+                if member.digest != digest:
+                    raise ValueError(f"the group {self._group[0]!r} has another program that is called {intent.name!r}")
+                members.append(member)
+            return members
 
         return await self._journal.writer.run(write)
 
-    async def take(self) -> tuple[list[str], int]:
-        """The keys of what is added and yet to be sent, by whoever asked first; and how many more somebody else is to send."""
-        taken: list[str] = []
+    async def claim(self) -> tuple[list[str], int]:
+        """Claim the added programs that no living process is going to send. Returns their keys, and how many others there are."""
+        return await self._journal.claim_rows(lambda _, key: key, State.ADDED, _ADDED_KEYS, *self._group)
 
-        def write(connection: sqlite3.Connection, lease: ProcessLock) -> tuple[list[str], int]:
-            found = connection.execute(_UNSENT, self._whose).fetchall()
-            lives = {owner: owner is not None and lease.is_held(owner) for owner in {owner for _, _, owner in found}}
-            on_their_way = self._journal.on_their_way
-            free = [
-                (number, key)
-                for number, key, owner in found
-                if not (key in on_their_way if owner == lease.number else lives[owner])
-            ]
-            connection.executemany(_TAKE, [(lease.number, number) for number, _ in free])
-            taken[:] = [key for _, key in free]
-            on_their_way.update(taken)
-            return taken, len(found) - len(free)
-
-        try:
-            return await self._journal.writer.run(write)
-        except BaseException:
-            self.let_go(taken)
-            raise
-
-    def let_go(self, keys: list[str]) -> None:
-        """Leaves to others what was taken and not sent. Waits for nothing."""
-
-        def write(connection: sqlite3.Connection, _: ProcessLock) -> None:
-            # Only of what is still added: the others have been opened, and closed, since.
-            for key in keys:
-                if connection.execute(_LET_GO, (key,)).rowcount:
-                    self._journal.on_their_way.discard(key)
-
-        self._journal.writer.put(write)
+    def release(self, keys: list[str]) -> None:
+        """Leave claimed programs that were not sent to other processes, without waiting."""
+        self._journal.release(State.ADDED, keys)
 
     async def intents(self, keys: Sequence[str]) -> list[Intent]:
-        """What is to be sent for each of these, in their order."""
+        """Return the intents with these keys, in their order."""
 
         def read(connection: sqlite3.Connection, _: ProcessLock) -> list[Intent]:
-            return [_intent(connection, key) for key in keys]
+            return [Intent(*connection.execute(_INTENT, (key,)).fetchone()) for key in keys]
 
         return await self._journal.writer.run(read)
 
-    def note(self, statuses: Iterable[tuple[str, JobStatus]]) -> None:
-        """How jobs are, by the keys of their members. Waits for nothing."""
-        told = [(status.value, key) for key, status in statuses]
-        self._journal.writer.put(lambda connection, _: connection.executemany(_NOTE, told))
+    def note_statuses(self, statuses: Iterable[tuple[str, JobStatus]]) -> None:
+        """Write the statuses of jobs, by the keys of their members, without waiting."""
+        rows = [(status.value, key) for key, status in statuses]
+        self._journal.writer.put(lambda connection, _: connection.executemany(_NOTE_STATUS, rows))
 
     async def repeat(self, keys: Sequence[str]) -> int:
-        """Adds another attempt after each of these, unless there is one; how many were added."""
+        """Add another attempt after each of these, unless there is one. Returns how many were added."""
         now = time.time()
 
         def write(connection: sqlite3.Connection, _: ProcessLock) -> int:
@@ -176,105 +142,42 @@ class GroupTable:
         return await self._journal.writer.run(write)
 
     async def give_up(self) -> None:
-        """What is added and yet to be sent by nobody never will be."""
-        (taken, _), now = await self.take(), time.time()
+        """Close the added programs that no living process is going to send: they are never sent."""
+        now = time.time()
 
-        def write(connection: sqlite3.Connection, _: ProcessLock) -> None:
-            connection.executemany(_GIVE_UP, [(now, key) for key in taken])
-            self._journal.on_their_way.difference_update(taken)
+        def close(connection: sqlite3.Connection, key: str) -> None:
+            connection.execute(_GIVE_UP, (now, key))
+            self._journal.active_keys.discard(key)
 
-        try:
-            await self._journal.writer.run(write)
-        except BaseException:
-            self.let_go(taken)
-            raise
+        await self._journal.claim_rows(close, State.ADDED, _ADDED_KEYS, *self._group)
 
     async def remove(self) -> bool:
-        """Lets go of all rows; False, and none goes, when some are yet to be sent or have no answer."""
+        """Delete all rows. Returns False, and deletes none, while some are added or open."""
 
         def write(connection: sqlite3.Connection, _: ProcessLock) -> bool:
-            if connection.execute(_UNSETTLED, self._whose).fetchone() is not None:
+            if connection.execute(_UNSETTLED, self._group).fetchone() is not None:
                 return False
-            connection.execute(_REMOVE, self._whose)
+            connection.execute(_REMOVE, self._group)
             return True
 
         return await self._journal.writer.run(write)
 
-    def _named(self, connection: sqlite3.Connection, name: str | None) -> GroupMember | None:
-        row = None if name is None else connection.execute(_NAMED, (*self._whose, name)).fetchone()
-        return None if row is None else _member(row)
-
-    def _members(self, connection: sqlite3.Connection) -> list[GroupMember]:
-        return [_member(row) for row in connection.execute(_LOAD, self._whose)]
-
 
 async def summaries(journal: Journal, url: str, account: str) -> list[GroupSummary]:
-    """The groups of this platform and account, the newest first."""
-
-    def read(connection: sqlite3.Connection, _: ProcessLock) -> list[GroupSummary]:
-        return [
-            GroupSummary(
-                name=name,
-                programs=programs,
-                added=added,
-                in_doubt=in_doubt,
-                submitted=submitted,
-                begun_at=datetime.fromtimestamp(begun_at, UTC),
-                changed_at=datetime.fromtimestamp(changed_at, UTC),
-            )
-            for name, programs, added, in_doubt, submitted, begun_at, changed_at in connection.execute(
-                _SUMMARIES, (url, account)
-            )
-        ]
-
-    return await journal.writer.run(read)
+    """Return the groups of this account, the newest first."""
+    return [
+        GroupSummary(*row[:5], *(datetime.fromtimestamp(seconds, UTC) for seconds in row[5:]))
+        for row in await journal.query(_SUMMARIES, url, account)
+    ]
 
 
 async def names_of_others(journal: Journal, url: str, account: str) -> list[str]:
-    """The names of the groups that other accounts of this platform have, or keys that were replaced."""
-
-    def read(connection: sqlite3.Connection, _: ProcessLock) -> list[str]:
-        return [name for (name,) in connection.execute(_NAMES_OF_OTHERS, (url, account))]
-
-    return await journal.writer.run(read)
-
-
-def _first_attempt(addition: Addition, position: int) -> GroupMember:
-    return GroupMember(
-        index=position,
-        attempt=1,
-        key=str(uuid.uuid4()),
-        state=State.ADDED,
-        target=addition.target,
-        shots=addition.shots,
-        name=addition.name,
-        digest=addition.digest,
-        job_id=None,
-        status=None,
-        reason=None,
-        follows=None,
-    )
+    """Return the names of the groups of other accounts, or of API keys that were replaced."""
+    return [name for (name,) in await journal.query(_NAMES_OF_OTHERS, url, account)]
 
 
 def _member(row: Sequence[Any]) -> GroupMember:
-    index, attempt, key, state, target, shots, name, digest, job_id, status, reason, follows = row
-    return GroupMember(
-        index=index,
-        attempt=attempt,
-        key=key,
-        state=State(state),
-        target=target,
-        shots=shots,
-        name=name,
-        digest=digest,
-        job_id=job_id,
-        status=None if status is None else JobStatus(status),
-        reason=reason,
-        follows=follows,
-    )
-
-
-def _intent(connection: sqlite3.Connection, key: str) -> Intent:
-    query = "SELECT url, account, target, shots, name, body FROM intents WHERE key = ?"
-    url, account, target, shots, name, body = connection.execute(query, (key,)).fetchone()
-    return Intent(key=key, url=url, account=account, target=target, shots=shots, name=name, body=body)
+    values = dict(zip(_FIELDS, row, strict=True))
+    status = values["status"]
+    values |= {"state": State(values["state"]), "status": None if status is None else JobStatus(status)}
+    return GroupMember(**values)

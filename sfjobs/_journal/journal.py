@@ -1,4 +1,4 @@
-"""The journal: what is asked of it, as SQL. One a process and file, shared by all connections, whatever their threads."""
+"""The journal's queries and updates. One journal a process and file, shared by all connections and threads."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Sequence
-from hashlib import sha256
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, TypeVar
 
-from .database import set_aside
+from .database import damaged_files
 from .location import JournalLocation
 from .process_lock import ProcessLock
 from .rows import Intent, JournalEntry, OtherAccount, State, SubmissionOutcome
 from .writer import Writer
+
+T = TypeVar("T")
+
+INTENT_COLUMNS = "key, url, account, target, shots, name, body"
 
 _OPEN = """
 INSERT INTO intents (key, url, account, state, owner, target, shots, name, digest, body, opened_at)
@@ -25,169 +28,177 @@ ON CONFLICT (key) DO UPDATE SET state = 'open', owner = excluded.owner, body = e
     opened_at = iif(state IN ('added', 'unsent'), excluded.opened_at, opened_at)
 WHERE state != 'submitted'
 """
+# In a group, UNSENT is ADDED again.
 _CLOSE = """
 UPDATE intents SET job_id = :job_id, reason = :reason, owner = NULL,
     state = iif(:state = 'unsent' AND group_name IS NOT NULL, 'added', :state),
-    closed_at = iif(:state = 'unsent' AND group_name IS NOT NULL, NULL, :now),
-    body = iif(:keeps_body OR group_name IS NOT NULL, body, NULL)
+    closed_at = iif(:state = 'open' OR :state = 'unsent' AND group_name IS NOT NULL, NULL, :now),
+    body = iif(:state = 'open' OR group_name IS NOT NULL, body, NULL)
 WHERE key = :key AND state != 'submitted'
 """
-_READ = """
-SELECT key, state, target, shots, name, digest, job_id, reason, opened_at, closed_at, group_name, body
-FROM intents WHERE number = ?
+_OPEN_KEYS = """
+SELECT key, owner FROM intents WHERE state = 'open' AND url = ? AND account = ? AND (? IS NULL OR group_name = ?)
 """
-_OPEN_ONES = """
-SELECT number, owner, key FROM intents
-WHERE state = 'open' AND url = ? AND account = ? AND (? IS NULL OR group_name = ?)
-"""
-_COUNT_OF_OTHERS = "SELECT count(*) FROM intents WHERE state = 'open' AND url = ? AND account != ?"
-_WITH_A_JOB = """
+_ENTRY = f"SELECT opened_at, group_name, reason, {INTENT_COLUMNS} FROM intents WHERE key = ?"  # noqa: S608 - constants
+_COUNT_OPEN_OF_OTHERS = "SELECT count(*) FROM intents WHERE state = 'open' AND url = ? AND account != ?"
+_OTHER_ACCOUNTS = """
 SELECT account, (SELECT job_id FROM intents AS known
     WHERE known.url = intents.url AND known.account = intents.account AND job_id IS NOT NULL ORDER BY number DESC LIMIT 1)
 FROM intents WHERE url = ? AND account != ?
 """
-_OTHERS_WITH_SOMETHING_OPEN = f"{_WITH_A_JOB} AND state = 'open' GROUP BY account ORDER BY max(number) DESC"
-_OTHERS_WITH_THE_GROUP = f"{_WITH_A_JOB} AND group_name = ? GROUP BY account ORDER BY max(number) DESC"
-_TAKE_OVER = """
+_OTHERS_WITH_OPEN_INTENTS = f"{_OTHER_ACCOUNTS} AND state = 'open' GROUP BY account ORDER BY max(number) DESC"
+_OTHERS_WITH_THE_GROUP = f"{_OTHER_ACCOUNTS} AND group_name = ? GROUP BY account ORDER BY max(number) DESC"
+_ADOPT = """
 UPDATE intents SET account = :account WHERE url = :url AND account = :former AND (group_name IS NULL OR group_name NOT IN
     (SELECT group_name FROM intents WHERE group_name IS NOT NULL AND url = :url AND account = :account))
 """
-_TAKE = "UPDATE intents SET owner = ? WHERE number = ?"
-_LET_GO = "UPDATE intents SET owner = NULL WHERE key = ? AND state = 'open'"
+_CLAIM = "UPDATE intents SET owner = ? WHERE key = ?"
+_RELEASE = "UPDATE intents SET owner = NULL WHERE key = ? AND state = ?"
+_NOTE_KEYS_HONOURED = "INSERT OR REPLACE INTO platforms VALUES (?, ?)"
+_KEYS_HONOURED_AT = "SELECT honoured_keys_at FROM platforms WHERE url = ?"
 
 
 class Journal:
     """
-    Whoever submits ``open``s an intent before the request leaves, and ``close``s it with what became of it. An intent that is
-    open belongs to the process that has it on its way; whoever wants to settle those of others has to ``claim`` them.
+    A write-ahead log: an intent is ``open``ed before its request is sent and ``close``d with its outcome.
+
+    An open intent belongs to the process that is sending it. Others ``claim`` it once that process is dead.
     """
 
-    def __init__(self, place: JournalLocation) -> None:
-        self.place = place
-        self.writer = Writer(place)
-        self.on_their_way: set[str] = set()  # changed in the writer's thread, too
+    def __init__(self, location: JournalLocation) -> None:
+        self.writer = Writer(location)
+        self.active_keys: set[str] = (
+            set()
+        )  # this process is sending or settling them; changed in the writer's thread, too
+        self._location = location
 
     @classmethod
-    def at(cls, place: JournalLocation) -> Self:
-        """The one journal of this process in that file."""
-        here = (os.getpid(), place.path)
+    def at(cls, location: JournalLocation) -> Journal:
+        """Return this process's journal of that file."""
+        key = (os.getpid(), location.path)
         with _lock:
-            found = _journals.get(here)
-            if not isinstance(found, cls):
-                found = _journals[here] = cls(place)
-            return found
+            journal = _journals.get(key)
+            if journal is None:
+                journal = _journals[key] = cls(location)
+            return journal
 
     @property
-    def set_aside(self) -> list[str]:
-        """The files that were found damaged in its place, oldest first."""
-        return set_aside(self.place)
+    def damaged_files(self) -> list[str]:
+        """The earlier files that were set aside as damaged, oldest first."""
+        return damaged_files(self._location)
 
     async def open(self, intents: Sequence[Intent]) -> None:
         """
-        Returns when they are on disk. Raises JournalError: then nothing may be sent. Whoever is cancelled in here has to close
-        them as UNSENT all the same.
+        Write the intents to disk. After a cancellation the caller has to close them as UNSENT.
+
+        Raises:
+            JournalError: they cannot be written, and nothing may be sent.
         """
         now = time.time()
-        self.on_their_way.update(intent.key for intent in intents)
+        self.active_keys.update(intent.key for intent in intents)
 
-        def write(connection: sqlite3.Connection, lease: ProcessLock) -> None:
-            connection.executemany(_OPEN, [_row(intent, lease.number, now) for intent in intents])
+        def write(connection: sqlite3.Connection, lock: ProcessLock) -> None:
+            connection.executemany(_OPEN, [_row(intent, lock.number, now) for intent in intents])
 
         try:
             await self.writer.run(write)
         except Exception:
-            self.on_their_way.difference_update(intent.key for intent in intents)
+            self.active_keys.difference_update(intent.key for intent in intents)
             raise
 
-    def close(self, fates: Iterable[SubmissionOutcome]) -> None:
-        """Says what became of them. Waits for nothing: what is lost of this in a crash is found out again by a recovery."""
-        fates, now = list(fates), time.time()
-        self.on_their_way.difference_update(fate.key for fate in fates)
-
-        def write(connection: sqlite3.Connection, _: ProcessLock) -> None:
-            connection.executemany(_CLOSE, [_closing(fate, now) for fate in fates])
-
-        self.writer.put(write)
+    def close(self, outcomes: Iterable[SubmissionOutcome]) -> None:
+        """Write the outcomes, without waiting. A recovery finds out again those that are lost in a crash."""
+        outcomes, now = list(outcomes), time.time()
+        self.active_keys.difference_update(outcome.key for outcome in outcomes)
+        rows = [
+            {"now": now, "key": done.key, "state": done.state.value, "job_id": done.job_id, "reason": done.reason}
+            for done in outcomes
+        ]
+        self.writer.put(lambda connection, _: connection.executemany(_CLOSE, rows))
 
     async def flush(self) -> None:
-        """Returns when all that it was told by now is on disk."""
+        """Wait until all earlier writes are on disk."""
         await self.writer.run(lambda *_: None)
 
-    async def claim(self, url: str, account: str, group: str | None = None) -> tuple[list[JournalEntry], int, int]:
+    async def query(self, sql: str, *parameters: object) -> list[Any]:
+        """Return the rows of a SELECT."""
+        return await self.writer.run(lambda connection, _: connection.execute(sql, parameters).fetchall())
+
+    async def claim(self, url: str, account: str, group: str | None = None) -> tuple[list[JournalEntry], int]:
         """
-        The open intents of this platform and account, or of one group there, with their bodies: they belong to this process
-        until they are closed. How many more a living process, such as this one, has on its way; and how many open ones are of
-        other accounts.
+        Claim the open intents of this account, or of one of its groups, that no living process is sending. They belong to this
+        process until they are closed. Also returns how many others there are.
+        """
+        return await self.claim_rows(_entry, State.OPEN, _OPEN_KEYS, url, account, group, group)
+
+    async def claim_rows(
+        self, read: Callable[[sqlite3.Connection, str], T], state: State, sql: str, *parameters: object
+    ) -> tuple[list[T], int]:
+        """
+        Claim the rows in this ``state`` that no living process is working on; ``sql`` selects their keys and owners. Returns what
+        ``read`` returns for each key, and how many other rows there are.
         """
         claimed: list[str] = []
 
-        def write(connection: sqlite3.Connection, lease: ProcessLock) -> tuple[list[JournalEntry], int, int]:
-            found = connection.execute(_OPEN_ONES, (url, account, group, group)).fetchall()
-            lives = {owner: owner is not None and lease.is_held(owner) for owner in {owner for _, owner, _ in found}}
-            mine = [
-                (number, key)
-                for number, owner, key in found
-                if not (key in self.on_their_way if owner == lease.number else lives[owner])
+        def write(connection: sqlite3.Connection, lock: ProcessLock) -> tuple[list[T], int]:
+            rows = connection.execute(sql, parameters).fetchall()
+            alive = {owner: owner is not None and lock.is_held(owner) for owner in {owner for _, owner in rows}}
+            claimed[:] = [
+                key for key, owner in rows if not (key in self.active_keys if owner == lock.number else alive[owner])
             ]
-            connection.executemany(_TAKE, [(lease.number, number) for number, _ in mine])
-            [of_others] = connection.execute(_COUNT_OF_OTHERS, (url, account)).fetchone()
-            claimed[:] = [key for _, key in mine]
-            self.on_their_way.update(claimed)
-            return [_entry(connection, number) for number, _ in mine], len(found) - len(mine), of_others
-
-        def undo(connection: sqlite3.Connection, _: ProcessLock) -> None:
-            self.on_their_way.difference_update(claimed)
-            connection.executemany(_LET_GO, [(key,) for key in claimed])
+            connection.executemany(_CLAIM, [(lock.number, key) for key in claimed])
+            self.active_keys.update(claimed)
+            return [read(connection, key) for key in claimed], len(rows) - len(claimed)
 
         try:
             return await self.writer.run(write)
         except BaseException:
-            self.writer.put(undo)
+            self.release(state, claimed)  # which the writer may fill only now
             raise
 
-    async def known_jobs(self, ids: Iterable[str]) -> set[str]:
-        """Those of these jobs that an intent has become."""
-        wanted = list(ids)
+    def release(self, state: State, keys: list[str]) -> None:
+        """Give up claimed rows, without waiting. Those that no longer have this ``state`` were opened or closed since."""
 
-        def read(connection: sqlite3.Connection, _: ProcessLock) -> set[str]:
-            marks = ", ".join("?" * len(wanted))
-            query = f"SELECT job_id FROM intents WHERE job_id IN ({marks})"  # noqa: S608 - marks
-            return {job_id for (job_id,) in connection.execute(query, wanted)}
+        def write(connection: sqlite3.Connection, _: ProcessLock) -> None:
+            for key in keys:
+                if connection.execute(_RELEASE, (key, state.value)).rowcount:
+                    self.active_keys.discard(key)
 
-        return await self.writer.run(read)
+        self.writer.put(write)
+
+    async def count_open_of_others(self, url: str, account: str) -> int:
+        """Return how many open intents belong to other accounts of this platform."""
+        [[count]] = await self.query(_COUNT_OPEN_OF_OTHERS, url, account)
+        return int(count)
+
+    async def known_jobs(self, ids: Sequence[str]) -> set[str]:
+        """Return the jobs among these that belong to an intent."""
+        marks = ", ".join("?" * len(ids))
+        rows = await self.query(f"SELECT job_id FROM intents WHERE job_id IN ({marks})", *ids)  # noqa: S608 - marks
+        return {job_id for (job_id,) in rows}
 
     async def other_accounts(self, url: str, account: str, group: str | None = None) -> list[OtherAccount]:
-        """The other accounts of this platform that have a group of this name, or without one anything open; the latest first."""
-
-        def read(connection: sqlite3.Connection, _: ProcessLock) -> list[OtherAccount]:
-            if group is None:
-                found = connection.execute(_OTHERS_WITH_SOMETHING_OPEN, (url, account))
-            else:
-                found = connection.execute(_OTHERS_WITH_THE_GROUP, (url, account, group))
-            return [OtherAccount(*row) for row in found]
-
-        return await self.writer.run(read)
+        """Return the other accounts of this platform with this group, or with open intents, the latest first."""
+        if group is None:
+            rows = await self.query(_OTHERS_WITH_OPEN_INTENTS, url, account)
+        else:
+            rows = await self.query(_OTHERS_WITH_THE_GROUP, url, account, group)
+        return [OtherAccount(*row) for row in rows]
 
     async def adopt(self, url: str, account: str, former: str) -> None:
-        """What was ``former``'s is this account's, but for groups whose names both have."""
+        """Move the rows of account ``former`` to ``account``, but for groups whose names both have."""
         names = {"url": url, "account": account, "former": former}
-        await self.writer.run(lambda connection, _: connection.execute(_TAKE_OVER, names))
+        await self.writer.run(lambda connection, _: connection.execute(_ADOPT, names))
 
-    def note_keys(self, url: str) -> None:
-        """The platform has just shown that it honours idempotency keys."""
-        now = time.time()
-        self.writer.put(
-            lambda connection, _: connection.execute("INSERT OR REPLACE INTO platforms VALUES (?, ?)", (url, now))
-        )
+    def note_keys_honoured(self, url: str) -> None:
+        """Note that the platform has just honoured an idempotency key."""
+        row = (url, time.time())
+        self.writer.put(lambda connection, _: connection.execute(_NOTE_KEYS_HONOURED, row))
 
-    async def honoured_keys_at(self, url: str) -> float | None:
-        """When the platform last showed so."""
-
-        def read(connection: sqlite3.Connection, _: ProcessLock) -> float | None:
-            row = connection.execute("SELECT honoured_keys_at FROM platforms WHERE url = ?", (url,)).fetchone()
-            return None if row is None else float(row[0])
-
-        return await self.writer.run(read)
+    async def keys_honoured_at(self, url: str) -> float | None:
+        """Return when the platform last honoured an idempotency key."""
+        rows = await self.query(_KEYS_HONOURED_AT, url)
+        return float(rows[0][0]) if rows else None
 
 
 _journals: weakref.WeakValueDictionary[tuple[int, Path], Journal] = weakref.WeakValueDictionary()
@@ -195,7 +206,7 @@ _lock = threading.Lock()
 
 
 def _renew_lock() -> None:
-    """A lock that another thread held while this process was forked stays locked for ever."""
+    """Replace the lock in a forked child: a lock that another thread held stays locked for ever."""
     global _lock  # noqa: PLW0603
     _lock = threading.Lock()
 
@@ -205,46 +216,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def _row(intent: Intent, owner: int, now: float) -> tuple[object, ...]:
-    return (
-        intent.key,
-        intent.url,
-        intent.account,
-        owner,
-        intent.target,
-        intent.shots,
-        intent.name,
-        sha256(intent.body).hexdigest(),
-        intent.body,
-        now,
-    )
+    described = (intent.target, intent.shots, intent.name, intent.digest, intent.body)
+    return (intent.key, intent.url, intent.account, owner, *described, now)
 
 
-def _closing(fate: SubmissionOutcome, now: float) -> dict[str, object]:
-    return {
-        "key": fate.key,
-        "state": fate.state.value,
-        "job_id": fate.job_id,
-        "reason": fate.reason,
-        "now": now if fate.state.is_closed else None,
-        "keeps_body": fate.state == State.OPEN,
-    }
-
-
-def _entry(connection: sqlite3.Connection, number: int) -> JournalEntry:
-    key, state, target, shots, name, digest, job_id, reason, opened_at, closed_at, group, body = connection.execute(
-        _READ, (number,)
-    ).fetchone()
-    return JournalEntry(
-        key=key,
-        state=State(state),
-        target=target,
-        shots=shots,
-        name=name,
-        digest=digest,
-        job_id=job_id,
-        reason=reason,
-        opened_at=opened_at,
-        closed_at=closed_at,
-        group=group,
-        body=body,
-    )
+def _entry(connection: sqlite3.Connection, key: str) -> JournalEntry:
+    opened_at, group, reason, *intent = connection.execute(_ENTRY, (key,)).fetchone()
+    return JournalEntry(Intent(*intent), opened_at, group, reason)

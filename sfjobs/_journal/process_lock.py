@@ -1,7 +1,7 @@
 """
-Which processes are alive that have something on its way. Each holds a lock on one byte of a file beside the journal, at the
-place that is its number; the system lets go of it when the process ends, however it ends. So no process id that is used again,
-no container that cannot see the others and no clock that was set can make a living process look dead, or a dead one alive.
+Which processes are alive that are sending something. Each holds a lock on one byte of a file beside the journal, at the offset
+that is its number. The system releases the lock when the process ends, however it ends. So a living process cannot look dead, or
+a dead one alive, because of a process id that is used again, a container that cannot see the others or a clock that was set.
 """
 
 from __future__ import annotations
@@ -13,72 +13,63 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_EVERYONE = 0
-_LARGEST = 2**48
+_EXCLUSIVE_OFFSET = 0
+_MAX_NUMBER = 2**48
 
 
 class ProcessLock:
     """
-    This process's number on one journal. It is kept until the process ends: closing any descriptor of a file drops all locks
-    that the process has on it. A forked child inherits no lock and has to take a number of its own.
+    The number of this process on one journal, locked until the process ends.
+
+    The file stays open: closing any descriptor of a file drops all locks that the process has on it. A forked child inherits no
+    lock and needs its own number.
     """
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-        self.number = random.SystemRandom().randrange(1, _LARGEST)
+        self.number = random.SystemRandom().randrange(1, _MAX_NUMBER)
         if not _try_to_lock(self._descriptor, self.number):
-            raise OSError(f"{path} cannot be locked")  # or two have drawn the same of 2^48 numbers
+            raise OSError(f"{path} cannot be locked")  # or two processes drew the same of 2^48 numbers
 
     def is_held(self, number: int) -> bool:
-        """Whether the process with this number lives. To be asked by one process at a time, as within a write to the journal."""
+        """Return whether the process with this number is alive. Only one process may call this at a time, as within a write."""
         if number == self.number:
             return True
         if not _try_to_lock(self._descriptor, number):
             return True
-        _unlock(self._descriptor, number)
+        _locking(self._descriptor, _UNLOCK, number)
         return False
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Only one process is in here."""
-        _lock(self._descriptor, _EVERYONE)
+    def exclusive(self) -> Iterator[None]:
+        """Keep other processes out of the block."""
+        _locking(self._descriptor, _LOCK, _EXCLUSIVE_OFFSET)
         try:
             yield
         finally:
-            _unlock(self._descriptor, _EVERYONE)
+            _locking(self._descriptor, _UNLOCK, _EXCLUSIVE_OFFSET)
 
 
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(descriptor: int, place: int) -> None:
-        os.lseek(descriptor, place, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+    def _locking(descriptor: int, mode: int, offset: int) -> None:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        msvcrt.locking(descriptor, mode, 1)
 
-    def _try_to_lock(descriptor: int, place: int) -> bool:
-        os.lseek(descriptor, place, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-    def _unlock(descriptor: int, place: int) -> None:
-        os.lseek(descriptor, place, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-
+    _LOCK, _TRY_TO_LOCK, _UNLOCK = msvcrt.LK_LOCK, msvcrt.LK_NBLCK, msvcrt.LK_UNLCK
 else:
     import fcntl
 
-    def _lock(descriptor: int, place: int) -> None:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, place)
+    def _locking(descriptor: int, mode: int, offset: int) -> None:
+        fcntl.lockf(descriptor, mode, 1, offset)
 
-    def _try_to_lock(descriptor: int, place: int) -> bool:
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-        except OSError:
-            return False
-        return True
+    _LOCK, _TRY_TO_LOCK, _UNLOCK = fcntl.LOCK_EX, fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
 
-    def _unlock(descriptor: int, place: int) -> None:
-        fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, place)
+
+def _try_to_lock(descriptor: int, offset: int) -> bool:
+    try:
+        _locking(descriptor, _TRY_TO_LOCK, offset)
+    except OSError:
+        return False
+    return True

@@ -1,40 +1,38 @@
-"""The journal's rows as values."""
+"""The rows of the journal as values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 
 from ..models import JobStatus
 
 
 class State(StrEnum):
-    """How far a submission has come."""
+    """The state of one submission."""
 
     ADDED = "added"
-    """In a group, and yet to be sent."""
+    """It is in a group and was not sent yet."""
     OPEN = "open"
-    """It may have been sent, and there is no answer."""
+    """It may have been sent, and its outcome is unknown."""
     SUBMITTED = "submitted"
-    """The platform has it as a job."""
+    """The platform has the job."""
     REFUSED = "refused"
-    """The platform said no."""
+    """The platform refused it."""
     UNSENT = "unsent"
-    """It surely did not reach the platform, or the platform did nothing with it."""
+    """It did not reach the platform, or the platform did nothing with it."""
     GIVEN_UP = "given_up"
-    """Nobody knows, and whoever asked no longer wants to."""
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether nothing is to be done or asked about it any more."""
-        return self not in (State.ADDED, State.OPEN)
+    """Its outcome is unknown, and the caller no longer wants to know it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Intent:
     """
-    What is about to be sent. ``body`` is that of the request, byte for byte, for a platform answers a key that comes back only
-    with the body that it came with. No credential is in it; ``account`` tells apart whose it was.
+    A submission that is about to be sent.
+
+    ``body`` is the body of the request, byte for byte: a platform accepts a repeated idempotency key only with the same body. No
+    credential is stored; ``account`` is a short hash of the API key.
     """
 
     key: str
@@ -43,12 +41,17 @@ class Intent:
     target: str
     shots: int | None = None
     name: str | None = None
-    body: bytes = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the body in hexadecimal."""
+        return sha256(self.body).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmissionOutcome:
-    """What became of the intent with this key. OPEN: it was sent, and nobody knows."""
+    """The outcome of the intent with this key. OPEN: it was sent, and the outcome is unknown."""
 
     key: str
     state: State
@@ -56,30 +59,23 @@ class SubmissionOutcome:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """
-    One row with the body of its request, which is kept while it may be needed. Times are seconds since the epoch by this
-    machine's clock, ``digest`` is the SHA-256 of the body in hexadecimal.
-    """
+    """An open intent, the reason why it stayed open, and when it was first sent, in seconds since the epoch."""
 
-    key: str
-    state: State
-    target: str
-    shots: int | None
-    name: str | None
-    digest: str
-    job_id: str | None
-    reason: str | None
+    intent: Intent
     opened_at: float
-    closed_at: float | None
     group: str | None
-    body: bytes | None = field(default=None, repr=False)
+    reason: str | None
+
+    @property
+    def key(self) -> str:
+        return self.intent.key
 
 
 @dataclass(frozen=True, slots=True)
 class OtherAccount:
-    """Somebody else's rows, or those of a key that was replaced. ``job_id`` is the latest job there, None when none is known."""
+    """An account of another user, or an API key that was replaced. ``job_id`` is its latest known job."""
 
     account: str
     job_id: str | None
@@ -88,8 +84,10 @@ class OtherAccount:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupMember:
     """
-    One attempt at one program of a group: the ``attempt``-th, from 1, at the ``index``-th, from 0. ``state`` is how far its
-    submission has come, ``status`` how its job was when it was last heard of, and ``follows`` the key of the attempt before.
+    One attempt at one program of a group.
+
+    ``attempt`` counts from 1, ``index`` from 0. ``state`` is the state of its submission, ``status`` the last known status of its
+    job, and ``follows`` the key of the attempt before.
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""The journal's tables, and how long their rows are kept."""
+"""The tables of the journal, and how long rows are kept."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import sqlite3
 
 VERSION = 1
 
-DAYS = 30
-"""For which rows are kept that nothing is to be done about."""
-ROWS = 100_000
-"""Of them are kept at most, the newest. Those of groups do not count, and go with their group."""
+KEEP_DAYS = 30
+"""Rows that are closed are kept this long."""
+KEEP_ROWS = 100_000
+"""At most this many of them are kept, the newest. Rows of groups do not count and are deleted with their group."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS intents (
     number INTEGER PRIMARY KEY,
     key TEXT NOT NULL UNIQUE,
     url TEXT NOT NULL,
-    account TEXT NOT NULL,       -- tells keys of one platform apart, and says too little to find one by
+    account TEXT NOT NULL,       -- tells the API keys of one platform apart; too short to find a key by
     state TEXT NOT NULL,
-    owner INTEGER,               -- the process that has it on its way; none when no process has
+    owner INTEGER,               -- the process that is sending it; NULL when no process is
     target TEXT NOT NULL,
     shots INTEGER,
     name TEXT,
@@ -31,8 +31,8 @@ CREATE TABLE IF NOT EXISTS intents (
     position INTEGER,            -- within the group
     attempt INTEGER NOT NULL DEFAULT 1,
     follows TEXT,                -- the key of the attempt before this one
-    status TEXT,                 -- of the job, as last heard by its group
-    body BLOB                    -- of the request; dropped when it is closed, unless it is of a group; last, for it may be long
+    status TEXT,                 -- of the job, as last noted by its group
+    body BLOB                    -- of the request; deleted when it is closed, unless it is in a group; last, for it may be long
 );
 CREATE INDEX IF NOT EXISTS open_intents ON intents (url, account) WHERE state = 'open';
 CREATE INDEX IF NOT EXISTS closed_intents ON intents (closed_at) WHERE group_name IS NULL;
@@ -45,8 +45,8 @@ CREATE TABLE IF NOT EXISTS platforms (
 )
 """
 
-_OLD = "DELETE FROM intents WHERE group_name IS NULL AND closed_at < ?"
-_MANY = """
+_DELETE_OLD = "DELETE FROM intents WHERE group_name IS NULL AND closed_at < ?"
+_DELETE_MANY = """
 DELETE FROM intents WHERE group_name IS NULL AND closed_at <=
     (SELECT closed_at FROM intents WHERE group_name IS NULL AND closed_at IS NOT NULL
      ORDER BY closed_at DESC LIMIT 1 OFFSET ?)
@@ -54,6 +54,6 @@ DELETE FROM intents WHERE group_name IS NULL AND closed_at <=
 
 
 def prune(connection: sqlite3.Connection, now: float) -> None:
-    """Lets go of old rows."""
-    connection.execute(_OLD, (now - DAYS * 86_400,))
-    connection.execute(_MANY, (ROWS,))
+    """Delete old rows."""
+    connection.execute(_DELETE_OLD, (now - KEEP_DAYS * 86_400,))
+    connection.execute(_DELETE_MANY, (KEEP_ROWS,))

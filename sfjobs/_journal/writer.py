@@ -1,6 +1,6 @@
 """
-One thread that writes a journal, in groups: what comes while one group is on its way to the disk makes the next, so that many
-submissions share the wait for it. Whoever waits is in an event loop, asyncio's or trio's, and any number of them may be.
+One thread that writes a journal and commits many writes together: those that arrive during one commit share the next one. The
+waiters may be in any number of event loops, of asyncio or trio.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from concurrent.futures import Future
+from typing import Any, NamedTuple, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
@@ -26,70 +27,73 @@ logger = logging.getLogger("sfjobs")
 
 T = TypeVar("T")
 
-LARGEST_GROUP = 256
-LINGER = 0.05
-"""Seconds that writes which nobody waits for may wait for one to share its commit."""
-LAST_WORDS = 5.0
-"""Seconds that the end of the process waits for what is still to be written."""
+MAX_WRITES_PER_COMMIT = 256
+COMMIT_DELAY_SECONDS = 0.05
+"""How long writes without a waiter wait for others to share their commit."""
+EXIT_TIMEOUT_SECONDS = 5.0
+"""How long the end of the process waits for writes."""
 
 
-class Write:
-    """One operation on its way. ``tell`` is called in the writer's thread when it is on disk or has failed."""
+class Write(NamedTuple):
+    """One operation in the queue. Its future ends in the writer's thread, once the operation is on disk or has failed."""
 
-    __slots__ = ("error", "is_urgent", "is_withdrawn", "operation", "tell", "value")
-
-    def __init__(self, operation: Operation, tell: Callable[[], object], *, is_urgent: bool) -> None:
-        self.operation = operation
-        self.tell = tell
-        self.is_urgent = is_urgent
-        self.is_withdrawn = False
-        self.value: Any = None
-        self.error: Exception | None = None
+    operation: Operation
+    future: Future[Any]
+    has_waiter: bool
 
 
 class Writer:
     """
-    The thread, as seen from the others. It ends when nobody holds this any more, and when the process ends, after what was
-    put in by then.
+    The handle of the thread. The thread ends when this is no longer referenced and when the process ends, after the writes in the
+    queue.
     """
 
-    def __init__(self, place: JournalLocation) -> None:
+    def __init__(self, location: JournalLocation) -> None:
         self._writes: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=_work, args=(place, self._writes), name="sfjobs-journal", daemon=True)
+        self._thread = threading.Thread(target=_work, args=(location, self._writes), name="sfjobs-journal", daemon=True)
         self._thread.start()
         _writers[self._thread] = self._writes
         weakref.finalize(self, self._writes.put, None)
 
     async def run(self, operation: Callable[..., T]) -> T:
         """
-        What ``operation`` returns, once it is on disk. Cancelled, it may have been done or not; what is put in afterwards is
-        done after it. Raises JournalError.
+        Run ``operation`` and return its value once it is on disk.
+
+        After a cancellation it may have run or not. Later writes run after it.
+
+        Raises:
+            JournalError: it cannot be written.
         """
-        soon, done = _soon(), anyio.Event()
-        write = Write(operation, lambda: soon(done.set), is_urgent=True)
-        self._put(write)
+        call_soon, done = _call_soon(), anyio.Event()
+
+        def wake(_: Future[Any]) -> None:
+            try:
+                call_soon(done.set)
+            except RuntimeError:
+                logger.debug("a write to the journal was awaited in an event loop that has ended")
+
+        future = self._put(operation, has_waiter=True)
+        future.add_done_callback(wake)
         try:
             await done.wait()
         except BaseException:
-            write.is_withdrawn = True
+            future.cancel()
             raise
-        if write.error is not None:
-            raise write.error
-        return cast("T", write.value)
+        return cast("T", future.result())
 
     def put(self, operation: Operation) -> None:
-        """Has it done soon, and waits for nothing and raises nothing; what goes wrong is in the log."""
-        write = Write(operation, lambda: _report(write), is_urgent=False)
+        """Queue ``operation`` without waiting for it. Failures are logged."""
         try:
-            self._put(write)
+            self._put(operation, has_waiter=False).add_done_callback(_log_failure)
         except JournalError as error:
-            write.error = error
-            _report(write)
+            _log(error)
 
-    def _put(self, write: Write) -> None:
+    def _put(self, operation: Operation, *, has_waiter: bool) -> Future[Any]:
         if not self._thread.is_alive():
             raise JournalError("The journal of submissions is closed: the process is about to end.")
+        write = Write(operation, Future(), has_waiter)
         self._writes.put(write)
+        return write.future
 
 
 _writers: weakref.WeakKeyDictionary[threading.Thread, queue.SimpleQueue[Write | None]] = weakref.WeakKeyDictionary()
@@ -100,72 +104,71 @@ def _finish() -> None:
     for thread, writes in list(_writers.items()):
         if thread.is_alive():
             writes.put(None)
-            thread.join(LAST_WORDS)
+            thread.join(EXIT_TIMEOUT_SECONDS)
 
 
-def _soon() -> Callable[[Callable[[], object]], object]:
-    """Calls a function in the event loop of now, from any thread, without waiting for it."""
-    native: Any = anyio.lowlevel.current_token().native_token
-    soon: Callable[[Callable[[], object]], object] = (
-        getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
+def _call_soon() -> Callable[[Callable[[], object]], object]:
+    """Return a function that schedules a call in the current event loop from any thread, without waiting."""
+    loop: Any = anyio.lowlevel.current_token().native_token
+    call_soon: Callable[[Callable[[], object]], object] = (
+        getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
     )
-    return soon
+    return call_soon
 
 
-def _report(write: Write) -> None:
-    if write.error is not None:
-        logger.error("what became of a submission is not in the journal: %s", write.error)
+def _log_failure(future: Future[Any]) -> None:
+    if (error := future.exception()) is not None:
+        _log(error)
 
 
-def _work(place: JournalLocation, writes: queue.SimpleQueue[Write | None]) -> None:
-    file = JournalDatabase(place)
+def _log(error: BaseException) -> None:
+    logger.error("the outcome of a submission was not written to the journal: %s", error)
+
+
+def _work(location: JournalLocation, writes: queue.SimpleQueue[Write | None]) -> None:
+    database = JournalDatabase(location)
     try:
         while (first := writes.get()) is not None:
-            group, is_last = _rest_of_group(first, writes)
-            _commit(file, place, group)
-            for write in group:
-                try:
-                    write.tell()
-                except RuntimeError:  # the event loop of whoever waited has ended
-                    logger.debug("nobody waits for a write to the journal any more")
-            del first, group
+            batch, is_last = _batch(first, writes)
+            _commit(database, location, [write for write in batch if write.future.set_running_or_notify_cancel()])
+            del first, batch
             if is_last:
                 return
     finally:
-        file.close()
+        database.close()
 
 
-def _rest_of_group(first: Write, writes: queue.SimpleQueue[Write | None]) -> tuple[list[Write], bool]:
-    """What is there, once somebody waits for some of it; and whether it is the last."""
-    group = [first]
-    is_urgent = first.is_urgent
-    until = time.monotonic() + LINGER
-    while len(group) < LARGEST_GROUP:
+def _batch(first: Write, writes: queue.SimpleQueue[Write | None]) -> tuple[list[Write], bool]:
+    """Return the writes of the next commit, and whether they are the last. Without a waiter, more of them are awaited."""
+    batch = [first]
+    has_waiter = first.has_waiter
+    deadline = time.monotonic() + COMMIT_DELAY_SECONDS
+    while len(batch) < MAX_WRITES_PER_COMMIT:
         try:
-            write = writes.get_nowait() if is_urgent else writes.get(timeout=max(until - time.monotonic(), 0.0))
+            write = writes.get_nowait() if has_waiter else writes.get(timeout=max(deadline - time.monotonic(), 0.0))
         except queue.Empty:
             break
         if write is None:
-            return group, True
-        group.append(write)
-        is_urgent = is_urgent or write.is_urgent
-    return group, False
+            return batch, True
+        batch.append(write)
+        has_waiter = has_waiter or write.has_waiter
+    return batch, False
 
 
-def _commit(file: JournalDatabase, place: JournalLocation, group: list[Write]) -> None:
-    running = [write for write in group if not write.is_withdrawn]
-    if not running:
+def _commit(database: JournalDatabase, location: JournalLocation, batch: list[Write]) -> None:
+    if not batch:
         return
     try:
-        values = file.transact([write.operation for write in running])
-    except Exception as error:  # noqa: BLE001 - whoever waits gets it
-        if len(running) > 1:
-            for write in running:  # what is wrong with one must not be the others' loss
-                _commit(file, place, [write])
+        values = database.transact([write.operation for write in batch])
+    except Exception as error:  # noqa: BLE001 - the waiter gets it
+        if len(batch) > 1:
+            for write in batch:  # the failure of one must not fail the others
+                _commit(database, location, [write])
+        elif isinstance(error, sqlite3.Error | OSError):
+            consequence = "Nothing was sent." if batch[0].has_waiter else "`sfjobs recover` will find it out."
+            batch[0].future.set_exception(location.failure(error, consequence))
         else:
-            known = isinstance(error, sqlite3.Error | OSError)
-            consequence = "Nothing was sent." if running[0].is_urgent else "`sfjobs recover` finds it out again."
-            running[0].error = place.failure(error, consequence) if known else error
+            batch[0].future.set_exception(error)
         return
-    for write, value in zip(running, values, strict=True):
-        write.value = value
+    for write, value in zip(batch, values, strict=True):
+        write.future.set_result(value)

@@ -15,6 +15,7 @@ _CODE = re.compile(r'(?:[^"#\r\n]|"[^"\r\n]*"?)*')
 _HEADER_LINE = re.compile(r"[ \t]*(name|version|target|type)[ \t]+(.*)")
 _PLAIN_HEADER = re.compile(r'(?:(?:name|version|target|type)[ \t]+[^\s"#][^"#\r\n]{0,200}\n|\n){1,20}(?=[A-Z])')
 _TARGET = re.compile(r"(?P<name>[0-9A-Za-z_.\-]+)[ \t]*(?:\((?P<options>.*)\))?$")
+_OPTION_TOKEN = re.compile(r'"[^"]*"?|[(){},]|\[|\]')
 _TARGET_NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.\-]*\Z")
 _SCRIPT_NAME = re.compile(r"[A-Za-z]\w*\Z", re.ASCII)
 _SHOTS = re.compile(r"[0-9]{1,18}\Z")
@@ -156,19 +157,15 @@ def _split_options(options: str) -> list[tuple[str, str]]:
     Split ``a=1, b=[1, 2], c="x, y"`` into pairs. Commas in brackets and quotes do not separate. A part without ``=`` means
     nothing in a target and is left out.
     """
-    found, depth, quoted, start = [], 0, False, 0
-    for index, character in enumerate(options + ","):
-        if character == '"':
-            quoted = not quoted
-        elif quoted:
-            continue
-        elif character in "([{":
+    found, depth, start = [], 0, 0
+    for token in _OPTION_TOKEN.finditer(options + ","):
+        if token[0] in "([{":
             depth += 1
-        elif character in ")]}":
+        elif token[0] in ")]}":
             depth -= 1
-        elif character == "," and depth <= 0:
-            key, equals, value = options[start:index].partition("=")
+        elif token[0] == "," and depth <= 0:
+            key, equals, value = options[start : token.start()].partition("=")
             if equals:
                 found.append((key.strip(), value.strip()))
-            start = index + 1
+            start = token.end()
     return found

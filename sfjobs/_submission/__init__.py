@@ -1,0 +1,15 @@
+"""
+From a program to a job: one program, a stream of many, and submissions that a crash left without a reply.
+
+    types                    Submission, Refusal, and the end of a source
+    stream                   JobStream, which ``create_jobs`` returns
+    pipeline                 order, window and steps of a stream
+    window                   how many jobs may be unfinished at a time
+    sender                   which programs share a request; retries of single programs
+    submitter                requests, replies, and their journal entries
+    capabilities             batches and idempotency keys: what the platform offers
+    programs                 any program that a caller has becomes Blackbird text
+    strawberryfields         compiles a ``strawberryfields.Program``
+    recovery                 settles the open submissions of the journal
+    key_rotation             adopts journal entries of an API key that was replaced
+"""

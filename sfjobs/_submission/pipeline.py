@@ -1,7 +1,6 @@
 """
-Between the source of many programs and whoever takes their jobs: the order, the window, and the steps in which ``sending``
-makes jobs of programs. There are never more programs in here than the window. Between two steps nothing is held: no task, no
-scope, no request and no place in the poller.
+Between the source of many programs and the caller that gets their jobs: order, window, and the steps in which ``sender`` submits.
+Never holds more programs than the window. Between two steps it holds no task, scope, request or place in the poller.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import TypeAlias
 
 import anyio
 import anyio.lowlevel
+from anyio.abc import TaskGroup
 
 from .._jobs.job import Job
 from .._util.aio import plain_task_group
@@ -22,18 +22,17 @@ from .types import FAST_SOURCE_SECONDS, End, Program, Refusal, Submission
 from .window import Window
 
 Pull: TypeAlias = Callable[[int], Awaitable[bool]]
-"""Puts up to so many programs in, or ends the source; says whether the next one may be asked for at once."""
+"""Puts up to so many programs, or the end of the source. Returns whether the source is fast enough to be read again at once."""
 
-REFILL_DELAY = 0.1
-"""Seconds that a full window waits for a hundredth of its places once there is one: a look at thousands of jobs has its price."""
+REFILL_DELAY_SECONDS = 0.1
+"""How long a full window waits for a hundredth of it to be free: checking thousands of jobs is expensive."""
 
-_DONE_WITH = Submission("")
+_FORGOTTEN = Submission("")
 
 
 class SubmissionPipeline:
     """
-    The programs between a source and whoever takes the jobs. Knows no source: a driver ``put``s programs in while some are
-    ``wanted``, lets it ``advance``, and ``take``s what is ready.
+    The programs of one stream. A driver ``put``s programs while some are ``wanted``, calls ``advance``, and ``pop``s outcomes.
     """
 
     def __init__(
@@ -42,114 +41,118 @@ class SubmissionPipeline:
         self._connection = connection
         self._window = Window(window)
         self._sender = BatchSender(connection, submitter, self._window, self._settle, target=target, shots=shots)
-        self._slots: deque[PendingProgram] = deque()  # not handed out yet, in order
-        self._waiting = 0  # of those, how many have no outcome
-        self._todo: deque[PendingProgram] = deque()  # of those, whom nobody has begun to send in this step
+        self._pending: deque[PendingProgram] = deque()  # not popped yet, in order
+        self._unsettled = 0  # of those, the number without an outcome
+        self._unsent: deque[PendingProgram] = deque()  # of those, the ones that no task of this step has begun to send
         self._unfinished: list[Job] = []
-        self._taken_in = 0
+        self._put = 0
         self._ended = False
-        self._is_cut = False
-        self._enough = 0  # with more slots than this, those that are ready are given before there is another look
-        self._is_prompt = False
+        self._is_closed = False
+        self._pop_above = 0  # with more programs than this, outcomes are popped before the next step
+        self._is_fast = False
 
     @property
     def submitted(self) -> list[Job]:
-        """The jobs that the platform has taken and that have not been handed out, in order."""
-        return [slot.outcome for slot in self._slots if isinstance(slot.outcome, Job)]
+        """The jobs that were submitted and not popped, in order."""
+        return [pending.outcome for pending in self._pending if isinstance(pending.outcome, Job)]
 
     @property
     def is_ready(self) -> bool:
-        """Whether the next outcome is to be handed out before anything else is done."""
-        return self.has_next and not self._is_cut and (len(self._slots) > self._enough or self._ended)
+        """Whether to ``pop`` the next outcome before anything else."""
+        return self.has_next and not self._is_closed and (len(self._pending) > self._pop_above or self._ended)
 
     @property
-    def is_over(self) -> bool:
-        return self._is_cut or (self._ended and not self._slots)
+    def is_done(self) -> bool:
+        return self._is_closed or (self._ended and not self._pending)
 
     @property
     def wanted(self) -> int:
-        """How many programs there is room for."""
+        """How many programs to put."""
         if self._ended:
             return 0
-        room = self._room - self._waiting
+        room = self._room - self._unsettled
         # One ahead even of a full window: whether there is a next program must not wait for a job to end.
-        least = 0 if self._slots else 1
-        return max(least, min(room, self._window.widest - len(self._slots), self._sender.burst - self._waiting))
+        least = 0 if self._pending else 1
+        return max(least, min(room, self._window.widest - len(self._pending), self._sender.step_size - self._unsettled))
 
     @property
     def has_next(self) -> bool:
-        return bool(self._slots) and self._slots[0].outcome is not None
+        return bool(self._pending) and self._pending[0].outcome is not None
 
     @property
     def has_unsent(self) -> bool:
-        return self._waiting > 0
+        return self._unsettled > 0
 
     def put(self, program: Program | SubmissionRequest | End) -> None:
-        """Takes in the next program, one that was made ready before, or that there are no more."""
+        """Add the next program, a request that was made before, or the end of the source."""
         if isinstance(program, End):
             self._ended = True
             if program.error is not None:
-                self._slots.append(PendingProgram(self._taken_in, _DONE_WITH, outcome=program.error))
+                self._pending.append(PendingProgram(self._put, _FORGOTTEN, outcome=program.error))
             return
-        slot = _slot(self._taken_in, program)
-        self._slots.append(slot)
-        self._todo.append(slot)
-        self._taken_in += 1
-        self._waiting += 1
+        if isinstance(program, SubmissionRequest):
+            pending = PendingProgram(self._put, _FORGOTTEN, program)
+        else:
+            submission = program if isinstance(program, Submission) else Submission(program)
+            pending = PendingProgram(self._put, submission)
+        self._pending.append(pending)
+        self._unsent.append(pending)
+        self._put += 1
+        self._unsettled += 1
 
-    def cut(self) -> None:
-        """Nothing more is submitted, and nothing more handed out."""
-        self._is_cut = self._ended = self._sender.halted = True
+    def close(self) -> None:
+        """Submit nothing more, and return no more outcomes."""
+        self._is_closed = self._ended = self._sender.is_halted = True
 
-    def take(self) -> Job | Refusal:
-        """The next outcome. Raises what the source of the programs raised."""
-        outcome = self._slots.popleft().outcome
+    def pop(self) -> Job | Refusal:
+        """Return the next outcome. Raises what the source of the programs raised."""
+        outcome = self._pending.popleft().outcome
         assert outcome is not None, "there is a next one"
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    def take_ready(self, most: int) -> list[Job | Refusal]:
-        """``take`` at least once, and up to so often as outcomes are ready. What the source raised comes by itself."""
-        taken = [self.take()]
-        while len(taken) < most and self.is_ready and not isinstance(self._slots[0].outcome, Exception):
-            taken.append(self.take())
-        return taken
+    def pop_ready(self, most: int) -> list[Job | Refusal]:
+        """``pop`` at least once, and up to ``most`` times while outcomes are ready. An error of the source comes alone."""
+        popped = [self.pop()]
+        while len(popped) < most and self.is_ready and not isinstance(self._pending[0].outcome, Exception):
+            popped.append(self.pop())
+        return popped
 
     async def advance(self, pull: Pull | None = None) -> None:
         """
-        Submits what the window has room for; waits for room only when there is nothing to hand out meanwhile. ``pull`` puts
-        programs in alongside the submissions.
+        Submit as many programs as the window has room for. Waits for room only when no outcome is ready. ``pull`` puts programs
+        during the submissions.
 
-        Cancelled, it sends nothing more and sees what is on its way to its end, for a job needs an id. Raises what lets no
-        submission succeed now, unless there is something to hand out before it: no program is lost, the next call goes on.
+        On cancellation it sends nothing more and finishes the requests in flight, because a job needs an id. Raises an error that
+        no submission can succeed with, once all outcomes before it are popped. No program is lost: the next call goes on.
         """
         try:
-            self._let_go_of_finished()
+            self._forget_finished()
             if self.has_next and self._window.is_narrowed:
                 return
-            await anyio.sleep_until(self._window.rest_until)
-            if self._is_cut:
+            await anyio.sleep_until(self._window.paused_until)
+            if self._is_closed:
                 return
-            if self._room > 0 and (self._waiting or (pull is not None and self.wanted)):
+            if self._room > 0 and (self._unsettled or (pull is not None and self.wanted)):
                 await self._send_all(pull)
-            elif self._room <= 0 and not self._slots and pull is not None:
-                self._is_prompt = await pull(1)
+            elif self._room <= 0 and not self._pending and pull is not None:
+                self._is_fast = await pull(1)
             elif self._room <= 0 and not self.has_next:
                 await self._wait_for_room()
         finally:
-            self._enough = len(self._slots) // 2
-            trouble, self._sender.trouble = self._sender.trouble, None
-        if trouble is not None and not self.has_next:
-            raise trouble
+            self._pop_above = len(self._pending) // 2
+            error, self._sender.error = self._sender.error, None
+        if error is not None and not self.has_next:
+            raise error
 
     @property
     def _room(self) -> int:
         return self._window.size - len(self._unfinished)
 
-    def _let_go_of_finished(self) -> None:
-        # While there is room for a whole step, a look at thousands of jobs would cost more than the step.
-        if self._room < self._sender.burst:
+    def _forget_finished(self) -> None:
+        # While there is room for a whole step, checking thousands of jobs would cost more than the step.
+        if self._room < self._sender.step_size:
             self._unfinished = [job for job in self._unfinished if not job.status.is_final]
 
     async def _wait_for_room(self) -> None:
@@ -157,73 +160,82 @@ class SubmissionPipeline:
         waiter = poller.join(self._unfinished)
         try:
             await poller.wait_for(waiter, 1 - self._room)
-            if (places := self._window.size // 100) > 1:
-                with anyio.move_on_after(REFILL_DELAY):
-                    await poller.wait_for(waiter, places - self._room)
+            if (hundredth := self._window.size // 100) > 1:
+                with anyio.move_on_after(REFILL_DELAY_SECONDS):
+                    await poller.wait_for(waiter, hundredth - self._room)
         finally:
             poller.leave(waiter)
-        # A job that the platform no longer knows has an outcome, too: an error, which is for whoever waits for that job.
+        # A job that the platform no longer knows has an outcome, too: an error, for the caller that waits for that job.
         self._unfinished = [job for job in self._unfinished if job.id not in waiter.outcomes]
 
     async def _send_all(self, pull: Pull | None) -> None:
-        sender = self._sender
-        sender.begin()
-        unsent = (slot for slot in self._slots if slot.outcome is None)
-        self._todo = todo = deque(islice(unsent, min(self._room, sender.burst)))
-        pulls = sender.burst - len(todo)
-        working, idle = 0, anyio.Event()
-
-        async def work() -> None:
-            nonlocal working
-            # Of all those that submit singly, few are needed when batches turn out to be on offer.
-            while todo and not sender.halted and working <= sender.width:
-                await sender.send(await sender.load(todo))
-            working -= 1
-            if not working:
-                idle.set()
-
+        self._sender.begin_step()
+        unsettled = (pending for pending in self._pending if pending.outcome is None)
+        self._unsent = deque(islice(unsettled, min(self._room, self._sender.step_size)))
         async with plain_task_group() as group:
-
-            def employ(programs: int) -> None:
-                nonlocal working
-                for _ in range(min(-(-programs // sender.most), sender.width - working)):
-                    working += 1
-                    group.start_soon(work)
-
+            workers = _Workers(self._sender, self._unsent, group)
             try:
-                employ(len(todo))
-                turn = anyio.current_time()
-                while pull is not None and pulls > 0 and self.wanted and not sender.halted:
-                    if self._slots and not self._is_prompt:
-                        break
-                    taken_in = self._taken_in
-                    self._is_prompt = await pull(min(pulls, self.wanted, sender.appetite))
-                    pulls -= self._taken_in - taken_in
-                    employ(self._taken_in - taken_in)
-                    if len(todo) >= sender.appetite or anyio.current_time() - turn > FAST_SOURCE_SECONDS:
-                        # A source that never waits would keep those that submit from their turn.
-                        await anyio.lowlevel.checkpoint()
-                        turn = anyio.current_time()
-                if working:
-                    idle = anyio.Event()
-                    await idle.wait()
+                workers.start(len(self._unsent))
+                if pull is not None:
+                    await self._pull_all(pull, workers)
+                await workers.finish()
             finally:
-                # When all is well nothing is under way here.
-                sender.hurry()
+                # Without a cancellation nothing is in flight here.
+                self._sender.cut_short()
 
-    def _settle(self, slot: PendingProgram, outcome: Job | Exception) -> None:
-        self._waiting -= 1
-        slot.order = None
+    async def _pull_all(self, pull: Pull, workers: _Workers) -> None:
+        sender = self._sender
+        left = sender.step_size - len(self._unsent)
+        yielded_at = anyio.current_time()
+        while left > 0 and self.wanted and not sender.is_halted and (self._is_fast or not self._pending):
+            put = self._put
+            self._is_fast = await pull(min(left, self.wanted, sender.read_ahead))
+            left -= self._put - put
+            workers.start(self._put - put)
+            if len(self._unsent) >= sender.read_ahead or anyio.current_time() - yielded_at > FAST_SOURCE_SECONDS:
+                # A source that never waits would keep the workers from running.
+                await anyio.lowlevel.checkpoint()
+                yielded_at = anyio.current_time()
+
+    def _settle(self, pending: PendingProgram, outcome: Job | Exception) -> None:
+        self._unsettled -= 1
+        pending.request = None
         if isinstance(outcome, Exception):
-            slot.outcome = Refusal(slot.index, slot.submission.program, outcome)
+            pending.outcome = Refusal(pending.index, pending.submission.program, outcome)
             return
-        slot.outcome = outcome
-        slot.submission = _DONE_WITH
+        pending.outcome = outcome
+        pending.submission = _FORGOTTEN
         if not outcome.status.is_final:
             self._unfinished.append(outcome)
 
 
-def _slot(index: int, program: Program | SubmissionRequest) -> PendingProgram:
-    if isinstance(program, SubmissionRequest):
-        return PendingProgram(index, Submission("", program.shots, program.name, program.target), program)
-    return PendingProgram(index, program if isinstance(program, Submission) else Submission(program))
+class _Workers:
+    """The tasks that send the programs of one step."""
+
+    def __init__(self, sender: BatchSender, unsent: deque[PendingProgram], group: TaskGroup) -> None:
+        self._sender = sender
+        self._unsent = unsent
+        self._group = group
+        self._running = 0
+        self._idle = anyio.Event()
+
+    def start(self, programs: int) -> None:
+        """Start as many workers as this many more programs need."""
+        sender = self._sender
+        for _ in range(min(-(-programs // sender.batch_size), sender.max_concurrent - self._running)):
+            self._running += 1
+            self._group.start_soon(self._work)
+
+    async def finish(self) -> None:
+        if self._running:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    async def _work(self) -> None:
+        sender = self._sender
+        # Of all the workers that submit singly, few are needed once the platform offers batches.
+        while self._unsent and not sender.is_halted and self._running <= sender.max_concurrent:
+            await sender.send(await sender.load(self._unsent))
+        self._running -= 1
+        if not self._running:
+            self._idle.set()

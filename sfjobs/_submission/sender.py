@@ -1,6 +1,6 @@
 """
-How programs become jobs within one step of ``dispatch``: singly or in batches, which ones together, what becomes of each, and
-what ends the step for all of them.
+How programs become jobs within one step of ``pipeline``: which go together, singly or in batches, the outcome of each, and which
+errors end the step for all of them.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from ..errors import (
     SubmissionUnknownError,
 )
 from ..models import JobSnapshot
+from .capabilities import MAX_BATCH_SIZE
 from .programs import ProgramLike
-from .submitter import LARGEST_BATCH, Outcome, SubmissionRequest, Submitter
+from .submitter import SubmissionReply, SubmissionRequest, Submitter
 from .types import FAST_SOURCE_SECONDS, Refusal, Submission
 from .window import Window
 
 logger = logging.getLogger("sfjobs")
 
-WIDTH = CONNECTIONS["bulk"]
-"""Submissions under way together."""
+MAX_CONCURRENT_SUBMISSIONS = CONNECTIONS["bulk"]
 
-BURST = 4 * WIDTH
-"""Programs submitted within one step: enough to keep all connections busy, few enough to be done soon."""
+PROGRAMS_PER_STEP = 4 * MAX_CONCURRENT_SUBMISSIONS
+"""Enough to keep all connections busy, and few enough to be done soon."""
 
-BATCH_WIDTH = 3
-BATCH_BURST = 8 * LARGEST_BATCH
-"""The same for batches: while the platform works on one, the next is made, and more than that only make it hold more."""
+MAX_CONCURRENT_BATCHES = 3
+BATCHED_PROGRAMS_PER_STEP = 8 * MAX_BATCH_SIZE
+"""While the platform works on one batch, the next is made. More batches would only make the platform hold more."""
 
 
 class Connection(Protocol):
@@ -68,20 +68,21 @@ class Connection(Protocol):
 @dataclass(slots=True, eq=False)
 class PendingProgram:
     """
-    The place of one program. ``order`` is made once, when its turn comes to be sent. ``outcome`` is None until there is one; an
-    exception is raised when its turn comes.
+    One program of a stream. ``request`` is made when the program is first sent, and ``outcome`` is None until it is known. An
+    exception in its place is raised when its turn comes.
     """
 
     index: int
     submission: Submission
-    order: SubmissionRequest | None = None
+    request: SubmissionRequest | None = None
     outcome: Job | Refusal | Exception | None = None
 
 
 class BatchSender:
     """
-    Sends the programs of one stream. ``settle`` hears what became of each; whoever hears nothing is to be sent another time.
-    ``halted`` says that nothing more is to be sent in this step, ``trouble`` why when it is for the caller to know.
+    Sends the programs of one stream, and calls ``settle`` with the outcome of each. A program without an outcome is sent again.
+
+    ``is_halted``: nothing more is sent in this step. ``error``: why, if the caller has to know.
     """
 
     def __init__(
@@ -96,171 +97,174 @@ class BatchSender:
     ) -> None:
         self._connection = connection
         self._submitter = submitter
+        self._capabilities = submitter.capabilities
         self._window = window
         self._settle = settle
         self._target = target
         self._shots = shots
         self._retry = Retry(attempts=connection.settings.retries)
-        self._under_way: set[anyio.CancelScope] = set()
-        self._is_hurried = False
-        self.halted = False
-        self.trouble: Exception | None = None
+        self._in_flight: set[anyio.CancelScope] = set()
+        self._is_cut_short = False
+        self.is_halted = False
+        self.error: Exception | None = None
 
     @property
-    def most(self) -> int:
-        """How many programs may go together."""
-        return self._submitter.largest_batch
+    def batch_size(self) -> int:
+        """How many programs may go in one request."""
+        return self._capabilities.max_batch_size
 
     @property
-    def width(self) -> int:
-        """How many sendings are worth having under way together."""
-        return WIDTH if self.most == 1 else BATCH_WIDTH
+    def max_concurrent(self) -> int:
+        """How many requests are worth sending at a time."""
+        return MAX_CONCURRENT_SUBMISSIONS if self.batch_size == 1 else MAX_CONCURRENT_BATCHES
 
     @property
-    def appetite(self) -> int:
-        """How many programs are worth having at hand before any is sent."""
-        return max(self.most, WIDTH)
+    def read_ahead(self) -> int:
+        """How many programs are worth reading before any is sent."""
+        return max(self.batch_size, MAX_CONCURRENT_SUBMISSIONS)
 
     @property
-    def burst(self) -> int:
-        """How many programs make a step."""
-        return BURST if self.most == 1 else BATCH_BURST
+    def step_size(self) -> int:
+        """How many programs one step submits."""
+        return PROGRAMS_PER_STEP if self.batch_size == 1 else BATCHED_PROGRAMS_PER_STEP
 
-    def begin(self) -> None:
-        """Begins a step."""
-        self.halted = self._is_hurried = False
+    def begin_step(self) -> None:
+        self.is_halted = self._is_cut_short = False
 
-    def hurry(self) -> None:
-        """What is under way gets the time for one more try: the transport begins no pause that would not fit."""
-        self._is_hurried = bool(self._under_way)
-        for scope in self._under_way:
+    def cut_short(self) -> None:
+        """Leave requests in flight the time for one more attempt: the transport begins no pause beyond that."""
+        self._is_cut_short = bool(self._in_flight)
+        for scope in self._in_flight:
             scope.deadline = anyio.current_time() + self._connection.settings.attempt_timeout
 
-    async def load(self, todo: deque[PendingProgram]) -> list[PendingProgram]:
+    async def load(self, unsent: deque[PendingProgram]) -> list[PendingProgram]:
         """
-        What goes out together: one, or as much of what is there as a batch holds. Programs that turn out to be none are settled
-        on the way, and those that are long in the making, as a compiler's are, keep nobody waiting.
+        Pop the programs of the next request: one, or as many as a batch holds. A program that is not valid is settled at once. If
+        making one took long, as a compiler does, the batch is sent without more.
         """
         load: list[PendingProgram] = []
-        size, most = 0, self._submitter.largest_batch
+        size, most = 0, self.batch_size
         started = anyio.current_time()
-        while todo and len(load) < most and not self.halted:
-            slot = todo.popleft()
-            order = slot.order or await self._order(slot)
-            if order is None:
+        while unsent and len(load) < most and not self.is_halted:
+            pending = unsent.popleft()
+            request = pending.request or await self._make_request(pending)
+            if request is None:
                 continue
-            size += len(order.body)
-            if load and (len(load) >= order.batch_limit or size > self._submitter.largest_body):
-                todo.appendleft(slot)
+            size += len(request.intent.body)
+            if load and (len(load) >= request.batch_limit or size > self._capabilities.max_batch_bytes):
+                unsent.appendleft(pending)
                 break
-            load.append(slot)
-            most = min(most, order.batch_limit)
-            if not isinstance(slot.submission.program, str) and anyio.current_time() - started > FAST_SOURCE_SECONDS:
+            load.append(pending)
+            most = min(most, request.batch_limit)
+            is_text = isinstance(pending.submission.program, str)
+            if not is_text and anyio.current_time() - started > FAST_SOURCE_SECONDS:
                 break
         return load
 
-    async def _order(self, slot: PendingProgram) -> SubmissionRequest | None:
+    async def _make_request(self, pending: PendingProgram) -> SubmissionRequest | None:
         generation = self._window.generation
-        submission = slot.submission
+        submission = pending.submission
         target = submission.target or self._target
         shots = self._shots if submission.shots is None else submission.shots
         try:
             text = await self._connection.program_text(target, submission.program, shots=shots)
-            slot.order = self._submitter.order(target, text, shots, submission.name)
+            pending.request = self._submitter.request(target, text, shots, submission.name)
         except (SFJobsError, ConnectionClosedError) as error:
-            self._take_failure([slot], error, generation)
-        except Exception as error:  # noqa: BLE001 - whatever the code of a caller's program object raises
-            self._settle(slot, error)
-        return slot.order
+            self._apply_failure([pending], error, generation)
+        except Exception as error:  # noqa: BLE001 - a caller's program object may raise anything
+            self._settle(pending, error)
+        return pending.request
 
     async def send(self, load: Sequence[PendingProgram]) -> None:
-        while load and not self.halted:
+        """Send these programs in one request, and again those that may be repeated."""
+        while load and not self.is_halted:
             generation = self._window.generation
             try:
-                outcomes = await self._submit([slot.order for slot in load if slot.order is not None])
+                replies = await self._submit([pending.request for pending in load if pending.request is not None])
             except (SFJobsError, ConnectionClosedError) as error:
-                self._take_failure(load, error, generation)
+                self._apply_failure(load, error, generation)
                 return
             except Exception as error:  # noqa: BLE001 - a bug must not leave a task group around it
-                for slot in load:
-                    self._settle(slot, error)
+                for pending in load:
+                    self._settle(pending, error)
                 return
-            load = self._take_outcomes(load, outcomes, generation)
+            load = self._apply_replies(load, replies, generation)
             if load:
                 await anyio.sleep(self._pause(load))
 
-    async def _submit(self, orders: Sequence[SubmissionRequest]) -> Sequence[Outcome]:
+    async def _submit(self, requests: Sequence[SubmissionRequest]) -> Sequence[SubmissionReply]:
         await anyio.lowlevel.checkpoint_if_cancelled()
-        with anyio.CancelScope() as scope:  # the transport shields it while a request is under way
-            self._under_way.add(scope)
+        with anyio.CancelScope() as scope:  # the transport shields it while a request is in flight
+            self._in_flight.add(scope)
             try:
-                if len(orders) == 1:
-                    return [await self._submitter.submit(orders[0], shield=scope)]
-                return await self._submitter.submit_all(orders, shield=scope)
+                if len(requests) == 1:
+                    return [await self._submitter.submit(requests[0], shield=scope)]
+                return await self._submitter.submit_batch(requests, shield=scope)
             finally:
-                self._under_way.discard(scope)
-        return [
-            self._submitter.unknown(order, "the call was cancelled before the platform answered") for order in orders
-        ]
+                self._in_flight.discard(scope)
+        reason = "the call was cancelled before the platform replied"
+        return [self._submitter.unknown_error(request, reason) for request in requests]
 
-    def _take_outcomes(
-        self, load: Sequence[PendingProgram], outcomes: Sequence[Outcome], generation: int
+    def _apply_replies(
+        self, load: Sequence[PendingProgram], replies: Sequence[SubmissionReply], generation: int
     ) -> Sequence[PendingProgram]:
-        """Takes in what became of each, by itself. Those that are to be sent again after a pause."""
-        again, taken = [], 0
+        """Settle each program by its reply. Returns those to be sent again after a pause."""
+        again, accepted = [], 0
         limit: RateLimitedError | None = None
-        for slot, outcome in zip(load, outcomes, strict=True):
-            if isinstance(outcome, JobSnapshot):
-                self._settle(slot, Job.of(outcome, self._connection))
-                taken += 1
-            elif isinstance(outcome, RateLimitedError):
-                limit = outcome
-            elif outcome is not None and self._may_go_again(slot, outcome):
-                again.append(slot)
-            elif outcome is not None:
-                self._take_failure([slot], outcome, generation)
-        if taken:
-            self._window.widen(generation, taken)
+        for pending, reply in zip(load, replies, strict=True):
+            if isinstance(reply, JobSnapshot):
+                self._settle(pending, Job.of(reply, self._connection))
+                accepted += 1
+            elif isinstance(reply, RateLimitedError):
+                limit = reply
+            elif reply is not None and self._may_retry(pending, reply):
+                again.append(pending)
+            elif reply is not None:
+                self._apply_failure([pending], reply, generation)
+        if accepted:
+            self._window.widen(generation, accepted)
         if limit is not None:
-            self._take_failure(load, limit, generation)
+            self._apply_failure(load, limit, generation)
         return again
 
-    def _may_go_again(self, slot: PendingProgram, error: RequestFailedError) -> bool:
-        """What the transport decides about an answer, decided about one item of it."""
-        if slot.order is None:
+    def _may_retry(self, pending: PendingProgram, error: RequestFailedError) -> bool:
+        """Decide for one item of a response what the transport decides for a whole one."""
+        request = pending.request
+        if request is None:
             return False
-        slot.order.tries += 1
-        error.attempts = slot.order.tries
-        is_last = slot.order.tries % self._retry.attempts == 0
-        return not is_last and may_repeat(error, idempotent=self._submitter.honours_keys)
+        request.attempts += 1
+        error.attempts = request.attempts
+        is_last = request.attempts % self._retry.attempts == 0
+        return not is_last and may_repeat(error, idempotent=self._capabilities.honours_keys)
 
     def _pause(self, load: Sequence[PendingProgram]) -> float:
-        tries = max(slot.order.tries for slot in load if slot.order is not None)
-        return self._retry.pause(tries % self._retry.attempts) or 0.0
+        attempts = max(pending.request.attempts for pending in load if pending.request is not None)
+        return self._retry.pause(attempts % self._retry.attempts) or 0.0
 
-    def _take_failure(self, slots: Sequence[PendingProgram], error: Exception, generation: int) -> None:
-        """An error that means the same to each of these."""
+    def _apply_failure(self, load: Sequence[PendingProgram], error: Exception, generation: int) -> None:
+        """Apply an error that means the same for each of these programs."""
         if isinstance(error, RateLimitedError):
-            self.halted = True
-            rest = self._window.narrow(generation, anyio.current_time(), error.retry_after)
-            logger.info("a window of %d from now on, the next try in %.1f s: %s", self._window.size, rest, error)
-        elif _lets_nothing_through(error):
-            self.halted, self.trouble = True, error
+            self.is_halted = True
+            pause = self._window.narrow(generation, anyio.current_time(), error.retry_after)
+            message = "at most %d unfinished jobs from now on, next submission in %.1f s: %s"
+            logger.info(message, self._window.size, pause, error)
+        elif _would_repeat(error):
+            self.is_halted, self.error = True, error
         elif not self._is_left_to_the_next_step(error):
             # The frames in its traceback would live as long as the refusal.
             error = error.with_traceback(None)
-            for slot in slots:
-                self._settle(slot, error if len(slots) == 1 else copy.copy(error))
+            for pending in load:
+                self._settle(pending, error if len(load) == 1 else copy.copy(error))
 
     def _is_left_to_the_next_step(self, error: Exception) -> bool:
-        """Whether only the hurry of a cancelled step ended the tries, and the next step can go on with the same key."""
-        if not self._is_hurried or not self._submitter.honours_keys or not isinstance(error, RequestFailedError):
+        """Return whether only the cancellation of this step ended the attempts, and the next can go on with the same key."""
+        if not self._is_cut_short or not self._capabilities.honours_keys or not isinstance(error, RequestFailedError):
             return False
         return isinstance(error, SubmissionUnknownError) or may_repeat(error, idempotent=True)
 
 
-def _lets_nothing_through(error: Exception) -> bool:
-    """Whether the next submission would fail the same way, and this one surely did not arrive."""
+def _would_repeat(error: Exception) -> bool:
+    """Return whether the next submission would fail the same way, and this one did not arrive."""
     if isinstance(error, RequestFailedError) and not error.sent:
         return True
     if isinstance(error, ResponseError) and error.status_code == 503:

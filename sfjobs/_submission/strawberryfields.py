@@ -8,30 +8,15 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import ModuleType
-from typing import Protocol, cast
 
 from .._protocol.blackbird_header import is_script_name, with_header
 from ..models import Device
-from .programs import Compilable, Serializable, serialized
+from .programs import Compilable, serialized
 
 # Compilers parse the device's layout with quantum-blackbird, whose parser fails when two threads use it.
 _compiler_lock = threading.Lock()
-
-
-class _Script(Serializable, Protocol):
-    """The ``BlackbirdProgram`` that Strawberry Fields makes of a program."""
-
-    @property
-    def target(self) -> MutableMapping[str, object]: ...
-
-
-class _Compiler(Protocol):
-    """A compiler class of Strawberry Fields."""
-
-    def reset_circuit(self) -> None: ...
 
 
 def needs_compiling(program: Compilable, target: str) -> bool:
@@ -70,7 +55,7 @@ def compiled_text(program: Compilable, target: str, device: Device | None, shots
     with _compiler_lock:
         if device is not None and _has_compiler(program, device):
             program = _compiled(program, device)
-        script = cast("_Script", _imported("strawberryfields.io", program).to_blackbird(program))
+        script = _imported("strawberryfields.io", program).to_blackbird(program)
         script.target.update(name=target, options=options)
         text = serialized(script)
     name = getattr(program, "name", None)
@@ -105,27 +90,21 @@ def _compiled(program: Compilable, device: Device) -> Compilable:
         raise TypeError(f"compiling a {type(program).__name__} takes strawberryfields 0.22 or later")
     try:
         sf_device = package.Device(spec=spec, cert=device.certificate)
-        with _without_layout(package.compilers.compiler_db.get(sf_device.default_compiler)):
+        compiler = package.compilers.compiler_db.get(sf_device.default_compiler)
+        if compiler is None:  # for which the package has the better message
             return program.compile(device=sf_device)
+        # A compiler keeps the first layout that it got, for the whole process, and refuses those of other devices.
+        compiler.reset_circuit()
+        try:
+            return program.compile(device=sf_device)
+        finally:
+            compiler.reset_circuit()
     except Warning:
         raise  # a caller who turned warnings into errors wants to see them
     except Exception as error:
         # Its compilers raise at least six kinds of errors, and all of them mean that the program does not fit.
         message = f"{type(error).__name__}: {error}"
         raise ValueError(f"the program cannot be compiled for {device.target}: {message}") from error
-
-
-@contextmanager
-def _without_layout(compiler: _Compiler | None) -> Iterator[None]:
-    """Reset the compiler's layout: it keeps the first one for the whole process and refuses those of other devices."""
-    if compiler is None:  # unknown, for which the package has the better message
-        yield
-        return
-    compiler.reset_circuit()
-    try:
-        yield
-    finally:
-        compiler.reset_circuit()
 
 
 def _imported(module: str, program: Compilable) -> ModuleType:

@@ -15,64 +15,63 @@ from .types import FAST_SOURCE_SECONDS, YIELD_EVERY, End, Program, Programs, Ref
 
 class JobStream(Closeable):
     """
-    What ``create_jobs`` iterates over: jobs in the order of their programs, with a Refusal in the place of each that there is
-    not.
+    The iterator that ``create_jobs`` returns: jobs in the order of the programs, and a Refusal for each that was not submitted.
 
-    May be abandoned, cancelled and gone on with at any step, and shared between tasks. Nothing runs between steps.
+    It may be abandoned, cancelled and continued at any step, and shared between tasks. Nothing runs between steps.
     """
 
-    def __init__(self, submissions: SubmissionPipeline, programs: Programs) -> None:
-        self._submissions = submissions
+    def __init__(self, pipeline: SubmissionPipeline, programs: Programs) -> None:
+        self._pipeline = pipeline
         self._source = _iterator(programs)
-        self._turn = anyio.Lock()
-        self._in_a_row = 0
-
-    @property
-    def submissions(self) -> SubmissionPipeline:
-        """What is under way, for the blocking twin, which brings the programs itself."""
-        return self._submissions
+        self._lock = anyio.Lock()
+        self._since_yield = 0
 
     @property
     def submitted(self) -> list[Job]:
-        """The jobs that the platform has and that were not handed out yet, in order; also after closing."""
-        return self._submissions.submitted
+        """The jobs that were submitted and not returned yet, in order; also after closing."""
+        return self._pipeline.submitted
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Job | Refusal:
-        # A lock that nobody holds costs a turn of the loop all the same: as much as the submission of a job.
-        if self._in_a_row < YIELD_EVERY and self._submissions.is_ready and not self._turn.locked():
-            self._in_a_row += 1
-            return self._submissions.take()
-        self._in_a_row = 0
-        async with self._turn:
-            while not self._submissions.is_ready:
-                if self._submissions.is_over:
+        # Even a free lock costs a turn of the event loop: as much as the submission of a job.
+        if self._since_yield < YIELD_EVERY and self._pipeline.is_ready and not self._lock.locked():
+            self._since_yield += 1
+            return self._pipeline.pop()
+        self._since_yield = 0
+        async with self._lock:
+            while not self._pipeline.is_ready:
+                if self._pipeline.is_done:
                     raise StopAsyncIteration
-                await self._submissions.advance(self._pull)
-            return self._submissions.take()
+                await self._pipeline.advance(self._pull)
+            return self._pipeline.pop()
 
     async def aclose(self) -> None:
-        """Submits nothing more. The jobs go on; ``submitted`` has those that were not handed out. Safe to call twice."""
-        self._submissions.cut()
+        """Submit nothing more. Jobs go on; ``submitted`` has those that were not returned. May be called twice."""
+        self._pipeline.close()
 
     async def _pull(self, most: int) -> bool:
         if isinstance(self._source, AsyncIterator):
-            most = 1  # while it is waited for, nothing that has been put in may wait as well
+            most = 1  # while it is awaited, no program that was put may wait as well
         started, pulled = anyio.current_time(), 0
         while pulled < most and anyio.current_time() - started <= FAST_SOURCE_SECONDS:
             try:
                 program = await anext(self._source) if isinstance(self._source, AsyncIterator) else next(self._source)
             except (StopIteration, StopAsyncIteration):
-                self._submissions.put(End())
+                self._pipeline.put(End())
                 return False
-            except Exception as error:  # noqa: BLE001 - raised when the jobs before it have been handed out
-                self._submissions.put(End(error))
+            except Exception as error:  # noqa: BLE001 - raised after the jobs before it
+                self._pipeline.put(End(error))
                 return False
-            self._submissions.put(program)
+            self._pipeline.put(program)
             pulled += 1
         return anyio.current_time() - started < FAST_SOURCE_SECONDS * pulled
+
+
+def pipeline_of(stream: JobStream) -> SubmissionPipeline:
+    """Return the pipeline of ``stream``, for the blocking twin, which reads the programs in its own thread."""
+    return stream._pipeline  # noqa: SLF001 - this module's own class
 
 
 def _iterator(programs: Programs) -> Iterator[Program] | AsyncIterator[Program]:

@@ -1,32 +1,32 @@
 """
-How many jobs may be unfinished at a time: a window that a 429 halves and every job that is taken widens again, as TCP's does
-(RFC 5681, additive increase and multiplicative decrease). Pure: ``dispatch`` brings the clock and does the waiting.
+How many jobs may be unfinished at a time. A 429 halves the window, and each accepted job widens it again, as in TCP (RFC 5681,
+additive increase and multiplicative decrease). No I/O and no clock: ``pipeline`` waits.
 """
 
 from __future__ import annotations
 
-WIDENING = 0.25
-"""A window that was narrowed grows by this with every job that the platform takes."""
+WIDENING_PER_JOB = 0.25
+"""How much a narrowed window grows with each job that the platform accepts."""
 
-FIRST_REST = 0.5
-LONGEST_REST = 30.0
-"""Seconds between two tries of a platform that says 429 and not until when: each rest is twice as long as the last one."""
+FIRST_PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 30.0
+"""The pause after a 429 without Retry-After. Each pause is twice as long as the one before."""
 
 
 class Window:
     """
-    ``size`` is what it is now, ``widest`` what it was made with. ``generation`` changes when it is narrowed: an answer to what
-    was sent in an older one is no news.
+    ``size`` is the present bound and ``widest`` the initial one. ``generation`` counts how often the window was narrowed: a
+    response to a request of an older generation changes nothing.
     """
 
     def __init__(self, widest: int) -> None:
         if widest < 1:
-            raise ValueError(f"a window of {widest} lets nothing through: it is at least 1")
+            raise ValueError(f"a window of {widest} submits nothing: it has to be at least 1")
         self.widest = widest
         self.generation = 0
-        self.rest_until = float("-inf")
+        self.paused_until = float("-inf")
         self._size = float(widest)
-        self._setbacks = 0
+        self._refusals = 0
 
     @property
     def size(self) -> int:
@@ -36,20 +36,20 @@ class Window:
     def is_narrowed(self) -> bool:
         return self._size < self.widest
 
-    def narrow(self, generation: int, now: float, hint: float | None) -> float:
-        """Halves the window, unless that was done for this generation. Seconds to rest from ``now``: ``hint`` if there is one."""
+    def narrow(self, generation: int, now: float, retry_after: float | None) -> float:
+        """Halve the window, once a generation. Returns the seconds to pause from ``now``, at least ``retry_after``."""
         if generation == self.generation:
-            rest = min(FIRST_REST * 2.0 ** min(self._setbacks, 10), LONGEST_REST)
+            pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(self._refusals, 10), MAX_PAUSE_SECONDS)
             self.generation += 1
-            self._setbacks += 1
+            self._refusals += 1
             self._size = float(max(1, self.size // 2))
-            self.rest_until = now + rest
-        if hint is not None:
-            self.rest_until = max(self.rest_until, now + hint)
-        return max(self.rest_until - now, 0.0)
+            self.paused_until = now + pause
+        if retry_after is not None:
+            self.paused_until = max(self.paused_until, now + retry_after)
+        return max(self.paused_until - now, 0.0)
 
     def widen(self, generation: int, jobs: int = 1) -> None:
-        """The platform has taken this many jobs that were sent in this generation."""
+        """Widen the window for ``jobs`` accepted jobs that were sent in this generation."""
         if generation == self.generation:
-            self._setbacks = 0
-            self._size = min(self._size + WIDENING * jobs, float(self.widest))
+            self._refusals = 0
+            self._size = min(self._size + WIDENING_PER_JOB * jobs, float(self.widest))

@@ -11,6 +11,7 @@ from .._http.transport import HTTPTransport
 from .._jobs.job import Job as AsyncJob
 from .._submission.programs import ProgramLike
 from .._submission.recovery import Recovery
+from .._submission.stream import pipeline_of
 from ..config import Secret, Settings
 from ..models import Device, JobOutlook, JobSnapshot, JobStatus, JSONValue
 from ._closeable import Closeable
@@ -90,7 +91,7 @@ class Connection(Closeable):
     def create_jobs(self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100) -> JobStream:
         """Submits many programs and iterates over their jobs, in the order of the programs."""
         stream = self._async.create_jobs(target, (), shots=shots, window=window)
-        return JobStream(self, self._job, stream.submissions, programs)
+        return JobStream(self, self._job, pipeline_of(stream), programs)
 
     def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str:
         """The Blackbird text that ``create_job`` submits."""

@@ -72,7 +72,7 @@ class JobStream(Closeable):
         self._connection.call(self._cut)
 
     async def _cut(self) -> None:
-        self._submissions.cut()
+        self._submissions.close()
 
     async def _step(self) -> int | None:
         """Makes the next outcomes ready, or says how many programs are wanted before; None when there is nothing left."""
@@ -80,12 +80,12 @@ class JobStream(Closeable):
         while self._pulled:
             submissions.put(self._pulled.popleft())
         while not submissions.is_ready:
-            if submissions.is_over:
+            if submissions.is_done:
                 return None
             if submissions.wanted and not submissions.has_unsent and (self._is_prompt or not submissions.has_next):
                 return submissions.wanted
             await submissions.advance()
-        self._given.extend(submissions.take_ready(YIELD_EVERY))
+        self._given.extend(submissions.pop_ready(YIELD_EVERY))
         return 0
 
     def _pull(self, wanted: int) -> None:

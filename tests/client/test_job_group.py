@@ -152,7 +152,7 @@ async def test_waiting_is_also_for_what_another_process_is_about_to_send(
     await begun(connect, 6)
     async with connect() as connection, anyio.create_task_group() as tasks:
         roll = GroupTable(Journal.at(JournalLocation(path)), "sweep", connection.record.url, connection.record.account)
-        taken, _ = await roll.take()
+        taken, _ = await roll.claim()
         found: list[Any] = []
 
         async def collect() -> None:
@@ -161,7 +161,7 @@ async def test_waiting_is_also_for_what_another_process_is_about_to_send(
         tasks.start_soon(collect)
         await anyio.sleep(0.1)
         assert (found, counter.taken) == ([], [])
-        roll.let_go(taken)  # as if it had died
+        roll.release(taken)  # as if it had died
     assert [result is not None for result in found] == [True] * 6
 
 
@@ -395,9 +395,9 @@ async def test_what_another_process_is_about_to_send_is_not_given_up(
     async with connect() as connection:
         group = await JobGroup.open("sweep", connection)
         roll = GroupTable(Journal.at(JournalLocation(path)), "sweep", connection.record.url, connection.record.account)
-        taken, _ = await roll.take()
+        taken, _ = await roll.claim()
         assert (await group.cancel()).added == 3
-        roll.let_go(taken)
+        roll.release(taken)
         assert (await group.cancel()).given_up == 3
 
 
