@@ -348,7 +348,7 @@ import sys, anyio
 from pathlib import Path
 from sfjobs._journal import *
 async def main(name, path):
-    journal = Journal.at(Place(Path(path)))
+    journal = Journal.at(JournalLocation(Path(path)))
     for number in range(100):
         key = f"{name}-{number}"
         await journal.open([Intent(key=key, url="u", account="", target="t", body=b"x")])
@@ -388,7 +388,7 @@ from pathlib import Path
 import sfjobs._journal.writer
 from sfjobs import JournalError
 from sfjobs._journal import *
-journal = Journal.at(Place(Path(sys.argv[1])))
+journal = Journal.at(JournalLocation(Path(sys.argv[1])))
 async def write(key):
     await journal.open([Intent(key=key, url="u", account="", target="t", body=b"x")])
 anyio.run(write, "before")
@@ -439,7 +439,7 @@ import sys, anyio
 from pathlib import Path
 from sfjobs._journal import *
 async def main(path):
-    journal = Journal.at(Place(Path(path)))
+    journal = Journal.at(JournalLocation(Path(path)))
     await journal.open([Intent(key="theirs", url="http://platform.test:8080", account="", target="t", body=b"x")])
     print("ready", flush=True)
     sys.stdin.read()
@@ -452,12 +452,12 @@ async def test_what_a_living_process_has_on_its_way_is_not_claimed_until_it_dies
     with python(_HOLD, str(path)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        assert await journal.claim(URL, "") == ([], 1, 0)
+        assert await journal.claim(URL, "") == ([], 1)
         process.kill()
         process.wait()
-    [entry], under_way, _ = await journal.claim(URL, "")
-    assert (entry.key, entry.body, under_way) == ("theirs", b"x", 0)
-    assert await journal.claim(URL, "") == ([], 1, 0)  # it is on its way again, here
+    [entry], under_way = await journal.claim(URL, "")
+    assert (entry.key, entry.intent.body, under_way) == ("theirs", b"x", 0)
+    assert await journal.claim(URL, "") == ([], 1)  # it is on its way again, here
     journal.close([SubmissionOutcome(key="theirs", state=State.OPEN)])
     assert len((await journal.claim(URL, ""))[0]) == 1
 
@@ -465,9 +465,9 @@ async def test_what_a_living_process_has_on_its_way_is_not_claimed_until_it_dies
 async def test_what_this_process_has_on_its_way_is_not_claimed(path: Path) -> None:
     journal = Journal.at(JournalLocation(path))
     await journal.open([intent(1), intent(2)])
-    assert await journal.claim(URL, "") == ([], 2, 0)
+    assert await journal.claim(URL, "") == ([], 2)
     journal.close([SubmissionOutcome(key="key-1", state=State.OPEN, reason="lost")])
-    [entry], under_way, _ = await journal.claim(URL, "")
+    [entry], under_way = await journal.claim(URL, "")
     assert (entry.key, under_way) == ("key-1", 1)
 
 
@@ -524,7 +524,7 @@ async def test_a_file_that_another_process_has_set_aside_is_written_no_more(path
     finished(python(_WRITE_MANY, "another", str(path)))
     await journal.open([intent(2)])
     assert [row["key"] for row in rows(path)] == [*(f"another-{number}" for number in range(100)), "key-2"]
-    assert len(journal.set_aside) == 1
+    assert len(journal.damaged_files) == 1
 
 
 async def test_a_file_that_somebody_deleted_is_begun_anew(path: Path) -> None:
@@ -627,7 +627,7 @@ async def test_old_rows_are_let_go_of(path: Path, monkeypatch: pytest.MonkeyPatc
     execute(path, "UPDATE intents SET closed_at = ? WHERE number <= 10", time.time() - 31 * day)
     execute(path, "UPDATE intents SET closed_at = ? + number WHERE number BETWEEN 11 AND 30", time.time() - 29 * day)
     execute(path, "UPDATE intents SET opened_at = 0")
-    monkeypatch.setattr("sfjobs._journal.schema.ROWS", 15)
+    monkeypatch.setattr("sfjobs._journal.schema.KEEP_ROWS", 15)
     finished(python(_WRITE_MANY, "another", str(path)))  # with its own idea of how many
     assert [row["number"] for row in rows(path)][:31] == list(range(11, 42))
     execute(path, "VACUUM INTO ?", str(path.with_name("moved")))
@@ -660,8 +660,8 @@ async def test_a_home_that_several_machines_share_has_no_write_ahead_log(
 async def test_a_process_that_runs_for_long_lets_go_of_old_rows_too(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sfjobs._journal.schema.ROWS", 15)
-    monkeypatch.setattr("sfjobs._journal.database.PRUNED_EVERY", 0.0)
+    monkeypatch.setattr("sfjobs._journal.schema.KEEP_ROWS", 15)
+    monkeypatch.setattr("sfjobs._journal.database.PRUNE_INTERVAL_SECONDS", 0.0)
     journal = Journal.at(JournalLocation(path))
     for start in range(0, 60, 20):
         await journal.open([intent(number) for number in range(start, start + 20)])

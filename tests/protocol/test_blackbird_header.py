@@ -68,8 +68,8 @@ SCRIPTS = {
 TABLE = pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS.keys())
 
 
-def essence(script: str) -> list[tuple[object, ...]]:
-    """What a script does, whatever its header says."""
+def operations(script: str) -> list[tuple[object, ...]]:
+    """The operations of a script, without its header."""
     return [(step.name, step.arguments, dict(step.keywords), step.modes) for step in parse(script).operations]
 
 
@@ -78,17 +78,17 @@ def edited(script: str, **changes: object) -> Program:
 
 
 @TABLE
-def test_the_target_is_put_into_a_script(script: str) -> None:
+def test_the_target_is_set(script: str) -> None:
     assert edited(script).target == "simulon_gaussian"
 
 
 @TABLE
-def test_the_shots_are_put_into_a_script(script: str) -> None:
+def test_the_shots_are_set(script: str) -> None:
     assert edited(script, shots=321).shots == 321
 
 
 @TABLE
-def test_the_name_is_put_into_a_script(script: str) -> None:
+def test_the_name_is_set(script: str) -> None:
     assert edited(script, name="my_run").name == "my_run"
 
 
@@ -100,7 +100,7 @@ def test_the_operations_stay_as_they_were(script: str) -> None:
 
 @pytest.mark.parametrize("script", [X8, UNNAMED, TDM], ids=["X8", "unnamed", "time domain"])
 def test_an_edited_script_does_the_same(script: str) -> None:
-    assert essence(with_header(script, target="simulon_gaussian", shots=9, name="other")) == essence(script)
+    assert operations(with_header(script, target="simulon_gaussian", shots=9, name="other")) == operations(script)
 
 
 @TABLE
@@ -110,7 +110,7 @@ def test_editing_twice_is_editing_once(script: str) -> None:
 
 
 @pytest.mark.parametrize("script", [script for script in SCRIPTS.values() if "\n" in script])  # it needs a line feed
-def test_the_first_implementation_of_the_language_reads_an_edited_script(script: str) -> None:
+def test_quantum_blackbird_reads_an_edited_script(script: str) -> None:
     program = blackbird.loads(with_header(script, target="simulon_gaussian", shots=11, name="other"))
     assert (program.name, program.target["name"], program.target["options"]["shots"]) == (
         "other",
@@ -124,11 +124,11 @@ def test_other_options_are_kept() -> None:
     assert edited(script, shots=5).options == {"a": (1, 2), "label": "x, (y", "crop": True, "shots": 5}
 
 
-def test_without_shots_the_scripts_own_stay() -> None:
+def test_without_shots_those_of_the_script_stay() -> None:
     assert edited(X8).shots == 100
 
 
-def test_without_a_name_the_scripts_own_stays() -> None:
+def test_without_a_name_that_of_the_script_stays() -> None:
     assert edited(X8).name == "rng_u4"
 
 
@@ -144,7 +144,7 @@ HEADER_LINES = [
 
 
 @pytest.mark.parametrize("seed", range(300))
-def test_a_plain_header_is_edited_as_any_other(seed: int) -> None:
+def test_a_plain_header_is_edited_like_any_other(seed: int) -> None:
     draw = random.Random(seed)
     lines = "".join(f"{line}\n" for line in draw.choices(HEADER_LINES, k=draw.randint(1, 6)))
     changes: dict[str, Any] = {"target": "T", "shots": draw.choice([None, 5]), "name": draw.choice([None, "z"])}
@@ -155,7 +155,7 @@ def test_a_plain_header_is_edited_as_any_other(seed: int) -> None:
 
 
 @pytest.mark.parametrize("shots", [True, 1.0])
-def test_what_equals_a_number_of_shots_that_was_used_before_is_still_none(shots: Any) -> None:
+def test_a_value_that_equals_a_cached_number_of_shots_is_refused(shots: Any) -> None:
     with_header(X8, target="X8_01", shots=1)
     with pytest.raises((ValueError, TypeError)):
         with_header(X8, target="X8_01", shots=shots)
@@ -166,7 +166,7 @@ def test_comments_on_edited_lines_stay() -> None:
     assert "target X8_01 (shots=3)  # few\n" in script
 
 
-def test_added_lines_end_as_the_others_do() -> None:
+def test_added_lines_end_like_the_others() -> None:
     script = with_header(BODY.lstrip().replace("\n", "\r\n"), target="X8_01", shots=3)
     assert script.count("\n") == script.count("\r\n")
 
@@ -189,7 +189,7 @@ def test_a_target_that_blackbird_cannot_hold_is_refused(target: str) -> None:
 
 
 @pytest.mark.parametrize("shots", [0, -1, True])
-def test_shots_that_are_no_positive_number_are_refused(shots: int) -> None:
+def test_shots_that_are_not_a_positive_number_are_refused(shots: int) -> None:
     with pytest.raises(ValueError, match="shots is a positive number"):
         with_header(X8, target="X8_01", shots=shots)
 
@@ -199,7 +199,7 @@ def test_a_number_of_shots_with_a_fraction_is_refused() -> None:
         with_header(X8, target="X8_01", shots=2.5)  # type: ignore[arg-type]  # the mistake that is tested
 
 
-def test_shots_may_be_numpys_whole_number() -> None:
+def test_shots_may_be_a_numpy_integer() -> None:
     assert edited(X8, shots=np.int64(12)).shots == 12
 
 

@@ -1,4 +1,4 @@
-"""Batches whose answers are lost, that are refused as a whole, or that the platform does not take after all. In virtual time."""
+"""Batches whose responses are lost, that are refused, or that the platform no longer accepts. In virtual time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 import sfjobs
 from sfjobs import Refusal
-from sfjobs._submission.sender import BATCH_WIDTH
-from sfjobs._submission.submitter import LARGEST_BATCH
+from sfjobs._submission.capabilities import MAX_BATCH_SIZE
+from sfjobs._submission.sender import MAX_CONCURRENT_BATCHES
 from tests.support.batches import TARGET, acquainted, disturbed, intercepted, sizes, submitted
 from tests.support.counter import Counter, circuit, circuits, circuits_of
 from tests.support.fake_platform import BATCH, FakePlatform, is_batch, refusal
@@ -20,17 +20,10 @@ from tests.support.fake_platform import BATCH, FakePlatform, is_batch, refusal
 pytestmark = pytest.mark.submits("in batches")
 
 
-@pytest.fixture
-def counter(platform: FakePlatform) -> Counter:
-    counter = Counter(platform)
-    platform.trouble = counter.handle
-    return counter
+# -- lost responses ------------------------------------------------------------------------------------------------------
 
 
-# -- the answer that does not come ---------------------------------------------------------------------------------------
-
-
-async def test_a_batch_whose_answer_is_lost_is_sent_again_and_makes_each_job_once(
+async def test_a_batch_whose_response_is_lost_is_sent_again_and_makes_each_job_once(
     platform: FakePlatform, counter: Counter
 ) -> None:
     broken: list[httpx.Request] = []
@@ -48,7 +41,7 @@ async def test_a_batch_whose_answer_is_lost_is_sent_again_and_makes_each_job_onc
     assert platform.submissions[0].content == platform.submissions[1].content
 
 
-async def test_a_lost_answer_without_honoured_keys_is_a_refusal_for_each(
+async def test_a_lost_response_without_honoured_keys_is_a_refusal_for_each(
     platform: FakePlatform, counter: Counter
 ) -> None:
     platform.honours_keys = False
@@ -67,19 +60,19 @@ async def test_a_lost_answer_without_honoured_keys_is_a_refusal_for_each(
 
 
 @pytest.mark.usefixtures("no_slow_start")
-async def test_a_cancelled_step_sees_its_batches_to_their_end(platform: FakePlatform, counter: Counter) -> None:
+async def test_a_cancelled_step_finishes_its_batches(platform: FakePlatform, counter: Counter) -> None:
     async with acquainted(counter) as connection:
         stream = connection.create_jobs(TARGET, circuits(1000), window=1000)
         with anyio.move_on_after(0.01):
             await anext(stream)
         assert counter.under_way == 0
-        assert len(stream.submitted) == len(counter.taken) == BATCH_WIDTH * LARGEST_BATCH
+        assert len(stream.submitted) == len(counter.taken) == MAX_CONCURRENT_BATCHES * MAX_BATCH_SIZE
         items = [item async for item in stream]
     assert circuits_of(platform, items) == circuits(1000)
     assert len(counter.taken) == 1000
 
 
-async def test_what_a_cancelled_step_gave_up_is_tried_by_the_next_one(platform: FakePlatform, counter: Counter) -> None:
+async def test_the_next_step_retries_what_a_cancelled_step_gave_up(platform: FakePlatform, counter: Counter) -> None:
     def break_off(request: httpx.Request) -> None:
         raise httpx.ReadError("the connection broke")
 
@@ -91,13 +84,11 @@ async def test_what_a_cancelled_step_gave_up_is_tried_by_the_next_one(platform: 
         items = [item async for item in stream]
     assert {type(item.error) for item in items if isinstance(item, Refusal)} == {sfjobs.SubmissionUnknownError}
     assert len(items) == len(counter.taken) == 10
-    assert len(platform.submissions) == 1 + 2, "a cancelled step ends with the try that is under way"
+    assert len(platform.submissions) == 1 + 2, "a cancelled step ends with the attempt in flight"
     assert len({request.content for request in platform.submissions}) == 1
 
 
-async def test_one_that_waits_to_be_sent_again_is_not_lost_by_a_cancellation(
-    platform: FakePlatform, counter: Counter
-) -> None:
+async def test_a_cancellation_loses_no_program_that_waits_for_a_retry(platform: FakePlatform, counter: Counter) -> None:
     is_away, awaited = True, (circuit(3), circuit(4))
     counter.refuse = lambda text: refusal(500, "no", "later") if is_away and text in awaited else None
     async with acquainted(counter, retries=1000) as connection:
@@ -116,25 +107,25 @@ async def test_one_that_waits_to_be_sent_again_is_not_lost_by_a_cancellation(
     )
 
 
-# -- the way back --------------------------------------------------------------------------------------------------------
+# -- refused batches -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [404, 405, 415, 501, 200, 201, 202])
-async def test_a_platform_that_takes_no_batches_after_all_gets_single_submissions(
+async def test_a_platform_that_refuses_batches_gets_single_submissions(
     platform: FakePlatform, counter: Counter, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     intercepted(counter, lambda _: refusal(status, "no", "one at a time"))
     async with acquainted(counter) as connection:
         with caplog.at_level(logging.INFO, "sfjobs"):
             items = await submitted(connection, 400)
-        assert len(platform.batches) <= BATCH_WIDTH
+        assert len(platform.batches) <= MAX_CONCURRENT_BATCHES
         await submitted(connection, 200)
     assert circuits_of(platform, items) == circuits(400)
-    assert len(platform.batches) <= BATCH_WIDTH
-    assert sum("takes no batch" in line for line in caplog.messages) == 1
+    assert len(platform.batches) <= MAX_CONCURRENT_BATCHES
+    assert sum("refuses batches" in line for line in caplog.messages) == 1
 
 
-async def test_a_strange_success_without_honoured_keys_is_not_repeated(
+async def test_an_unexpected_success_without_honoured_keys_is_not_repeated(
     platform: FakePlatform, counter: Counter
 ) -> None:
     platform.honours_keys = False
@@ -148,7 +139,7 @@ async def test_a_strange_success_without_honoured_keys_is_not_repeated(
     assert len(platform.batches) == 1
 
 
-async def test_an_offer_that_is_withdrawn_is_not_taken_up(platform: FakePlatform, counter: Counter) -> None:
+async def test_batches_end_when_the_platform_no_longer_offers_them(platform: FakePlatform, counter: Counter) -> None:
     async with acquainted(counter) as connection:
         await submitted(connection, 100)
         platform.offers_batches = False
@@ -164,7 +155,7 @@ async def test_an_offer_that_is_withdrawn_is_not_taken_up(platform: FakePlatform
 
 
 @pytest.mark.parametrize("status", [400, 422])
-async def test_a_batch_that_is_refused_as_a_whole_is_halved_until_the_one_at_fault_is_alone(
+async def test_a_refused_batch_is_halved_until_the_bad_program_is_alone(
     platform: FakePlatform, counter: Counter, status: int
 ) -> None:
     def strict(request: httpx.Request) -> httpx.Response | None:
@@ -198,11 +189,11 @@ async def test_a_batch_that_is_too_large_makes_later_ones_smaller(platform: Fake
 
 
 @pytest.mark.parametrize(("status", "kind"), [(503, sfjobs.ServerError), (401, sfjobs.AuthenticationError)])
-async def test_what_stops_every_batch_is_raised_and_loses_none(
+async def test_an_error_that_stops_every_batch_is_raised_and_loses_no_program(
     platform: FakePlatform, counter: Counter, status: int, kind: type[Exception]
 ) -> None:
     is_away = True
-    intercepted(counter, lambda _: refusal(status, "no", "nobody, now") if is_away else None)
+    intercepted(counter, lambda _: refusal(status, "no", "not now") if is_away else None)
     async with acquainted(counter, retries=1) as connection:
         stream = connection.create_jobs(TARGET, circuits(300), window=300)
         for _ in range(3):
@@ -215,17 +206,17 @@ async def test_what_stops_every_batch_is_raised_and_loses_none(
 
 
 async def test_a_429_for_a_batch_narrows_the_window(platform: FakePlatform, counter: Counter) -> None:
-    told: list[float] = []
+    refused_at: list[float] = []
 
     def refuse(_: httpx.Request) -> httpx.Response | None:
-        told.append(anyio.current_time())
-        return refusal(429, "too-many-requests", "slowly", **{"retry-after": "90"}) if len(told) == 1 else None
+        refused_at.append(anyio.current_time())
+        return refusal(429, "too-many-requests", "slowly", **{"retry-after": "90"}) if len(refused_at) == 1 else None
 
     intercepted(counter, refuse)
     async with acquainted(counter, retries=1) as connection:
         items = await submitted(connection, 80, window=80)
     assert circuits_of(platform, items) == circuits(80)
-    assert told[1] - told[0] >= 90
+    assert refused_at[1] - refused_at[0] >= 90
     assert sizes(platform)[1] == 40
 
 
@@ -243,7 +234,7 @@ async def test_a_batch_sent_before_the_narrowing_does_not_widen(platform: FakePl
     async with acquainted(counter, retries=1) as connection:
         items = await submitted(connection, 400, window=300)
     assert circuits_of(platform, items) == circuits(400)
-    # Of the 200 jobs of the other two batches, the first answer to a question tells of 100: 50 places of 150 are free.
+    # Of the 200 jobs of the other two batches, the first poll finds that 100 ended: 50 places of 150 are free.
     assert sizes(platform)[:4] == [100, 100, 100, 50]
 
 

@@ -1,4 +1,4 @@
-"""``create_jobs`` on a platform that offers batches: what goes together, what becomes of each. In virtual time."""
+"""``create_jobs`` on a platform that offers batches: which programs share a request, and the outcome of each. In virtual time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 
 import sfjobs
 from sfjobs import Job, Refusal, Submission
-from sfjobs._submission import submitter as submitting
-from sfjobs._submission.sender import BATCH_WIDTH, BURST, WIDTH
-from sfjobs._submission.submitter import LARGEST_BODY
+from sfjobs._submission import capabilities
+from sfjobs._submission.capabilities import MAX_BATCH_BYTES
+from sfjobs._submission.sender import MAX_CONCURRENT_BATCHES, MAX_CONCURRENT_SUBMISSIONS, PROGRAMS_PER_STEP
 from tests.support.batches import TARGET, acquainted, disturbed, edited, intercepted, sizes, submitted
 from tests.support.counter import Counter, circuit, circuits, circuits_of
 from tests.support.fake_platform import FakePlatform, is_batch, refusal
@@ -21,30 +21,23 @@ from tests.support.fake_platform import FakePlatform, is_batch, refusal
 pytestmark = pytest.mark.submits("in batches")
 
 
-@pytest.fixture
-def counter(platform: FakePlatform) -> Counter:
-    counter = Counter(platform)
-    platform.trouble = counter.handle
-    return counter
+# -- which programs share a request --------------------------------------------------------------------------------------
 
 
-# -- what goes together --------------------------------------------------------------------------------------------------
-
-
-async def test_programs_go_a_hundred_to_a_request(platform: FakePlatform, counter: Counter) -> None:
+async def test_a_request_has_up_to_a_hundred_programs(platform: FakePlatform, counter: Counter) -> None:
     async with acquainted(counter) as connection:
         items = await submitted(connection, 350)
     assert circuits_of(platform, items) == circuits(350)
-    assert sorted(sizes(platform)) == [50, 100, 100, 100], "two under way together may arrive in either order"
+    assert sorted(sizes(platform)) == [50, 100, 100, 100], "two requests in flight may arrive in either order"
     assert len(platform.submissions) == 4
 
 
-async def test_batches_are_learnt_of_from_the_answer_to_a_submission(platform: FakePlatform, counter: Counter) -> None:
+async def test_the_response_to_a_submission_offers_batches(platform: FakePlatform, counter: Counter) -> None:
     async with platform.connection() as connection:
         items = await submitted(connection, 300)
     assert circuits_of(platform, items) == circuits(300)
     single = [is_batch(request) for request in platform.submissions].count(False)
-    assert single == WIDTH
+    assert single == MAX_CONCURRENT_SUBMISSIONS
     assert not any(map(is_batch, platform.submissions[:single]))
 
 
@@ -67,36 +60,38 @@ async def test_without_an_offer_in_this_version_programs_go_singly(
 
 
 @pytest.mark.usefixtures("no_slow_start")
-async def test_few_batches_are_under_way_together(platform: FakePlatform, counter: Counter) -> None:
+async def test_few_batches_are_in_flight_at_a_time(platform: FakePlatform, counter: Counter) -> None:
     async with acquainted(counter) as connection:
         await submitted(connection, 1000)
-    assert counter.most_under_way == BATCH_WIDTH
+    assert counter.most_under_way == MAX_CONCURRENT_BATCHES
     assert sizes(platform) == [100] * 10
 
 
 @pytest.mark.usefixtures("no_slow_start")
-async def test_few_of_those_that_submit_singly_go_on_with_batches(
+async def test_few_of_the_workers_that_submit_singly_continue_with_batches(
     platform: FakePlatform, counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submitting, "LARGEST_BODY", 500)
-    under_way = most = 0
+    monkeypatch.setattr(capabilities, "MAX_BATCH_BYTES", 500)
+    in_flight = most = 0
 
     async def handle(request: httpx.Request) -> httpx.Response | None:
-        nonlocal under_way, most
-        under_way += is_batch(request)
-        most = max(most, under_way)
+        nonlocal in_flight, most
+        in_flight += is_batch(request)
+        most = max(most, in_flight)
         answer = await counter.handle(request)
-        under_way -= is_batch(request)
+        in_flight -= is_batch(request)
         return answer
 
     platform.trouble = handle
     async with platform.connection() as connection:
-        await submitted(connection, BURST)
-    assert most == BATCH_WIDTH
+        await submitted(connection, PROGRAMS_PER_STEP)
+    assert most == MAX_CONCURRENT_BATCHES
 
 
 @pytest.mark.usefixtures("no_slow_start")
-async def test_a_batch_takes_what_came_while_others_were_under_way(platform: FakePlatform, counter: Counter) -> None:
+async def test_a_batch_has_the_programs_that_came_while_others_were_in_flight(
+    platform: FakePlatform, counter: Counter
+) -> None:
     async def made() -> AsyncIterator[str]:
         for number in range(60):
             await anyio.sleep(0.01)
@@ -105,12 +100,12 @@ async def test_a_batch_takes_what_came_while_others_were_under_way(platform: Fak
     async with acquainted(counter) as connection:
         items = [item async for item in connection.create_jobs(TARGET, made())]
     assert circuits_of(platform, items) == circuits(60)
-    # Ten programs come while one request is answered, and three requests are under way.
+    # Ten programs come during one request, and three requests are in flight.
     assert len(platform.submissions) < 30
-    assert counter.most_under_way == BATCH_WIDTH
+    assert counter.most_under_way == MAX_CONCURRENT_BATCHES
 
 
-async def test_a_slow_source_waits_for_no_batch(platform: FakePlatform, counter: Counter) -> None:
+async def test_a_program_of_a_slow_source_does_not_wait_for_a_batch(platform: FakePlatform, counter: Counter) -> None:
     async def made() -> AsyncIterator[str]:
         for number in range(3):
             await anyio.sleep(60)
@@ -126,8 +121,8 @@ async def test_a_slow_source_waits_for_no_batch(platform: FakePlatform, counter:
     assert platform.batches == []
 
 
-class Written:
-    """A program that is not text yet."""
+class SerializableProgram:
+    """A program that is not text."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -136,14 +131,14 @@ class Written:
         return self.text
 
 
-async def test_what_is_long_in_the_making_waits_for_no_batch(
+async def test_a_program_that_compiles_slowly_does_not_wait_for_a_batch(
     platform: FakePlatform, counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def compiled(target: str, program: Written, *, shots: int | None = None) -> str:
+    async def compiled(target: str, program: SerializableProgram, *, shots: int | None = None) -> str:
         await anyio.sleep(10)
         return program.text
 
-    programs = [Written(text) for text in circuits(60)]
+    programs = [SerializableProgram(text) for text in circuits(60)]
     async with acquainted(counter) as connection:
         monkeypatch.setattr(connection, "program_text", compiled)
         start = anyio.current_time()
@@ -157,18 +152,18 @@ async def test_a_batch_has_a_bounded_body(platform: FakePlatform, counter: Count
     async with acquainted(counter) as connection:
         items = [item async for item in connection.create_jobs(TARGET, long)]
     assert circuits_of(platform, items) == circuits(10)
-    assert all(len(request.content) < 1.01 * LARGEST_BODY for request in platform.submissions)
+    assert all(len(request.content) < 1.01 * MAX_BATCH_BYTES for request in platform.submissions)
     assert sizes(platform) == [3, 3, 3]
 
 
-async def test_every_program_has_a_key_of_its_own(platform: FakePlatform, counter: Counter) -> None:
+async def test_each_program_has_its_own_key(platform: FakePlatform, counter: Counter) -> None:
     async with acquainted(counter) as connection:
         await submitted(connection, 250)
     keys = {item["idempotency_key"] for batch in platform.batches for item in batch}
     assert len(keys) == 250
 
 
-async def test_programs_of_a_batch_have_options_of_their_own(platform: FakePlatform, counter: Counter) -> None:
+async def test_each_program_of_a_batch_has_its_own_options(platform: FakePlatform, counter: Counter) -> None:
     programs = [Submission(circuit(0), shots=7, name="mine", target="X8_01"), Submission(circuit(1))]
     async with acquainted(counter) as connection:
         jobs = [job async for job in connection.create_jobs(TARGET, programs, shots=3)]
@@ -178,7 +173,7 @@ async def test_programs_of_a_batch_have_options_of_their_own(platform: FakePlatf
     assert f"target {TARGET} (shots=3)" in second["circuit"]
 
 
-# -- each lives or dies alone --------------------------------------------------------------------------------------------
+# -- one program fails ---------------------------------------------------------------------------------------------------
 
 KINDS = [
     (400, sfjobs.InvalidRequestError),
@@ -192,7 +187,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("status", "kind"), KINDS)
-async def test_one_that_is_refused_is_reported_in_its_place(
+async def test_a_refused_program_is_reported_in_its_place(
     platform: FakePlatform, counter: Counter, status: int, kind: type[sfjobs.ResponseError]
 ) -> None:
     words = {"code": "no", "detail": "not this one", "meta": {"modes": [9]}}
@@ -210,10 +205,10 @@ async def test_one_that_is_refused_is_reported_in_its_place(
     assert len(platform.submissions) == 1
 
 
-async def test_one_that_cannot_be_sent_leaves_the_others_alone(platform: FakePlatform, counter: Counter) -> None:
+async def test_a_program_that_cannot_be_sent_does_not_stop_the_others(platform: FakePlatform, counter: Counter) -> None:
     class Broken:
         def serialize(self) -> str:
-            raise ZeroDivisionError("of its own")
+            raise ZeroDivisionError("its own")
 
     programs = [circuit(0), Broken(), circuit(1), "\ud800", circuit(2), Submission(circuit(3), target="no target")]
     async with acquainted(counter) as connection:
@@ -223,7 +218,7 @@ async def test_one_that_cannot_be_sent_leaves_the_others_alone(platform: FakePla
     assert sizes(platform) == [3]
 
 
-async def test_a_429_for_some_narrows_the_window_and_submits_them_again(
+async def test_a_429_for_some_programs_narrows_the_window_and_submits_them_again(
     platform: FakePlatform, counter: Counter
 ) -> None:
     def refuse(_: str) -> httpx.Response | None:
@@ -238,7 +233,9 @@ async def test_a_429_for_some_narrows_the_window_and_submits_them_again(
     assert sum(sizes(platform)) < 1200
 
 
-async def test_a_429_for_some_is_one_line_in_the_log(counter: Counter, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_429_for_some_programs_is_one_line_in_the_log(
+    counter: Counter, caplog: pytest.LogCaptureFixture
+) -> None:
     refused: list[str] = []
 
     def refuse(text: str) -> httpx.Response | None:
@@ -249,14 +246,14 @@ async def test_a_429_for_some_is_one_line_in_the_log(counter: Counter, caplog: p
     async with acquainted(counter) as connection:
         with caplog.at_level(logging.INFO, "sfjobs"):
             await submitted(connection, 100)
-    assert sum("a window of" in line for line in caplog.messages) == 1
+    assert sum("next submission in" in line for line in caplog.messages) == 1
 
 
-WEATHER = [(500, "server-error"), (502, ""), (503, "busy"), (409, "idempotency-key-in-use")]
+TRANSIENT_ERRORS = [(500, "server-error"), (502, ""), (503, "busy"), (409, "idempotency-key-in-use")]
 
 
-@pytest.mark.parametrize(("status", "code"), WEATHER)
-async def test_one_in_bad_weather_is_sent_again_with_its_key(
+@pytest.mark.parametrize(("status", "code"), TRANSIENT_ERRORS)
+async def test_a_program_with_a_transient_error_is_sent_again_with_its_key(
     platform: FakePlatform, counter: Counter, status: int, code: str
 ) -> None:
     left = 2
@@ -276,7 +273,7 @@ async def test_one_in_bad_weather_is_sent_again_with_its_key(
     assert [request.headers["idempotency-key"] for request in platform.submissions[1:]] == [first, first]
 
 
-async def test_bad_weather_that_stays_ends_in_a_refusal(platform: FakePlatform, counter: Counter) -> None:
+async def test_a_transient_error_that_stays_ends_in_a_refusal(platform: FakePlatform, counter: Counter) -> None:
     counter.refuse = lambda text: refusal(500, "server-error", "no") if text in (circuit(3), circuit(4)) else None
     async with acquainted(counter, retries=3) as connection:
         items = await submitted(connection, 10)
@@ -287,7 +284,7 @@ async def test_bad_weather_that_stays_ends_in_a_refusal(platform: FakePlatform, 
 
 
 @pytest.mark.parametrize(("status", "again"), [(500, False), (409, False), (503, True)])
-async def test_without_honoured_keys_only_what_was_not_done_is_sent_again(
+async def test_without_honoured_keys_only_a_program_that_was_not_accepted_is_sent_again(
     platform: FakePlatform, counter: Counter, status: int, again: bool
 ) -> None:
     platform.honours_keys = False
@@ -306,7 +303,9 @@ async def test_without_honoured_keys_only_what_was_not_done_is_sent_again(
     assert len(platform.submissions) == (2 if again else 1)
 
 
-async def test_a_503_for_one_that_stays_is_raised_and_loses_none(platform: FakePlatform, counter: Counter) -> None:
+async def test_a_503_for_one_program_that_stays_is_raised_and_loses_no_program(
+    platform: FakePlatform, counter: Counter
+) -> None:
     is_away = True
     counter.refuse = lambda text: refusal(503, "busy", "no") if is_away and text == circuit(0) else None
     async with acquainted(counter, retries=2) as connection:
@@ -320,7 +319,7 @@ async def test_a_503_for_one_that_stays_is_raised_and_loses_none(platform: FakeP
     assert len(counter.taken) == 10
 
 
-async def test_one_that_the_answer_leaves_out_may_have_a_job(platform: FakePlatform, counter: Counter) -> None:
+async def test_a_program_without_a_reply_may_have_a_job(platform: FakePlatform, counter: Counter) -> None:
     edited(counter, lambda items: items[:8])
     async with acquainted(counter) as connection:
         items = [
@@ -335,7 +334,7 @@ async def test_one_that_the_answer_leaves_out_may_have_a_job(platform: FakePlatf
     ] == [(item["idempotency_key"], "mine") for item in platform.batches[0][8:]]
 
 
-NONSENSE: list[object] = [
+MALFORMED_REPLIES: list[object] = [
     None,
     7,
     [],
@@ -348,9 +347,9 @@ NONSENSE: list[object] = [
 ]
 
 
-@pytest.mark.parametrize("nonsense", NONSENSE, ids=str)
-async def test_nonsense_about_one_is_no_concern_of_the_others(counter: Counter, nonsense: object) -> None:
-    edited(counter, lambda items: [*items[:4], nonsense, *items[5:]])
+@pytest.mark.parametrize("malformed", MALFORMED_REPLIES, ids=str)
+async def test_a_malformed_reply_to_one_program_does_not_affect_the_others(counter: Counter, malformed: object) -> None:
+    edited(counter, lambda items: [*items[:4], malformed, *items[5:]])
     async with acquainted(counter) as connection:
         items = await submitted(connection, 10)
     assert [index for index, item in enumerate(items) if isinstance(item, Refusal)] == [4]
@@ -358,7 +357,7 @@ async def test_nonsense_about_one_is_no_concern_of_the_others(counter: Counter, 
     assert type(items[4].error) is sfjobs.ProtocolError
 
 
-async def test_a_refusal_without_words_is_one(counter: Counter) -> None:
+async def test_a_refusal_without_a_message_is_a_refusal(counter: Counter) -> None:
     edited(counter, lambda items: [*items[:4], {"status": 400, "error": "none"}, *items[5:]])
     async with acquainted(counter) as connection:
         items = await submitted(connection, 10)
@@ -377,7 +376,7 @@ async def test_a_refusal_without_words_is_one(counter: Counter) -> None:
     ],
     ids=["no JSON", "no object", "no list", "too many", "a redirect"],
 )
-async def test_an_answer_in_another_language_is_a_refusal_for_each(
+async def test_a_malformed_response_is_a_refusal_for_each(
     platform: FakePlatform, counter: Counter, answer: httpx.Response
 ) -> None:
     disturbed(counter, lambda _: answer)

@@ -1,4 +1,4 @@
-"""What ``create_jobs`` takes of memory and of other tasks' time, on platforms with batches and without."""
+"""How much memory and event loop time ``create_jobs`` needs, on platforms with batches and without."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Job, sync
-from sfjobs._submission.submitter import LARGEST_BATCH
+from sfjobs._submission.capabilities import MAX_BATCH_SIZE
 from sfjobs._submission.types import YIELD_EVERY
 from sfjobs.platform.server.serving import serving
 from tests.support.batches import acquainted, submitted
@@ -27,8 +27,8 @@ from tests.support.fake_platform import BATCH, KEY, URL, FakePlatform, is_batch,
 MEBIBYTE = 2**20
 
 
-class ForgetfulPlatform:
-    """Keeps nothing of what it is sent: a job is open when it is submitted and complete whenever it is asked about."""
+class StatelessPlatform:
+    """Stores nothing: a job is open when it is submitted and complete in every poll."""
 
     def __init__(self, *, offers_batches: bool) -> None:
         self.offers = {"accept-post": f"application/json, {BATCH}"} if offers_batches else {}
@@ -59,11 +59,11 @@ def _count(request: httpx.Request) -> int:
 @pytest.mark.parametrize(
     ("offers_batches", "count", "window"), [(True, 8_000, 100), (False, 1_000, 20)], ids=["in batches", "singly"]
 )
-async def test_an_iterator_of_many_programs_takes_the_memory_of_the_window(
+async def test_a_stream_of_many_programs_needs_the_memory_of_its_window(
     offers_batches: bool, count: int, window: int
 ) -> None:
     length = 40 * MEBIBYTE // count
-    platform = ForgetfulPlatform(offers_batches=offers_batches)
+    platform = StatelessPlatform(offers_batches=offers_batches)
 
     def programs() -> Iterator[str]:
         for number in range(count):
@@ -97,11 +97,11 @@ async def test_an_iterator_of_many_programs_takes_the_memory_of_the_window(
 
 @pytest.fixture(params=["singly", "in batches"])
 def platform(request: pytest.FixtureRequest) -> FakePlatform:
-    """One that answers at once: while a task never waits, virtual time stands still."""
+    """A platform that responds at once: virtual time stands still while a task never waits."""
     return FakePlatform(offers_batches=request.param == "in batches")
 
 
-async def test_a_taker_that_never_waits_lets_others_have_their_turn(platform: FakePlatform) -> None:
+async def test_a_consumer_that_never_waits_lets_other_tasks_run(platform: FakePlatform) -> None:
     turns = 0
 
     async def turn() -> None:
@@ -118,10 +118,10 @@ async def test_a_taker_that_never_waits_lets_others_have_their_turn(platform: Fa
         group.cancel_scope.cancel()
     in_a_row = [len(list(same)) for _, same in itertools.groupby(taken_at)]
     assert len(taken_at) == 400
-    assert max(in_a_row) <= 2 * (YIELD_EVERY + 1)  # trio may run the taker last in one round and first in the next
+    assert max(in_a_row) <= 2 * (YIELD_EVERY + 1)  # trio may run the consumer last in one round and first in the next
 
 
-async def test_a_taker_that_never_waits_notices_that_it_is_cancelled(platform: FakePlatform) -> None:
+async def test_a_consumer_that_never_waits_notices_a_cancellation(platform: FakePlatform) -> None:
     taken = 0
     async with platform.connection() as connection:
         stream = connection.create_jobs("simulon_gaussian", circuits(400), window=400)
@@ -133,7 +133,7 @@ async def test_a_taker_that_never_waits_notices_that_it_is_cancelled(platform: F
         assert taken + len([item async for item in stream]) == 400
 
 
-async def test_a_source_that_never_waits_lets_others_have_their_turn(platform: FakePlatform) -> None:
+async def test_a_source_that_never_waits_lets_other_tasks_run(platform: FakePlatform) -> None:
     turns: list[int] = []
     programs = Numbered()
 
@@ -148,7 +148,7 @@ async def test_a_source_that_never_waits_lets_others_have_their_turn(platform: F
         for _ in range(1000):
             await anext(stream)
         group.cancel_scope.cancel()
-    assert max(later - sooner for sooner, later in itertools.pairwise(turns)) <= 2 * LARGEST_BATCH
+    assert max(later - sooner for sooner, later in itertools.pairwise(turns)) <= 2 * MAX_BATCH_SIZE
 
 
 # -- a large window ------------------------------------------------------------------------------------------------------
@@ -161,16 +161,16 @@ def counter() -> Counter:
     return counter
 
 
-async def test_a_large_window_is_not_filled_again_place_by_place(counter: Counter) -> None:
+async def test_a_large_window_is_not_refilled_one_job_at_a_time(counter: Counter) -> None:
     draw = random.Random(1)
     counter.lasts = lambda: draw.uniform(1, 60)
     async with acquainted(counter, poll_interval_min=0.02, poll_interval_max=0.02) as connection:
         await submitted(connection, 650, window=500)
     assert counter.most_unfinished == 500
-    assert len(counter.platform.submissions) < 90  # 107 place by place, 70 otherwise
+    assert len(counter.platform.submissions) < 90  # 107 one job at a time, 70 otherwise
 
 
-async def test_a_large_window_needs_only_one_place(counter: Counter) -> None:
+async def test_a_large_window_needs_only_one_free_place(counter: Counter) -> None:
     lengths = iter([30.0] + [1e6] * 600)
     async with acquainted(counter) as connection:
         counter.lasts = lambda: next(lengths)
@@ -182,13 +182,13 @@ async def test_a_large_window_needs_only_one_place(counter: Counter) -> None:
 
 
 @pytest.mark.real_time
-async def test_the_embedded_platform_takes_batches() -> None:
+async def test_the_embedded_platform_accepts_batches() -> None:
     text = "name p\nversion 1.0\ntarget simulon_gaussian (shots=2)\n\nSgate(0.{}) | 0\nMeasureFock() | 0\n"
     programs = [text.format(number) for number in range(150)]
     programs[70] = "this is not Blackbird"
     with serving() as platform:
         async with sfjobs.Connection(platform.url, api_key=platform.api_key) as connection:
-            await connection.create_job("simulon_gaussian", programs[0])  # from whose answer it learns of the offer
+            await connection.create_job("simulon_gaussian", programs[0])  # whose response offers batches
             items = [item async for item in connection.create_jobs("simulon_gaussian", programs, window=150)]
             refused = items.pop(70)
             jobs = [item for item in items if isinstance(item, Job)]
@@ -220,7 +220,7 @@ def test_the_blocking_twin_submits_in_batches() -> None:
 
 
 @pytest.mark.real_time
-def test_a_closed_blocking_stream_hands_out_nothing_more_and_has_what_it_was_given() -> None:
+def test_a_closed_blocking_stream_returns_no_more_jobs_and_keeps_those_submitted() -> None:
     platform = FakePlatform()
     counter = Counter(platform)
     platform.trouble = counter.handle

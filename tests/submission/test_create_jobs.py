@@ -16,18 +16,11 @@ import pytest
 import sfjobs
 from sfjobs import Job, Refusal, Submission, sync
 from sfjobs._submission.programs import ProgramLike
-from sfjobs._submission.sender import BURST, WIDTH
+from sfjobs._submission.sender import MAX_CONCURRENT_SUBMISSIONS, PROGRAMS_PER_STEP
 from tests.support.counter import Counter, Numbered, circuit, circuits, circuits_of
 from tests.support.fake_platform import FakePlatform, refusal
 
 pytestmark = pytest.mark.submits("singly", "in batches")
-
-
-@pytest.fixture
-def counter(platform: FakePlatform) -> Counter:
-    counter = Counter(platform)
-    platform.trouble = counter.handle
-    return counter
 
 
 # -- order and window ----------------------------------------------------------------------------------------------------
@@ -50,7 +43,7 @@ async def test_no_more_jobs_than_the_window_are_unfinished(
     assert counter.most_unfinished == window
 
 
-async def test_the_window_counts_jobs_that_were_handed_out(platform: FakePlatform, counter: Counter) -> None:
+async def test_the_window_counts_jobs_that_were_returned(platform: FakePlatform, counter: Counter) -> None:
     counter.lasts = lambda: float("inf")
     async with platform.connection() as connection:
         stream = connection.create_jobs("simulon_gaussian", Numbered(), window=5)
@@ -61,9 +54,7 @@ async def test_the_window_counts_jobs_that_were_handed_out(platform: FakePlatfor
     assert len(counter.taken) == 5
 
 
-async def test_the_window_is_filled_again_before_all_jobs_are_handed_out(
-    platform: FakePlatform, counter: Counter
-) -> None:
+async def test_the_window_is_refilled_before_all_jobs_are_returned(platform: FakePlatform, counter: Counter) -> None:
     async with platform.connection() as connection:
         stream = connection.create_jobs("simulon_gaussian", circuits(200), window=20)
         for _ in range(11):
@@ -82,7 +73,7 @@ async def test_an_endless_source_is_read_as_far_as_the_window(
     async with platform.connection() as connection:
         stream = connection.create_jobs("simulon_gaussian", programs, window=window)
         await anext(stream)
-    assert programs.taken == min(window, BURST)
+    assert programs.taken == min(window, PROGRAMS_PER_STEP)
 
 
 async def test_programs_that_are_all_refused_are_not_read_further(platform: FakePlatform, counter: Counter) -> None:
@@ -95,7 +86,7 @@ async def test_programs_that_are_all_refused_are_not_read_further(platform: Fake
             assert programs.taken <= taken + 10
 
 
-async def test_jobs_that_have_ended_are_let_go(platform: FakePlatform, counter: Counter) -> None:
+async def test_jobs_that_have_ended_are_freed(platform: FakePlatform, counter: Counter) -> None:
     alive: weakref.WeakSet[Job] = weakref.WeakSet()
     counter.lasts = lambda: 0.1
     most = 0
@@ -111,12 +102,10 @@ async def test_jobs_that_have_ended_are_let_go(platform: FakePlatform, counter: 
 async def test_submissions_use_the_whole_bulk_lane(platform: FakePlatform, counter: Counter) -> None:
     async with platform.connection() as connection:
         await anext(connection.create_jobs("simulon_gaussian", circuits(200), window=200))
-    assert counter.most_under_way == WIDTH
+    assert counter.most_under_way == MAX_CONCURRENT_SUBMISSIONS
 
 
-async def test_the_last_job_is_known_for_the_last_before_any_has_ended(
-    platform: FakePlatform, counter: Counter
-) -> None:
+async def test_the_stream_ends_before_any_job_has_ended(platform: FakePlatform, counter: Counter) -> None:
     counter.lasts = lambda: float("inf")
     async with platform.connection() as connection:
         with anyio.fail_after(60):
@@ -130,7 +119,7 @@ async def test_no_programs_make_no_request(platform: FakePlatform) -> None:
     assert platform.requests == []
 
 
-async def test_several_tasks_may_share_the_stream(platform: FakePlatform, counter: Counter) -> None:
+async def test_several_tasks_may_share_a_stream(platform: FakePlatform, counter: Counter) -> None:
     items: list[Job | Refusal] = []
 
     async def consume(stream: AsyncIterator[Job | Refusal]) -> None:
@@ -146,7 +135,7 @@ async def test_several_tasks_may_share_the_stream(platform: FakePlatform, counte
 
 
 @pytest.mark.usefixtures("counter")
-async def test_a_submission_has_options_of_its_own(platform: FakePlatform) -> None:
+async def test_a_submission_has_its_own_options(platform: FakePlatform) -> None:
     programs: list[ProgramLike | Submission] = [
         circuit(0),
         Submission(circuit(1), shots=7, name="mine", target="X8_01"),
@@ -180,15 +169,17 @@ async def test_programs_may_come_from_an_async_iterable(platform: FakePlatform, 
 
 
 @pytest.mark.usefixtures("no_slow_start")
-async def test_a_prompt_async_source_is_submitted_side_by_side(platform: FakePlatform, counter: Counter) -> None:
+async def test_programs_of_a_fast_async_source_are_submitted_concurrently(
+    platform: FakePlatform, counter: Counter
+) -> None:
     async with platform.connection() as connection:
         items = [item async for item in connection.create_jobs("simulon_gaussian", made(100))]
     assert len(items) == 100
-    assert counter.most_under_way == WIDTH
+    assert counter.most_under_way == MAX_CONCURRENT_SUBMISSIONS
 
 
 @pytest.mark.usefixtures("counter")
-async def test_a_slow_source_holds_no_job_back(platform: FakePlatform) -> None:
+async def test_a_slow_source_delays_no_job(platform: FakePlatform) -> None:
     async with platform.connection() as connection:
         stream = connection.create_jobs("simulon_gaussian", made(3, 60.0))
         for number in range(1, 4):
@@ -197,7 +188,9 @@ async def test_a_slow_source_holds_no_job_back(platform: FakePlatform) -> None:
         assert [item async for item in stream] == []
 
 
-async def test_what_a_source_raises_comes_after_the_jobs_before_it(platform: FakePlatform, counter: Counter) -> None:
+async def test_an_error_of_the_source_is_raised_after_the_jobs_before_it(
+    platform: FakePlatform, counter: Counter
+) -> None:
     def broken() -> Iterator[str]:
         yield from circuits(3)
         raise LookupError("no more")
@@ -212,19 +205,19 @@ async def test_what_a_source_raises_comes_after_the_jobs_before_it(platform: Fak
     assert circuits_of(platform, jobs) == circuits(3)
 
 
-async def test_one_text_is_not_taken_for_many(platform: FakePlatform) -> None:
+async def test_one_text_is_not_accepted_as_many_programs(platform: FakePlatform) -> None:
     async with platform.connection() as connection:
         with pytest.raises(TypeError, match="create_job"):
             connection.create_jobs("simulon_gaussian", circuit(0))
 
 
-async def test_a_window_lets_something_through(platform: FakePlatform) -> None:
+async def test_a_window_is_at_least_one(platform: FakePlatform) -> None:
     async with platform.connection() as connection:
         with pytest.raises(ValueError, match="at least 1"):
             connection.create_jobs("simulon_gaussian", [], window=0)
 
 
-# -- what is refused -----------------------------------------------------------------------------------------------------
+# -- refused programs ----------------------------------------------------------------------------------------------------
 
 
 async def test_a_refused_program_is_reported_in_its_place(platform: FakePlatform, counter: Counter) -> None:
@@ -243,7 +236,7 @@ async def test_a_refused_program_is_reported_in_its_place(platform: FakePlatform
 
 
 @pytest.mark.usefixtures("counter")
-async def test_a_program_that_is_none_stops_no_other(platform: FakePlatform) -> None:
+async def test_an_object_that_is_not_a_program_stops_no_other(platform: FakePlatform) -> None:
     class Broken:
         def serialize(self) -> str:
             raise ZeroDivisionError("of its own")
@@ -255,7 +248,7 @@ async def test_a_program_that_is_none_stops_no_other(platform: FakePlatform) -> 
     assert errors == [None, FileNotFoundError, ZeroDivisionError, None]
 
 
-async def test_a_submission_of_unknown_fate_is_not_repeated(platform: FakePlatform, counter: Counter) -> None:
+async def test_a_submission_with_an_unknown_outcome_is_not_repeated(platform: FakePlatform, counter: Counter) -> None:
     def break_off(text: str) -> None:
         if text == circuit(1):
             raise httpx.ReadError("the connection broke")
@@ -269,13 +262,13 @@ async def test_a_submission_of_unknown_fate_is_not_repeated(platform: FakePlatfo
 
 
 @pytest.mark.parametrize(("status", "kind"), [(503, sfjobs.ServerError), (401, sfjobs.AuthenticationError)])
-async def test_what_stops_every_program_is_raised_and_loses_none(
+async def test_an_error_that_stops_every_program_is_raised_and_loses_none(
     platform: FakePlatform, counter: Counter, status: int, kind: type[Exception]
 ) -> None:
     async with platform.connection(retries=1) as connection:
         stream = connection.create_jobs("simulon_gaussian", circuits(20), window=4)
         items = [await anext(stream) for _ in range(4)]
-        counter.refuse = lambda _: refusal(status, "no", "nobody, now")
+        counter.refuse = lambda _: refusal(status, "no", "not now")
         for _ in range(3):
             with pytest.raises(kind):
                 await anext(stream)
@@ -284,7 +277,7 @@ async def test_what_stops_every_program_is_raised_and_loses_none(
     assert circuits_of(platform, items) == circuits(20)
 
 
-async def test_a_closed_connection_says_so(platform: FakePlatform, counter: Counter) -> None:
+async def test_a_closed_connection_is_an_error(platform: FakePlatform, counter: Counter) -> None:
     connection = platform.connection()
     stream = connection.create_jobs("simulon_gaussian", circuits(20), window=4)
     await anext(stream)
@@ -300,12 +293,12 @@ async def test_a_closed_connection_says_so(platform: FakePlatform, counter: Coun
 
 
 @pytest.mark.real_time
-def test_the_blocking_twin_gives_the_same(platform: FakePlatform, counter: Counter) -> None:
+def test_the_blocking_twin_returns_the_same(platform: FakePlatform, counter: Counter) -> None:
     counter.lasts = lambda: 0.02
     counter.refuse = lambda text: refusal(400, "no", "not this one") if text == circuit(4) else None
     settings = platform.settings(poll_interval_min=0.01)
     with sync.Connection(settings=settings, transport=httpx.MockTransport(platform.handle)) as connection:
-        # A source that uses the connection itself would wait for itself in the connection's own loop.
+        # A source that uses the connection would deadlock if it ran in the connection's own loop.
         programs = (circuit(number) for number in range(20) if connection.ping())
         with connection.create_jobs("simulon_gaussian", programs, window=5) as stream:
             items = list(itertools.islice(stream, 12))
@@ -317,7 +310,7 @@ def test_the_blocking_twin_gives_the_same(platform: FakePlatform, counter: Count
 
 
 @pytest.mark.real_time
-def test_what_a_source_raises_comes_after_the_jobs_in_the_blocking_twin(
+def test_an_error_of_the_source_is_raised_after_the_jobs_in_the_blocking_twin(
     platform: FakePlatform, counter: Counter
 ) -> None:
     def broken() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""``create_jobs`` that is cancelled, abandoned, closed or told 429, and the arithmetic of its window. In virtual time."""
+"""``create_jobs`` that is cancelled, abandoned, closed or gets a 429, and the sizes of its window. In virtual time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import sfjobs
 from sfjobs import Job, Refusal
-from sfjobs._submission.sender import WIDTH
+from sfjobs._submission.sender import MAX_CONCURRENT_SUBMISSIONS
 from sfjobs._submission.window import Window
 from tests.support.counter import Counter, Numbered, circuit, circuits, circuits_of
 from tests.support.fake_platform import FakePlatform, refusal
@@ -19,18 +19,11 @@ from tests.support.fake_platform import FakePlatform, refusal
 pytestmark = pytest.mark.submits("singly", "in batches")
 
 
-@pytest.fixture
-def counter(platform: FakePlatform) -> Counter:
-    counter = Counter(platform)
-    platform.trouble = counter.handle
-    return counter
-
-
 # -- cancelled and abandoned ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_a_step_cancelled_at_any_moment_loses_and_doubles_nothing(
+async def test_a_step_cancelled_at_any_moment_loses_no_job_and_makes_none_twice(
     platform: FakePlatform, counter: Counter, seed: int
 ) -> None:
     draw = random.Random(seed)
@@ -59,10 +52,10 @@ async def test_a_cancelled_step_sends_nothing_more(platform: FakePlatform, count
         with anyio.move_on_after(0.01):
             await anext(stream)
         assert counter.under_way == 0
-        assert len(stream.submitted) == len(counter.taken) == WIDTH
+        assert len(stream.submitted) == len(counter.taken) == MAX_CONCURRENT_SUBMISSIONS
 
 
-async def test_a_closed_stream_has_the_jobs_that_were_not_handed_out(platform: FakePlatform, counter: Counter) -> None:
+async def test_a_closed_stream_has_the_jobs_that_were_not_returned(platform: FakePlatform, counter: Counter) -> None:
     async with platform.connection() as connection:
         async with connection.create_jobs("simulon_gaussian", circuits(30), window=10) as stream:
             taken = [await anext(stream) for _ in range(3)]
@@ -71,7 +64,7 @@ async def test_a_closed_stream_has_the_jobs_that_were_not_handed_out(platform: F
     assert len(counter.taken) == 10
 
 
-async def test_a_stream_closed_in_the_middle_of_a_step_keeps_its_jobs(platform: FakePlatform, counter: Counter) -> None:
+async def test_a_stream_closed_during_a_step_keeps_its_jobs(platform: FakePlatform, counter: Counter) -> None:
     async def drain(stream: AsyncIterator[Job | Refusal]) -> None:
         assert [item async for item in stream] == []
 
@@ -83,21 +76,21 @@ async def test_a_stream_closed_in_the_middle_of_a_step_keeps_its_jobs(platform: 
             await anyio.sleep(0.01)
             await stream.aclose()
     assert sorted(job.id for job in stream.submitted) == sorted(counter.taken)
-    assert len(counter.taken) == WIDTH
+    assert len(counter.taken) == MAX_CONCURRENT_SUBMISSIONS
 
 
 @pytest.mark.usefixtures("counter")
-async def test_an_abandoned_stream_leaves_nothing(platform: FakePlatform) -> None:
+async def test_an_abandoned_stream_leaves_nothing_running(platform: FakePlatform) -> None:
     async with platform.connection() as connection:
         async for _ in connection.create_jobs("simulon_gaussian", Numbered(), window=5):
             break
         assert connection.poller.is_idle
-        asked = len(platform.requests)
+        sent = len(platform.requests)
         await anyio.sleep(3600)
-        assert len(platform.requests) == asked
+        assert len(platform.requests) == sent
 
 
-async def test_a_step_cancelled_while_it_waits_for_room_asks_no_more(platform: FakePlatform, counter: Counter) -> None:
+async def test_a_step_cancelled_while_it_waits_for_room_stops_polling(platform: FakePlatform, counter: Counter) -> None:
     counter.lasts = lambda: float("inf")
     async with platform.connection() as connection:
         stream = connection.create_jobs("simulon_gaussian", Numbered(), window=2)
@@ -107,11 +100,11 @@ async def test_a_step_cancelled_while_it_waits_for_room_asks_no_more(platform: F
         assert connection.poller.is_idle
 
 
-# -- a line that breaks --------------------------------------------------------------------------------------------------
+# -- an unreliable network -----------------------------------------------------------------------------------------------
 
 
-class BadLine:
-    """Between the connection and the platform: requests and answers are lost, refused and held back, by chance."""
+class UnreliableNetwork:
+    """Loses, refuses and delays requests and responses at random."""
 
     def __init__(self, counter: Counter, seed: int) -> None:
         self.counter = counter
@@ -122,7 +115,7 @@ class BadLine:
         chance = self.draw.random()
         if chance < 0.02:
             return refusal(409, "idempotency-key-in-use", "still at it")
-        return refusal(self.draw.choice([500, 502, 503, 504]), "weather", "later") if chance < 0.05 else None
+        return refusal(self.draw.choice([500, 502, 503, 504]), "unavailable", "later") if chance < 0.05 else None
 
     async def handle(self, request: httpx.Request) -> httpx.Response | None:
         if request.method != "POST" or request.url.path != "/jobs":
@@ -133,7 +126,7 @@ class BadLine:
         if chance < 0.1:
             raise httpx.WriteError("the connection broke")
         if chance < 0.15:
-            return refusal(self.draw.choice([429, 500, 502, 503, 504]), "weather", "later")
+            return refusal(self.draw.choice([429, 500, 502, 503, 504]), "unavailable", "later")
         answer = await self.counter.handle(request)
         if chance < 0.3:
             raise httpx.ReadError("the connection broke")
@@ -141,7 +134,7 @@ class BadLine:
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_a_bad_line_makes_each_job_once_where_keys_are_honoured(
+async def test_an_unreliable_network_makes_each_job_once_where_keys_are_honoured(
     platform: FakePlatform, counter: Counter, seed: int
 ) -> None:
     platform.honours_keys = True
@@ -151,7 +144,7 @@ async def test_a_bad_line_makes_each_job_once_where_keys_are_honoured(
     over = False
     async with platform.connection(retries=30, attempt_timeout=draw.choice([0.15, 0.5, 60])) as connection:
         await counter.acquaint(connection)
-        platform.trouble = BadLine(counter, seed).handle
+        platform.trouble = UnreliableNetwork(counter, seed).handle
         stream = connection.create_jobs("simulon_gaussian", circuits(150), window=draw.choice([5, 60, 150]))
         while not over:
             with anyio.move_on_after(draw.choice([0.05, 1, 20])):
@@ -164,19 +157,19 @@ async def test_a_bad_line_makes_each_job_once_where_keys_are_honoured(
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_a_bad_line_loses_and_doubles_nothing_where_keys_are_not_honoured(
+async def test_an_unreliable_network_loses_no_job_and_makes_none_twice_where_keys_are_not_honoured(
     platform: FakePlatform, counter: Counter, seed: int
 ) -> None:
     platform.honours_keys = False
     async with platform.connection(retries=30) as connection:
         await counter.acquaint(connection)
-        platform.trouble = BadLine(counter, seed).handle
+        platform.trouble = UnreliableNetwork(counter, seed).handle
         items = [item async for item in connection.create_jobs("simulon_gaussian", circuits(150), window=60)]
     assert len(items) == 150
     assert len({job.circuit for job in platform.jobs.values()}) == len(platform.jobs)
     known = {item.id for item in items if isinstance(item, Job)}
-    of_unknown_fate = {item.program for item in items if isinstance(item, Refusal)}
-    assert {platform.jobs[job_id].circuit for job_id in counter.taken if job_id not in known} <= of_unknown_fate
+    with_unknown_outcome = {item.program for item in items if isinstance(item, Refusal)}
+    assert {platform.jobs[job_id].circuit for job_id in counter.taken if job_id not in known} <= with_unknown_outcome
     assert {type(item.error) for item in items if isinstance(item, Refusal)} <= {
         sfjobs.SubmissionUnknownError,
         sfjobs.ServerError,
@@ -209,7 +202,7 @@ async def test_a_429_narrows_the_window_and_jobs_widen_it_again(platform: FakePl
 
 
 @pytest.mark.parametrize("retries", [1, 5])
-async def test_a_quota_is_kept_to_and_every_program_runs(
+async def test_a_quota_is_respected_and_every_program_runs(
     platform: FakePlatform, counter: Counter, retries: int
 ) -> None:
     refused = 0
@@ -229,7 +222,9 @@ async def test_a_quota_is_kept_to_and_every_program_runs(
     assert 0 < refused < 120 * retries
 
 
-async def test_a_hint_beyond_the_transports_patience_is_kept(platform: FakePlatform, counter: Counter) -> None:
+async def test_a_retry_after_beyond_the_transports_timeout_is_respected(
+    platform: FakePlatform, counter: Counter
+) -> None:
     def refuse(_: str) -> httpx.Response | None:
         if anyio.current_time() - start >= 600:
             return None
@@ -242,10 +237,10 @@ async def test_a_hint_beyond_the_transports_patience_is_kept(platform: FakePlatf
     assert platform.count("POST", "/jobs") <= 10
 
 
-# -- the arithmetic
+# -- the sizes of a window -----------------------------------------------------------------------------------------------
 
 
-def test_a_window_is_halved_once_for_what_was_sent_together() -> None:
+def test_a_window_is_halved_once_for_requests_that_were_sent_together() -> None:
     window = Window(100)
     generation = window.generation
     for _ in range(32):
@@ -253,22 +248,22 @@ def test_a_window_is_halved_once_for_what_was_sent_together() -> None:
     assert window.size == 50
 
 
-def test_a_window_stays_open_for_one() -> None:
+def test_a_window_is_never_below_one() -> None:
     window = Window(3)
     for _ in range(50):
         window.narrow(window.generation, 0.0, None)
     assert window.size == 1
 
 
-def test_rests_grow_to_their_bound_and_begin_anew_after_a_job() -> None:
+def test_pauses_grow_to_their_bound_and_start_again_after_a_job() -> None:
     window = Window(8)
-    rests = [window.narrow(window.generation, 0.0, None) for _ in range(9)]
-    assert rests == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    pauses = [window.narrow(window.generation, 0.0, None) for _ in range(9)]
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
     window.widen(window.generation)
     assert window.narrow(window.generation, 100.0, None) == 0.5
 
 
-def test_a_hint_is_longer_than_any_rest() -> None:
+def test_a_retry_after_replaces_a_shorter_pause() -> None:
     window = Window(8)
     assert window.narrow(0, 10.0, 90.0) == 90.0
     assert window.narrow(0, 20.0, 30.0) == 80.0
@@ -282,7 +277,7 @@ def test_a_job_sent_before_the_narrowing_does_not_widen() -> None:
     assert window.size == 50
 
 
-def test_a_window_counts_every_job_of_a_batch() -> None:
+def test_a_window_counts_each_job_of_a_batch() -> None:
     one, together = Window(100), Window(100)
     for window in (one, together):
         window.narrow(0, 0.0, None)
@@ -292,7 +287,7 @@ def test_a_window_counts_every_job_of_a_batch() -> None:
     assert one.size == together.size == 57
 
 
-def test_a_window_never_grows_beyond_what_it_was() -> None:
+def test_a_window_never_grows_beyond_its_initial_size() -> None:
     window = Window(10)
     for _ in range(100):
         window.widen(window.generation)

@@ -40,17 +40,17 @@ def test_a_path_is_a_program(tmp_path: Path) -> None:
     assert program_text(tmp_path / "a.xbb") == X8
 
 
-def test_a_text_that_names_an_xbb_file_is_a_program(tmp_path: Path) -> None:
+def test_the_path_of_an_xbb_file_as_text_is_a_program(tmp_path: Path) -> None:
     (tmp_path / "a.xbb").write_text(X8)
     assert program_text(str(tmp_path / "a.xbb")) == X8
 
 
-def test_a_byte_order_mark_is_no_part_of_a_program(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_a_program(tmp_path: Path) -> None:
     (tmp_path / "a.xbb").write_text("\ufeff" + X8, encoding="utf-8")
     assert program_text(tmp_path / "a.xbb") == X8
 
 
-def test_a_file_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         program_text(tmp_path / "none.xbb")
 
@@ -80,7 +80,7 @@ def test_a_blackbird_program_is_a_program() -> None:
         ("inp.float64(0.1)", "inp.float64(0.1)"),
     ],
 )
-def test_no_number_is_written_as_numpy_spells_it(written: str, read: str) -> None:
+def test_numbers_are_written_without_numpys_types(written: str, read: str) -> None:
     assert program_text(FakeBlackbirdProgram(written)) == read  # type: ignore[arg-type]  # typed loosely for another test
 
 
@@ -91,6 +91,6 @@ def test_a_list_of_numpys_numbers_survives_the_first_implementation_of_the_langu
 
 
 @pytest.mark.parametrize("thing", [None, 7, b"name x", ["name x"], object(), FakeBlackbirdProgram])
-def test_anything_else_is_no_program(thing: object) -> None:
+def test_other_objects_are_not_programs(thing: object) -> None:
     with pytest.raises(TypeError, match="a program is"):
         program_text(thing)  # type: ignore[arg-type]  # the mistake that is tested

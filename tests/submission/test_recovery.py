@@ -1,4 +1,4 @@
-"""``Connection.recover``: what became of submissions without an answer. Real journals, the platform in memory."""
+"""``Connection.recover``: the outcome of submissions without a response. Real journals, the platform in memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 
 class Faults:
-    """What stands between the client and the platform: ``lose`` says which submissions' answers do not come back."""
+    """Faults between client and platform. ``lose`` decides which submissions lose their response."""
 
     def __init__(self, platform: FakePlatform) -> None:
         self.platform = platform
@@ -48,7 +48,7 @@ class Faults:
             if job.created_at.startswith("2026-01-27"):
                 job.created_at = datetime.now(UTC).isoformat()
         if self.lose():
-            raise httpx.ReadError("the answer was lost")
+            raise httpx.ReadError("the response was lost")
         return answer
 
 
@@ -59,12 +59,12 @@ def faults(platform: FakePlatform) -> Faults:
 
 @pytest.fixture
 def connect(platform: FakePlatform, path: Path) -> Callable[[], Connection]:
-    """Each is as new as that of another process: it has learnt nothing of the platform."""
+    """Makes connections that know as little of the platform as one of another process."""
     return lambda: platform.connection(journal=str(path), retries=1)
 
 
 async def lose_one(connect: Callable[[], Connection], number: int = 1, name: str | None = None) -> str:
-    """A submission without an answer; its key."""
+    """Make a submission without a response, and return its key."""
     async with connect() as connection:
         with pytest.raises(sfjobs.SubmissionUnknownError) as caught:
             await connection.create_job(TARGET, circuit(number), name=name)
@@ -79,7 +79,7 @@ async def recovered(connect: Callable[[], Connection], *, give_up: bool = False)
 # -- with keys -----------------------------------------------------------------------------------------------------------
 
 
-async def test_with_keys_a_lost_answer_is_brought_again(
+async def test_with_keys_a_lost_response_is_repeated(
     platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection]
 ) -> None:
     platform.honours_keys = True
@@ -97,7 +97,7 @@ async def test_with_keys_a_lost_answer_is_brought_again(
     assert await recovered(connect) == Recovery()
 
 
-async def test_with_keys_what_never_arrived_is_submitted_now(
+async def test_with_keys_a_submission_that_never_arrived_is_submitted_now(
     platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection]
 ) -> None:
     platform.honours_keys = True
@@ -112,7 +112,7 @@ async def test_with_keys_what_never_arrived_is_submitted_now(
     assert states(path) == ["submitted", "submitted"]
 
 
-async def test_a_program_that_is_refused_on_the_second_try_is_reported_as_refused(
+async def test_a_program_that_is_refused_on_the_second_attempt_is_reported_as_refused(
     platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection]
 ) -> None:
     platform.honours_keys = True
@@ -131,7 +131,7 @@ async def test_a_program_that_is_refused_on_the_second_try_is_reported_as_refuse
 
 
 @pytest.mark.parametrize("status", [429, 503, 502])
-async def test_a_platform_that_is_busy_leaves_it_open(
+async def test_a_busy_platform_leaves_the_submission_open(
     platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection], status: int
 ) -> None:
     platform.honours_keys = True
@@ -144,13 +144,13 @@ async def test_a_platform_that_is_busy_leaves_it_open(
         return refusal(status, "no", "not now") if request.method == "POST" and request.url.path == "/jobs" else None
 
     platform.trouble = refuse
-    platform.jobs.popitem()  # nor is it in the list yet
+    platform.jobs.popitem()  # and it is not in the list yet
     recovery = await recovered(connect)
     assert len(recovery.unknown) == 1
     assert states(path) == ["submitted", "open"]
 
 
-async def test_a_platform_that_cannot_be_reached_is_an_error_and_settles_nothing(
+async def test_an_unreachable_platform_is_an_error_and_settles_nothing(
     platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection]
 ) -> None:
     platform.honours_keys = True
@@ -159,16 +159,16 @@ async def test_a_platform_that_cannot_be_reached_is_an_error_and_settles_nothing
     faults.lose = lambda: True
     await lose_one(connect)
 
-    async def nobody(request: httpx.Request) -> None:
-        raise httpx.ConnectError("nobody there")
+    async def unreachable(request: httpx.Request) -> None:
+        raise httpx.ConnectError("no route")
 
-    platform.trouble = nobody
+    platform.trouble = unreachable
     with pytest.raises(sfjobs.TransportError):
         await recovered(connect)
     assert [(row["state"], row["owner"]) for row in rows(path)] == [("submitted", None), ("open", None)]
 
 
-async def test_a_key_that_is_too_old_is_not_relied_on(
+async def test_an_old_key_is_not_relied_on(
     platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection]
 ) -> None:
     platform.honours_keys = True
@@ -186,7 +186,7 @@ async def test_a_key_that_is_too_old_is_not_relied_on(
 # -- without keys --------------------------------------------------------------------------------------------------------
 
 
-async def test_without_keys_the_job_is_looked_for_and_nothing_is_sent(
+async def test_without_keys_the_job_is_searched_for_and_nothing_is_sent(
     platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection]
 ) -> None:
     faults.lose = lambda: True
@@ -202,7 +202,7 @@ async def test_without_keys_the_job_is_looked_for_and_nothing_is_sent(
     assert states(path) == ["submitted"] * 3
 
 
-async def test_without_keys_what_is_not_found_stays_unknown_and_is_never_sent_again(
+async def test_without_keys_a_submission_that_is_not_found_stays_unknown_and_is_never_sent_again(
     platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection]
 ) -> None:
     faults.reaches = False
@@ -217,7 +217,7 @@ async def test_without_keys_what_is_not_found_stays_unknown_and_is_never_sent_ag
     assert await recovered(connect) == Recovery()
 
 
-async def test_programs_that_look_the_same_get_a_job_each(
+async def test_each_of_several_equal_programs_gets_a_job(
     platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection]
 ) -> None:
     faults.lose = itertools.cycle([True, True, False]).__next__
@@ -230,7 +230,7 @@ async def test_programs_that_look_the_same_get_a_job_each(
     assert (len(recovery.submitted), len(recovery.unknown)) == (2, 1)
 
 
-async def test_a_job_that_another_submission_has_become_is_not_taken_for_it(
+async def test_a_job_of_another_submission_does_not_match(
     faults: Faults, path: Path, connect: Callable[[], Connection]
 ) -> None:
     async with connect() as connection:
@@ -241,18 +241,18 @@ async def test_a_job_that_another_submission_has_become_is_not_taken_for_it(
     assert states(path) == ["submitted", "open"]
 
 
-async def test_more_jobs_than_submissions_that_look_the_same_are_not_guessed_at(
+async def test_more_equal_jobs_than_submissions_are_not_matched(
     platform: FakePlatform, faults: Faults, connect: Callable[[], Connection]
 ) -> None:
     faults.lose = lambda: True
     await lose_one(connect)
     [ours] = platform.jobs.values()
-    somebody_elses = platform.add(circuit=ours.circuit, created_at=ours.created_at)
+    another_users = platform.add(circuit=ours.circuit, created_at=ours.created_at)
     [found] = (await recovered(connect)).unknown
-    assert somebody_elses.id in str(found.reason)
+    assert another_users.id in str(found.reason)
 
 
-async def test_jobs_from_long_before_are_not_taken_for_it(
+async def test_jobs_from_long_before_do_not_match(
     platform: FakePlatform, faults: Faults, connect: Callable[[], Connection]
 ) -> None:
     faults.lose = lambda: True
@@ -262,7 +262,7 @@ async def test_jobs_from_long_before_are_not_taken_for_it(
     assert len((await recovered(connect)).unknown) == 1
 
 
-async def test_the_oldest_protocol_has_no_list_to_look_in(platform: FakePlatform, faults: Faults, path: Path) -> None:
+async def test_the_oldest_protocol_has_no_list_to_search(platform: FakePlatform, faults: Faults, path: Path) -> None:
     def connect() -> Connection:
         return platform.connection(journal=str(path), retries=1, api_version="0.2.0")
 
@@ -272,10 +272,10 @@ async def test_the_oldest_protocol_has_no_list_to_look_in(platform: FakePlatform
     assert "no list" in str(found.reason)
 
 
-# -- whose it is ---------------------------------------------------------------------------------------------------------
+# -- accounts and processes ----------------------------------------------------------------------------------------------
 
 
-async def test_what_another_api_key_submitted_is_left_alone(
+async def test_submissions_of_another_api_key_are_not_touched(
     platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection]
 ) -> None:
     faults.lose = lambda: True
@@ -285,7 +285,7 @@ async def test_what_another_api_key_submitted_is_left_alone(
     assert states(path) == ["open"]
 
 
-async def test_what_a_key_submitted_that_was_replaced_since_is_settled_with_the_new_one(
+async def test_submissions_of_a_replaced_api_key_are_settled_with_the_new_one(
     platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection]
 ) -> None:
     async with connect() as connection:
@@ -299,7 +299,7 @@ async def test_what_a_key_submitted_that_was_replaced_since_is_settled_with_the_
     assert states(path) == ["submitted", "submitted"]
 
 
-async def test_what_went_to_another_platform_is_left_alone(
+async def test_submissions_to_another_platform_are_not_touched(
     platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection]
 ) -> None:
     faults.lose = lambda: True
@@ -308,7 +308,7 @@ async def test_what_went_to_another_platform_is_left_alone(
     assert elsewhere == Recovery()
 
 
-async def test_what_is_on_its_way_is_left_alone(
+async def test_submissions_in_flight_are_not_touched(
     platform: FakePlatform, path: Path, connect: Callable[[], Connection]
 ) -> None:
     sent, go_on = anyio.Event(), anyio.Event()
@@ -328,7 +328,7 @@ async def test_what_is_on_its_way_is_left_alone(
     assert len(platform.submissions) == 1
 
 
-async def test_two_recoveries_at_once_settle_each_submission_once(
+async def test_two_concurrent_recoveries_settle_each_submission_once(
     platform: FakePlatform, faults: Faults, connect: Callable[[], Connection]
 ) -> None:
     platform.honours_keys = True
@@ -350,7 +350,7 @@ async def test_two_recoveries_at_once_settle_each_submission_once(
     assert len(platform.jobs) == 11
 
 
-async def test_a_recovery_that_is_cut_short_leaves_the_rest_for_another(
+async def test_a_cancelled_recovery_leaves_the_rest_for_another(
     platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection]
 ) -> None:
     platform.honours_keys = True
@@ -376,7 +376,7 @@ async def test_a_recovery_that_is_cut_short_leaves_the_rest_for_another(
     assert len(platform.jobs) == 2
 
 
-async def test_a_batch_of_which_the_answer_is_lost_is_recovered(
+async def test_a_batch_whose_response_is_lost_is_recovered(
     platform: FakePlatform, faults: Faults, path: Path, connect: Callable[[], Connection]
 ) -> None:
     platform.honours_keys = platform.offers_batches = True
@@ -419,7 +419,7 @@ def rows_body(platform: FakePlatform) -> bytes:
     return platform.submissions[-1].content
 
 
-async def test_a_body_that_was_written_by_hand_is_no_reason_to_fail(
+async def test_a_body_that_was_written_by_hand_does_not_fail_the_recovery(
     path: Path, connect: Callable[[], Connection]
 ) -> None:
     async with connect() as connection:

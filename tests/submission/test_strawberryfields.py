@@ -1,6 +1,4 @@
-"""
-A ``strawberryfields.Program`` on its way to a text, against stand-ins for that package; ``tests/interop`` has the real one.
-"""
+"""Compiling a ``strawberryfields.Program``, with fakes of that package; ``tests/interop`` has the real one."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ BODY = "\nS2gate(1.0, 0.0) | [0, 4]\nMeasureFock() | [0, 1, 2, 3, 4, 5, 6, 7]\n"
 
 
 class FakeScript:
-    """Stands for the ``BlackbirdProgram`` that Strawberry Fields makes of one of its programs."""
+    """A fake of the ``BlackbirdProgram`` that Strawberry Fields makes of a program."""
 
     def __init__(self, program: FakeCircuit) -> None:
         self.target: dict[str, object] = {"name": None, "options": {}}
@@ -36,7 +34,7 @@ class FakeScript:
 
 
 class FakeCircuit:
-    """Stands for a ``strawberryfields.Program``: the names it has, and what becomes of them."""
+    """A fake of a ``strawberryfields.Program``."""
 
     circuit = ()
 
@@ -57,19 +55,19 @@ class FakeCircuit:
         assert isinstance(device, FakeDevice)
         if self.failure is not None:
             raise self.failure
-        assert FakeCompiler.layout is None, "the compiler was given another layout before"
+        assert FakeCompiler.layout is None, "the compiler still has another layout"
         FakeCompiler.layout = device.spec["layout"]
         return FakeCircuit(self.run_options, compiled_for=device, name=self.name)
 
 
 class FakeTimeDomain(FakeCircuit):
-    """Stands for a ``TDMProgram``."""
+    """A fake of a ``TDMProgram``."""
 
     timebins = 4
 
 
 class FakeDevice:
-    """Stands for ``strawberryfields.Device``."""
+    """A fake of ``strawberryfields.Device``."""
 
     def __init__(self, spec: dict[str, object], cert: object = None) -> None:
         self.spec, self.cert, self.target = spec, cert, spec["target"]
@@ -82,7 +80,7 @@ class FakeDevice:
 
 
 class FakeCompiler:
-    """Stands for a compiler of Strawberry Fields, which knows one layout until it is reset."""
+    """A fake of a compiler of Strawberry Fields, which keeps one layout until it is reset."""
 
     layout: object = None
 
@@ -111,7 +109,7 @@ def device(modes: int | dict[str, JSONValue] = 8) -> Device:
     return Device(target="X8_01", specification=specification, certificate={"finished_at": "today"})
 
 
-def test_a_program_to_compile_has_no_text_of_its_own() -> None:
+def test_a_program_that_needs_compiling_has_no_text_without_a_target() -> None:
     with pytest.raises(TypeError, match="only one for a target"):
         program_text(FakeCircuit())
 
@@ -123,7 +121,7 @@ def test_a_program_is_compiled_for_the_specification_and_certificate_of_the_devi
 
 
 @pytest.mark.usefixtures("strawberryfields")
-def test_a_layout_that_the_compiler_knows_already_is_in_nobodys_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_layout_of_another_device_is_reset_before_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeCompiler, "layout", "of an X12")
     compiled_text(FakeCircuit(), target="X8_01", device=device(), shots=5)
     assert FakeCompiler.layout is None
@@ -147,32 +145,32 @@ def test_a_time_domain_program_is_compiled_unless_the_device_is_a_simulator(
 
 @pytest.mark.usefixtures("strawberryfields")
 @pytest.mark.parametrize(("shots", "written"), [(None, 7), (3, 3)])
-def test_shots_that_are_given_beat_those_of_the_program(shots: int | None, written: int) -> None:
+def test_the_shots_argument_replaces_those_of_the_program(shots: int | None, written: int) -> None:
     text = compiled_text(FakeCircuit({"shots": np.int64(7)}), target="X8_01", device=device(), shots=shots)
     assert read_header(text).shots == written
 
 
 @pytest.mark.usefixtures("strawberryfields")
-def test_run_options_are_written_but_for_those_of_the_client() -> None:
+def test_run_options_are_written_except_those_of_the_client() -> None:
     program = FakeCircuit({"shots": 7, "crop": True, "modes": None, "seed": 5})
     assert parse(compiled_text(program, target="X8_01", device=device())).options == {"shots": 7, "seed": 5}
 
 
 @pytest.mark.usefixtures("strawberryfields")
-def test_a_program_that_nobody_says_the_shots_of_is_refused() -> None:
+def test_a_program_without_shots_is_refused() -> None:
     with pytest.raises(ValueError, match="how many shots"):
         compiled_text(FakeCircuit(), target="X8_01", device=device())
 
 
 @pytest.mark.usefixtures("strawberryfields")
-def test_a_program_that_does_not_compile_is_refused_in_the_words_of_the_compiler() -> None:
+def test_a_program_that_does_not_compile_is_refused_with_the_message_of_the_compiler() -> None:
     program = FakeCircuit(failure=RuntimeError("Sgate cannot be used"))
     with pytest.raises(ValueError, match="cannot be compiled for X8_01: RuntimeError: Sgate cannot be used"):
         compiled_text(program, target="X8_01", device=device(), shots=5)
 
 
 @pytest.mark.usefixtures("strawberryfields")
-def test_a_warning_that_was_made_an_error_comes_through() -> None:
+def test_a_warning_that_is_an_error_is_raised() -> None:
     with pytest.raises(UserWarning):
         compiled_text(FakeCircuit(failure=UserWarning("odd")), target="X8_01", device=device(), shots=5)
 
@@ -181,7 +179,7 @@ def test_a_warning_that_was_made_an_error_comes_through() -> None:
 @pytest.mark.parametrize(
     ("name", "written"), [("rng_u4", "rng_u4"), ("my run", "my_run"), ("7 up", "program_7_up"), (None, None)]
 )
-def test_a_name_that_blackbird_cannot_hold_is_made_to_fit(name: str | None, written: str | None) -> None:
+def test_a_name_that_blackbird_cannot_hold_is_adapted(name: str | None, written: str | None) -> None:
     text = compiled_text(FakeCircuit(name=name), target="X8_01", device=device(), shots=5)
     assert read_header(text).name == written
 
@@ -200,11 +198,13 @@ def test_a_package_that_is_too_old_to_compile_for_a_device_is_named(monkeypatch:
 
 
 @pytest.mark.parametrize(("program", "needed"), [(FakeCircuit(), True), (FakeCircuit(compiled_for=X8_DEVICE), False)])
-def test_only_a_program_that_was_not_compiled_for_the_target_needs_it(program: FakeCircuit, needed: bool) -> None:
+def test_only_a_program_that_was_not_compiled_for_the_target_needs_compiling(
+    program: FakeCircuit, needed: bool
+) -> None:
     assert needs_compiling(program, "X8_01") is needed
 
 
-def test_a_class_is_no_program() -> None:
+def test_a_class_is_not_a_program() -> None:
     with pytest.raises(TypeError, match="a program is"):
         program_text(FakeCircuit)  # type: ignore[arg-type]  # the mistake that is tested
 
@@ -231,15 +231,15 @@ async def submitted(*programs: FakeCircuit, shots: int | None = 5) -> FakePlatfo
 
 @pytest.mark.real_time
 @pytest.mark.usefixtures("strawberryfields")
-async def test_many_programs_ask_for_the_device_once() -> None:
+async def test_many_programs_request_the_device_once() -> None:
     platform = await submitted(*(FakeCircuit() for _ in range(5)))
-    asked = [platform.count("GET", f"/devices/X8_01/{part}") for part in ("specifications", "certificate")]
-    assert (asked, len(platform.jobs)) == ([1, 1], 5)
+    requests = [platform.count("GET", f"/devices/X8_01/{part}") for part in ("specifications", "certificate")]
+    assert (requests, len(platform.jobs)) == ([1, 1], 5)
 
 
 @pytest.mark.real_time
 @pytest.mark.usefixtures("strawberryfields")
-async def test_what_is_submitted_is_the_compiled_program() -> None:
+async def test_the_compiled_program_is_submitted() -> None:
     platform = await submitted(FakeCircuit({"shots": 9}), shots=None)
     (job,) = platform.jobs.values()
     assert "# compiled for (X8_01 by" in job.circuit
@@ -248,7 +248,7 @@ async def test_what_is_submitted_is_the_compiled_program() -> None:
 
 @pytest.mark.real_time
 @pytest.mark.usefixtures("strawberryfields")
-async def test_a_program_that_is_compiled_asks_for_no_device() -> None:
+async def test_a_compiled_program_requests_no_device() -> None:
     platform = await submitted(FakeCircuit(compiled_for=X8_DEVICE))
     assert (platform.count("GET", "/devices/X8_01/specifications"), len(platform.jobs)) == (0, 1)
 
