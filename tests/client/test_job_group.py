@@ -112,7 +112,7 @@ async def test_submitting_that_is_cancelled_anywhere_and_gone_on_with_loses_and_
     platform: FakePlatform, counter: Counter, path: Path, connect: Callable[[], Connection], seed: int
 ) -> None:
     draw = random.Random(seed)
-    counter.lasts = lambda: draw.uniform(0, 0.05)
+    counter.duration = lambda: draw.uniform(0, 0.05)
     await begun(connect, 50)
     for _ in range(12):
         async with connect() as connection:
@@ -139,7 +139,7 @@ async def test_two_that_submit_the_same_group_at_once_send_each_program_once(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(submit)
         tasks.start_soon(submit)
-    assert len(platform.jobs) == len(counter.taken) == 60
+    assert len(platform.jobs) == len(counter.accepted) == 60
 
 
 async def test_waiting_is_also_for_what_another_process_is_about_to_send(
@@ -160,7 +160,7 @@ async def test_waiting_is_also_for_what_another_process_is_about_to_send(
 
         tasks.start_soon(collect)
         await anyio.sleep(0.1)
-        assert (found, counter.taken) == ([], [])
+        assert (found, counter.accepted) == ([], [])
         roll.release(taken)  # as if it had died
     assert [result is not None for result in found] == [True] * 6
 
@@ -339,7 +339,7 @@ async def test_whoever_waits_waits_for_the_jobs_whose_answers_were_lost_as_well(
 async def test_failed_programs_are_run_again_up_to_so_many_attempts(
     platform: FakePlatform, counter: Counter, connect: Callable[[], Connection]
 ) -> None:
-    counter.lasts = lambda: 3600.0
+    counter.duration = lambda: 3600.0
     await begun(connect, 4)
 
     def end(*failing: str) -> None:
@@ -374,7 +374,7 @@ async def test_failed_programs_are_run_again_up_to_so_many_attempts(
 async def test_a_group_is_cancelled_as_a_whole(
     platform: FakePlatform, counter: Counter, connect: Callable[[], Connection]
 ) -> None:
-    counter.lasts = lambda: 3600.0
+    counter.duration = lambda: 3600.0
     platform.cancelling = 0.01
     await begun(connect, 40)
     async with connect() as connection:
@@ -402,7 +402,7 @@ async def test_what_another_process_is_about_to_send_is_not_given_up(
 
 
 async def test_patience_ends_and_the_jobs_go_on(counter: Counter, connect: Callable[[], Connection]) -> None:
-    counter.lasts = lambda: 0.02 if len(counter.taken) < 5 else 3600.0
+    counter.duration = lambda: 0.02 if len(counter.accepted) < 5 else 3600.0
     await begun(connect, 6)
     async with connect() as connection:
         group = await JobGroup.open("sweep", connection)
@@ -419,7 +419,7 @@ async def test_patience_ends_and_the_jobs_go_on(counter: Counter, connect: Calla
 async def test_a_group_is_removed_once_it_is_over(
     platform: FakePlatform, counter: Counter, path: Path, connect: Callable[[], Connection]
 ) -> None:
-    counter.lasts = lambda: 3600.0
+    counter.duration = lambda: 3600.0
     platform.cancelling = 0.01
     await begun(connect, 3)
     async with connect() as connection:
@@ -462,7 +462,7 @@ async def test_a_group_is_found_again_with_the_key_that_has_replaced_its_own(
         group = await JobGroup.open("sweep", connection)
         await group.add_all(TARGET, programs(6))
         assert (await group.wait()).complete == 6
-    assert len(counter.taken) == 6
+    assert len(counter.accepted) == 6
     assert len({row["account"] for row in rows(path)}) == 1
 
 
@@ -480,7 +480,7 @@ async def test_a_group_of_another_account_is_not_begun_anew(
         with pytest.raises(sfjobs.ConfigurationError, match="another API key"):
             await JobGroup.open("sweep", connection)
         assert len(await JobGroup.open("a sweep of our own", connection)) == 0
-    assert len(counter.taken) == 3 * is_sent
+    assert len(counter.accepted) == 3 * is_sent
 
 
 async def test_two_groups_of_one_name_are_not_mixed_when_a_key_is_replaced(

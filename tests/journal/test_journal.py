@@ -1,4 +1,4 @@
-"""The journal of submissions: what is in it when, and what happens to it. Real files, the platform in memory."""
+"""The journal of submissions: what is written when, and what can happen to its file. Real files, the platform in memory."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ def intent(number: int) -> Intent:
 async def test_a_submission_is_on_disk_before_it_is_sent(platform: FakePlatform, path: Path) -> None:
     seen: list[dict[str, Any]] = []
 
-    async def look(request: httpx.Request) -> None:
+    async def read_row(request: httpx.Request) -> None:
         if request.url.path == "/jobs":
             [row] = rows(path)
             assert (row["state"], row["key"]) == ("open", request.headers["idempotency-key"])
             assert row["body"] == request.content
             seen.append(row)
 
-    platform.trouble = look
+    platform.trouble = read_row
     async with platform.connection(journal=str(path)) as connection:
         await connection.create_job(TARGET, circuit(1), shots=7, name="mine")
     [row] = seen
     assert (row["url"], row["target"], row["shots"], row["name"]) == (URL, TARGET, 7, "mine")
 
 
-async def test_the_answer_closes_it_with_the_id(platform: FakePlatform, path: Path) -> None:
+async def test_the_response_closes_it_with_the_job_id(platform: FakePlatform, path: Path) -> None:
     async with platform.connection(journal=str(path)) as connection:
         job = await connection.create_job(TARGET, circuit(1))
     [row] = rows(path)
@@ -97,30 +97,30 @@ def lost(_: httpx.Request) -> httpx.Response:
 
 
 def unreachable(_: httpx.Request) -> httpx.Response:
-    raise httpx.ConnectError("nobody there")
+    raise httpx.ConnectError("no route")
 
 
-FATES: dict[str, tuple[Callable[[httpx.Request], httpx.Response], str]] = {
+OUTCOMES: dict[str, tuple[Callable[[httpx.Request], httpx.Response], str]] = {
     "a program that does not parse": (lambda _: refusal(400, "parse-error", "no"), "refused"),
     "a program that does not suit": (lambda _: refusal(409, "unsupported-circuit", "no"), "refused"),
     "not allowed": (lambda _: refusal(403, "forbidden", "no"), "refused"),
-    "a key that nobody knows": (lambda _: refusal(401, "unauthenticated", "no"), "unsent"),
+    "an unknown key": (lambda _: refusal(401, "unauthenticated", "no"), "unsent"),
     "too many requests": (lambda _: refusal(429, "too-many-requests", "no"), "unsent"),
-    "away for a while": (lambda _: refusal(503, "unavailable", "no"), "unsent"),
-    "nobody there": (unreachable, "unsent"),
-    "a proxy that lost the answer": (lambda _: refusal(502, "bad-gateway", "no"), "open"),
-    "a platform that stumbled": (lambda _: refusal(500, "server-error", "no"), "open"),
+    "unavailable": (lambda _: refusal(503, "unavailable", "no"), "unsent"),
+    "unreachable": (unreachable, "unsent"),
+    "a bad gateway": (lambda _: refusal(502, "bad-gateway", "no"), "open"),
+    "a server error": (lambda _: refusal(500, "server-error", "no"), "open"),
     "a broken connection": (lost, "open"),
-    "a body that is none": (lambda _: httpx.Response(201, text="<html>"), "open"),
-    "an earlier try still at work": (lambda _: refusal(409, "idempotency-key-in-use", "wait"), "open"),
+    "a malformed body": (lambda _: httpx.Response(201, text="<html>"), "open"),
+    "a key in use by an earlier attempt": (lambda _: refusal(409, "idempotency-key-in-use", "wait"), "open"),
 }
 
 
-@pytest.mark.parametrize(("answer", "state"), FATES.values(), ids=FATES.keys())
-async def test_what_goes_wrong_says_what_became_of_it(
+@pytest.mark.parametrize(("answer", "state"), OUTCOMES.values(), ids=OUTCOMES.keys())
+async def test_an_error_determines_the_outcome(
     platform: FakePlatform, path: Path, answer: Callable[[httpx.Request], httpx.Response], state: str
 ) -> None:
-    platform.trouble = of_submissions(answer)
+    platform.trouble = for_submissions(answer)
     async with platform.connection(journal=str(path), retries=1) as connection:
         with pytest.raises(sfjobs.SFJobsError):
             await connection.create_job(TARGET, circuit(1))
@@ -129,7 +129,7 @@ async def test_what_goes_wrong_says_what_became_of_it(
     assert row["reason"]
 
 
-def of_submissions(
+def for_submissions(
     answer: Callable[[httpx.Request], httpx.Response],
 ) -> Callable[[httpx.Request], Awaitable[httpx.Response | None]]:
     async def handle(request: httpx.Request) -> httpx.Response | None:
@@ -138,7 +138,7 @@ def of_submissions(
     return handle
 
 
-async def test_a_keyed_submission_whose_first_answer_was_lost_stays_open_whatever_comes_then(
+async def test_a_submission_with_a_key_whose_first_response_was_lost_stays_open_after_any_error(
     platform: FakePlatform, path: Path
 ) -> None:
     platform.honours_keys = True
@@ -149,38 +149,38 @@ async def test_a_keyed_submission_whose_first_answer_was_lost_stays_open_whateve
 
     async with platform.connection(journal=str(path), retries=2) as connection:
         await connection.create_job(TARGET, circuit(0))
-        platform.trouble = of_submissions(answer)
+        platform.trouble = for_submissions(answer)
         with pytest.raises(sfjobs.ServerError):
             await connection.create_job(TARGET, circuit(1))
     assert states(path) == ["submitted", "open"]
 
 
-async def test_a_submission_cancelled_before_it_was_sent_is_known_not_to_be(platform: FakePlatform, path: Path) -> None:
-    asked = anyio.Event()
+async def test_a_submission_cancelled_before_it_was_sent_is_unsent(platform: FakePlatform, path: Path) -> None:
+    requested = anyio.Event()
 
     async def hold_the_token(request: httpx.Request) -> None:
-        asked.set()
+        requested.set()
         await anyio.sleep_forever()
 
     platform.trouble = hold_the_token
     async with platform.connection(journal=str(path)) as connection, anyio.create_task_group() as group:
         group.start_soon(connection.create_job, TARGET, circuit(1))
-        await asked.wait()
+        await requested.wait()
         assert states(path) == ["open"]
         group.cancel_scope.cancel()
     assert states(path) == ["unsent"]
     assert platform.submissions == []
 
 
-async def test_a_submission_cancelled_on_its_way_is_left_open(platform: FakePlatform, path: Path) -> None:
+async def test_a_submission_cancelled_in_flight_is_left_open(platform: FakePlatform, path: Path) -> None:
     sent = anyio.Event()
 
-    async def hold_the_answer(request: httpx.Request) -> None:
+    async def hold_the_response(request: httpx.Request) -> None:
         if request.url.path == "/jobs":
             sent.set()
             await anyio.sleep_forever()
 
-    platform.trouble = hold_the_answer
+    platform.trouble = hold_the_response
     async with platform.connection(journal=str(path)) as connection, anyio.create_task_group() as group:
         group.start_soon(connection.create_job, TARGET, circuit(1))
         await sent.wait()
@@ -189,45 +189,45 @@ async def test_a_submission_cancelled_on_its_way_is_left_open(platform: FakePlat
     assert (row["state"], row["owner"]) == ("open", None)
 
 
-async def test_a_submission_cancelled_while_it_is_written_down_is_not_sent(
+async def test_a_submission_cancelled_while_it_is_written_is_not_sent(
     platform: FakePlatform, path: Path, disk: Disk
 ) -> None:
     disk.release()
     async with platform.connection(journal=str(path)) as connection:
         await connection.create_job(TARGET, circuit(0))
-        await connection.recover()  # nothing of that job is left to be written
+        await connection.recover()  # all writes for that job are done
         disk.hold()
         async with anyio.create_task_group() as group:
             group.start_soon(connection.create_job, TARGET, circuit(1))
-            await disk.is_busy()
+            await disk.wait_until_busy()
             group.cancel_scope.cancel()
         disk.release()
     assert states(path) == ["submitted", "unsent"]
     assert len(platform.submissions) == 1
 
 
-async def test_many_programs_are_written_down_with_one_commit_a_batch(
+async def test_many_programs_are_written_with_one_commit_a_batch(
     platform: FakePlatform, path: Path, disk: Disk
 ) -> None:
     platform.offers_batches = platform.honours_keys = True
     disk.release()
     async with platform.connection(journal=str(path)) as connection:
         await connection.create_job(TARGET, circuit(0))
-        disk.groups.clear()
+        disk.commits.clear()
         jobs = [job async for job in connection.create_jobs(TARGET, circuits(300), window=300)]
     assert len(jobs) == 300
     assert states(path) == ["submitted"] * 301
-    assert len(disk.groups) <= 3 + 3 + 1  # each batch is opened and closed once, and all is flushed at the end
+    assert len(disk.commits) <= 3 + 3 + 1  # each batch is opened and closed once, and all is flushed at the end
 
 
-async def test_nothing_is_written_where_no_journal_is_wanted(platform: FakePlatform, path: Path) -> None:
+async def test_nothing_is_written_when_the_journal_is_off(platform: FakePlatform, path: Path) -> None:
     async with platform.connection(journal="off") as connection:
         await connection.create_job(TARGET, circuit(1))
         assert await connection.recover() == sfjobs.Recovery()
     assert not path.parent.exists()
 
 
-async def test_what_the_settings_leave_open_is_looked_up_when_it_is_needed(
+async def test_without_a_setting_the_environment_is_read_with_the_first_submission(
     platform: FakePlatform, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = platform.settings()
@@ -237,22 +237,22 @@ async def test_what_the_settings_leave_open_is_looked_up_when_it_is_needed(
     assert states(path) == ["submitted"]
 
 
-def test_by_default_it_is_where_this_system_keeps_the_state_of_programs(
+def test_by_default_it_is_in_the_systems_state_folder(
     platform: FakePlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SFJOBS_JOURNAL")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
-    place = JournalLocation.of(platform.settings())
-    assert place is not None
-    assert place.path.is_relative_to(tmp_path)
-    assert JournalLocation.of(platform.settings(journal="on")) == place
+    location = JournalLocation.of(platform.settings())
+    assert location is not None
+    assert location.path.is_relative_to(tmp_path)
+    assert JournalLocation.of(platform.settings(journal="on")) == location
 
 
-async def test_where_nobody_knows_the_users_home_it_says_so_and_all_else_works(
+async def test_without_a_known_home_submitting_is_an_error_with_a_remedy(
     platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A user of a container, without HOME and without a line in /etc/passwd, got a RuntimeError from the first line on."""
+    """Without HOME and without a line in /etc/passwd, as in a container, creating a Connection was a RuntimeError."""
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "SFJOBS_JOURNAL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
@@ -267,22 +267,22 @@ async def test_where_nobody_knows_the_users_home_it_says_so_and_all_else_works(
     assert known_cache()[0] is None
 
 
-# -- groups, threads, processes ------------------------------------------------------------------------------------------
+# -- commits, threads, processes -----------------------------------------------------------------------------------------
 
 
 class Disk:
-    """A disk that a test can make slow: what is to be written waits until it is let through."""
+    """A disk that a test can block: transactions wait until ``release``."""
 
     def __init__(self, transact: Callable[[JournalDatabase, Any], list[Any]]) -> None:
         self._transact = transact
         self._gate = threading.Event()
         self._busy = threading.Event()
-        self.groups: list[int] = []
+        self.commits: list[int] = []
 
     def transact(self, file: JournalDatabase, operations: Any) -> list[Any]:
         self._busy.set()
         self._gate.wait(30)
-        self.groups.append(len(operations))
+        self.commits.append(len(operations))
         return self._transact(file, operations)
 
     def hold(self) -> None:
@@ -292,7 +292,7 @@ class Disk:
     def release(self) -> None:
         self._gate.set()
 
-    async def is_busy(self) -> None:
+    async def wait_until_busy(self) -> None:
         await anyio.to_thread.run_sync(self._busy.wait, 30)
 
 
@@ -307,18 +307,18 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return disk
 
 
-async def test_submissions_that_wait_for_the_disk_share_the_next_commit_and_hold_nobody_up(
+async def test_submissions_that_wait_for_the_disk_share_the_next_commit_and_do_not_block_the_loop(
     path: Path, disk: Disk
 ) -> None:
     journal = Journal.at(JournalLocation(path))
     async with anyio.create_task_group() as group:
         group.start_soon(journal.open, [intent(0)])
-        await disk.is_busy()  # the event loop runs on while the disk is at work
+        await disk.wait_until_busy()  # the event loop runs while the disk is busy
         for number in range(1, 51):
             group.start_soon(journal.open, [intent(number)])
         await anyio.wait_all_tasks_blocked()
         disk.release()
-    assert disk.groups == [1, 50]
+    assert disk.commits == [1, 50]
     assert len(rows(path)) == 51
 
 
@@ -338,7 +338,7 @@ async def test_connections_of_several_threads_share_one_journal(platform: FakePl
     assert states(path) == ["submitted"] * 80
 
 
-def test_a_journal_is_one_as_long_as_anybody_has_it(path: Path) -> None:
+def test_a_process_has_one_journal_for_a_file(path: Path) -> None:
     assert Journal.at(JournalLocation(path)) is (one := Journal.at(JournalLocation(path)))
     assert Journal.at(JournalLocation(path.with_name("other.db"))) is not one
 
@@ -374,8 +374,8 @@ def finished(process: subprocess.Popen[str]) -> str:
     return out
 
 
-def test_several_processes_write_at_once_and_lose_nothing(path: Path) -> None:
-    # What is closed last is written by the end of the process, though nobody waits for it.
+def test_several_processes_write_concurrently_and_lose_nothing(path: Path) -> None:
+    # The last outcomes are written before the process ends, although no task waits for them.
     for process in [python(_WRITE_MANY, str(name), str(path)) for name in range(4)]:
         finished(process)
     found = rows(path)
@@ -401,7 +401,7 @@ except JournalError as error:
 """
 
 
-def test_once_the_process_ends_nothing_is_begun_and_nothing_waited_for_in_vain(path: Path) -> None:
+def test_a_write_after_the_end_of_the_process_fails_at_once(path: Path) -> None:
     assert "about to end" in finished(python(_EXIT, str(path)))
     assert states(path) == ["open"]
 
@@ -427,7 +427,7 @@ assert record.journal is parents
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_forked_child_writes_by_itself(path: Path) -> None:
+def test_a_forked_child_has_its_own_journal(path: Path) -> None:
     finished(python(_FORK, str(path)))
     owners = {row["key"]: row["owner"] for row in rows(path)}
     assert owners.keys() == {"before", "child", "after"}
@@ -447,7 +447,7 @@ anyio.run(main, sys.argv[1])
 """
 
 
-async def test_what_a_living_process_has_on_its_way_is_not_claimed_until_it_dies(path: Path) -> None:
+async def test_open_intents_of_a_living_process_are_not_claimed_until_it_dies(path: Path) -> None:
     journal = Journal.at(JournalLocation(path))
     with python(_HOLD, str(path)) as process:
         assert process.stdout is not None
@@ -457,12 +457,12 @@ async def test_what_a_living_process_has_on_its_way_is_not_claimed_until_it_dies
         process.wait()
     [entry], under_way = await journal.claim(URL, "")
     assert (entry.key, entry.intent.body, under_way) == ("theirs", b"x", 0)
-    assert await journal.claim(URL, "") == ([], 1)  # it is on its way again, here
+    assert await journal.claim(URL, "") == ([], 1)  # this process has it now
     journal.close([SubmissionOutcome(key="theirs", state=State.OPEN)])
     assert len((await journal.claim(URL, ""))[0]) == 1
 
 
-async def test_what_this_process_has_on_its_way_is_not_claimed(path: Path) -> None:
+async def test_open_intents_of_this_process_are_not_claimed(path: Path) -> None:
     journal = Journal.at(JournalLocation(path))
     await journal.open([intent(1), intent(2)])
     assert await journal.claim(URL, "") == ([], 2)
@@ -471,7 +471,7 @@ async def test_what_this_process_has_on_its_way_is_not_claimed(path: Path) -> No
     assert (entry.key, under_way) == ("key-1", 1)
 
 
-async def test_what_was_submitted_stays_submitted(path: Path) -> None:
+async def test_a_submitted_intent_stays_submitted(path: Path) -> None:
     journal = Journal.at(JournalLocation(path))
     await journal.open([intent(1)])
     journal.close([SubmissionOutcome(key="key-1", state=State.SUBMITTED, job_id="job")])
@@ -486,7 +486,7 @@ async def test_what_was_submitted_stays_submitted(path: Path) -> None:
 
 
 def scribble(path: Path) -> None:
-    path.write_bytes(b"this is no database " * 1000)
+    path.write_bytes(b"this is not a database " * 1000)
 
 
 def overwrite_pages(path: Path) -> None:
@@ -516,7 +516,7 @@ async def test_a_damaged_file_is_set_aside_and_reported(
     assert Path(kept).name in line
 
 
-async def test_a_file_that_another_process_has_set_aside_is_written_no_more(path: Path) -> None:
+async def test_a_file_that_another_process_has_set_aside_is_not_written(path: Path) -> None:
     journal = Journal.at(JournalLocation(path))
     await journal.open([intent(1)])
     for tail in ("", "-wal", "-shm"):
@@ -527,7 +527,7 @@ async def test_a_file_that_another_process_has_set_aside_is_written_no_more(path
     assert len(journal.damaged_files) == 1
 
 
-async def test_a_file_that_somebody_deleted_is_begun_anew(path: Path) -> None:
+async def test_a_deleted_file_is_created_again(path: Path) -> None:
     journal = Journal.at(JournalLocation(path))
     await journal.open([intent(1)])
     for file in path.parent.iterdir():
@@ -537,7 +537,7 @@ async def test_a_file_that_somebody_deleted_is_begun_anew(path: Path) -> None:
     assert [row["key"] for row in rows(path)] == ["key-2"]
 
 
-def _put_in_the_way(path: Path, what: str) -> Callable[[], None]:
+def _obstruct(path: Path, what: str) -> Callable[[], None]:
     if what.startswith("a file"):
         path.parent.write_text("")
         return path.parent.unlink
@@ -545,9 +545,9 @@ def _put_in_the_way(path: Path, what: str) -> Callable[[], None]:
     return path.rmdir
 
 
-@pytest.mark.parametrize("what", ["a file in the place of the folder", "a folder in the place of the file"])
-async def test_where_it_cannot_be_nothing_is_sent(platform: FakePlatform, path: Path, what: str) -> None:
-    mend = _put_in_the_way(path, what)
+@pytest.mark.parametrize("what", ["a file instead of the folder", "a folder instead of the file"])
+async def test_nothing_is_sent_when_the_file_cannot_be_created(platform: FakePlatform, path: Path, what: str) -> None:
+    repair = _obstruct(path, what)
     async with platform.connection(journal=str(path)) as connection:
         with pytest.raises(sfjobs.JournalError, match=r"submissions\.db.*\n.*SFJOBS_JOURNAL") as caught:
             await connection.create_job(TARGET, circuit(1))
@@ -556,8 +556,8 @@ async def test_where_it_cannot_be_nothing_is_sent(platform: FakePlatform, path: 
             await anext(stream)
         assert "Nothing was sent" in str(caught.value)
         assert platform.submissions == []
-        # Whoever mends it goes on without losing a program.
-        mend()
+        # After a repair the stream goes on without losing a program.
+        repair()
         assert len([job async for job in stream]) == 3
 
 
@@ -580,7 +580,7 @@ anyio.run(main, sys.argv[1])
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no limits on the size of files")
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no limit on the size of files")
 def test_a_full_disk_stops_the_submission_before_it_is_sent(path: Path) -> None:
     count, _, words = finished(python(_FULL, str(path), str(ROOT))).partition(" ")
     assert 1 < int(count) < 1000
@@ -589,10 +589,10 @@ def test_a_full_disk_stops_the_submission_before_it_is_sent(path: Path) -> None:
     assert len(written) == int(count)
 
 
-async def test_a_disk_that_is_full_by_the_time_of_the_answer_costs_no_job_and_the_log_does_not_deny_it(
+async def test_a_disk_that_is_full_at_the_response_loses_no_job_and_the_log_says_so(
     platform: FakePlatform, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It said that nothing was sent."""
+    """The log said that nothing was sent."""
 
     def is_full(file: JournalDatabase, operations: Any) -> list[Any]:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -610,7 +610,7 @@ async def test_a_disk_that_is_full_by_the_time_of_the_answer_costs_no_job_and_th
     assert "Nothing was sent" not in caplog.text
 
 
-async def test_a_file_of_a_later_version_is_left_alone(platform: FakePlatform, path: Path) -> None:
+async def test_a_file_of_a_later_version_is_not_touched(platform: FakePlatform, path: Path) -> None:
     path.parent.mkdir()
     execute(path, "PRAGMA user_version = 99")
     async with platform.connection(journal=str(path)) as connection:
@@ -618,7 +618,7 @@ async def test_a_file_of_a_later_version_is_left_alone(platform: FakePlatform, p
             await connection.create_job(TARGET, circuit(1))
 
 
-async def test_old_rows_are_let_go_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_old_rows_are_deleted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal.at(JournalLocation(path))
     await journal.open([intent(number) for number in range(40)])
     journal.close([SubmissionOutcome(key=f"key-{number}", state=State.SUBMITTED, job_id="x") for number in range(30)])
@@ -628,7 +628,7 @@ async def test_old_rows_are_let_go_of(path: Path, monkeypatch: pytest.MonkeyPatc
     execute(path, "UPDATE intents SET closed_at = ? + number WHERE number BETWEEN 11 AND 30", time.time() - 29 * day)
     execute(path, "UPDATE intents SET opened_at = 0")
     monkeypatch.setattr("sfjobs._journal.schema.KEEP_ROWS", 15)
-    finished(python(_WRITE_MANY, "another", str(path)))  # with its own idea of how many
+    finished(python(_WRITE_MANY, "another", str(path)))  # which keeps the usual number of rows
     assert [row["number"] for row in rows(path)][:31] == list(range(11, 42))
     execute(path, "VACUUM INTO ?", str(path.with_name("moved")))
     moved = Journal.at(JournalLocation(path.with_name("moved")))
@@ -638,9 +638,7 @@ async def test_old_rows_are_let_go_of(path: Path, monkeypatch: pytest.MonkeyPatc
     assert [key for key in left if key.startswith("key-")] == [f"key-{number}" for number in range(30, 40)]
 
 
-async def test_a_home_that_several_machines_share_has_no_write_ahead_log(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_network_file_system_has_no_write_ahead_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.parent.mkdir()
     device = path.parent.stat().st_dev
     mounts = path.with_name("mountinfo")
@@ -649,17 +647,15 @@ async def test_a_home_that_several_machines_share_has_no_write_ahead_log(
         mounts.write_text(
             f"22 27 0:999 / /proc rw - proc proc rw\n31 1 {os.major(device)}:{os.minor(device)} / /home rw - {kind} x:/home rw\n"
         )
-        place = JournalLocation(path.with_name(kind))
-        journal = Journal.at(place)
+        location = JournalLocation(path.with_name(kind))
+        journal = Journal.at(location)
         await journal.open([intent(1)])
         found = {file.name.removeprefix(kind) for file in path.parent.glob(f"{kind}*")}
         assert found == {*tails, "-owners"}
-        assert [row["key"] for row in rows(place.path)] == ["key-1"]
+        assert [row["key"] for row in rows(location.path)] == ["key-1"]
 
 
-async def test_a_process_that_runs_for_long_lets_go_of_old_rows_too(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_process_that_runs_for_long_deletes_old_rows_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sfjobs._journal.schema.KEEP_ROWS", 15)
     monkeypatch.setattr("sfjobs._journal.database.PRUNE_INTERVAL_SECONDS", 0.0)
     journal = Journal.at(JournalLocation(path))
@@ -673,8 +669,8 @@ async def test_a_process_that_runs_for_long_lets_go_of_old_rows_too(
     assert len(rows(path)) <= 15
 
 
-def test_a_body_is_json_as_it_was_sent(platform: FakePlatform, path: Path) -> None:
-    platform.trouble = of_submissions(lost)
+def test_the_body_is_the_json_that_was_sent(platform: FakePlatform, path: Path) -> None:
+    platform.trouble = for_submissions(lost)
     with (
         sync.Connection(
             settings=platform.settings(journal=str(path)), transport=httpx.MockTransport(platform.handle)

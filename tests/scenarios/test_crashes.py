@@ -1,6 +1,6 @@
 """
-Real processes, killed at random moments, and a platform that loses answers: no job is lost, and none is submitted twice. What
-is drawn is drawn from a seed.
+Real processes that are killed at random moments, and a platform that loses responses: no job is lost, and none is made twice.
+Random numbers have a fixed seed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LOSS = 0.3
 
 
 class Clients:
-    """The process that forks clients."""
+    """The process that forks the clients."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -40,19 +40,19 @@ class Clients:
     def run(
         self, platform: FaultyPlatform, journal: Path, *, how: str, most: int, death: tuple[int, Any, float] | None
     ) -> int:
-        """How the next client ended: its exit code, negative for a signal."""
-        self._say(json.dumps({"url": platform.url, "journal": str(journal), "most": most, "how": how}))
-        pid = self._hear()
+        """Run the next client. Returns its exit code, negative for a signal."""
+        self._write(json.dumps({"url": platform.url, "journal": str(journal), "most": most, "how": how}))
+        pid = self._read()
         platform.death = None if death is None else Death(pid, *death)
-        self._say("go")
-        return self._hear()
+        self._write("go")
+        return self._read()
 
-    def _say(self, words: str) -> None:
+    def _write(self, line: str) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(words + "\n")
+        self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
-    def _hear(self) -> int:
+    def _read(self) -> int:
         assert self._process.stdout is not None
         return int(json.loads(self._process.stdout.readline()))
 
@@ -89,7 +89,7 @@ def test_a_thousand_submissions_through_sixty_crashes_make_a_thousand_jobs(
                 death=death if kills < KILLS else None,
             )
             runs += 1
-            assert ended in (0, NOT_DONE, -signal.SIGKILL), "the client fell by itself"
+            assert ended in (0, NOT_DONE, -signal.SIGKILL), "the client failed"
             kills += ended == -signal.SIGKILL
             if ended == 0:
                 break
@@ -99,7 +99,7 @@ def test_a_thousand_submissions_through_sixty_crashes_make_a_thousand_jobs(
         ids = [json.loads(platform.board.text(index))["id"] for index in range(made)]
     assert kills >= 50
     assert platform.lost >= 20
-    assert sorted(str(known) for known in names) == [name(number) for number in range(JOBS)]
+    assert sorted(map(str, names)) == [name(number) for number in range(JOBS)]
     written = rows(journal)
     assert {row["job_id"]: row["name"] for row in written if row["state"] == "submitted"} == dict(
         zip(ids, names, strict=True)

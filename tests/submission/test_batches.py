@@ -14,7 +14,7 @@ from sfjobs import Job, Refusal, Submission
 from sfjobs._submission import capabilities
 from sfjobs._submission.capabilities import MAX_BATCH_BYTES
 from sfjobs._submission.sender import MAX_CONCURRENT_BATCHES, MAX_CONCURRENT_SUBMISSIONS, PROGRAMS_PER_STEP
-from tests.support.batches import TARGET, acquainted, disturbed, edited, intercepted, sizes, submitted
+from tests.support.batches import TARGET, connected, edit_replies, respond_after, respond_before, sizes, submitted
 from tests.support.counter import Counter, circuit, circuits, circuits_of
 from tests.support.fake_platform import FakePlatform, is_batch, refusal
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.submits("in batches")
 
 
 async def test_a_request_has_up_to_a_hundred_programs(platform: FakePlatform, counter: Counter) -> None:
-    async with acquainted(counter) as connection:
+    async with connected(counter) as connection:
         items = await submitted(connection, 350)
     assert circuits_of(platform, items) == circuits(350)
     assert sorted(sizes(platform)) == [50, 100, 100, 100], "two requests in flight may arrive in either order"
@@ -61,9 +61,9 @@ async def test_without_an_offer_in_this_version_programs_go_singly(
 
 @pytest.mark.usefixtures("no_slow_start")
 async def test_few_batches_are_in_flight_at_a_time(platform: FakePlatform, counter: Counter) -> None:
-    async with acquainted(counter) as connection:
+    async with connected(counter) as connection:
         await submitted(connection, 1000)
-    assert counter.most_under_way == MAX_CONCURRENT_BATCHES
+    assert counter.most_in_flight == MAX_CONCURRENT_BATCHES
     assert sizes(platform) == [100] * 10
 
 
@@ -97,12 +97,12 @@ async def test_a_batch_has_the_programs_that_came_while_others_were_in_flight(
             await anyio.sleep(0.01)
             yield circuit(number)
 
-    async with acquainted(counter) as connection:
+    async with connected(counter) as connection:
         items = [item async for item in connection.create_jobs(TARGET, made())]
     assert circuits_of(platform, items) == circuits(60)
     # Ten programs come during one request, and three requests are in flight.
     assert len(platform.submissions) < 30
-    assert counter.most_under_way == MAX_CONCURRENT_BATCHES
+    assert counter.most_in_flight == MAX_CONCURRENT_BATCHES
 
 
 async def test_a_program_of_a_slow_source_does_not_wait_for_a_batch(platform: FakePlatform, counter: Counter) -> None:
@@ -111,7 +111,7 @@ async def test_a_program_of_a_slow_source_does_not_wait_for_a_batch(platform: Fa
             await anyio.sleep(60)
             yield circuit(number)
 
-    async with acquainted(counter) as connection:
+    async with connected(counter) as connection:
         start = anyio.current_time()
         stream = connection.create_jobs(TARGET, made())
         for number in range(1, 4):
@@ -139,7 +139,7 @@ async def test_a_program_that_compiles_slowly_does_not_wait_for_a_batch(
         return program.text
 
     programs = [SerializableProgram(text) for text in circuits(60)]
-    async with acquainted(counter) as connection:
+    async with connected(counter) as connection:
         monkeypatch.setattr(connection, "program_text", compiled)
         start = anyio.current_time()
         items = [item async for item in connection.create_jobs(TARGET, programs)]
@@ -149,7 +149,7 @@ async def test_a_program_that_compiles_slowly_does_not_wait_for_a_batch(
 
 async def test_a_batch_has_a_bounded_body(platform: FakePlatform, counter: Counter) -> None:
     long = [f"# {'x' * 2**20}\n{text}" for text in circuits(10)]
-    async with acquainted(counter) as connection:
+    async with connected(counter) as connection:
         items = [item async for item in connection.create_jobs(TARGET, long)]
     assert circuits_of(platform, items) == circuits(10)
     assert all(len(request.content) < 1.01 * MAX_BATCH_BYTES for request in platform.submissions)
@@ -157,7 +157,7 @@ async def test_a_batch_has_a_bounded_body(platform: FakePlatform, counter: Count
 
 
 async def test_each_program_has_its_own_key(platform: FakePlatform, counter: Counter) -> None:
-    async with acquainted(counter) as connection:
+    async with connected(counter) as connection:
         await submitted(connection, 250)
     keys = {item["idempotency_key"] for batch in platform.batches for item in batch}
     assert len(keys) == 250
@@ -165,7 +165,7 @@ async def test_each_program_has_its_own_key(platform: FakePlatform, counter: Cou
 
 async def test_each_program_of_a_batch_has_its_own_options(platform: FakePlatform, counter: Counter) -> None:
     programs = [Submission(circuit(0), shots=7, name="mine", target="X8_01"), Submission(circuit(1))]
-    async with acquainted(counter) as connection:
+    async with connected(counter) as connection:
         jobs = [job async for job in connection.create_jobs(TARGET, programs, shots=3)]
     assert [(job.name, job.target) for job in jobs if isinstance(job, Job)] == [("mine", "X8_01"), (None, TARGET)]
     ((first, second),) = platform.batches
@@ -192,7 +192,7 @@ async def test_a_refused_program_is_reported_in_its_place(
 ) -> None:
     words = {"code": "no", "detail": "not this one", "meta": {"modes": [9]}}
     counter.refuse = lambda text: httpx.Response(status, json=words) if text == circuit(7) else None
-    async with acquainted(counter) as connection:
+    async with connected(counter) as connection:
         items = await submitted(connection, 12)
     refused = items.pop(7)
     assert circuits_of(platform, items) == [text for text in circuits(12) if text != circuit(7)]
@@ -211,7 +211,7 @@ async def test_a_program_that_cannot_be_sent_does_not_stop_the_others(platform: 
             raise ZeroDivisionError("its own")
 
     programs = [circuit(0), Broken(), circuit(1), "\ud800", circuit(2), Submission(circuit(3), target="no target")]
-    async with acquainted(counter) as connection:
+    async with connected(counter) as connection:
         items = [item async for item in connection.create_jobs(TARGET, programs)]
     errors = [type(item.error) if isinstance(item, Refusal) else None for item in items]
     assert errors == [None, ZeroDivisionError, None, UnicodeEncodeError, None, ValueError]
@@ -225,7 +225,7 @@ async def test_a_429_for_some_programs_narrows_the_window_and_submits_them_again
         return refusal(429, "quota", "at most 30 jobs at a time") if counter.unfinished >= 30 else None
 
     counter.refuse = refuse
-    async with acquainted(counter) as connection:
+    async with connected(counter) as connection:
         with anyio.fail_after(3600):
             items = await submitted(connection, 300, window=200)
     assert circuits_of(platform, items) == circuits(300)
@@ -243,7 +243,7 @@ async def test_a_429_for_some_programs_is_one_line_in_the_log(
         return refusal(429, "quota", "too many") if 10 < len(refused) <= 100 else None
 
     counter.refuse = refuse
-    async with acquainted(counter) as connection:
+    async with connected(counter) as connection:
         with caplog.at_level(logging.INFO, "sfjobs"):
             await submitted(connection, 100)
     assert sum("next submission in" in line for line in caplog.messages) == 1
@@ -266,7 +266,7 @@ async def test_a_program_with_a_transient_error_is_sent_again_with_its_key(
         return refusal(status, code, "later")
 
     counter.refuse = refuse
-    async with acquainted(counter) as connection:
+    async with connected(counter) as connection:
         items = await submitted(connection, 10)
     assert circuits_of(platform, items) == circuits(10)
     first = platform.batches[0][3]["idempotency_key"]
@@ -275,7 +275,7 @@ async def test_a_program_with_a_transient_error_is_sent_again_with_its_key(
 
 async def test_a_transient_error_that_stays_ends_in_a_refusal(platform: FakePlatform, counter: Counter) -> None:
     counter.refuse = lambda text: refusal(500, "server-error", "no") if text in (circuit(3), circuit(4)) else None
-    async with acquainted(counter, retries=3) as connection:
+    async with connected(counter, retries=3) as connection:
         items = await submitted(connection, 10)
     refused = [item for item in items if isinstance(item, Refusal)]
     assert [(item.index, type(item.error)) for item in refused] == [(3, sfjobs.ServerError), (4, sfjobs.ServerError)]
@@ -297,7 +297,7 @@ async def test_without_honoured_keys_only_a_program_that_was_not_accepted_is_sen
         return refusal(status, "idempotency-key-in-use", "no")
 
     counter.refuse = refuse
-    async with acquainted(counter) as connection:
+    async with connected(counter) as connection:
         items = await submitted(connection, 10)
     assert isinstance(items[3], Job) is again
     assert len(platform.submissions) == (2 if again else 1)
@@ -308,7 +308,7 @@ async def test_a_503_for_one_program_that_stays_is_raised_and_loses_no_program(
 ) -> None:
     is_away = True
     counter.refuse = lambda text: refusal(503, "busy", "no") if is_away and text == circuit(0) else None
-    async with acquainted(counter, retries=2) as connection:
+    async with connected(counter, retries=2) as connection:
         stream = connection.create_jobs(TARGET, circuits(10))
         for _ in range(2):
             with pytest.raises(sfjobs.ServerError):
@@ -316,12 +316,12 @@ async def test_a_503_for_one_program_that_stays_is_raised_and_loses_no_program(
         is_away = False
         items = [item async for item in stream]
     assert circuits_of(platform, items) == circuits(10)
-    assert len(counter.taken) == 10
+    assert len(counter.accepted) == 10
 
 
 async def test_a_program_without_a_reply_may_have_a_job(platform: FakePlatform, counter: Counter) -> None:
-    edited(counter, lambda items: items[:8])
-    async with acquainted(counter) as connection:
+    edit_replies(counter, lambda items: items[:8])
+    async with connected(counter) as connection:
         items = [
             item
             async for item in connection.create_jobs(TARGET, [Submission(text, name="mine") for text in circuits(10)])
@@ -349,8 +349,8 @@ MALFORMED_REPLIES: list[object] = [
 
 @pytest.mark.parametrize("malformed", MALFORMED_REPLIES, ids=str)
 async def test_a_malformed_reply_to_one_program_does_not_affect_the_others(counter: Counter, malformed: object) -> None:
-    edited(counter, lambda items: [*items[:4], malformed, *items[5:]])
-    async with acquainted(counter) as connection:
+    edit_replies(counter, lambda items: [*items[:4], malformed, *items[5:]])
+    async with connected(counter) as connection:
         items = await submitted(connection, 10)
     assert [index for index, item in enumerate(items) if isinstance(item, Refusal)] == [4]
     assert isinstance(items[4], Refusal)
@@ -358,8 +358,8 @@ async def test_a_malformed_reply_to_one_program_does_not_affect_the_others(count
 
 
 async def test_a_refusal_without_a_message_is_a_refusal(counter: Counter) -> None:
-    edited(counter, lambda items: [*items[:4], {"status": 400, "error": "none"}, *items[5:]])
-    async with acquainted(counter) as connection:
+    edit_replies(counter, lambda items: [*items[:4], {"status": 400, "error": "none"}, *items[5:]])
+    async with connected(counter) as connection:
         items = await submitted(connection, 10)
     assert isinstance(items[4], Refusal)
     assert type(items[4].error) is sfjobs.InvalidRequestError
@@ -379,8 +379,8 @@ async def test_a_refusal_without_a_message_is_a_refusal(counter: Counter) -> Non
 async def test_a_malformed_response_is_a_refusal_for_each(
     platform: FakePlatform, counter: Counter, answer: httpx.Response
 ) -> None:
-    disturbed(counter, lambda _: answer)
-    async with acquainted(counter) as connection:
+    respond_after(counter, lambda _: answer)
+    async with connected(counter) as connection:
         items = await submitted(connection, 10)
     errors = [item.error for item in items if isinstance(item, Refusal)]
     assert [type(error) for error in errors] == [sfjobs.ProtocolError] * 10
@@ -389,8 +389,8 @@ async def test_a_malformed_response_is_a_refusal_for_each(
 
 
 async def test_a_batch_that_is_forbidden_is_a_refusal_for_each(platform: FakePlatform, counter: Counter) -> None:
-    intercepted(counter, lambda _: refusal(403, "forbidden", "not you"))
-    async with acquainted(counter) as connection:
+    respond_before(counter, lambda _: refusal(403, "forbidden", "not you"))
+    async with connected(counter) as connection:
         items = await submitted(connection, 10)
     errors = [item.error for item in items if isinstance(item, Refusal)]
     assert [type(error) for error in errors] == [sfjobs.PermissionDeniedError] * 10

@@ -20,7 +20,7 @@ from sfjobs import Job, sync
 from sfjobs._submission.capabilities import MAX_BATCH_SIZE
 from sfjobs._submission.types import YIELD_EVERY
 from sfjobs.platform.server.serving import serving
-from tests.support.batches import acquainted, submitted
+from tests.support.batches import connected, submitted
 from tests.support.counter import Counter, Numbered, circuit, circuits
 from tests.support.fake_platform import BATCH, KEY, URL, FakePlatform, is_batch, refusal
 
@@ -139,7 +139,7 @@ async def test_a_source_that_never_waits_lets_other_tasks_run(platform: FakePlat
 
     async def turn() -> None:
         while True:
-            turns.append(programs.taken)
+            turns.append(programs.read)
             await anyio.lowlevel.checkpoint()
 
     async with platform.connection() as connection, anyio.create_task_group() as group:
@@ -163,8 +163,8 @@ def counter() -> Counter:
 
 async def test_a_large_window_is_not_refilled_one_job_at_a_time(counter: Counter) -> None:
     draw = random.Random(1)
-    counter.lasts = lambda: draw.uniform(1, 60)
-    async with acquainted(counter, poll_interval_min=0.02, poll_interval_max=0.02) as connection:
+    counter.duration = lambda: draw.uniform(1, 60)
+    async with connected(counter, poll_interval_min=0.02, poll_interval_max=0.02) as connection:
         await submitted(connection, 650, window=500)
     assert counter.most_unfinished == 500
     assert len(counter.platform.submissions) < 90  # 107 one job at a time, 70 otherwise
@@ -172,8 +172,8 @@ async def test_a_large_window_is_not_refilled_one_job_at_a_time(counter: Counter
 
 async def test_a_large_window_needs_only_one_free_place(counter: Counter) -> None:
     lengths = iter([30.0] + [1e6] * 600)
-    async with acquainted(counter) as connection:
-        counter.lasts = lambda: next(lengths)
+    async with connected(counter) as connection:
+        counter.duration = lambda: next(lengths)
         with anyio.fail_after(60):
             assert len(await submitted(connection, 501, window=500)) == 501
 
@@ -229,4 +229,4 @@ def test_a_closed_blocking_stream_returns_no_more_jobs_and_keeps_those_submitted
             taken = [next(stream) for _ in range(3)]
         assert list(stream) == []
         jobs = [item for item in [*taken, *stream.submitted] if isinstance(item, sync.Job)]
-    assert [platform.jobs[job.id].circuit for job in jobs] == circuits(len(counter.taken))
+    assert [platform.jobs[job.id].circuit for job in jobs] == circuits(len(counter.accepted))

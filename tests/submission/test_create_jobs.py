@@ -27,7 +27,7 @@ pytestmark = pytest.mark.submits("singly", "in batches")
 
 
 async def test_jobs_come_in_the_order_of_their_programs(platform: FakePlatform, counter: Counter) -> None:
-    counter.lasts = lambda: random.Random(len(counter.taken)).uniform(0.1, 20)
+    counter.duration = lambda: random.Random(len(counter.accepted)).uniform(0.1, 20)
     async with platform.connection() as connection:
         items = [item async for item in connection.create_jobs("simulon_gaussian", circuits(300), window=40)]
     assert circuits_of(platform, items) == circuits(300)
@@ -44,14 +44,14 @@ async def test_no_more_jobs_than_the_window_are_unfinished(
 
 
 async def test_the_window_counts_jobs_that_were_returned(platform: FakePlatform, counter: Counter) -> None:
-    counter.lasts = lambda: float("inf")
+    counter.duration = lambda: float("inf")
     async with platform.connection() as connection:
         stream = connection.create_jobs("simulon_gaussian", Numbered(), window=5)
         for _ in range(5):
             await anext(stream)
         with anyio.move_on_after(3600):
             await anext(stream)
-    assert len(counter.taken) == 5
+    assert len(counter.accepted) == 5
 
 
 async def test_the_window_is_refilled_before_all_jobs_are_returned(platform: FakePlatform, counter: Counter) -> None:
@@ -61,19 +61,19 @@ async def test_the_window_is_refilled_before_all_jobs_are_returned(platform: Fak
             job = await anext(stream)
             assert isinstance(job, Job)
             await job.wait(fetch_result=False)
-    assert len(counter.taken) == 30
+    assert len(counter.accepted) == 30
 
 
 @pytest.mark.parametrize("window", [1, 10, 100, 1000])
 async def test_an_endless_source_is_read_as_far_as_the_window(
     platform: FakePlatform, counter: Counter, window: int
 ) -> None:
-    counter.lasts = lambda: float("inf")
+    counter.duration = lambda: float("inf")
     programs = Numbered()
     async with platform.connection() as connection:
         stream = connection.create_jobs("simulon_gaussian", programs, window=window)
         await anext(stream)
-    assert programs.taken == min(window, PROGRAMS_PER_STEP)
+    assert programs.read == min(window, PROGRAMS_PER_STEP)
 
 
 async def test_programs_that_are_all_refused_are_not_read_further(platform: FakePlatform, counter: Counter) -> None:
@@ -83,12 +83,12 @@ async def test_programs_that_are_all_refused_are_not_read_further(platform: Fake
         stream = connection.create_jobs("simulon_gaussian", programs, window=10)
         for taken in range(1, 100):
             await anext(stream)
-            assert programs.taken <= taken + 10
+            assert programs.read <= taken + 10
 
 
 async def test_jobs_that_have_ended_are_freed(platform: FakePlatform, counter: Counter) -> None:
     alive: weakref.WeakSet[Job] = weakref.WeakSet()
-    counter.lasts = lambda: 0.1
+    counter.duration = lambda: 0.1
     most = 0
     async with platform.connection() as connection:
         async for job in connection.create_jobs("simulon_gaussian", circuits(200), window=10):
@@ -102,11 +102,11 @@ async def test_jobs_that_have_ended_are_freed(platform: FakePlatform, counter: C
 async def test_submissions_use_the_whole_bulk_lane(platform: FakePlatform, counter: Counter) -> None:
     async with platform.connection() as connection:
         await anext(connection.create_jobs("simulon_gaussian", circuits(200), window=200))
-    assert counter.most_under_way == MAX_CONCURRENT_SUBMISSIONS
+    assert counter.most_in_flight == MAX_CONCURRENT_SUBMISSIONS
 
 
 async def test_the_stream_ends_before_any_job_has_ended(platform: FakePlatform, counter: Counter) -> None:
-    counter.lasts = lambda: float("inf")
+    counter.duration = lambda: float("inf")
     async with platform.connection() as connection:
         with anyio.fail_after(60):
             jobs = [job async for job in connection.create_jobs("simulon_gaussian", circuits(5), window=5)]
@@ -175,7 +175,7 @@ async def test_programs_of_a_fast_async_source_are_submitted_concurrently(
     async with platform.connection() as connection:
         items = [item async for item in connection.create_jobs("simulon_gaussian", made(100))]
     assert len(items) == 100
-    assert counter.most_under_way == MAX_CONCURRENT_SUBMISSIONS
+    assert counter.most_in_flight == MAX_CONCURRENT_SUBMISSIONS
 
 
 @pytest.mark.usefixtures("counter")
@@ -286,7 +286,7 @@ async def test_a_closed_connection_is_an_error(platform: FakePlatform, counter: 
     with pytest.raises(sfjobs.ConnectionClosedError):
         while True:
             await anext(stream)
-    assert len(counter.taken) == 4
+    assert len(counter.accepted) == 4
 
 
 # -- the blocking twin ---------------------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ async def test_a_closed_connection_is_an_error(platform: FakePlatform, counter: 
 
 @pytest.mark.real_time
 def test_the_blocking_twin_returns_the_same(platform: FakePlatform, counter: Counter) -> None:
-    counter.lasts = lambda: 0.02
+    counter.duration = lambda: 0.02
     counter.refuse = lambda text: refusal(400, "no", "not this one") if text == circuit(4) else None
     settings = platform.settings(poll_interval_min=0.01)
     with sync.Connection(settings=settings, transport=httpx.MockTransport(platform.handle)) as connection:
@@ -306,7 +306,7 @@ def test_the_blocking_twin_returns_the_same(platform: FakePlatform, counter: Cou
     assert [index for index, item in enumerate(items) if isinstance(item, Refusal)] == [4]
     found = [platform.jobs[job.id].circuit for job in [*items, *left] if isinstance(job, sync.Job)]
     assert found == [circuit(number) for number in range(len(found) + 1) if number != 4]
-    assert len(found) == len(counter.taken)
+    assert len(found) == len(counter.accepted)
 
 
 @pytest.mark.real_time
@@ -323,4 +323,4 @@ def test_an_error_of_the_source_is_raised_after_the_jobs_in_the_blocking_twin(
         with pytest.raises(LookupError, match="no more"):
             next(stream)
         assert list(stream) == []
-    assert len(jobs) == len(counter.taken) == 3
+    assert len(jobs) == len(counter.accepted) == 3

@@ -28,7 +28,7 @@ async def test_a_step_cancelled_at_any_moment_loses_no_job_and_makes_none_twice(
 ) -> None:
     draw = random.Random(seed)
     platform.latency = 0.02
-    counter.lasts = lambda: draw.uniform(0.1, 3)
+    counter.duration = lambda: draw.uniform(0.1, 3)
     items: list[Job | Refusal] = []
     over = False
     async with platform.connection() as connection:
@@ -40,7 +40,7 @@ async def test_a_step_cancelled_at_any_moment_loses_no_job_and_makes_none_twice(
                     over = item is None
                     items += [item] if item is not None else []
             ids = [item.id for item in [*items, *stream.submitted] if isinstance(item, Job)]
-            assert sorted(ids) == sorted(counter.taken)
+            assert sorted(ids) == sorted(counter.accepted)
     assert circuits_of(platform, items) == circuits(60)
 
 
@@ -51,8 +51,8 @@ async def test_a_cancelled_step_sends_nothing_more(platform: FakePlatform, count
         stream = connection.create_jobs("simulon_gaussian", circuits(200), window=200)
         with anyio.move_on_after(0.01):
             await anext(stream)
-        assert counter.under_way == 0
-        assert len(stream.submitted) == len(counter.taken) == MAX_CONCURRENT_SUBMISSIONS
+        assert counter.in_flight == 0
+        assert len(stream.submitted) == len(counter.accepted) == MAX_CONCURRENT_SUBMISSIONS
 
 
 async def test_a_closed_stream_has_the_jobs_that_were_not_returned(platform: FakePlatform, counter: Counter) -> None:
@@ -61,7 +61,7 @@ async def test_a_closed_stream_has_the_jobs_that_were_not_returned(platform: Fak
             taken = [await anext(stream) for _ in range(3)]
         assert circuits_of(platform, [*taken, *stream.submitted]) == circuits(10)
         assert [item async for item in stream] == []
-    assert len(counter.taken) == 10
+    assert len(counter.accepted) == 10
 
 
 async def test_a_stream_closed_during_a_step_keeps_its_jobs(platform: FakePlatform, counter: Counter) -> None:
@@ -75,8 +75,8 @@ async def test_a_stream_closed_during_a_step_keeps_its_jobs(platform: FakePlatfo
             group.start_soon(drain, stream)
             await anyio.sleep(0.01)
             await stream.aclose()
-    assert sorted(job.id for job in stream.submitted) == sorted(counter.taken)
-    assert len(counter.taken) == MAX_CONCURRENT_SUBMISSIONS
+    assert sorted(job.id for job in stream.submitted) == sorted(counter.accepted)
+    assert len(counter.accepted) == MAX_CONCURRENT_SUBMISSIONS
 
 
 @pytest.mark.usefixtures("counter")
@@ -91,7 +91,7 @@ async def test_an_abandoned_stream_leaves_nothing_running(platform: FakePlatform
 
 
 async def test_a_step_cancelled_while_it_waits_for_room_stops_polling(platform: FakePlatform, counter: Counter) -> None:
-    counter.lasts = lambda: float("inf")
+    counter.duration = lambda: float("inf")
     async with platform.connection() as connection:
         stream = connection.create_jobs("simulon_gaussian", Numbered(), window=2)
         with anyio.move_on_after(60):
@@ -139,11 +139,11 @@ async def test_an_unreliable_network_makes_each_job_once_where_keys_are_honoured
 ) -> None:
     platform.honours_keys = True
     draw = random.Random(seed)
-    counter.lasts = lambda: draw.uniform(0.1, 20)
+    counter.duration = lambda: draw.uniform(0.1, 20)
     items: list[Job | Refusal] = []
     over = False
     async with platform.connection(retries=30, attempt_timeout=draw.choice([0.15, 0.5, 60])) as connection:
-        await counter.acquaint(connection)
+        await counter.show_offers(connection)
         platform.trouble = UnreliableNetwork(counter, seed).handle
         stream = connection.create_jobs("simulon_gaussian", circuits(150), window=draw.choice([5, 60, 150]))
         while not over:
@@ -153,7 +153,7 @@ async def test_an_unreliable_network_makes_each_job_once_where_keys_are_honoured
                     over = item is None
                     items += [item] if item is not None else []
     assert circuits_of(platform, items) == circuits(150)
-    assert sorted(counter.taken) == sorted(item.id for item in items if isinstance(item, Job))
+    assert sorted(counter.accepted) == sorted(item.id for item in items if isinstance(item, Job))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -162,14 +162,14 @@ async def test_an_unreliable_network_loses_no_job_and_makes_none_twice_where_key
 ) -> None:
     platform.honours_keys = False
     async with platform.connection(retries=30) as connection:
-        await counter.acquaint(connection)
+        await counter.show_offers(connection)
         platform.trouble = UnreliableNetwork(counter, seed).handle
         items = [item async for item in connection.create_jobs("simulon_gaussian", circuits(150), window=60)]
     assert len(items) == 150
     assert len({job.circuit for job in platform.jobs.values()}) == len(platform.jobs)
     known = {item.id for item in items if isinstance(item, Job)}
     with_unknown_outcome = {item.program for item in items if isinstance(item, Refusal)}
-    assert {platform.jobs[job_id].circuit for job_id in counter.taken if job_id not in known} <= with_unknown_outcome
+    assert {platform.jobs[job_id].circuit for job_id in counter.accepted if job_id not in known} <= with_unknown_outcome
     assert {type(item.error) for item in items if isinstance(item, Refusal)} <= {
         sfjobs.SubmissionUnknownError,
         sfjobs.ServerError,

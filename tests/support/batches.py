@@ -1,4 +1,4 @@
-"""What tests of batches share: a connection that knows of them, and ways to come between a batch and its answer."""
+"""Shared by the tests of batches: a connection that knows the platform's offers, and responses that a test replaces."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ TARGET = "simulon_gaussian"
 
 
 @asynccontextmanager
-async def acquainted(counter: Counter, **settings: Any) -> AsyncIterator[Connection]:
-    """A connection that has seen what the platform offers."""
+async def connected(counter: Counter, **settings: Any) -> AsyncIterator[Connection]:
+    """Open a connection that has seen what the platform offers."""
     async with counter.platform.connection(**settings) as connection:
-        await counter.acquaint(connection)
+        await counter.show_offers(connection)
         yield connection
 
 
@@ -27,35 +27,35 @@ async def submitted(connection: Connection, count: int, window: int = 1000) -> l
     return [item async for item in connection.create_jobs(TARGET, circuits(count), window=window)]
 
 
-def disturbed(counter: Counter, disturb: Callable[[httpx.Request], httpx.Response | None]) -> None:
-    """``disturb`` hears of a batch when its jobs have been made, and answers it instead, or breaks off."""
+def respond_after(counter: Counter, respond: Callable[[httpx.Request], httpx.Response | None]) -> None:
+    """Call ``respond`` for each batch after its jobs were made. It may return another response, or raise."""
 
     async def handle(request: httpx.Request) -> httpx.Response | None:
-        answer = await counter.handle(request)
-        other = disturb(request) if is_batch(request) else None
-        return answer if other is None else other
+        response = await counter.handle(request)
+        other = respond(request) if is_batch(request) else None
+        return response if other is None else other
 
     counter.platform.trouble = handle
 
 
-def intercepted(counter: Counter, intercept: Callable[[httpx.Request], httpx.Response | None]) -> None:
-    """``intercept`` may answer a batch before any job is made of it."""
+def respond_before(counter: Counter, respond: Callable[[httpx.Request], httpx.Response | None]) -> None:
+    """Call ``respond`` for each batch before its jobs are made. With a response none is made."""
 
     async def handle(request: httpx.Request) -> httpx.Response | None:
-        answer = intercept(request) if is_batch(request) else None
-        return await counter.handle(request) if answer is None else answer
+        response = respond(request) if is_batch(request) else None
+        return await counter.handle(request) if response is None else response
 
     counter.platform.trouble = handle
 
 
-def edited(counter: Counter, edit: Callable[[list[Any]], object]) -> None:
-    """``edit`` makes another answer of what became of each."""
+def edit_replies(counter: Counter, edit: Callable[[list[Any]], object]) -> None:
+    """Let ``edit`` replace the replies in the response to a batch."""
 
     async def handle(request: httpx.Request) -> httpx.Response | None:
-        answer = await counter.handle(request)
-        if answer is None or not is_batch(request):
-            return answer
-        return httpx.Response(207, json={"data": edit(answer.json()["data"])})
+        response = await counter.handle(request)
+        if response is None or not is_batch(request):
+            return response
+        return httpx.Response(207, json={"data": edit(response.json()["data"])})
 
     counter.platform.trouble = handle
 

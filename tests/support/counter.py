@@ -1,4 +1,4 @@
-"""The platform's side of many submissions: what happens to each, and what there was of them, in virtual time."""
+"""Submissions as the platform sees them: decides what happens to each, and counts them. In virtual time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sfjobs import Job
 from tests.support.fake_platform import FINAL, FakePlatform, is_batch
 
 SECONDS = 5.0
-"""How long a job takes where nothing else is said."""
+"""How long a job takes by default."""
 
 
 def circuit(number: int) -> str:
@@ -28,16 +28,19 @@ def circuits(count: int) -> list[str]:
 
 @dataclass
 class Counter:
-    """The platform's side of the counter: what happens to a submission, and what there was of them."""
+    """
+    Handles the submissions of a FakePlatform. ``latency`` is in seconds each way, ``duration`` returns the seconds of a job,
+    ``refuse`` may return a response to a program instead of a job.
+    """
 
     platform: FakePlatform
     latency: float = 0.05
-    lasts: Callable[[], float] = lambda: SECONDS
+    duration: Callable[[], float] = lambda: SECONDS
     refuse: Callable[[str], httpx.Response | None] = lambda circuit: None
-    taken: list[str] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
     most_unfinished: int = 0
-    under_way: int = 0
-    most_under_way: int = 0
+    in_flight: int = 0
+    most_in_flight: int = 0
 
     @property
     def unfinished(self) -> int:
@@ -48,49 +51,49 @@ class Counter:
             return None
         if request.headers["authorization"].removeprefix("Bearer ") not in self.platform.valid_tokens:
             return None
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             await anyio.sleep(self.latency)
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
         if is_batch(request):
             items = [_item(self._outcome(fields)) for fields in json.loads(request.content)]
-            answer = httpx.Response(207, json={"data": items})
+            response = httpx.Response(207, json={"data": items})
         else:
             key = {"idempotency_key": request.headers["idempotency-key"]}
-            answer = self._outcome({**json.loads(request.content), **key})
-        # Whoever is cancelled here has a job that it does not know of.
+            response = self._outcome({**json.loads(request.content), **key})
+        # A client that is cancelled here has a job that it does not know.
         await anyio.sleep(self.latency)
-        return answer
+        return response
 
     def _outcome(self, fields: dict[str, Any]) -> httpx.Response:
-        text = fields["circuit"].splitlines()[-1] + "\n"  # without the header that goes with it
+        text = fields["circuit"].splitlines()[-1] + "\n"  # without the header
         refused = self.refuse(text)
         if refused is not None:
             return refused
         known = len(self.platform.jobs)
-        job = self.platform.take(fields, circuit=text, ends_at=anyio.current_time() + self.lasts())
+        job = self.platform.take(fields, circuit=text, ends_at=anyio.current_time() + self.duration())
         if len(self.platform.jobs) > known:
-            self.taken.append(job.id)
+            self.accepted.append(job.id)
             self.most_unfinished = max(self.most_unfinished, self.unfinished)
         return httpx.Response(201, json=job.json())
 
-    async def acquaint(self, connection: sfjobs.Connection) -> None:
-        """Lets the connection see, by one submission, what the platform offers, and forgets that submission."""
+    async def show_offers(self, connection: sfjobs.Connection) -> None:
+        """Make one submission, so that the connection sees what the platform offers, and forget it."""
         refuse, self.refuse = self.refuse, lambda circuit: None
         await connection.create_job("simulon_gaussian", circuit(-1))
         self.refuse = refuse
-        self.taken.clear()
+        self.accepted.clear()
         self.platform.jobs.clear()
         self.platform.requests.clear()
         self.platform.times.clear()
-        self.most_unfinished = self.most_under_way = 0
+        self.most_unfinished = self.most_in_flight = 0
 
 
-def _item(answer: httpx.Response) -> dict[str, Any]:
-    """A single answer as one of a batch."""
-    return {"status": answer.status_code, "job" if answer.is_success else "error": answer.json()}
+def _item(response: httpx.Response) -> dict[str, Any]:
+    """Return a response to one submission as a reply of a batch."""
+    return {"status": response.status_code, "job" if response.is_success else "error": response.json()}
 
 
 def circuits_of(platform: FakePlatform, items: Sequence[object]) -> list[str]:
@@ -98,14 +101,14 @@ def circuits_of(platform: FakePlatform, items: Sequence[object]) -> list[str]:
 
 
 class Numbered:
-    """An endless source that counts how many programs were taken."""
+    """An endless source that counts how many programs were read from it."""
 
     def __init__(self) -> None:
-        self.taken = 0
+        self.read = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        self.taken += 1
-        return circuit(self.taken - 1)
+        self.read += 1
+        return circuit(self.read - 1)

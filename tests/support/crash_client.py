@@ -1,7 +1,7 @@
 """
-A client that is killed again and again. This process has everything loaded and forks a new one for each line of standard input,
-``{"url": ..., "journal": ..., "most": 20, "how": "by names"}``; it answers with the pid, waits for the word to go on, and says
-how that one ended.
+A client that is killed again and again. This process has loaded everything and forks a child for each line of standard input,
+``{"url": ..., "journal": ..., "most": 20, "how": "by names"}``. It prints the pid, waits for a line, lets the child run, and
+prints its exit code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 
 import sfjobs
-import sfjobs.sync  # loads all there is
+import sfjobs.sync  # loads everything
 from sfjobs._http.retry import Retry
 from tests.benchmarks.fast.board import KEY, TARGET
 from tests.support.journals import rows
@@ -34,7 +34,7 @@ def program(number: int) -> str:
 
 
 async def work(url: str, journal: str, most: int) -> int:
-    """Settles what is open, submits up to ``most`` of what the journal does not know, and settles again."""
+    """Settle open submissions, submit up to ``most`` programs that the journal does not have, and settle again."""
     settings = sfjobs.Settings(url=url, api_key=KEY, journal=journal, retries=2)
     async with sfjobs.Connection(settings=settings) as connection:
         await connection.recover()
@@ -48,7 +48,7 @@ async def work(url: str, journal: str, most: int) -> int:
 
 
 async def work_as_a_group(url: str, journal: str, most: int) -> int:
-    """The same script each time: adds all programs, and submits what is left."""
+    """Run the same script each time: add all programs, and submit those that are left."""
     settings = sfjobs.Settings(url=url, api_key=KEY, journal=journal, retries=2)
     async with sfjobs.Connection(settings=settings) as connection:
         group = await sfjobs.JobGroup.open("crashes", connection)
@@ -61,20 +61,20 @@ WAYS = {"by names": work, "as a group": work_as_a_group}
 
 
 def main() -> None:
-    # The pauses between tries were most of the time of the test, and have tests of their own.
+    # The pauses between attempts would be most of the time of the test, and have their own tests.
     Retry.__init__.__kwdefaults__["base"] = 0.02
     for line in sys.stdin:
         task: dict[str, Any] = json.loads(line)
-        go_on, tell = os.pipe()
+        start, start_writer = os.pipe()
         child = os.fork()
         if not child:
-            os.read(go_on, 1)
+            os.read(start, 1)
             os._exit(anyio.run(WAYS[task["how"]], task["url"], task["journal"], task["most"]))
         print(json.dumps(child), flush=True)
         sys.stdin.readline()
-        os.write(tell, b"!")
-        os.close(go_on)
-        os.close(tell)
+        os.write(start_writer, b"!")
+        os.close(start)
+        os.close(start_writer)
         print(json.dumps(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])), flush=True)
 
 

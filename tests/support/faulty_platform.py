@@ -1,6 +1,6 @@
 """
-A platform that takes every submission and loses a part of its answers, on a real socket, in a thread of its own. It can kill a
-client when it hears from it: before the request is worked on, before the answer leaves, or some time after.
+A platform that accepts every submission and loses some responses, on a real socket, in its own thread. It can kill a client at
+one of its requests: before it handles the request, before it sends the response, or some time later.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from tests.benchmarks.fast.messages import JSON, Request, answered
 from tests.benchmarks.fast.protocol import Answer, Platform, Scenario
 from tests.benchmarks.fast.wire import Talk
 
-_LOST = b"this answer is lost"
+_LOST = b"this response is lost"
 
-Moment = Literal["before the work", "before the answer", "after the answer"]
-MOMENTS: tuple[Moment, ...] = ("before the work", "before the answer", "after the answer")
+Moment = Literal["before the work", "before the response", "after the response"]
+MOMENTS: tuple[Moment, ...] = ("before the work", "before the response", "after the response")
 
 
 @dataclass
 class Death:
-    """``pid`` is killed at its ``requests``-th request from now on, ``delay`` seconds after the ``moment``."""
+    """Kills process ``pid`` at its ``requests``-th request from now on, ``delay`` seconds after the ``moment``."""
 
     pid: int
     requests: int
     moment: Moment
     delay: float
 
-    def come(self) -> None:
+    def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
 
 
 class FaultyPlatform(Platform):
-    """``loss`` is the share of submissions whose answer is lost; ``draw`` decides which."""
+    """``loss`` is the share of submissions whose response is lost; ``seed`` decides which."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, scenario: Scenario, loss: float, seed: int) -> None:
         super().__init__(loop, scenario)
@@ -53,33 +53,33 @@ class FaultyPlatform(Platform):
         self._loss = loss
         self._draw = random.Random(seed)
         self._clock = loop
-        take = self.board.submit
+        board_submit = self.board.submit
 
         def submit(now: float, fields: Mapping[str, object], key: str | None = None) -> int:
-            index = take(now, fields, key)
+            index = board_submit(now, fields, key)
             if index == len(self.circuits):
                 self.circuits.append(str(fields["circuit"]))
                 name = fields.get("name")
                 self.names.append(None if name is None else str(name))
             return index
 
-        self.board.submit = submit  # type: ignore[method-assign]  # the board itself has no use for programs
+        self.board.submit = submit  # type: ignore[method-assign]  # the board itself does not keep programs
 
     def answer(self, request: Request) -> Answer:
         death = self._death_now()
         if death is not None and death.moment == "before the work":
-            death.come()
+            death.kill()
             if self._draw.random() < 0.5:
-                return _LOST  # it died before all of the request was out
+                return _LOST  # it died before the whole request was sent
         if request.path.endswith(b"/circuit"):
             index = self.board.find(request.path.split(b"/")[2])
             circuit = "" if index is None else self.circuits[index]
             return answered(200, json.dumps({"circuit": circuit}).encode(), JSON)
         answer = super().answer(request)
-        if death is not None and death.moment == "before the answer":
-            death.come()
-        if death is not None and death.moment == "after the answer":
-            self._clock.call_later(death.delay, death.come)
+        if death is not None and death.moment == "before the response":
+            death.kill()
+        if death is not None and death.moment == "after the response":
+            self._clock.call_later(death.delay, death.kill)
         if request.method == b"POST" and request.path == b"/jobs" and self._draw.random() < self._loss:
             self.lost += 1
             return _LOST

@@ -1,4 +1,4 @@
-"""A look into a journal's file from outside, by SQLite alone."""
+"""Reads and edits the file of a journal with SQLite alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """All rows, as they are on disk now."""
+    """Return all rows that are on disk now."""
     with closing(sqlite3.connect(path, timeout=30)) as connection:
         connection.row_factory = sqlite3.Row
         return [dict(row) for row in connection.execute("SELECT * FROM intents ORDER BY number")]

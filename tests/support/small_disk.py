@@ -1,4 +1,4 @@
-"""A disk that takes no more: the system's own refusal, half-way through a file."""
+"""A full disk: the system refuses to write more in the middle of a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if sys.platform != "win32":
 
 @contextmanager
 def no_file_larger_than(size: int) -> Iterator[None]:
-    """For this whole process, on POSIX. Python ignores the signal that comes with it, so what is written beyond is an OSError."""
+    """Limit the size of files for this whole process, on POSIX. Python ignores SIGXFSZ, so writing more is an OSError."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
