@@ -216,7 +216,9 @@ def _declaration(name: str, rows: Sequence[Sequence[object]]) -> str:
 
 def _plain(value: object) -> object:
     """Return a number or an array of numpy as a plain number or list."""
-    return cast("_Array", value).tolist() if hasattr(value, "tolist") else value
+    value = cast("_Array", value).tolist() if hasattr(value, "tolist") else value
+    # numpy.longdouble stays itself in tolist().
+    return float(cast("float", value)) if type(value).__name__ == "longdouble" else value
 
 
 def _number(value: object, *, negated: bool = False) -> str:
