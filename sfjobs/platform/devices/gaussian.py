@@ -8,7 +8,16 @@ from __future__ import annotations
 from ..program import GATE_MODES, MeasuredParameter, Operation, Program, ProgramError, operation_error
 
 MEASUREMENTS = frozenset(
-    {"MeasureFock", "MeasureThreshold", "MeasureHomodyne", "MeasureHeterodyne", "MeasureHD", "MeasureX", "MeasureP"}
+    {
+        "Measure",
+        "MeasureFock",
+        "MeasureHD",
+        "MeasureHeterodyne",
+        "MeasureHomodyne",
+        "MeasureP",
+        "MeasureThreshold",
+        "MeasureX",
+    }
 )
 
 

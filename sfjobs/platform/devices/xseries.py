@@ -97,7 +97,8 @@ def _pop_expected(template: Template, remaining: dict[int, list[int]], operation
             raise operation_error(operation, f"{target} has no further gate on mode {mode}")
     index = min(remaining[mode][-1] for mode in operation.modes)
     expected = template.operations[index]
-    if expected.modes != operation.modes or expected.name != operation.name:
+    name = "MeasureFock" if operation.name == "Measure" else operation.name
+    if expected.modes != operation.modes or expected.name != name:
         raise operation_error(operation, f"{target} expects {expected.name} on modes {list(expected.modes)} here")
     for mode in operation.modes:
         remaining[mode].pop()
