@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from .._jobs.job import Job
+from .._protocol.blackbird_template import Params
 from .._submission.programs import ProgramLike
 from .._util.aio import Closeable
 from ..models import Device
@@ -52,7 +53,13 @@ class RemoteEngine(Closeable):
         return self._device
 
     async def run(
-        self, program: ProgramLike, *, shots: int | None = None, name: str | None = None, timeout: float | None = None
+        self,
+        program: ProgramLike,
+        *,
+        shots: int | None = None,
+        name: str | None = None,
+        timeout: float | None = None,
+        params: Params | None = None,
     ) -> Result:
         """
         Submit ``program``, wait for its result, and return it.
@@ -66,7 +73,7 @@ class RemoteEngine(Closeable):
 
         It also raises what ``Connection.create_job`` raises.
         """
-        job = await self.run_async(program, shots=shots, name=name)
+        job = await self.run_async(program, shots=shots, name=name, params=params)
         try:
             await job.wait(timeout=timeout)
         except BaseException:
@@ -75,13 +82,20 @@ class RemoteEngine(Closeable):
         job.raise_for_status()
         return job.result
 
-    async def run_async(self, program: ProgramLike, *, shots: int | None = None, name: str | None = None) -> Job:
+    async def run_async(
+        self,
+        program: ProgramLike,
+        *,
+        shots: int | None = None,
+        name: str | None = None,
+        params: Params | None = None,
+    ) -> Job:
         """
         Submit ``program``, and return its job without waiting for its end.
 
         Raises what ``Connection.create_job`` raises.
         """
-        return await self._connection.create_job(self._target, program, shots=shots, name=name)
+        return await self._connection.create_job(self._target, program, shots=shots, name=name, params=params)
 
     async def aclose(self) -> None:
         """Close the connection that the engine has opened; a given ``connection`` stays open."""

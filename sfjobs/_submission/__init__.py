@@ -10,6 +10,7 @@ From a program to a job: one program, a stream of many, and submissions that a c
     capabilities             batches and idempotency keys: what the platform offers
     programs                 any program that a caller has becomes Blackbird text
     strawberryfields         compiles a ``strawberryfields.Program``
+    blackbird_writer         writes a ``strawberryfields.Program`` as Blackbird
     recovery                 settles the open submissions of the journal
     key_rotation             adopts journal entries of an API key that was replaced
 """
