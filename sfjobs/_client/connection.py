@@ -16,6 +16,7 @@ from .._http.transport import HTTPTransport, Transport
 from .._jobs.events import Events
 from .._jobs.job import Job, job_from
 from .._protocol.blackbird_template import Params
+from .._protocol.targets import resolved
 from .._submission.pipeline import SubmissionPipeline
 from .._submission.programs import ProgramLike
 from .._submission.recovery import Recovery, recover
@@ -108,7 +109,8 @@ class Connection(Closeable):
         """
         Submit ``program`` to run on ``target``, and return its job.
 
-        ``shots`` is the number of samples; the default is in the program's header. ``name`` serves to find the job again.
+        ``X8``, ``X12`` and ``simulon`` are short for the latest target of the kind. ``shots`` is the number of samples; the
+        default is in the program's header. ``name`` serves to find the job again.
         ``params`` has a number for each free parameter of the program, ``{name}`` in its text.
 
         Raises:
@@ -300,7 +302,7 @@ class Connection(Closeable):
         Raises:
             NotFoundError: the platform has no such target.
         """
-        api = self._session.api
+        target, api = resolved(target), self._session.api
         specification = await api.specification(target)
         if self.settings.api_version == "0.2.0":
             return Device(target=target, specification=specification)

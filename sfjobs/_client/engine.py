@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .._jobs.job import Job
 from .._protocol.blackbird_template import Params
+from .._protocol.targets import resolved
 from .._submission.programs import ProgramLike
 from .._util.aio import Closeable
 from ..models import Device
@@ -17,21 +18,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sfjobs")
 
-_ALIASES = {"X8": "X8_01", "X12": "X12_02"}
-
 
 class RemoteEngine(Closeable):
     """
     Programs run on one target, such as ``"simulon_gaussian"`` or ``"X8_01"``.
 
-    ``"X8"`` and ``"X12"`` are short for the latest device of the kind. Without ``connection`` the engine opens one with the
-    settings of the environment and the configuration file, and ``aclose`` closes it.
+    ``"X8"``, ``"X12"`` and ``"simulon"`` are short for the latest device of the kind. Without ``connection`` the engine opens
+    one with the settings of the environment and the configuration file, and ``aclose`` closes it.
     """
 
     __module__ = "sfjobs"
 
     def __init__(self, target: str, connection: Connection | None = None) -> None:
-        self._target = _ALIASES.get(target, target)
+        self._target = resolved(target)
         self._connection = Connection() if connection is None else connection
         self._is_own = connection is None
         self._device: Device | None = None

@@ -10,6 +10,7 @@ import anyio.to_thread
 from .._http.transport import Transport
 from .._jobs.session import Session
 from .._protocol.blackbird_template import Params, bound
+from .._protocol.targets import resolved
 from ..config import Settings
 from ..models import Device
 from .programs import ProgramLike, is_compilable, program_text
@@ -30,6 +31,7 @@ class SubmissionSession(Session):
         self, target: str, program: ProgramLike, shots: int | None, name: str | None, params: Params | None = None
     ) -> SubmissionRequest:
         """Return the request that submits ``program``. Raises what ``program_text`` raises."""
+        target = resolved(target)
         text = await self.program_text(target, program, shots, params)
         return self.submitter.request(target, text, shots, name)
 
@@ -39,6 +41,7 @@ class SubmissionSession(Session):
         """Return the Blackbird text of ``program``, as ``Connection.program_text`` describes it."""
         if isinstance(program, str) or not is_compilable(program):
             return bound(program_text(program), params)
+        target = resolved(target)
         async with self._compiling:
             device = await self._device_to_compile_for(target) if needs_compiling(program, target) else None
             compiled = partial(compiled_text, program, target=target, device=device, shots=shots)

@@ -53,11 +53,17 @@ class Script:
     ) -> Script:
         """Read the script at the path ``source``, or from standard input for ``-``. Raises CommandError."""
         from .._protocol.blackbird_header import read_header
+        from .._protocol.targets import resolved
 
         text = _text(source)
         target = target or read_header(text).target
         if target is None:
             raise CommandError(f"{printable(source)} has no target to run on.", "Give one: --target simulon_gaussian")
+        try:
+            target = resolved(target)
+        except ValueError as error:
+            what = f"{target} is a local backend of Strawberry Fields, not a target of a platform."
+            raise CommandError(what, "Give one: --target simulon_gaussian") from error
         return cls(source, text, target, shots, name, _numbers(params) if params else None)
 
     async def submit(self, connection: Connection) -> Job:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 class RemoteEngine(Closeable, View[AsyncRemoteEngine]):
     """
-    Runs programs on one target, such as ``"simulon_gaussian"`` or ``"X8_01"``; ``"X8"`` and ``"X12"`` are the latest devices of
-    their kind. Without a ``connection`` it opens one by the settings, which ``close`` closes.
+    Runs programs on one target, such as ``"simulon_gaussian"`` or ``"X8_01"``; ``"X8"``, ``"X12"`` and ``"simulon"`` are the
+    latest devices of their kind. Without a ``connection`` it opens one by the settings, which ``close`` closes.
     """
 
     def __init__(self, target: str, connection: Connection | None = None) -> None:

@@ -308,3 +308,20 @@ def test_parameters_that_do_not_fit_exit_with_1_and_are_named(configured, home, 
     err = capsys.readouterr().err
     assert words in err
     assert "--param" in err
+
+
+# --- targets ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["gaussian", "fock"])
+def test_a_script_for_a_local_backend_gets_the_option_to_give(configured, home, capsys, name):
+    (home / "old.xbb").write_text(f"name a\nversion 1.0\ntarget {name} (shots=5)\n\nVac | 0\nMeasureFock() | 0\n")
+    assert run(["submit", str(home / "old.xbb")]) == 1
+    assert "--target simulon_gaussian" in capsys.readouterr().err
+
+
+def test_a_short_name_is_a_target(configured, home):
+    (home / "old.xbb").write_text("name a\nversion 1.0\ntarget gaussian (shots=5)\n\nVac | 0\nMeasureFock() | 0\n")
+    assert run(["submit", str(home / "old.xbb"), "--target", "simulon"]) == 0
+    assert run(["device", "X8"]) == 0
+    assert run(["device", "gaussian"]) == 1
