@@ -203,7 +203,7 @@ class Transport:
         if until is None or until < anyio.current_effective_deadline() or request.attempts or request.shield:
             return
         left, url = until - anyio.current_time(), self._settings.url + request.path
-        message = f"{request.method} {url} was not sent: the platform takes no requests for another {left:.0f} s"
+        message = f"{request.method} {url} was not sent: the platform accepts no requests for another {left:.0f} s"
         error = RateLimitedError(message, method=request.method, url=url, attempts=0, status_code=429, retry_after=left)
         error.sent = False
         raise error

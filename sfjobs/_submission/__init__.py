@@ -8,6 +8,7 @@ From a program to a job: one program, a stream of many, and submissions that a c
     sender                   which programs share a request; retries of single programs
     submitter                requests, replies, and their journal entries
     capabilities             batches and idempotency keys: what the platform offers
+    session                  the parts of a connection that submissions share
     programs                 any program that a caller has becomes Blackbird text
     strawberryfields         compiles a ``strawberryfields.Program``
     blackbird_writer         writes a ``strawberryfields.Program`` as Blackbird

@@ -133,7 +133,7 @@ class JobTracker:
             return job.misses < MAX_MISSES
         job.misses = 0
         self._apply_to(job, snapshot, report.cursor, now)
-        if not snapshot.status.is_final:
+        if job.job_id in self._jobs:
             self._postpone(job, now)
         return True
 
@@ -141,8 +141,9 @@ class JobTracker:
         job.trouble = job.failing_since = None
         if cursor is not None and not (job.cursor is not None and job.cursor.covers(cursor)):
             job.cursor = cursor
-        # Most responses change nothing of most jobs, and bring the very object that is known.
-        if snapshot is not job.snapshot and (job.snapshot is None or not snapshot.is_behind(job.snapshot)):
+        # Most responses change nothing of most jobs, and bring the very object that is known, which is never final.
+        is_known = snapshot is job.snapshot
+        if not is_known and (job.snapshot is None or not snapshot.is_behind(job.snapshot)):
             job.snapshot = snapshot
         for waiter in job.waiters:
             for handle in waiter.handles[job.job_id]:
@@ -151,7 +152,7 @@ class JobTracker:
                 handle.cursor = job.cursor
                 if handle.snapshot is not before:
                     waiter.note_change(handle, before)
-        if snapshot.status.is_final:
+        if not is_known and snapshot.status.is_final:
             self._end(job, snapshot)
 
     def _end(self, job: TrackedJob, outcome: Outcome) -> None:

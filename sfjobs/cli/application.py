@@ -17,7 +17,7 @@ from .errors import CommandError, ExitCode, Failure, explain
 _COMPLETION_VARIABLE = "_SFJOBS_COMPLETE"
 """Set in the environment by a shell that asks for completions."""
 
-# Some releases of typer carry a copy of click, whose exceptions are not those of the package click.
+# typer carries a copy of click, whose exceptions are not those of the package click.
 _CommandLineError = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 _COMMANDS = {

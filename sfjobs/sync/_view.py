@@ -22,7 +22,7 @@ class View(Generic[T]):
         return repr(self._async)
 
 
-def internals(view: View[T]) -> tuple[T, Portal]:
+def unwrap(view: View[T]) -> tuple[T, Portal]:
     """Return the async twin of a blocking object, and the portal to its event loop: for modules of this package and for tests."""
     return view._async, view._portal  # noqa: SLF001
 

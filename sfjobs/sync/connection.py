@@ -16,7 +16,7 @@ from ..config import Secret, Settings
 from ..models import Device, JobOutlook, JobSnapshot, JobStatus, JSONValue
 from ._iteration import iterate
 from ._portal import Portal
-from ._view import Closeable, View, internals
+from ._view import Closeable, View, unwrap
 from .events import Events
 from .results import ResultStream
 from .stream import JobStream, Programs
@@ -30,9 +30,11 @@ T = TypeVar("T")
 
 class Connection(Closeable, View[AsyncConnection]):
     """
-    A connection to a platform. Its settings are the arguments, then ``SFJOBS_*`` in the environment, then the configuration
-    file. Any number of threads may use it, also inside a running event loop such as a notebook's; its own loop runs in a daemon
-    thread until ``close``.
+    A connection to one platform.
+
+    Each setting comes from the arguments, then from ``SFJOBS_*`` in the environment, then from ``profile`` in the configuration
+    file; ``settings`` replaces all of them. Any number of threads may use it, also inside a running event loop such as a
+    notebook's; its own loop runs in a daemon thread until ``close``.
     """
 
     def __init__(
@@ -120,7 +122,7 @@ class Connection(Closeable, View[AsyncConnection]):
 
     def events(self, jobs: Iterable[Job], timeout: float | None = None) -> Events[Job]:
         """Iterate over the changes of these jobs, until all have ended."""
-        views = {internals(job)[0]: job for job in jobs}
+        views = {unwrap(job)[0]: job for job in jobs}
         return Events(self._async.events(views, timeout), self._portal, views)
 
     def list_jobs(
@@ -160,7 +162,11 @@ class Connection(Closeable, View[AsyncConnection]):
 
 
 class Job(View[AsyncJob]):
-    """A job on the platform. Two objects with the same id and the same connection are equal."""
+    """
+    The handle of one job on the platform.
+
+    Two handles with the same id on one connection are equal.
+    """
 
     __slots__ = ("_connection",)
 
@@ -171,7 +177,7 @@ class Job(View[AsyncJob]):
         connection: Connection,
         meta: Mapping[str, JSONValue] | None = None,
     ) -> None:
-        twin, portal = internals(connection)
+        twin, portal = unwrap(connection)
         super().__init__(AsyncJob(id_, status, twin, meta), portal)
         self._connection = connection
 
@@ -285,7 +291,7 @@ class Job(View[AsyncJob]):
 def job_view(job: AsyncJob, connection: Connection) -> Job:
     """Return the blocking view of an async job of this connection."""
     view = Job(job.id, job.status, connection)
-    View.__init__(view, job, internals(connection)[1])  # in the place of the async job that its constructor made
+    View.__init__(view, job, unwrap(connection)[1])  # in the place of the async job that its constructor made
     return view
 
 

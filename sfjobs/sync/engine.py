@@ -8,7 +8,7 @@ from .._client.engine import RemoteEngine as AsyncRemoteEngine
 from .._protocol.blackbird_template import Params
 from .._submission.programs import ProgramLike
 from ..models import Device
-from ._view import Closeable, View, internals
+from ._view import Closeable, View, unwrap
 from .connection import Connection, Job, job_view
 
 if TYPE_CHECKING:
@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 class RemoteEngine(Closeable, View[AsyncRemoteEngine]):
     """
-    Runs programs on one target, such as ``"simulon_gaussian"`` or ``"X8_01"``; ``"X8"``, ``"X12"`` and ``"simulon"`` are the
-    latest devices of their kind. Without a ``connection`` it opens one by the settings, which ``close`` closes.
+    Programs run on one target, such as ``"simulon_gaussian"`` or ``"X8_01"``.
+
+    ``"X8"``, ``"X12"`` and ``"simulon"`` are short for the latest device of the kind. Without ``connection`` the engine opens
+    one with the settings of the environment and the configuration file, and ``close`` closes it.
     """
 
     def __init__(self, target: str, connection: Connection | None = None) -> None:
         self._connection = Connection() if connection is None else connection
         self._is_own = connection is None
-        twin, portal = internals(self._connection)
+        twin, portal = unwrap(self._connection)
         super().__init__(AsyncRemoteEngine(target, twin), portal)
 
     @property

@@ -11,7 +11,7 @@ from .._journal import GroupMember
 from .._protocol.blackbird_template import Params
 from .._submission.programs import ProgramLike
 from .._submission.types import Submission
-from ._view import View, internals
+from ._view import View, unwrap
 from .connection import Connection, Job, job_view
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class JobGroup(View[AsyncJobGroup]):
-    """Programs and their jobs under a name, kept in the journal, so that another process can go on with them."""
+    """Programs and their jobs under a name, kept in the journal, so that any later program can continue them."""
 
     def __init__(self, name: str, connection: Connection) -> None:
-        twin, portal = internals(connection)
+        twin, portal = unwrap(connection)
         super().__init__(AsyncJobGroup(name, twin), portal)
         self._connection = connection
 
@@ -30,7 +30,7 @@ class JobGroup(View[AsyncJobGroup]):
     def open(cls, name: str, connection: Connection) -> Self:
         """Open the group of this name, or begin a new one."""
         group = cls(name, connection)
-        twin, portal = internals(connection)
+        twin, portal = unwrap(connection)
         group._async = portal.call(AsyncJobGroup.open, name, twin)
         return group
 

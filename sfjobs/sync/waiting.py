@@ -10,7 +10,7 @@ from .._jobs.job import Job as AsyncJob
 from ..models import JobStatus
 from ._iteration import next_item
 from ._portal import Portal
-from ._view import Closeable, internals
+from ._view import Closeable, unwrap
 from .connection import Job
 
 
@@ -18,7 +18,7 @@ def wait_all(
     jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True, progress: bool = False
 ) -> list[JobStatus]:
     """Wait until every job has ended, and return the final statuses in the order of ``jobs``."""
-    twins, portal = _internals(list(jobs))
+    twins, portal = _unwrap_all(list(jobs))
     if portal is None:
         return []
     return portal.call(waiting.wait_all, twins, timeout, fetch_results=fetch_results, progress=progress)
@@ -40,7 +40,7 @@ def first(jobs: Iterable[Job], k: int = 1, timeout: float | None = None, *, fetc
 
 def cancel_all(jobs: Iterable[Job], *, wait: bool = False, timeout: float | None = None) -> list[JobStatus]:
     """Cancel every job that has not ended, and return the statuses in the order of ``jobs``."""
-    twins, portal = _internals(list(jobs))
+    twins, portal = _unwrap_all(list(jobs))
     return [] if portal is None else portal.call(waiting.cancel_all, twins, wait=wait, timeout=timeout)
 
 
@@ -49,7 +49,7 @@ class Completions(Closeable):
 
     def __init__(self, jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> None:
         views = list(jobs)
-        twins, self._portal = _internals(views)
+        twins, self._portal = _unwrap_all(views)
         self._views = {id(twin): view for twin, view in zip(twins, views, strict=True)}
         self._async = waiting.Completions(twins, timeout, fetch_results=fetch_results)
 
@@ -68,10 +68,10 @@ class Completions(Closeable):
             self._portal.call(self._async.aclose)
 
 
-def _internals(jobs: list[Job]) -> tuple[list[AsyncJob], Portal | None]:
+def _unwrap_all(jobs: list[Job]) -> tuple[list[AsyncJob], Portal | None]:
     """Return the async twins of jobs and the portal of their connection, None without jobs."""
-    twins = [internals(job)[0] for job in jobs]
-    portals = {internals(job)[1] for job in jobs}
+    twins = [unwrap(job)[0] for job in jobs]
+    portals = {unwrap(job)[1] for job in jobs}
     if len(portals) > 1:
         raise ValueError("these jobs belong to several connections: wait for each connection's jobs by themselves")
     return twins, portals.pop() if portals else None

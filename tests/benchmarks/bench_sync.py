@@ -62,11 +62,12 @@ def run(calls: int = CALLS) -> list[Row]:
 
 
 def _token(blocking: sync.Connection) -> str:
+    from sfjobs._client.connection import internals
     from sfjobs._http.auth import TokenSource
-    from sfjobs.sync._view import internals
+    from sfjobs.sync._view import unwrap
 
-    connection, portal = internals(blocking)
-    tokens = vars(vars(connection)["_transport"])["_tokens"]
+    connection, portal = unwrap(blocking)
+    tokens = vars(internals(connection).transport)["_tokens"]
     assert isinstance(tokens, TokenSource)
     return portal.call(tokens.get).reveal()
 

@@ -72,7 +72,7 @@ def on_a_terminal(*words: str) -> str:
 def test_a_log_gets_a_few_lines_and_a_last_one(jobs: list[str]) -> None:
     _, out, err = logged("wait", *jobs)
     lines = err.splitlines()
-    assert lines[0] == "0 of 8 jobs ended · 8 not heard of yet"
+    assert lines[0] == "0 of 8 jobs ended · 8 not polled yet"
     assert [line for line in lines if line.startswith("8 of 8 jobs ended (2 failed) after ")] == lines[-3:-2]
     assert (len(lines) < 8, "\r" in err, "\x1b" in err) == (True, False, False)
     assert sorted(out.split()[::2]) == sorted(jobs)
@@ -81,7 +81,7 @@ def test_a_log_gets_a_few_lines_and_a_last_one(jobs: list[str]) -> None:
 def test_an_encoding_without_the_dot_gets_commas(jobs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     _, _, err = logged("wait", *jobs)
-    assert err.splitlines()[0] == "0 of 8 jobs ended, 8 not heard of yet"
+    assert err.splitlines()[0] == "0 of 8 jobs ended, 8 not polled yet"
 
 
 def test_a_wait_that_times_out_has_no_last_line(jobs: list[str], never: str) -> None:
@@ -120,7 +120,7 @@ def test_a_paused_line_is_not_drawn() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_a_terminal_has_one_line_and_its_cursor_is_restored(jobs: list[str]) -> None:
     written = on_a_terminal("wait", *jobs[:-2])
-    assert "0 of 6 jobs ended · 6 not heard of yet (" in written
+    assert "0 of 6 jobs ended · 6 not polled yet (" in written
     lines = written.splitlines()
     assert lines[-1].startswith("6 of 6 jobs ended after ")
     assert written.count("\x1b[?25l") == written.count("\x1b[?25h")  # the cursor, hidden and shown again

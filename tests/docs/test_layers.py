@@ -275,11 +275,34 @@ def test_a_file_can_be_read_in_a_sitting(name: str) -> None:
     assert len(files()[name].read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
 
 
-def test_the_map_names_every_layer_and_files_that_exist() -> None:
-    text = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))) or ""
-    named = set(re.findall(r"^    ([\w.]+?)(?:/|\.py)\s", text, re.MULTILINE)) | {"models"}
-    layers = floors(CLIENT).keys() - {"__main__", "_version"} | {"platform"}
-    assert layers <= named
-    places = dict(re.findall(r"^    (\S.*?)  +(\S+/\S+\.py)$", text, re.MULTILINE))
-    assert len(places) == 5
-    assert [place for place in places.values() if not (PACKAGE / place).is_file()] == []
+def test_the_map_names_every_layer() -> None:
+    named = set(re.findall(r"^    ([\w.]+?)(?:/|\.py)\s", map_of(PACKAGE), re.MULTILINE)) | {"models"}
+    assert floors(CLIENT).keys() - {"__main__", "_version"} | {"platform"} <= named
+
+
+def map_of(folder: Path) -> str:
+    return ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+
+
+# What the map says of five questions, and what stands in each file.
+QUESTIONS = {
+    "a 429 slows requests down": "def refused",
+    "a broken download goes on": "If-Range",
+    "a group is found again": "async def open",
+    "a job's limits are enforced": "_time_limit",
+    "the exit code of a timed-out wait": "TIMEOUT = 3",
+}
+
+
+def test_the_map_answers_five_questions() -> None:
+    places = dict(re.findall(r"^    (\S.*?)  +(\S+/\S+\.py)$", map_of(PACKAGE), re.MULTILINE))
+    assert places.keys() == QUESTIONS.keys()
+    for question, place in places.items():
+        assert QUESTIONS[question] in (PACKAGE / place).read_text(encoding="utf-8"), question
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in PACKAGE.rglob("*.py")} - {PACKAGE}))
+def test_a_folder_has_a_map_of_its_modules(folder: Path) -> None:
+    inside = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    text = map_of(folder)
+    assert [name for name in sorted(inside - {"__init__", "__main__"}) if name not in text] == []

@@ -159,7 +159,7 @@ async def test_a_call_that_cannot_be_sent_before_the_callers_deadline_fails_at_o
         started, sent = anyio.current_time(), len(platform.requests)
         with (
             anyio.fail_after(10),
-            pytest.raises(RateLimitedError, match="takes no requests for another 40 s") as caught,
+            pytest.raises(RateLimitedError, match="accepts no requests for another 40 s") as caught,
         ):
             await connection.create_job("simulon_gaussian", PROGRAM, shots=1)
         assert (anyio.current_time(), len(platform.requests)) == (started, sent)

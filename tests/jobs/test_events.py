@@ -92,7 +92,7 @@ async def test_a_slow_consumer_gets_one_event_a_job_and_delays_no_other_waiter()
         assert first.job is jobs[0]
         await sfjobs.wait_all(jobs, fetch_results=False)
         assert anyio.current_time() < 2 + 5 + 20 + 0.1
-        assert len(internals(connection).poller._watched) == 0
+        assert internals(connection).poller.tracked == 0
         rest = [event async for event in events]
     assert len(rest) == 50
     assert {event.job for event in rest} == set(jobs)

@@ -367,5 +367,5 @@ def test_blocking(scenario: Scenario) -> None:
     world = BlockingWorld(platform)
     with world.blocking:
         driven(scenario(world))
-        assert internals(_view.internals(world.blocking)[0]).poller.is_idle
+        assert internals(_view.unwrap(world.blocking)[0]).poller.is_idle
     assert platform.in_flight == 0

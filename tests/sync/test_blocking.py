@@ -20,7 +20,7 @@ import pytest
 
 import sfjobs
 from sfjobs import sync
-from sfjobs.sync._view import internals
+from sfjobs.sync._view import unwrap
 from tests.support.fake_platform import FakePlatform
 from tests.support.paths import ROOT
 
@@ -30,7 +30,7 @@ import httpx
 import sfjobs
 from sfjobs._client.connection import internals
 from sfjobs import sync
-from sfjobs.sync._view import internals
+from sfjobs.sync._view import unwrap
 from tests.support.fake_platform import FakePlatform
 
 logging.getLogger("asyncio").setLevel(logging.ERROR)  # a slow machine is no fault: it would be reported as a slow callback
@@ -163,7 +163,7 @@ test_it_works_inside_asyncio_and_trio = pytest.mark.real_time(test_it_works_insi
 def test_the_async_twin_refuses_another_event_loop(platform: FakePlatform, connection: sync.Connection) -> None:
     connection.ping()
     with pytest.raises(sfjobs.ConnectionClosedError, match="another event loop"):
-        asyncio.run(internals(connection)[0].ping())
+        asyncio.run(unwrap(connection)[0].ping())
 
 
 def test_a_call_has_the_context_variables_of_its_thread(platform: FakePlatform, connection: sync.Connection) -> None:
@@ -211,7 +211,7 @@ def test_ctrl_c_ends_a_wait_after_it_has_cleaned_up_and_the_connection_goes_on()
             try:
                 job.wait()
             except KeyboardInterrupt:
-                print("interrupted", internals(connection)[0].poller.is_idle, platform.in_flight)
+                print("interrupted", internals(unwrap(connection)[0]).poller.is_idle, platform.in_flight)
             print(connection.ping())
         print([thread.name for thread in threading.enumerate() if thread.name.startswith("sfjobs")])
     """)

@@ -1,1 +1,8 @@
-"""The endpoints, one module for each group of paths."""
+"""
+The endpoints, one module for each group of paths.
+
+    account    the token endpoint and the ping
+    changes    the change feed
+    devices    devices, their specifications and certificates
+    jobs       submissions, lists, results and cancellations
+"""

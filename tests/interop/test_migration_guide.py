@@ -1,15 +1,15 @@
-"""The left side of the README's migration table is what the real clients do: each of its calls runs against a platform."""
+"""The left side of the migration table: each call of the real clients runs against the embedded platform."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sfjobs.platform import Platform
+from tests.support.paths import ROOT
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what packages of 2022 say at import of those of today
@@ -22,8 +22,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning:requests"),
 ]
 
-README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
-TABLE = README.partition("| `xcc` (Strawberry Fields from 0.20) | sfjobs |\n")[2].partition("\n\n")[0]
+GUIDE = (ROOT / "examples" / "guides" / "coming-from-strawberry-fields.md").read_text(encoding="utf-8")
+TABLE = GUIDE.partition("| `xcc` (Strawberry Fields from 0.20) | sfjobs |\n")[2].partition("\n\n")[0]
 CALLS = [code for row in TABLE.splitlines() for code in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
 
 CIRCUIT = """name demo
