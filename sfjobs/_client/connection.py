@@ -15,6 +15,8 @@ from .._http.download import Downloading
 from .._http.transport import HTTPTransport, Transport
 from .._jobs.events import Events
 from .._jobs.job import Job, job_from
+from .._protocol.blackbird_template import Params
+from .._protocol.targets import resolved
 from .._submission.pipeline import SubmissionPipeline
 from .._submission.programs import ProgramLike
 from .._submission.recovery import Recovery, recover
@@ -96,12 +98,20 @@ class Connection(Closeable):
         return True
 
     async def create_job(
-        self, target: str, program: ProgramLike, *, shots: int | None = None, name: str | None = None
+        self,
+        target: str,
+        program: ProgramLike,
+        *,
+        shots: int | None = None,
+        name: str | None = None,
+        params: Params | None = None,
     ) -> Job:
         """
         Submit ``program`` to run on ``target``, and return its job.
 
-        ``shots`` is the number of samples; the default is in the program's header. ``name`` serves to find the job again.
+        ``X8``, ``X12`` and ``simulon`` are short for the latest target of the kind. ``shots`` is the number of samples; the
+        default is in the program's header. ``name`` serves to find the job again.
+        ``params`` has a number for each free parameter of the program, ``{name}`` in its text.
 
         Raises:
             InvalidRequestError: the program does not parse.
@@ -111,7 +121,7 @@ class Connection(Closeable):
 
         It also raises what ``program_text`` raises.
         """
-        request = await self._session.prepare(target, program, shots, name)
+        request = await self._session.prepare(target, program, shots, name, params)
         return self._job(await self._session.submitter.submit(request))
 
     async def recover(self, *, give_up: bool = False) -> Recovery:
@@ -131,7 +141,15 @@ class Connection(Closeable):
         session = self._session
         return await recover(session.journal, session.submitter, session.api, give_up=give_up)
 
-    def create_jobs(self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100) -> JobStream:
+    def create_jobs(
+        self,
+        target: str,
+        programs: Programs,
+        *,
+        shots: int | None = None,
+        window: int = 100,
+        params: Params | None = None,
+    ) -> JobStream:
         """
         Submit many programs, and iterate over their jobs in the order of the programs.
 
@@ -149,9 +167,11 @@ class Connection(Closeable):
             ValueError: ``window`` is below 1.
             AuthenticationError, TransportError: every program would fail; the next step continues with the same program.
         """
-        return JobStream(SubmissionPipeline(self._session, self._job, target, shots, window), programs)
+        return JobStream(SubmissionPipeline(self._session, self._job, target, shots, window, params=params), programs)
 
-    async def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str:
+    async def program_text(
+        self, target: str, program: ProgramLike, *, shots: int | None = None, params: Params | None = None
+    ) -> str:
         """
         Return the Blackbird text that ``create_job`` submits.
 
@@ -160,10 +180,11 @@ class Connection(Closeable):
         not compiled again.
 
         Raises:
-            ValueError: the program does not compile for the target (with the compiler's message), or has no number of shots.
+            ValueError: the program does not compile for the target (with the compiler's message), has no number of shots,
+                or has other free parameters than ``params``.
             NotFoundError: the platform has no such target.
         """
-        return await self._session.program_text(target, program, shots)
+        return await self._session.program_text(target, program, shots, params)
 
     async def get_job(self, job_id: str) -> Job:
         """
@@ -281,7 +302,7 @@ class Connection(Closeable):
         Raises:
             NotFoundError: the platform has no such target.
         """
-        api = self._session.api
+        target, api = resolved(target), self._session.api
         specification = await api.specification(target)
         if self.settings.api_version == "0.2.0":
             return Device(target=target, specification=specification)

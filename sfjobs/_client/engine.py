@@ -6,6 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from .._jobs.job import Job
+from .._protocol.blackbird_template import Params
+from .._protocol.targets import resolved
 from .._submission.programs import ProgramLike
 from .._util.aio import Closeable
 from ..models import Device
@@ -16,21 +18,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sfjobs")
 
-_ALIASES = {"X8": "X8_01", "X12": "X12_02"}
-
 
 class RemoteEngine(Closeable):
     """
     Programs run on one target, such as ``"simulon_gaussian"`` or ``"X8_01"``.
 
-    ``"X8"`` and ``"X12"`` are short for the latest device of the kind. Without ``connection`` the engine opens one with the
-    settings of the environment and the configuration file, and ``aclose`` closes it.
+    ``"X8"``, ``"X12"`` and ``"simulon"`` are short for the latest device of the kind. Without ``connection`` the engine opens
+    one with the settings of the environment and the configuration file, and ``aclose`` closes it.
     """
 
     __module__ = "sfjobs"
 
     def __init__(self, target: str, connection: Connection | None = None) -> None:
-        self._target = _ALIASES.get(target, target)
+        self._target = resolved(target)
         self._connection = Connection() if connection is None else connection
         self._is_own = connection is None
         self._device: Device | None = None
@@ -52,7 +52,13 @@ class RemoteEngine(Closeable):
         return self._device
 
     async def run(
-        self, program: ProgramLike, *, shots: int | None = None, name: str | None = None, timeout: float | None = None
+        self,
+        program: ProgramLike,
+        *,
+        shots: int | None = None,
+        name: str | None = None,
+        timeout: float | None = None,
+        params: Params | None = None,
     ) -> Result:
         """
         Submit ``program``, wait for its result, and return it.
@@ -66,7 +72,7 @@ class RemoteEngine(Closeable):
 
         It also raises what ``Connection.create_job`` raises.
         """
-        job = await self.run_async(program, shots=shots, name=name)
+        job = await self.run_async(program, shots=shots, name=name, params=params)
         try:
             await job.wait(timeout=timeout)
         except BaseException:
@@ -75,13 +81,20 @@ class RemoteEngine(Closeable):
         job.raise_for_status()
         return job.result
 
-    async def run_async(self, program: ProgramLike, *, shots: int | None = None, name: str | None = None) -> Job:
+    async def run_async(
+        self,
+        program: ProgramLike,
+        *,
+        shots: int | None = None,
+        name: str | None = None,
+        params: Params | None = None,
+    ) -> Job:
         """
         Submit ``program``, and return its job without waiting for its end.
 
         Raises what ``Connection.create_job`` raises.
         """
-        return await self._connection.create_job(self._target, program, shots=shots, name=name)
+        return await self._connection.create_job(self._target, program, shots=shots, name=name, params=params)
 
     async def aclose(self) -> None:
         """Close the connection that the engine has opened; a given ``connection`` stays open."""

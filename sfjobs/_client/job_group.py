@@ -15,6 +15,7 @@ from .._jobs.result_prefetch import fetch_results
 from .._jobs.waiting import Completions
 from .._journal import GroupMember, GroupTable, Intent
 from .._progress import shown
+from .._protocol.blackbird_template import Params
 from .._submission.key_rotation import adopt_group
 from .._submission.programs import ProgramLike
 from .._submission.recovery import recover
@@ -138,7 +139,13 @@ class JobGroup:
         return found
 
     async def add(
-        self, target: str, program: ProgramLike, *, shots: int | None = None, name: str | None = None
+        self,
+        target: str,
+        program: ProgramLike,
+        *,
+        shots: int | None = None,
+        name: str | None = None,
+        params: Params | None = None,
     ) -> GroupMember:
         """
         Add a program, and return once it is on disk.
@@ -152,7 +159,7 @@ class JobGroup:
 
         It also raises what ``Connection.program_text`` raises.
         """
-        [member] = await self.add_all(target, [Submission(program, shots, name)])
+        [member] = await self.add_all(target, [Submission(program, shots, name, params=params)])
         return member
 
     async def add_all(
@@ -305,7 +312,8 @@ class JobGroup:
     async def _intent(self, target: str, shots: int | None, submission: Submission) -> Intent:
         target = submission.target or target
         shots = shots if submission.shots is None else submission.shots
-        intent = (await self._session.prepare(target, submission.program, shots, submission.name)).intent
+        request = await self._session.prepare(target, submission.program, shots, submission.name, submission.params)
+        intent = request.intent
         if submission.name is None and intent.digest in self._unnamed_before:
             raise ValueError(
                 f"the group {self._name!r} had this program when it was opened, and a program without a name may be meant to run"

@@ -15,6 +15,7 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from .._jobs.job import Job, state_of
+from .._protocol.blackbird_template import Params
 from .._util.aio import plain_task_group
 from ..models import JobSnapshot
 from .sender import BatchSender, PendingProgram
@@ -44,10 +45,14 @@ class SubmissionPipeline:
         target: str,
         shots: int | None,
         window: int,
+        *,
+        params: Params | None = None,
     ) -> None:
         self._poller = session.poller
         self._window = Window(window)
-        self._sender = BatchSender(session, job_from, self._window, self._settle, target=target, shots=shots)
+        self._sender = BatchSender(
+            session, job_from, self._window, self._settle, target=target, shots=shots, params=params
+        )
         self._pending: deque[PendingProgram] = deque()  # not popped yet, in order
         self._unsettled = 0  # of those, the number without an outcome
         self._unsent: deque[PendingProgram] = deque()  # of those, the ones that no task of this step has begun to send

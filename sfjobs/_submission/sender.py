@@ -17,6 +17,7 @@ import anyio.lowlevel
 from .._http.retry import Retry, may_retry
 from .._http.transport import MAX_CONNECTIONS
 from .._jobs.job import Job
+from .._protocol.blackbird_template import Params
 from ..errors import (
     AuthenticationError,
     ConnectionClosedError,
@@ -75,6 +76,7 @@ class BatchSender:
         *,
         target: str,
         shots: int | None,
+        params: Params | None,
     ) -> None:
         self._session = session
         self._job_from = job_from
@@ -84,6 +86,7 @@ class BatchSender:
         self._settle = settle
         self._target = target
         self._shots = shots
+        self._params = params
         self._retry = Retry(attempts=session.settings.retries)
         self._in_flight: set[anyio.CancelScope] = set()
         self._is_cut_short = False
@@ -149,7 +152,8 @@ class BatchSender:
         target = submission.target or self._target
         shots = self._shots if submission.shots is None else submission.shots
         try:
-            pending.request = await self._session.prepare(target, submission.program, shots, submission.name)
+            params = self._params if submission.params is None else submission.params
+            pending.request = await self._session.prepare(target, submission.program, shots, submission.name, params)
         except Exception as error:  # noqa: BLE001 - a caller's program object may raise anything
             self._apply_failure([pending], error, generation)
         return pending.request

@@ -9,6 +9,8 @@ import anyio.to_thread
 
 from .._http.transport import Transport
 from .._jobs.session import Session
+from .._protocol.blackbird_template import Params, bound
+from .._protocol.targets import resolved
 from ..config import Settings
 from ..models import Device
 from .programs import ProgramLike, is_compilable, program_text
@@ -26,20 +28,24 @@ class SubmissionSession(Session):
         self._compiled_for: dict[str, Device] = {}
 
     async def prepare(
-        self, target: str, program: ProgramLike, shots: int | None, name: str | None
+        self, target: str, program: ProgramLike, shots: int | None, name: str | None, params: Params | None = None
     ) -> SubmissionRequest:
         """Return the request that submits ``program``. Raises what ``program_text`` raises."""
-        text = await self.program_text(target, program, shots)
+        target = resolved(target)
+        text = await self.program_text(target, program, shots, params)
         return self.submitter.request(target, text, shots, name)
 
-    async def program_text(self, target: str, program: ProgramLike, shots: int | None) -> str:
+    async def program_text(
+        self, target: str, program: ProgramLike, shots: int | None, params: Params | None = None
+    ) -> str:
         """Return the Blackbird text of ``program``, as ``Connection.program_text`` describes it."""
         if isinstance(program, str) or not is_compilable(program):
-            return program_text(program)
+            return bound(program_text(program), params)
+        target = resolved(target)
         async with self._compiling:
             device = await self._device_to_compile_for(target) if needs_compiling(program, target) else None
             compiled = partial(compiled_text, program, target=target, device=device, shots=shots)
-            return await anyio.to_thread.run_sync(compiled)
+            return bound(await anyio.to_thread.run_sync(compiled), params)
 
     async def _device_to_compile_for(self, target: str) -> Device:
         device = self._compiled_for.get(target)

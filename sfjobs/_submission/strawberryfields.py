@@ -11,9 +11,10 @@ import threading
 from collections.abc import Mapping
 from types import ModuleType
 
-from .._protocol.blackbird_header import is_script_name, with_header
+from .._protocol.blackbird_header import is_script_name
 from ..models import Device
-from .programs import Compilable, serialized
+from .blackbird_writer import written
+from .programs import Compilable
 
 # Compilers parse the device's layout with quantum-blackbird, whose parser fails when two threads use it.
 _compiler_lock = threading.Lock()
@@ -45,7 +46,8 @@ def compiled_text(program: Compilable, target: str, device: Device | None, shots
     of the program's ``run_options``. Takes up to seconds of CPU time.
 
     Raises:
-        ValueError: no shots are given, or the program does not compile for the device; with the compiler's message.
+        ValueError: no shots are given, the program does not compile for the device (with the compiler's message), or Blackbird
+            cannot express one of its operations.
     """
     options = {key: value for key, value in program.run_options.items() if key != "crop" and value is not None}
     if shots is not None:
@@ -55,11 +57,8 @@ def compiled_text(program: Compilable, target: str, device: Device | None, shots
     with _compiler_lock:
         if device is not None and _has_compiler(program, device):
             program = _compiled(program, device)
-        script = _imported("strawberryfields.io", program).to_blackbird(program)
-        script.target.update(name=target, options=options)
-        text = serialized(script)
     name = getattr(program, "name", None)
-    return text if name is None or is_script_name(name) else with_header(text, target=target, name=_script_name(name))
+    return written(program, name="None" if name is None else _script_name(name), target=target, options=options)
 
 
 def _script_name(name: str) -> str:

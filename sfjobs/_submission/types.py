@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from .._protocol.blackbird_template import Params
 from .programs import ProgramLike
 
 FAST_SOURCE_SECONDS = 0.02
@@ -23,6 +24,7 @@ class Submission:
     shots: int | None = None
     name: str | None = None
     target: str | None = None
+    params: Params | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -14,12 +15,17 @@ from .errors import CommandError, printable
 if TYPE_CHECKING:
     from .._client.connection import Connection
     from .._jobs.job import Job
+    from .._protocol.blackbird_template import Number
 
 TargetOption: TypeAlias = Annotated[
     str | None, typer.Option(metavar="TARGET", help="Device to run on; by default the target in the script.")
 ]
 ShotsOption: TypeAlias = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Number of shots; by default the number in the script.")
+]
+ParamOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--param", metavar="NAME=VALUE", help="Number for {NAME} in the script; may be given many times."),
 ]
 NameOption: TypeAlias = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the job, to find it again.")]
 
@@ -33,23 +39,61 @@ class Script:
     target: str
     shots: int | None
     name: str | None
+    params: Mapping[str, Number] | None = None
 
     @classmethod
-    def read(cls, source: str, *, target: str | None, shots: int | None, name: str | None) -> Script:
+    def read(
+        cls,
+        source: str,
+        *,
+        target: str | None,
+        shots: int | None,
+        name: str | None,
+        params: Sequence[str] | None = None,
+    ) -> Script:
         """Read the script at the path ``source``, or from standard input for ``-``. Raises CommandError."""
         from .._protocol.blackbird_header import read_header
+        from .._protocol.targets import resolved
 
         text = _text(source)
         target = target or read_header(text).target
         if target is None:
             raise CommandError(f"{printable(source)} has no target to run on.", "Give one: --target simulon_gaussian")
-        return cls(source, text, target, shots, name)
+        try:
+            target = resolved(target)
+        except ValueError as error:
+            what = f"{target} is a local backend of Strawberry Fields, not a target of a platform."
+            raise CommandError(what, "Give one: --target simulon_gaussian") from error
+        return cls(source, text, target, shots, name, _numbers(params) if params else None)
 
     async def submit(self, connection: Connection) -> Job:
         try:
-            return await connection.create_job(self.target, self.text, shots=self.shots, name=self.name)
+            return await connection.create_job(
+                self.target, self.text, shots=self.shots, name=self.name, params=self.params
+            )
         except ValueError as error:
-            raise CommandError(f"The job is not valid: {error}", "Correct the option named here.") from error
+            remedy = "Give each {name} of the script a number: --param name=value, and no others."
+            if "free parameter" not in str(error):
+                remedy = "Correct the option named here."
+            raise CommandError(f"The job is not valid: {error}", remedy) from error
+
+
+def _numbers(params: Sequence[str]) -> dict[str, Number]:
+    """Return the numbers of ``name=value`` options. Raises CommandError."""
+    numbers: dict[str, Number] = {}
+    for param in params:
+        name, _, value = (part.strip() for part in param.partition("="))
+        if name in numbers:
+            raise CommandError(f"--param gives {printable(name)} twice.", "Leave one of them out.")
+        for kind in (int, float, complex):
+            try:
+                numbers[name] = kind(value)
+                break
+            except ValueError:
+                continue
+        else:
+            raise CommandError(f"--param {printable(param)} has no number.", "Give it as in: --param theta=0.5")
+    return numbers
 
 
 def _text(source: str) -> str:

@@ -129,6 +129,18 @@ class ProgramError(Exception):
         return self.detail
 
 
+def check_bound(program: Program) -> None:
+    """Raise ``ProgramError`` ``unsupported-circuit`` for a program with free parameters, with the names of the first ones."""
+    if names := program.free_parameters:
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        detail = (
+            f"{len(names)} free parameters have no value ({shown}): bind each {{name}} to a number before submission"
+        )
+        if len(names) == 1:
+            detail = f"the free parameter {shown} has no value: bind {{{shown}}} to a number before submission"
+        raise ProgramError("unsupported-circuit", detail)
+
+
 def operation_error(operation: Operation, reason: str) -> ProgramError:
     """Return the error for an operation that a device cannot run, with its line, name and modes."""
     detail = f"line {operation.line}: {operation.name} on modes {list(operation.modes)}: {reason}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 from .._client.connection import Connection as AsyncConnection
 from .._http.transport import HTTPTransport
 from .._jobs.job import Job as AsyncJob
+from .._protocol.blackbird_template import Params
 from .._submission.programs import ProgramLike
 from .._submission.recovery import Recovery
 from ..config import Secret, Settings
@@ -80,25 +81,40 @@ class Connection(Closeable, View[AsyncConnection]):
         return self._portal.call(self._async.ping)
 
     def create_job(
-        self, target: str, program: ProgramLike, *, shots: int | None = None, name: str | None = None
+        self,
+        target: str,
+        program: ProgramLike,
+        *,
+        shots: int | None = None,
+        name: str | None = None,
+        params: Params | None = None,
     ) -> Job:
         """Submit ``program`` to run on ``target``, and return its job."""
-        return job_view(self._portal.call(self._async.create_job, target, program, shots=shots, name=name), self)
+        job = self._portal.call(self._async.create_job, target, program, shots=shots, name=name, params=params)
+        return job_view(job, self)
 
     def recover(self, *, give_up: bool = False) -> Recovery:
         """Settle the submissions in the journal that were sent and have no response, of any process."""
         return self._portal.call(self._async.recover, give_up=give_up)
 
     def create_jobs(
-        self, target: str, programs: Programs, *, shots: int | None = None, window: int = 100
+        self,
+        target: str,
+        programs: Programs,
+        *,
+        shots: int | None = None,
+        window: int = 100,
+        params: Params | None = None,
     ) -> JobStream[Job]:
         """Submit many programs, and iterate over their jobs in the order of the programs."""
-        stream = self._async.create_jobs(target, (), shots=shots, window=window)
+        stream = self._async.create_jobs(target, (), shots=shots, window=window, params=params)
         return JobStream(stream, self._portal, programs, lambda job: job_view(job, self))
 
-    def program_text(self, target: str, program: ProgramLike, *, shots: int | None = None) -> str:
+    def program_text(
+        self, target: str, program: ProgramLike, *, shots: int | None = None, params: Params | None = None
+    ) -> str:
         """Return the Blackbird text that ``create_job`` submits."""
-        return self._portal.call(self._async.program_text, target, program, shots=shots)
+        return self._portal.call(self._async.program_text, target, program, shots=shots, params=params)
 
     def get_job(self, job_id: str) -> Job:
         """Return the job with this id."""

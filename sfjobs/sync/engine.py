@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._client.engine import RemoteEngine as AsyncRemoteEngine
+from .._protocol.blackbird_template import Params
 from .._submission.programs import ProgramLike
 from ..models import Device
 from ._view import Closeable, View, unwrap
@@ -18,8 +19,8 @@ class RemoteEngine(Closeable, View[AsyncRemoteEngine]):
     """
     Programs run on one target, such as ``"simulon_gaussian"`` or ``"X8_01"``.
 
-    ``"X8"`` and ``"X12"`` are short for the latest device of the kind. Without ``connection`` the engine opens one with the
-    settings of the environment and the configuration file, and ``close`` closes it.
+    ``"X8"``, ``"X12"`` and ``"simulon"`` are short for the latest device of the kind. Without ``connection`` the engine opens
+    one with the settings of the environment and the configuration file, and ``close`` closes it.
     """
 
     def __init__(self, target: str, connection: Connection | None = None) -> None:
@@ -43,14 +44,28 @@ class RemoteEngine(Closeable, View[AsyncRemoteEngine]):
         return self._portal.call(self._async.device)
 
     def run(
-        self, program: ProgramLike, *, shots: int | None = None, name: str | None = None, timeout: float | None = None
+        self,
+        program: ProgramLike,
+        *,
+        shots: int | None = None,
+        name: str | None = None,
+        timeout: float | None = None,
+        params: Params | None = None,
     ) -> Result:
         """Submit ``program``, wait for its result, and return it."""
-        return self._portal.call(self._async.run, program, shots=shots, name=name, timeout=timeout)
+        return self._portal.call(self._async.run, program, shots=shots, name=name, timeout=timeout, params=params)
 
-    def run_async(self, program: ProgramLike, *, shots: int | None = None, name: str | None = None) -> Job:
+    def run_async(
+        self,
+        program: ProgramLike,
+        *,
+        shots: int | None = None,
+        name: str | None = None,
+        params: Params | None = None,
+    ) -> Job:
         """Submit ``program``, and return its job without waiting for its end."""
-        return job_view(self._portal.call(self._async.run_async, program, shots=shots, name=name), self._connection)
+        job = self._portal.call(self._async.run_async, program, shots=shots, name=name, params=params)
+        return job_view(job, self._connection)
 
     def close(self) -> None:
         """Close the connection that the engine has opened; a given ``connection`` stays open."""

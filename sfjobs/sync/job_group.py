@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from .._client.job_group import JobGroup as AsyncJobGroup
 from .._client.job_group_progress import GroupProgress
 from .._journal import GroupMember
+from .._protocol.blackbird_template import Params
 from .._submission.programs import ProgramLike
 from .._submission.types import Submission
 from ._view import View, unwrap
@@ -63,10 +64,16 @@ class JobGroup(View[AsyncJobGroup]):
         return self._async.attempts(index)
 
     def add(
-        self, target: str, program: ProgramLike, *, shots: int | None = None, name: str | None = None
+        self,
+        target: str,
+        program: ProgramLike,
+        *,
+        shots: int | None = None,
+        name: str | None = None,
+        params: Params | None = None,
     ) -> GroupMember:
         """Add a program, and return once it is on disk."""
-        return self._portal.call(self._async.add, target, program, shots=shots, name=name)
+        return self._portal.call(self._async.add, target, program, shots=shots, name=name, params=params)
 
     def add_all(
         self, target: str, programs: Iterable[ProgramLike | Submission], *, shots: int | None = None

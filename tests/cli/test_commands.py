@@ -275,3 +275,53 @@ def test_serve_without_the_extra_says_how_to_get_it(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "sfjobs.platform.server.serving", None)
     assert run(["serve"]) == 1
     assert "pip install 'sfjobs[platform]'" in capsys.readouterr().err
+
+
+# --- parameters ------------------------------------------------------------------------------------------------------
+
+TEMPLATE = (
+    "name t\nversion 1.0\ntarget simulon_gaussian (shots=5)\n\nSgate({r}) | 0\nRgate({phi}) | 0\nMeasureFock | 0\n"
+)
+
+
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_the_parameters_of_a_script_get_numbers(configured, home, command):
+    (home / "template.xbb").write_text(TEMPLATE)
+    assert run([command, str(home / "template.xbb"), "--param", "r=0.1", "--param", "phi=1e-3"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "free parameters r, phi"),
+        (["--param", "r=1"], "free parameter phi"),
+        (["--param", "r=1", "--param", "phi=2", "--param", "s=3"], "free parameter s"),
+        (["--param", "r=x"], "r=x has no number"),
+        (["--param", "r"], "r has no number"),
+        (["--param", "r=1", "--param", "r=2"], "gives r twice"),
+        (["--param", "r=nan", "--param", "phi=2"], "r must be finite"),
+    ],
+)
+def test_parameters_that_do_not_fit_exit_with_1_and_are_named(configured, home, capsys, options, words):
+    (home / "template.xbb").write_text(TEMPLATE)
+    assert run(["submit", str(home / "template.xbb"), *options]) == 1
+    err = capsys.readouterr().err
+    assert words in err
+    assert "--param" in err
+
+
+# --- targets ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["gaussian", "fock"])
+def test_a_script_for_a_local_backend_gets_the_option_to_give(configured, home, capsys, name):
+    (home / "old.xbb").write_text(f"name a\nversion 1.0\ntarget {name} (shots=5)\n\nVac | 0\nMeasureFock() | 0\n")
+    assert run(["submit", str(home / "old.xbb")]) == 1
+    assert "--target simulon_gaussian" in capsys.readouterr().err
+
+
+def test_a_short_name_is_a_target(configured, home):
+    (home / "old.xbb").write_text("name a\nversion 1.0\ntarget gaussian (shots=5)\n\nVac | 0\nMeasureFock() | 0\n")
+    assert run(["submit", str(home / "old.xbb"), "--target", "simulon"]) == 0
+    assert run(["device", "X8"]) == 0
+    assert run(["device", "gaussian"]) == 1

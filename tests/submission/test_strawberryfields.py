@@ -17,26 +17,24 @@ from sfjobs.models import Device, DeviceSpecification, JSONValue
 from sfjobs.platform.blackbird import parse
 from tests.support.fake_platform import FakePlatform
 
-BODY = "\nS2gate(1.0, 0.0) | [0, 4]\nMeasureFock() | [0, 1, 2, 3, 4, 5, 6, 7]\n"
 
-
-class FakeScript:
-    """A fake of the ``BlackbirdProgram`` that Strawberry Fields makes of a program."""
+class Compiled:
+    """An operation that says for what its program was compiled."""
 
     def __init__(self, program: FakeCircuit) -> None:
-        self.target: dict[str, object] = {"name": None, "options": {}}
-        self._program = program
+        self.p = [f"compiled for {program.compile_info}"]
 
-    def serialize(self) -> str:
-        options = ", ".join(f"{key}={value}" for key, value in self.target["options"].items())  # type: ignore[attr-defined]  # a dict
-        head = f"name {self._program.name}\nversion 1.0\ntarget {self.target['name']} ({options})\n"
-        return f"{head}# compiled for {self._program.compile_info}\n{BODY}"
+
+class FakeCommand:
+    """A fake of a ``Command``: an operation on mode 0."""
+
+    def __init__(self, operation: object) -> None:
+        self.op = operation
+        self.reg = [types.SimpleNamespace(ind=0)]
 
 
 class FakeCircuit:
     """A fake of a ``strawberryfields.Program``."""
-
-    circuit = ()
 
     def __init__(
         self,
@@ -50,6 +48,10 @@ class FakeCircuit:
         self.compile_info = compiled_for and (compiled_for, "Xunitary")
         self.name = name
         self.failure = failure
+
+    @property
+    def circuit(self) -> list[FakeCommand]:
+        return [FakeCommand(Compiled(self))]
 
     def compile(self, *, device: object) -> FakeCircuit:
         assert isinstance(device, FakeDevice)
@@ -94,14 +96,12 @@ X8_DEVICE = FakeDevice({"target": "X8_01", "compiler": ["Xunitary"], "modes": 8}
 
 @pytest.fixture
 def strawberryfields(monkeypatch: pytest.MonkeyPatch) -> None:
-    package, io = types.ModuleType("strawberryfields"), types.ModuleType("strawberryfields.io")
+    package = types.ModuleType("strawberryfields")
     package.Device = FakeDevice  # type: ignore[attr-defined]  # a stand-in
     compilers = types.SimpleNamespace(compiler_db={"Xunitary": FakeCompiler})
     package.compilers = compilers  # type: ignore[attr-defined]  # a stand-in
     monkeypatch.setattr(FakeCompiler, "layout", None)
-    io.to_blackbird = FakeScript  # type: ignore[attr-defined]  # a stand-in
     monkeypatch.setitem(sys.modules, "strawberryfields", package)
-    monkeypatch.setitem(sys.modules, "strawberryfields.io", io)
 
 
 def device(modes: int | dict[str, JSONValue] = 8) -> Device:
@@ -117,7 +117,7 @@ def test_a_program_that_needs_compiling_has_no_text_without_a_target() -> None:
 @pytest.mark.usefixtures("strawberryfields")
 def test_a_program_is_compiled_for_the_specification_and_certificate_of_the_device() -> None:
     text = compiled_text(FakeCircuit(), target="X8_01", device=device(), shots=5)
-    assert "# compiled for (X8_01 by ['Xunitary', 'Xcov'] of 8 modes, certified {'finished_at': 'today'}," in text
+    assert "compiled for (X8_01 by ['Xunitary', 'Xcov'] of 8 modes, certified {'finished_at': 'today'}," in text
 
 
 @pytest.mark.usefixtures("strawberryfields")
@@ -129,7 +129,7 @@ def test_the_layout_of_another_device_is_reset_before_compiling(monkeypatch: pyt
 
 @pytest.mark.usefixtures("strawberryfields")
 def test_without_a_device_a_program_is_written_as_it_is() -> None:
-    assert "# compiled for None" in compiled_text(FakeCircuit(), target="X8_01", device=None, shots=5)
+    assert "compiled for None" in compiled_text(FakeCircuit(), target="X8_01", device=None, shots=5)
 
 
 @pytest.mark.usefixtures("strawberryfields")
@@ -140,7 +140,7 @@ def test_a_time_domain_program_is_compiled_unless_the_device_is_a_simulator(
     modes: int | dict[str, JSONValue], is_compiled: bool
 ) -> None:
     text = compiled_text(FakeTimeDomain(), target="X8_01", device=device(modes), shots=5)
-    assert ("# compiled for None" not in text) is is_compiled
+    assert ("compiled for None" not in text) is is_compiled
 
 
 @pytest.mark.usefixtures("strawberryfields")
@@ -185,9 +185,9 @@ def test_a_name_that_blackbird_cannot_hold_is_adapted(name: str | None, written:
 
 
 def test_a_program_of_a_package_that_is_not_imported_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "strawberryfields.io", raising=False)
-    with pytest.raises(TypeError, match=r"strawberryfields\.io, .* is not imported"):
-        compiled_text(FakeCircuit(), target="X8_01", device=None, shots=5)
+    monkeypatch.delitem(sys.modules, "strawberryfields", raising=False)
+    with pytest.raises(TypeError, match=r"strawberryfields, .* is not imported"):
+        compiled_text(FakeCircuit(), target="X8_01", device=device(), shots=5)
 
 
 @pytest.mark.usefixtures("strawberryfields")
@@ -242,7 +242,7 @@ async def test_many_programs_request_the_device_once() -> None:
 async def test_the_compiled_program_is_submitted() -> None:
     platform = await submitted(FakeCircuit({"shots": 9}), shots=None)
     (job,) = platform.jobs.values()
-    assert "# compiled for (X8_01 by" in job.circuit
+    assert "compiled for (X8_01 by" in job.circuit
     assert read_header(job.circuit) == Header(target="X8_01", shots=9)
 
 

@@ -13,7 +13,7 @@ from ..context import CommandContext, JSONOption
 from ..errors import CommandError, ExitCode
 from ..output.json import about_job, write_json
 from ..output.results import OutputOption, PlotOption, about_result, check_files, show_result, write_files
-from ..program_files import NameOption, Script, ShotsOption, TargetOption
+from ..program_files import NameOption, ParamOption, Script, ShotsOption, TargetOption
 
 if TYPE_CHECKING:
     from ..._jobs.job import Job
@@ -39,6 +39,7 @@ def run(
         typer.Option(metavar="SECONDS", min=0, help="How long to wait for the job; it goes on afterwards."),
     ] = None,
     name: NameOption = None,
+    param: ParamOption = None,
 ) -> int:
     """
     Run a Blackbird script and show what was measured.
@@ -47,7 +48,7 @@ def run(
 
     Ctrl-C leaves the job running; a second one cancels it.
     """
-    script = Script.read(program, target=target, shots=shots, name=name)
+    script = Script.read(program, target=target, shots=shots, name=name, params=param)
     check_files(output, plot)
 
     import anyio

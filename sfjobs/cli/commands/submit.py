@@ -10,7 +10,7 @@ import typer
 from ..context import CommandContext, JSONOption
 from ..errors import printable
 from ..output.json import about_job, write_json
-from ..program_files import NameOption, Script, ShotsOption, TargetOption
+from ..program_files import NameOption, ParamOption, Script, ShotsOption, TargetOption
 
 if TYPE_CHECKING:
     from ..._client.connection import Connection
@@ -26,6 +26,7 @@ def submit(
     target: TargetOption = None,
     shots: ShotsOption = None,
     name: NameOption = None,
+    param: ParamOption = None,
     as_json: JSONOption = False,
 ) -> None:
     """
@@ -33,7 +34,7 @@ def submit(
 
     One line a job, in the order of the scripts: id=$(sfjobs submit x.xbb)
     """
-    scripts = [Script.read(program, target=target, shots=shots, name=name) for program in programs]
+    scripts = [Script.read(program, target=target, shots=shots, name=name, params=param) for program in programs]
     command = CommandContext.of(context)
     jobs: list[Job] = []
 

@@ -47,8 +47,8 @@ def parse(text: str) -> Program:
     layouts of devices contain them; devices and the simulation reject them.
 
     The parser accepts some text that quantum-blackbird rejects: ``[0,1]``, ``.5``, ``version 1``, ``2**-1``, a list as a
-    positional argument, and a missing last newline. It rejects text that would silently lose a value: ``int n = 3.7``, a name or
-    an option given twice, and numbers that are not finite. It always rejects ``include``.
+    positional argument, and a missing last newline. It rejects text that would silently lose a value: ``int n = 3.7``, an
+    option given twice, and numbers that are not finite. It always rejects ``include``.
 
     Raises:
         ProgramError: ``parse-error`` with line and column.

@@ -70,20 +70,21 @@ class _Builder:
                 self._spend_steps(item.cost, item.name)
                 self._statement(item)
             case Declaration():
-                self._claim(item.name)
-                self.variables[str(item.name)] = self._typed(item.type, item.name, self._value(item.value, item.name))
+                value = self._typed(item.type, item.name, self._value(item.value, item.name))
+                self._declare(item.name, value)
             case ArrayDeclaration():
-                self._claim(item.name)
                 array = self._array(item)
                 array.setflags(write=False)
-                self.arrays[str(item.name)] = self.variables[str(item.name)] = array
+                self._declare(item.name, array)
+                self.arrays[str(item.name)] = array
             case Loop():
                 self._loop(item)
 
     # ---- statements and loops
 
     def _loop(self, loop: Loop) -> None:
-        self._claim(loop.name)
+        if loop.name in self.variables:
+            raise error_at(loop.name, f"the loop variable {loop.name} is a declared name already")
         values = _range(loop) if loop.bounds else loop.values
         self._spend_steps(len(values) * sum(statement.cost for statement in loop.body), loop.name)
         if len(self.operations) + len(values) * len(loop.body) > limits.MAX_STATEMENTS:
@@ -223,9 +224,10 @@ class _Builder:
 
     # ---- limits and names
 
-    def _claim(self, name: Token) -> None:
-        if name in self.variables:
-            raise error_at(name, f"{name} is declared twice")
+    def _declare(self, name: Token, value: Operand) -> None:
+        """Give ``name`` its value. It replaces that of an earlier declaration, as in quantum-blackbird."""
+        self.arrays.pop(str(name), None)
+        self.variables[str(name)] = value
 
     def _spend_steps(self, steps: int, token: Token) -> None:
         self.steps_left -= steps

@@ -5,17 +5,25 @@ parameters. The gates are those of the simulation.
 
 from __future__ import annotations
 
-from ..program import GATE_MODES, MeasuredParameter, Operation, Program, ProgramError, operation_error
+from ..program import GATE_MODES, MeasuredParameter, Operation, Program, ProgramError, check_bound, operation_error
 
 MEASUREMENTS = frozenset(
-    {"MeasureFock", "MeasureThreshold", "MeasureHomodyne", "MeasureHeterodyne", "MeasureHD", "MeasureX", "MeasureP"}
+    {
+        "Measure",
+        "MeasureFock",
+        "MeasureHD",
+        "MeasureHeterodyne",
+        "MeasureHomodyne",
+        "MeasureP",
+        "MeasureThreshold",
+        "MeasureX",
+    }
 )
 
 
 def check_gaussian(program: Program, *, target: str, max_modes: int) -> None:
     """Raise ``ProgramError`` ``unsupported-circuit`` for a program that is not Gaussian, measures nothing or is too large."""
-    if program.free_parameters:
-        raise ProgramError("unsupported-circuit", f"the free parameter {program.free_parameters[0]} has no value")
+    check_bound(program)
     for operation in program.operations:
         _check_operation(operation, target)
         if max(operation.modes, default=0) >= max_modes:

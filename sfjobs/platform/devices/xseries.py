@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ..program import FreeParameter, Operation, Program, ProgramError, Value, operation_error
+from ..program import FreeParameter, Operation, Program, ProgramError, Value, check_bound, operation_error
 
 TOLERANCE = 1e-5
 """Largest deviation of a parameter from an allowed value, as in Strawberry Fields, whose decompositions deviate by 1e-13."""
@@ -72,6 +72,7 @@ def check_against(template: Template, program: Program, *, target: str) -> None:
     """
     if program.type is not None:
         raise ProgramError("unsupported-circuit", f"{target} does not run programs of type {program.type}")
+    check_bound(program)
     remaining: dict[int, list[int]] = defaultdict(list)
     for index in range(len(template.operations) - 1, -1, -1):
         for mode in template.operations[index].modes:
@@ -97,7 +98,8 @@ def _pop_expected(template: Template, remaining: dict[int, list[int]], operation
             raise operation_error(operation, f"{target} has no further gate on mode {mode}")
     index = min(remaining[mode][-1] for mode in operation.modes)
     expected = template.operations[index]
-    if expected.modes != operation.modes or expected.name != operation.name:
+    name = "MeasureFock" if operation.name == "Measure" else operation.name
+    if expected.modes != operation.modes or expected.name != name:
         raise operation_error(operation, f"{target} expects {expected.name} on modes {list(expected.modes)} here")
     for mode in operation.modes:
         remaining[mode].pop()

@@ -5,6 +5,7 @@ argument that does not fit raises ``ProgramError`` with the gate's name and line
 
 from __future__ import annotations
 
+import cmath
 import math
 from collections.abc import Mapping
 from typing import Final
@@ -38,6 +39,7 @@ class Arguments:
         for name, default in defaults.items():
             if name not in given and default is REQUIRED:
                 raise self.error(f"needs the parameter {name!r}")
+        self._given = given.keys()
         self._values = {**defaults, **given}
 
     def error(self, detail: str) -> ProgramError:
@@ -53,6 +55,21 @@ class Arguments:
         if isinstance(value, ArrayParameter):
             raise self.error(f"{name} = {value.name} is an array, which only a TDM program steps through")
         return value
+
+    def is_given(self, name: str) -> bool:
+        return name in self._given
+
+    def number(self, name: str) -> complex:
+        """Return a finite real or complex number."""
+        value = self.value(name)
+        if isinstance(value, np.ndarray) and value.size == 1:
+            value = value.item()
+        if not isinstance(value, (complex, np.complexfloating)) or value.imag == 0:
+            return self.real(name)
+        number = complex(value)
+        if not cmath.isfinite(number):
+            raise self.error(f"{name} must be finite, not {number}")
+        return number
 
     def real(self, name: str, low: float = -math.inf, high: float = math.inf) -> float:
         """Return a finite real number within bounds; a complex number without imaginary part counts as real."""

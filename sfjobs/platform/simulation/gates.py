@@ -24,6 +24,8 @@ _MAX_SQUEEZING: Final = 18.0
 _MAX_AMPLITUDE: Final = 1e5
 _MAX_SHEAR: Final = 1e8
 _MAX_THERMAL_PHOTONS: Final = 1e8
+_MAX_FOURIER_ERROR: Final = 1e-3
+"""Largest difference, in radians, of an angle printed for pi / 2: scripts have 1.57 and longer numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,30 @@ def _squeezing(arguments: Arguments, name: str) -> float:
 
 def _amplitude(arguments: Arguments, r_name: str, phi_name: str) -> complex:
     r = arguments.real(r_name)
-    if abs(r) > _MAX_AMPLITUDE:
-        raise beyond_limit(f"{r_name} = {r:g} is more light than is simulated", arguments.operation)
+    _check_amplitude(arguments, r_name, r)
     return r * cmath.exp(1j * arguments.real(phi_name))
+
+
+def _check_amplitude(arguments: Arguments, name: str, value: complex) -> None:
+    if abs(value) > _MAX_AMPLITUDE:
+        raise beyond_limit(f"{name} = {value:g} is more light than is simulated", arguments.operation)
+
+
+def _old_amplitude(arguments: Arguments) -> complex:
+    """Return the amplitude of ``(r, phi)``, or of one complex number, as scripts for Strawberry Fields before 0.17 have it."""
+    if arguments.is_given("phi"):
+        return _amplitude(arguments, "r", "phi")
+    alpha = arguments.number("r")
+    _check_amplitude(arguments, "r", alpha)
+    return alpha
+
+
+def _fourier(arguments: Arguments) -> GaussianMap:
+    # The text that Strawberry Fields writes has the angle, though the gate takes none.
+    angle = arguments.real("theta")
+    if abs(angle - math.pi / 2) > _MAX_FOURIER_ERROR:
+        raise arguments.error(f"rotates by pi / 2, not by {angle:g}: write Rgate for another angle")
+    return _passive(_rotation(math.pi / 2))
 
 
 def _passive(matrix: Array) -> GaussianMap:
@@ -180,7 +203,7 @@ _MESH: Final[dict[str, object]] = {"mesh": "rectangular", "drop_identity": True,
 
 GATES: Final[Mapping[str, Gate]] = {
     "Vacuum": Gate({}, lambda _: _preparation(np.eye(2))),
-    "Coherent": Gate({"r": 0.0, "phi": 0.0}, lambda a: _preparation(np.eye(2), _means(_amplitude(a, "r", "phi")))),
+    "Coherent": Gate({"r": 0.0, "phi": 0.0}, lambda a: _preparation(np.eye(2), _means(_old_amplitude(a)))),
     "Squeezed": Gate({"r": 0.0, "p": 0.0}, lambda a: _preparation(_squeezed(a, "r", "p"))),
     "DisplacedSqueezed": Gate(
         {"r_d": 0.0, "phi_d": 0.0, "r_s": 0.0, "phi_s": 0.0},
@@ -188,13 +211,13 @@ GATES: Final[Mapping[str, Gate]] = {
     ),
     "Thermal": Gate({"n": 0.0}, lambda a: _preparation((2 * a.real("n", 0, _MAX_THERMAL_PHOTONS) + 1) * np.eye(2))),
     "Gaussian": Gate({"V": REQUIRED, "r": None, "decomp": True, "tol": 1e-6}, _gaussian),
-    "Dgate": Gate({"r": REQUIRED, "phi": 0.0}, lambda a: _displacement(_amplitude(a, "r", "phi"))),
+    "Dgate": Gate({"r": REQUIRED, "phi": 0.0}, lambda a: _displacement(_old_amplitude(a))),
     "Xgate": Gate({"x": REQUIRED}, lambda a: _displacement(complex(_quadrature(a, "x") / 2, 0))),
     "Zgate": Gate({"p": REQUIRED}, lambda a: _displacement(complex(0, _quadrature(a, "p") / 2))),
     "Sgate": Gate({"r": REQUIRED, "phi": 0.0}, lambda a: GaussianMap("active", _squeezer(a, "r", "phi"))),
     "Pgate": Gate({"s": REQUIRED}, _shear(1, (1, 0, 1))),
     "Rgate": Gate({"theta": REQUIRED}, lambda a: _passive(_rotation(a.real("theta")))),
-    "Fouriergate": Gate({}, lambda _: _passive(_rotation(math.pi / 2))),
+    "Fouriergate": Gate({"theta": math.pi / 2}, _fourier),
     "BSgate": Gate(_BSGATE, lambda a: _passive(_beamsplitter(a.real("theta"), a.real("phi")))),
     "MZgate": Gate({"phi_in": REQUIRED, "phi_ex": REQUIRED}, _mach_zehnder),
     "sMZgate": Gate({"phi_in": REQUIRED, "phi_ex": REQUIRED}, _symmetric_mach_zehnder),
@@ -208,7 +231,12 @@ GATES: Final[Mapping[str, Gate]] = {
     "PassiveChannel": Gate({"T": REQUIRED}, _passive_channel),
 }
 
-ALIASES: Final[Mapping[str, str]] = {"Vac": "Vacuum", "Fourier": "Fouriergate", "MeasureHD": "MeasureHeterodyne"}
+ALIASES: Final[Mapping[str, str]] = {
+    "Vac": "Vacuum",
+    "Fourier": "Fouriergate",
+    "Measure": "MeasureFock",
+    "MeasureHD": "MeasureHeterodyne",
+}
 
 NON_GAUSSIAN: Final = frozenset(
     {"Kgate", "Vgate", "CKgate", "Fock", "Catstate", "GKP", "Ket", "DensityMatrix", "Bosonic", "MSgate"}

@@ -275,3 +275,23 @@ def test_eight_threads_parse_at_the_same_time() -> None:
     for thread in threads:
         thread.join(timeout=60)
     assert parsed == {index: [expected[index]] * 20 for index in range(8)}
+
+
+@pytest.mark.parametrize(
+    ("body", "arguments"),
+    [
+        ("float a = 1.0\nfloat a = 2.0\nRgate(a) | 0\n", [2.0]),
+        ("float a = 1.0\nRgate(a) | 0\nfloat a = 2.0\nRgate(a) | 0\n", [1.0, 2.0]),
+        ("float a = 1.0\nfloat a = a + 1.0\nRgate(a) | 0\n", [2.0]),
+        ("float a = 1.5\nint a = 2\nRgate(a) | 0\n", [2]),
+        ("float array a =\n    1.0, 2.0\nfloat a = 3.0\nRgate(a) | 0\n", [3.0]),
+        ("float a = 3.0\nfloat array a =\n    1.0, 2.0\nRgate(a[0, 1]) | 0\n", [2.0]),
+    ],
+)
+def test_the_last_of_two_declarations_counts(body: str, arguments: list[float]) -> None:
+    assert [operation.arguments[0] for operation in operations(body)] == arguments
+
+
+def test_an_array_that_a_number_replaces_is_not_an_array_of_the_program() -> None:
+    program = parse(f"{HEADER}\nfloat array a =\n    1.0, 2.0\nfloat a = 3.0\nRgate(a) | 0\n")
+    assert not program.arrays

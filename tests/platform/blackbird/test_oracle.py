@@ -344,3 +344,19 @@ def test_a_free_parameter_has_the_same_value(expression: str) -> None:
     assert isinstance(parameter, FreeParameter)
     mine = eval(re.sub(r"[{}]", "", parameter.text), {}, values)
     assert mine == pytest.approx(float(template(**values).operations[0]["args"][0]), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "float a = 1.0\nfloat a = 2.0\nRgate(a) | 0",
+        "float a = 1.0\nRgate(a) | 0\nint a = 2\nRgate(a) | 0",
+        "float a = 1.0\nfloat a = 2*a + 1\nRgate(a) | 0",
+        "float array a =\n    1.0, 2.0\n\nfloat a = 3.0\nRgate(a) | 0",
+        "float a = 3.0\nfloat array a =\n    1.0, 2.0\n\nInterferometer(a) | 0",
+        "Dgate(0.5+0.2j) | 0\nFouriergate(1.57) | 0\nMeasure | [0, 1]",
+    ],
+)
+def test_a_second_declaration_and_old_statements_mean_the_same(body: str) -> None:
+    text = f"name a\nversion 1.0\n\n{body}\n"
+    assert_same(described(parse(text)), described_by_oracle(text))
