@@ -26,8 +26,8 @@ from .time_domain import TimeDomain
 _MAX_BLOCK_VALUES: Final = 1 << 20
 """Numbers in the readings of one block of shots, and in its state: 8 MB each."""
 
-_MAX_STEPS: Final = 100_000_000
-"""Statements that are run one after the other, at most: about 10 us each, a quarter of an hour."""
+_MAX_STEPS: Final = 30_000_000
+"""Statements that are run one after the other, at most: 35 us each, a quarter of an hour."""
 
 _MAX_QUADRATURE: Final = 1e7
 """Beyond this value of a quadrature rounding (1e-9) nears the deviation of the squeezed one (1e-7)."""
