@@ -300,7 +300,7 @@ GROWING = [op("Sgate", 2.0, modes=[0]), op("MeasureX", modes=[1])]
             "simulation-limit",
             "110000000 steps",
         ),
-        (tdm(10**3, [*[op("Sgate", 0.5, modes=[1])], op("MeasureFock", modes=[0])] * 1), 9, "simulation-limit", ""),
+        (tdm(10**3, [*[op("Sgate", 0.5, modes=[1])], op("MeasureFock", modes=[0])] * 1), 9, "simulation-limit", "modes|time allowed|simulated"),
         (tdm(100, [op("Sgate", 2.0, modes=[0]), op("Rgate", 0.0, modes=[1]), op("MeasureX", modes=[1])]), 1, "", ""),
         (
             tdm(100, [op("Sgate", 2.0, modes=[2]), op("Sgate", 2.0, modes=[0]), op("MeasureX", modes=[1])], (3,)),
