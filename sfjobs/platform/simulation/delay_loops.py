@@ -9,7 +9,6 @@ covariance matrix, and a squeezed variance is lost to rounding only where its va
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
@@ -77,7 +76,6 @@ class _DelayLoops:
         self.layout = layout
         self.rng = rng
         self._registers = sum(layout.bands)
-        self._constant: dict[int, _Step] = {}
         self._cache: dict[tuple[object, ...], _Step] = {}
 
     def check(self) -> None:
@@ -164,30 +162,26 @@ class _DelayLoops:
         return [(start, size) for start, size in zip(starts, bands, strict=True) for _ in range(size)]
 
     def _step(self, index: int, operation: Operation, time_bin: int) -> _Step:
-        if index in self._constant:
-            return self._constant[index]
-        changes = any(
-            isinstance(value, ArrayParameter) for value in (*operation.arguments, *operation.keywords.values())
-        )
-        operation = self.layout.in_bin(operation, time_bin)
-        if not changes:
-            self._constant[index] = _read_step(operation)
-            return self._constant[index]
-        key = (index, *_values(operation))
+        key = (index, *[array[time_bin] for array in self._changing[index]])
         step = self._cache.get(key)
         if step is None:
-            step = _read_step(operation)
+            step = _read_step(self.layout.in_bin(operation, time_bin))
             if len(self._cache) >= _MAX_CACHED:
                 self._cache.clear()
             self._cache[key] = step
         return step
 
-
-def _values(operation: Operation) -> Iterator[object]:
-    """Yield what can differ between time bins. A matrix cannot: it is not an array of the program's time bins."""
-    for value in (*operation.arguments, *operation.keywords.values()):
-        if isinstance(value, (bool, int, float, complex, str)):
-            yield value
+    @cached_property
+    def _changing(self) -> list[list[Array]]:
+        """The arrays of each statement; a step is the same in all time bins with the same values. Their sizes were checked."""
+        return [
+            [
+                self.layout.arrays[value.name]
+                for value in (*operation.arguments, *operation.keywords.values())
+                if isinstance(value, ArrayParameter)
+            ]
+            for operation in self.layout.operations
+        ]
 
 
 def _read_step(operation: Operation) -> _Step:

@@ -137,7 +137,7 @@ def _time_bins(program: Program) -> int:
     if copies != 1:
         raise unsupported(f"TDM programs of {copies!r} copies are not simulated; use shots")
     longest = max((array.size for array in program.arrays.values()), default=0)
-    given = program.type_options.get("temporal_modes", longest)
+    given: object = program.type_options.get("temporal_modes", longest)
     if not _is_count(given):
         raise unsupported(f"a TDM program needs a positive number of temporal_modes, not {given!r}")
     return int(given)
