@@ -137,7 +137,7 @@ def _time_bins(program: Program) -> int:
     if copies != 1:
         raise unsupported(f"TDM programs of {copies!r} copies are not simulated; use shots")
     longest = max((array.size for array in program.arrays.values()), default=0)
-    given: object = program.type_options.get("temporal_modes", longest)
+    given = program.type_options.get("temporal_modes", longest)
     if not _is_count(given):
         raise unsupported(f"a TDM program needs a positive number of temporal_modes, not {given!r}")
     return int(given)
@@ -150,7 +150,7 @@ def _bands(program: Program) -> tuple[int, ...]:
         raise beyond_limit(f"the program has {program.num_modes} registers; at most {MAX_MODES} are simulated")
     if not sizes or len(sizes) > MAX_MODES or not all(_is_count(size) for size in sizes):
         raise unsupported("N must be a list of positive numbers, the registers of each band")
-    bands = tuple(int(size) for size in sizes)
+    bands = tuple(int(size) for size in sizes if _is_count(size))
     if not program.num_modes <= sum(bands) <= MAX_MODES:
         raise unsupported(
             f"N={list(bands)} must add up to the {program.num_modes} registers that the program uses, or to {MAX_MODES} at most"
