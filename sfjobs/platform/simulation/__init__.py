@@ -3,7 +3,8 @@ Samples of Gaussian Strawberry Fields programs. The simulation is exact up to a 
 stated in ``meta``. ``simulate`` is the only entry; it is pure computation and blocks.
 
     simulator                 a program and a number of shots to ``Samples``
-    time_domain               TDM programs unrolled to one mode per pulse
+    time_domain               the layout of TDM programs, and their unrolling to one mode per pulse for photon counters
+    delay_loops               homodyne and heterodyne readings of TDM programs, with loops that run on between shots
     circuit                   a program to a Gaussian state, loss per mode and detectors
     gates  embedding          each operation as a Gaussian map; graphs as states
     arguments                 the checked arguments of one operation

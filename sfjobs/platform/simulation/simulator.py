@@ -9,11 +9,12 @@ import numpy as np
 from ...models import JSONValue
 from ..program import Array, Program, Samples
 from .circuit import Circuit, read_circuit
+from .delay_loops import sample_running_loops
 from .fock import SamplingRun, coherent_counts, sample_counts
 from .limits import MAX_OUTPUT_BYTES, MAX_SHOTS, MAX_UNROLLED_MODES, MAX_WORK, beyond_limit, unsupported
 from .quadratures import Quadratures
 from .state import GaussianState, LossyState
-from .time_domain import unrolled
+from .time_domain import is_space_unrolled, read_time_domain, unrolled
 
 _MAX_CONDITIONED_SHOTS: Final = 20_000
 """Shots whose photon counts each need their own state, because they depend on a quadrature of another mode: 2 ms each."""
@@ -21,7 +22,8 @@ _MAX_CONDITIONED_SHOTS: Final = 20_000
 
 def simulate(program: Program, *, shots: int, seed: int | None = None) -> Samples:
     """
-    Run a Gaussian program ``shots`` times, each time from the vacuum; the same seed gives the same samples.
+    Run a Gaussian program ``shots`` times, each time from the vacuum; the same seed gives the same samples. The delay loops of a
+    TDM program run on between shots if it measures quadratures only.
 
     Photon counts and clicks are the smallest unsigned integers that hold them, homodyne quadratures are float64 and heterodyne
     amplitudes complex128 (hbar = 2: the vacuum has quadrature variance 1).
@@ -37,8 +39,15 @@ def simulate(program: Program, *, shots: int, seed: int | None = None) -> Sample
         return _sample(read_circuit(program), shots, rng)
     if program.type != "tdm":
         raise unsupported(f"programs of type {program.type!r} are not simulated")
-    samples = _sample(read_circuit(unrolled(program), MAX_UNROLLED_MODES), shots, rng)
-    return Samples(samples.array[:, np.newaxis, :], samples.meta)
+    if is_space_unrolled(program):
+        samples = _sample(read_circuit(program, MAX_UNROLLED_MODES), shots, rng)
+        return Samples(samples.array[:, np.newaxis, :], samples.meta)
+    layout = read_time_domain(program)
+    if not layout.counts_photons:
+        return sample_running_loops(layout, shots, rng)
+    samples = _sample(read_circuit(unrolled(layout, program), MAX_UNROLLED_MODES), shots, rng)
+    array = samples.array.reshape(shots, len(layout.bands), layout.bins)
+    return Samples(array, {**samples.meta, "loops": "emptied at each shot"})
 
 
 def _sample(circuit: Circuit, shots: int, rng: np.random.Generator) -> Samples:
