@@ -102,7 +102,8 @@ def written(program: object, *, name: str, target: str, options: Mapping[str, ob
     shown = ", ".join(f"{key}={_option(value)}" for key, value in options.items())
     header = [f"name {name}", "version 1.0", f"target {target} ({shown})" if shown else f"target {target}"]
     if writer.loop_arrays:
-        header.append(f"type tdm (temporal_modes={writer.timebins})")
+        bands = f", N={writer.bands}" if len(writer.bands) > 1 else ""
+        header.append(f"type tdm (temporal_modes={writer.timebins}{bands})")
     return "\n".join([*header, "", *writer.declarations(), *statements, ""])
 
 
@@ -113,9 +114,11 @@ class _Writer:
         self._arrays: list[str] = []
         self.loop_arrays: dict[str, list[object]] = {}
         self.timebins = 0
+        self.bands: list[int] = []
         self._loops: dict[str, str] = {}
         if hasattr(program, "tdm_params") and not getattr(program, "is_unrolled", False):
             self.timebins = int(program.timebins)  # type: ignore[attr-defined]  # a TDMProgram
+            self.bands = [int(size) for size in program.N]  # type: ignore[attr-defined]
             pairs = zip(program.loop_vars, program.tdm_params, strict=True)  # type: ignore[attr-defined]
             self.loop_arrays = {variable.name: list(values) for variable, values in pairs}
 

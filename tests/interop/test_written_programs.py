@@ -187,6 +187,18 @@ def test_expressions_of_loop_variables_become_loop_arrays() -> None:
     ]
 
 
+def test_the_bands_of_a_time_domain_program_are_written() -> None:
+    program = sf.TDMProgram(N=[1, 2])
+    with program.context([0.1, 0.2, 0.3]) as (p, q):
+        ops.Sgate(0.5, 0) | q[0]
+        ops.Sgate(0.5, 0) | q[2]
+        ops.BSgate(p[0], 0) | (q[1], q[2])
+        ops.MeasureHomodyne(0) | q[0]
+        ops.MeasureHomodyne(0) | q[1]
+    assert "type tdm (temporal_modes=3, N=[1, 2])" in text_of(program)
+    assert parse(text_of(program))
+
+
 @pytest.mark.parametrize(
     ("operation", "message"),
     [
