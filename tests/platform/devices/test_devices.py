@@ -186,7 +186,6 @@ def changed(index: int, line: str) -> list[str]:
         (changed(10, "Rgate(1j) | 0"), 14, "Rgate", "real number"),
         (changed(10, "Rgate(True) | 0"), 14, "Rgate", "real number"),
         (changed(10, "Rgate(q0) | 0"), 14, "Rgate", "real number, not q0"),
-        (changed(10, "Rgate({theta}) | 0"), 14, "Rgate", "real number, not {theta}"),
         (changed(10, "Rgate(0.5) | 8"), 14, "Rgate", "modes 0 to 7"),
         (changed(24, "MeasureFock() | [0, 1, 2, 3, 4, 5, 6]"), 28, "MeasureFock", "expects MeasureFock"),
         (changed(24, "MeasureFock() | [7, 6, 5, 4, 3, 2, 1, 0]"), 28, "MeasureFock", "expects MeasureFock"),
