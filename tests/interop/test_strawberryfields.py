@@ -151,7 +151,10 @@ async def test_the_mean_photon_number_of_an_x8_is_that_of_its_squeezing(connecti
     assert samples.mean() == pytest.approx(np.sinh(1) ** 2, rel=0.1)
 
 
-@pytest.mark.parametrize(("target", "make"), COUNTED.values(), ids=COUNTED.keys())
+WITHOUT_INVERSES = {name: row for name, row in COUNTED.items() if name != "X8 program on the simulator"}
+
+
+@pytest.mark.parametrize(("target", "make"), WITHOUT_INVERSES.values(), ids=WITHOUT_INVERSES.keys())
 async def test_both_engines_submit_the_same_circuit(
     cloud: Any, connection: sfjobs.Connection, target: str, make: Callable[[], Any]
 ) -> None:
@@ -162,6 +165,13 @@ async def test_both_engines_submit_the_same_circuit(
     engine = sfjobs.RemoteEngine(target, connection)
     theirs = await connection.get_job_circuit(job.id)
     assert await connection.program_text(engine.target, program, shots=FEW) == theirs
+
+
+async def test_a_program_whose_compiler_makes_inverses_arrives_as_it_was_meant(connection: sfjobs.Connection) -> None:
+    job = await connection.create_job("simulon_gaussian", xseries(4), shots=FEW)
+    assert "BSgate(-" in await connection.get_job_circuit(job.id)  # their engine loses the sign
+    samples = (await job).samples
+    np.testing.assert_array_equal(samples[:, :4].sum(axis=1), samples[:, 4:].sum(axis=1))
 
 
 def test_their_engine_hands_out_jobs_that_are_waited_for(cloud: Any) -> None:
