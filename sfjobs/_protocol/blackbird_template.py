@@ -101,6 +101,11 @@ def _number(name: str, value: object) -> str:
         raise ValueError(f"the value of the free parameter {name} must be finite, not {value}")
     if isinstance(value, float):
         return float.__repr__(value)
+    return complex_text(value)
+
+
+def complex_text(value: complex) -> str:
+    """Return a finite complex number as Blackbird writes it, with all its digits."""
     sign = "-" if math.copysign(1.0, value.imag) < 0 else "+"
     return f"{value.real!r}{sign}{abs(value.imag)!r}j"
 

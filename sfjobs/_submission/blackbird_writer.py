@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, cast
 
+from .._protocol.blackbird_template import complex_text
+
 # The inverse of these is the same operation with its first argument negated.
 _INVERTED_BY_SIGN = frozenset(
     {
@@ -225,15 +227,21 @@ def _plain(value: object) -> object:
 
 
 def _number(value: object, *, negated: bool = False) -> str:
-    value = _plain(value)
+    value = _finite(value)
     if isinstance(value, bool):
         return str(value)
+    value = _real(-value if negated else value)
+    return repr(value) if isinstance(value, int | float) else complex_text(value)
+
+
+def _finite(value: object) -> complex:
+    """Return a plain number. Raises TypeError for what is not a finite number."""
+    value = _plain(value)
     if not isinstance(value, int | float | complex):
         raise TypeError(f"its argument {value!r} is not a number")
     if not cmath.isfinite(value):
         raise TypeError(f"its argument {value!r} is not finite")
-    value = _real(-value if negated else value)
-    return repr(value) if isinstance(value, int | float) else _complex(value)
+    return value
 
 
 def _real(value: complex) -> complex:
@@ -241,10 +249,7 @@ def _real(value: complex) -> complex:
 
 
 def _complex(value: object) -> str:
-    number = complex(cast("complex", _plain(value)))
-    if not cmath.isfinite(number):
-        raise TypeError(f"its argument {number!r} is not finite")
-    return f"{number.real!r}{number.imag:+.17g}j"
+    return complex_text(complex(_finite(value)))
 
 
 def _option(value: object) -> str:
