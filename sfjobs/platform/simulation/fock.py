@@ -4,10 +4,10 @@ that is exact for it.
 
 ==================  =====================================================================================
 ``click table``     threshold detectors only, few modes: probabilities of all click patterns
-``torontonian``     threshold detectors only, more modes: mode by mode from conditional probabilities
 ``coherent mix``    classical states: coherent amplitudes, then Poisson counts
 ``x-series exact``  pure states whose photons come in pairs: ``twin_beams``
 ``amplitude table`` pure states, or states with a small purification: ``amplitude_table``
+``torontonian``     threshold detectors only, more modes: mode by mode from conditional probabilities
 ``hafnian``         all others, by piquasso
 ==================  =====================================================================================
 """
