@@ -86,12 +86,21 @@ async def test_waiters_that_are_cancelled_all_the_time_hand_the_stream_on(
                 with anyio.move_on_after(draw.uniform(0, 0.02)):
                     await draw.choice(jobs).wait(fetch_result=False)
 
+        async def opens_the_stream(scope: anyio.CancelScope) -> None:
+            with scope:
+                await jobs[-1].wait(fetch_result=False)
+
         with anyio.fail_after(60):
             async with anyio.create_task_group() as group:
+                # A leader that is cancelled before the answer takes its request with it, so the first one waits for that.
+                group.start_soon(opens_the_stream, first := anyio.CancelScope())
+                while not requests["GET /jobs/changes"]:
+                    await anyio.sleep(0.001)
                 for job in jobs:
                     group.start_soon(to_the_end, job)
                 for _ in range(3):
                     group.start_soon(with_short_timeouts)
+                first.cancel()
         assert ended == [JobStatus.COMPLETED] * 40
         assert internals(connection).poller.is_idle
     assert requests["GET /jobs/changes"] == 1
