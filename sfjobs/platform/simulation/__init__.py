@@ -1,10 +1,12 @@
 """
 Samples of Gaussian Strawberry Fields programs. The simulation is exact up to a Fock cutoff, which is chosen from the state and
-stated in ``meta``. ``simulate`` is the only entry; it is pure computation and blocks.
+stated in ``meta``. ``simulate`` is the entry; ``prepare`` is its first half, which checks a program and draws nothing. Both are
+pure computation and block.
 
     simulator                 a program and a number of shots to ``Samples``
     time_domain               the layout of TDM programs, and their unrolling to one mode per pulse for photon counters
     delay_loops               homodyne and heterodyne readings of TDM programs, with loops that run on between shots
+    circuit_sampler           the samples of a circuit: quadratures, then photon counts
     circuit                   a program to a Gaussian state, loss per mode and detectors
     gates  embedding          each operation as a Gaussian map; graphs as states
     arguments                 the checked arguments of one operation
@@ -18,6 +20,6 @@ stated in ``meta``. ``simulate`` is the only entry; it is pure computation and b
     limits                    limits, and the errors beyond them
 """
 
-from .simulator import simulate
+from .simulator import Simulation, prepare, simulate
 
-__all__ = ["simulate"]
+__all__ = ["Simulation", "prepare", "simulate"]

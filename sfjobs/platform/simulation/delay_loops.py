@@ -45,30 +45,41 @@ class _Step:
     detector: Detector | None = None
 
 
-def sample_running_loops(layout: TimeDomain, shots: int, rng: np.random.Generator) -> Samples:
-    """
-    Return the readings (shots, bands, time bins). The loops are in the vacuum before the first shot and run on between
-    shots, as in Strawberry Fields. A register is in the vacuum after its measurement.
-    """
-    loops = _DelayLoops(layout, rng)
-    is_complex = any(ALIASES.get(item.name, item.name) == "MeasureHeterodyne" for item in layout.operations)
-    readings, registers = len(layout.bands) * layout.bins, sum(layout.bands)
-    if shots * readings * (16 if is_complex else 8) > MAX_OUTPUT_BYTES:
-        raise beyond_limit(f"{shots} shots of {readings} readings are more than {MAX_OUTPUT_BYTES} bytes of samples")
-    width = min(shots, _MAX_BLOCK_VALUES // max(readings, 2 * registers) - 2 * registers)
-    blocks = shots if width < 2 else math.ceil(shots / width)
-    steps = blocks * layout.bins * len(layout.operations)
-    if steps > _MAX_STEPS:
-        raise beyond_limit(
-            f"{shots} shots of {layout.bins} time bins take {steps} steps; at most {_MAX_STEPS} are simulated"
-        )
-    loops.check()
-    samples = np.empty((shots, len(layout.bands), layout.bins), dtype=complex if is_complex else float)
-    state = rng.standard_normal(2 * registers)
-    for first in range(0, shots, max(width, 1)):
-        part = samples[first : first + max(width, 1)]
-        state = loops.run_block(state, part) if len(part) > 1 else loops.run_shot(state, part)
-    return Samples(samples, {"sampler": "phase space", "discarded_probability": 0.0, "loops": "running"})
+class RunningLoops:
+    """The readings of ``shots`` runs of a TDM program, one after the other. All checks are done when it is made."""
+
+    def __init__(self, layout: TimeDomain, shots: int) -> None:
+        """Raises ``ProgramError`` for a program that is not simulated or too large."""
+        is_complex = any(ALIASES.get(item.name, item.name) == "MeasureHeterodyne" for item in layout.operations)
+        readings, registers = len(layout.bands) * layout.bins, sum(layout.bands)
+        if shots * readings * (16 if is_complex else 8) > MAX_OUTPUT_BYTES:
+            raise beyond_limit(
+                f"{shots} shots of {readings} readings are more than {MAX_OUTPUT_BYTES} bytes of samples"
+            )
+        width = min(shots, _MAX_BLOCK_VALUES // max(readings, 2 * registers) - 2 * registers)
+        blocks = shots if width < 2 else math.ceil(shots / width)
+        steps = blocks * layout.bins * len(layout.operations)
+        if steps > _MAX_STEPS:
+            raise beyond_limit(
+                f"{shots} shots of {layout.bins} time bins take {steps} steps; at most {_MAX_STEPS} are simulated"
+            )
+        _DelayLoops(layout, np.random.default_rng(0)).check()
+        self._layout, self._width = layout, max(width, 1)
+        self._shape = (shots, len(layout.bands), layout.bins)
+        self._type = complex if is_complex else float
+
+    def sample(self, rng: np.random.Generator) -> Samples:
+        """
+        Return the readings (shots, bands, time bins). The loops are in the vacuum before the first shot and run on between
+        shots, as in Strawberry Fields. A register is in the vacuum after its measurement.
+        """
+        loops = _DelayLoops(self._layout, rng)
+        samples = np.empty(self._shape, dtype=self._type)
+        state = rng.standard_normal(2 * sum(self._layout.bands))
+        for first in range(0, len(samples), self._width):
+            part = samples[first : first + self._width]
+            state = loops.run_block(state, part) if len(part) > 1 else loops.run_shot(state, part)
+        return Samples(samples, {"sampler": "phase space", "discarded_probability": 0.0, "loops": "running"})
 
 
 class _DelayLoops:
