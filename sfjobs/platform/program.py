@@ -21,7 +21,7 @@ Array: TypeAlias = npt.NDArray[Any]
 class MeasuredParameter:
     """
     A parameter that depends on the measurement of ``modes``, as in ``Xgate(0.5 * q0)``. ``text`` is the expression with its
-    variables replaced by their values; it is valid Blackbird and valid Python, with the same meaning.
+    variables replaced by their values, in Blackbird; ``blackbird.formulas`` evaluates it.
     """
 
     text: str
@@ -101,7 +101,7 @@ class Samples:
 GATE_MODES: Final[Mapping[str, int]] = {
     **dict.fromkeys(("Vac", "Vacuum", "Coherent", "Squeezed", "DisplacedSqueezed", "Thermal"), 1),
     **dict.fromkeys(("Dgate", "Xgate", "Zgate", "Rgate", "Sgate", "Pgate", "Fouriergate", "Fourier"), 1),
-    **dict.fromkeys(("LossChannel", "ThermalLossChannel"), 1),
+    **dict.fromkeys(("LossChannel", "ThermalLossChannel", "MSgate"), 1),
     **dict.fromkeys(("BSgate", "MZgate", "sMZgate", "S2gate", "CXgate", "CZgate"), 2),
     **dict.fromkeys(("Interferometer", "GaussianTransform", "Gaussian", "PassiveChannel"), 0),
     **dict.fromkeys(("GraphEmbed", "BipartiteGraphEmbed"), 0),

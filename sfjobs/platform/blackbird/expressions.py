@@ -27,6 +27,18 @@ _OPERATORS: Final[dict[str, tuple[Callable[[Any, Any], Any], np.ufunc, int]]] = 
     "**": (operators.pow, np.power, _POWER),
 }
 """Each operator on numbers and on arrays, and its precedence."""
+FUNCTIONS: Final = (
+    *("sqrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh"),
+    *("arcsinh", "arccosh", "arctanh", "exp", "log"),
+)
+COMPLEX_FUNCTIONS: Final[dict[str, Callable[[Any], Any]]] = {
+    "re": np.real,
+    "im": np.imag,
+    "abs": np.abs,
+    "arg": np.angle,
+    "conjugate": np.conjugate,
+}
+"""Functions that Blackbird does not have, and that heterodyne readings need. All but ``conjugate`` have real results."""
 _MAX_EXACT_FLOAT: Final = 2**53
 
 
@@ -132,9 +144,12 @@ def call(function: str, operand: Operand) -> Operand:
     operand = _number(operand)
     if isinstance(operand, Symbolic):
         return Symbolic(f"{function}({operand.text})", _ATOM, operand.modes, operand.names)
+    known = COMPLEX_FUNCTIONS.get(function)
     if isinstance(operand, np.ndarray):
         with np.errstate(all="ignore"):
-            return _finite_array(getattr(np, function)(operand))
+            return _finite_array((known or getattr(np, function))(operand))
+    if known:
+        return _checked(known(operand).item())
     short = function.replace("arc", "a")
     try:
         return _checked(getattr(cmath if isinstance(operand, complex) else math, short)(operand))

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from lark.lexer import Lexer, Token
 
 from . import limits
+from .expressions import COMPLEX_FUNCTIONS, FUNCTIONS
 from .limits import parse_error
 
 # Possessive throughout: with backtracking, five million digits took minutes.
@@ -41,10 +42,9 @@ SYMBOLS = {**_OPENING, **_CLOSING, **_PUNCTUATION, **_OPERATORS}
 """Token types by symbol."""
 _NESTING = {**dict.fromkeys(_OPENING.values(), 1), **dict.fromkeys(_CLOSING.values(), -1)}
 HEADER_TOKENS = {"name": "_NAME", "version": "_VERSION", "target": "TARGET", "type": "PROGRAMTYPE"}
-_FUNCTIONS = ("sqrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh")
 _WORDS = {
     **dict.fromkeys(("float", "complex", "int", "str", "bool"), "TYPE"),
-    **dict.fromkeys((*_FUNCTIONS, "arcsinh", "arccosh", "arctanh", "exp", "log"), "FUNCTION"),
+    **dict.fromkeys(FUNCTIONS, "FUNCTION"),
     "array": "_ARRAY",
     "for": "_FOR",
     "in": "_IN",
@@ -227,6 +227,8 @@ class _Scan:
             position = match.end()
             column = match.start(group) + indentation + 1
             token = _read_token(group, match[group], line, column)
+            if kind and token in COMPLEX_FUNCTIONS and content.startswith("(", position):
+                token.type = "FUNCTION"  # without a bracket, or at the beginning of a line, it is any other name
             kind = token.type
             if kind in _NESTING:
                 nesting += _NESTING[kind]

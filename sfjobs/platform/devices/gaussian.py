@@ -5,7 +5,7 @@ parameters. The gates are those of the simulation.
 
 from __future__ import annotations
 
-from ..program import GATE_MODES, MeasuredParameter, Operation, Program, ProgramError, check_bound, operation_error
+from ..program import GATE_MODES, Operation, Program, ProgramError, check_bound, operation_error
 
 MEASUREMENTS = frozenset(
     {
@@ -41,6 +41,3 @@ def _check_operation(operation: Operation, target: str) -> None:
         raise operation_error(operation, f"{target} runs Gaussian circuits, and has no such operation")
     if modes and modes != len(operation.modes):
         raise operation_error(operation, f"it acts on {modes} modes, not on {len(operation.modes)}")
-    for value in (*operation.arguments, *operation.keywords.values()):
-        if isinstance(value, MeasuredParameter):
-            raise operation_error(operation, f"{value.text} depends on a measurement, and {target} has no feed-forward")

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from ..program import Array, ArrayParameter, FreeParameter, MeasuredParameter, Operation, ProgramError
+from ..program import Array, ArrayParameter, FreeParameter, MeasuredParameter, Operation, ProgramError, Value
 from .limits import unsupported
 
 REQUIRED: Final = object()
@@ -49,12 +49,16 @@ class Arguments:
         """Return the argument or its default. Raises ``ProgramError`` for one whose value is not known yet."""
         value = self._values[name]
         if isinstance(value, MeasuredParameter):
-            raise self.error(f"feed-forward is not simulated: {name} = {value.text} depends on a measurement")
+            raise self.error(f"{name} = {value.text} depends on a measurement: feed-forward is not simulated here")
         if isinstance(value, FreeParameter):
             raise self.error(f"{name} = {value.text} has no value")
         if isinstance(value, ArrayParameter):
             raise self.error(f"{name} = {value.name} is an array, which only a TDM program steps through")
         return value
+
+    def given(self, name: str) -> Value | None:
+        """Return the argument as it was given, with its value known or not; None for a default."""
+        return self._values[name] if name in self._given else None  # type: ignore[return-value]  # given ones are values
 
     def is_given(self, name: str) -> bool:
         return name in self._given

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
-from ...models import JSONValue
 from ..program import Array, Samples
 from .circuit import Circuit
-from .fock import SamplingRun, coherent_counts, sample_counts
-from .limits import MAX_OUTPUT_BYTES, MAX_WORK, beyond_limit
+from .conditioned import conditioned_counts
+from .fock import SamplingRun, sample_counts
+from .limits import MAX_OUTPUT_BYTES, beyond_limit
 from .quadratures import Quadratures
-from .state import GaussianState, LossyState
-
-_MAX_CONDITIONED_SHOTS: Final = 20_000
-"""Shots whose photon counts each need their own state, because they depend on a quadrature of another mode: 2 ms each."""
+from .state import LossyState
 
 
 class CircuitSampler:
@@ -50,7 +45,7 @@ class CircuitSampler:
             condition = quadratures.condition(readings, counted_modes) if counters else None
             if condition is not None:
                 is_threshold = np.array([mode in threshold_modes for mode in counted_modes])
-                counts = _conditioned_counts(*condition, is_threshold, run)
+                counts = conditioned_counts(*condition, is_threshold, run)
         if counters and counts is None:
             counts = sample_counts(lossy, counted_modes, threshold_modes, run)
         if counts is not None:
@@ -59,44 +54,6 @@ class CircuitSampler:
                 counts = counts + rng.poisson(dark_counts, counts.shape)
             if not dyne:
                 smallest = np.min_scalar_type(int(counts.max(initial=0)))
-                return Samples(counts.astype(smallest), _meta(run))
+                return Samples(counts.astype(smallest), run.meta())
             columns.update(zip(counted_modes, counts.T, strict=True))
-        return Samples(np.stack([columns[detector.mode] for detector in detectors], axis=1), _meta(run))
-
-
-def _conditioned_counts(means: Array, cov: Array, is_threshold: Array, run: SamplingRun) -> Array:
-    """
-    Return photon counts (shots, k), or clicks where ``is_threshold`` (k), of states with their own ``means`` (shots, 2k) in each
-    shot and the same ``cov`` (2k, 2k), because other modes were measured before.
-    """
-    m = len(is_threshold)
-    if GaussianState(np.zeros(2 * m), cov).is_classical:
-        run.record("coherent mix")
-        counts = coherent_counts(means, cov, run)
-        return np.where(is_threshold, counts > 0, counts)
-    if run.shots > _MAX_CONDITIONED_SHOTS:
-        raise beyond_limit(
-            f"photon counts that follow a homodyne or heterodyne reading are simulated for {_MAX_CONDITIONED_SHOTS} shots"
-            f" at most, not {run.shots}"
-        )
-    threshold_modes = frozenset(np.flatnonzero(is_threshold).tolist())
-    single_runs = [SamplingRun(1, run.rng, MAX_WORK / run.shots) for _ in means]
-    counts = np.concatenate(
-        [
-            sample_counts(LossyState(GaussianState(mean, cov), np.ones(m)), range(m), threshold_modes, single)
-            for mean, single in zip(means, single_runs, strict=True)
-        ]
-    )
-    for single in single_runs:
-        run.samplers |= single.samplers
-    cutoffs = [single.cutoff for single in single_runs if single.cutoff is not None]
-    run.cutoff = max(cutoffs, default=None)
-    run.discarded += max(single.discarded for single in single_runs)
-    return counts
-
-
-def _meta(run: SamplingRun) -> dict[str, JSONValue]:
-    meta: dict[str, JSONValue] = {"sampler": " + ".join(sorted(run.samplers)), "discarded_probability": run.discarded}
-    if run.cutoff is not None:
-        meta["cutoff"] = run.cutoff
-    return meta
+        return Samples(np.stack([columns[detector.mode] for detector in detectors], axis=1), run.meta())

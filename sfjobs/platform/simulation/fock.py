@@ -20,6 +20,7 @@ from typing import Final
 
 import numpy as np
 
+from ...models import JSONValue
 from ..program import Array
 from .amplitude_table import AmplitudeTable
 from .clicks import MAX_CLICK_MODES, sample_clicks
@@ -51,6 +52,14 @@ class SamplingRun:
     def record(self, sampler: str, discarded: float = 0.0) -> None:
         self.samplers.add(sampler)
         self.discarded += discarded
+
+    def meta(self) -> dict[str, JSONValue]:
+        """Return the ``meta`` of the samples."""
+        meta: dict[str, JSONValue] = {
+            "sampler": " + ".join(sorted(self.samplers)),
+            "discarded_probability": self.discarded,
+        }
+        return meta if self.cutoff is None else {**meta, "cutoff": self.cutoff}
 
 
 def sample_counts(lossy: LossyState, modes: Sequence[int], threshold_modes: frozenset[int], run: SamplingRun) -> Array:

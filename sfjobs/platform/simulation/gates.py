@@ -21,7 +21,7 @@ from .state import real_form, symplectic_form
 Kind: TypeAlias = Literal["passive", "active", "displacement", "loss", "channel", "preparation"]
 
 _MAX_SQUEEZING: Final = 18.0
-_MAX_AMPLITUDE: Final = 1e5
+MAX_AMPLITUDE: Final = 1e5
 _MAX_SHEAR: Final = 1e8
 _MAX_THERMAL_PHOTONS: Final = 1e8
 _MAX_FOURIER_ERROR: Final = 1e-3
@@ -64,7 +64,7 @@ def _amplitude(arguments: Arguments, r_name: str, phi_name: str) -> complex:
 
 
 def _check_amplitude(arguments: Arguments, name: str, value: complex) -> None:
-    if abs(value) > _MAX_AMPLITUDE:
+    if abs(value) > MAX_AMPLITUDE:
         raise beyond_limit(f"{name} = {value:g} is more light than is simulated", arguments.operation)
 
 
@@ -135,7 +135,7 @@ def _shear(modes: int, *entries: tuple[int, int, int]) -> Callable[[Arguments], 
 
 
 def _quadrature(arguments: Arguments, name: str) -> float:
-    return arguments.real(name, -2 * _MAX_AMPLITUDE, 2 * _MAX_AMPLITUDE)
+    return arguments.real(name, -2 * MAX_AMPLITUDE, 2 * MAX_AMPLITUDE)
 
 
 def _displacement(alpha: complex) -> GaussianMap:
@@ -166,6 +166,22 @@ def _thermal_loss(arguments: Arguments) -> GaussianMap:
     if nbar == 0:
         return GaussianMap("loss", transmission=t)
     return GaussianMap("channel", math.sqrt(t) * np.eye(2), (1 - t) * (2 * nbar + 1) * np.eye(2))
+
+
+def _measured_squeezing(arguments: Arguments) -> GaussianMap:
+    """
+    Squeezing by a squeezed ancilla, its homodyne detection and feed-forward (Filip, Marek and Andersen, Phys. Rev. A 71, 042308).
+
+    With ``avg=False`` the ancilla has a reading in each shot. The samples do not show it, so their distribution is the same.
+    """
+    arguments.flag("avg")
+    r, phi = _squeezing(arguments, "r"), arguments.real("phi")
+    r_anc, efficiency = _squeezing(arguments, "r_anc"), arguments.real("eta_anc", 1e-6, 1)
+    turn = real_form(_rotation((phi + math.pi if r < 0 else phi) / 2))
+    shrink = math.exp(-abs(r))
+    tangent = 1 / shrink**2 - 1
+    noise = np.diag([(1 - shrink**2) * math.exp(-2 * r_anc), tangent * (1 - efficiency) / efficiency])
+    return GaussianMap("channel", turn @ np.diag([shrink, 1 / shrink]) @ turn.T, turn @ noise @ turn.T)
 
 
 def _passive_channel(arguments: Arguments) -> GaussianMap:
@@ -229,6 +245,7 @@ GATES: Final[Mapping[str, Gate]] = {
     "LossChannel": Gate({"T": REQUIRED}, lambda a: GaussianMap("loss", transmission=a.real("T", 0, 1))),
     "ThermalLossChannel": Gate({"T": REQUIRED, "nbar": REQUIRED}, _thermal_loss),
     "PassiveChannel": Gate({"T": REQUIRED}, _passive_channel),
+    "MSgate": Gate({"r": REQUIRED, "phi": 0.0, "r_anc": 10.0, "eta_anc": 1.0, "avg": True}, _measured_squeezing),
 }
 
 ALIASES: Final[Mapping[str, str]] = {
@@ -239,6 +256,6 @@ ALIASES: Final[Mapping[str, str]] = {
 }
 
 NON_GAUSSIAN: Final = frozenset(
-    {"Kgate", "Vgate", "CKgate", "Fock", "Catstate", "GKP", "Ket", "DensityMatrix", "Bosonic", "MSgate"}
+    {"Kgate", "Vgate", "CKgate", "Fock", "Catstate", "GKP", "Ket", "DensityMatrix", "Bosonic"}
 )
 """Operations of Strawberry Fields that are not Gaussian."""

@@ -14,8 +14,10 @@ from ..program import Program, Samples
 from .circuit import read_circuit
 from .circuit_sampler import CircuitSampler
 from .delay_loops import RunningLoops
-from .limits import MAX_SHOTS, MAX_UNROLLED_MODES, beyond_limit, unsupported
+from .limits import MAX_MODES, MAX_SHOTS, MAX_UNROLLED_MODES, beyond_limit, unsupported
 from .time_domain import is_space_unrolled, read_time_domain, unrolled
+from .trajectory_reader import goes_on, read_trajectories
+from .trajectory_sampler import TrajectorySampler
 
 
 class Simulation(Protocol):
@@ -56,12 +58,11 @@ def prepare(program: Program, shots: int) -> Simulation:
     if not 1 <= shots <= MAX_SHOTS:
         raise beyond_limit(f"{shots} shots were requested; between 1 and {MAX_SHOTS} are simulated")
     if program.type is None:
-        return CircuitSampler(read_circuit(program), shots)
+        return _prepare(program, shots, MAX_MODES)
     if program.type != "tdm":
         raise unsupported(f"programs of type {program.type!r} are not simulated")
     if is_space_unrolled(program):
-        sampler = CircuitSampler(read_circuit(program, MAX_UNROLLED_MODES), shots)
-        return _Unrolled(sampler, bands=1, meta_loops=False)
+        return _Unrolled(_prepare(program, shots, MAX_UNROLLED_MODES), bands=1, meta_loops=False)
     layout = read_time_domain(program)
     if not layout.counts_photons:
         return RunningLoops(layout, shots)
@@ -69,11 +70,17 @@ def prepare(program: Program, shots: int) -> Simulation:
     return _Unrolled(sampler, bands=len(layout.bands), meta_loops=True)
 
 
+def _prepare(program: Program, shots: int, max_modes: int) -> Simulation:
+    if goes_on(program):
+        return TrajectorySampler(read_trajectories(program, max_modes), shots)
+    return CircuitSampler(read_circuit(program, max_modes), shots)
+
+
 @dataclass(frozen=True, slots=True)
 class _Unrolled:
     """A TDM program unrolled in space: its samples get an axis of bands."""
 
-    sampler: CircuitSampler
+    sampler: Simulation
     bands: int
     meta_loops: bool
 

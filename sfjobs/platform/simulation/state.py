@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..program import Array
+from .limits import MAX_VARIANCE
 
 
 def real_form(passive: Array, active: Array | None = None) -> Array:
@@ -76,6 +77,10 @@ class GaussianState:
         """Return whether these modes are in the vacuum, and thus independent of all others."""
         part = self.reduced(modes)
         return bool(np.allclose(part.cov, np.eye(len(part.cov)), rtol=0, atol=1e-12) and not part.means.any())
+
+    def is_too_bright(self, modes: Sequence[int]) -> bool:
+        """Return whether these modes are squeezed beyond what double precision holds."""
+        return not np.max(np.abs(self.cov[self.indices(modes)]), initial=0.0) <= MAX_VARIANCE
 
     @property
     def rounding(self) -> float:

@@ -236,7 +236,6 @@ def test_the_test_targets_accept_the_programs_of_a_simulator(target: str) -> Non
         (["Kgate(0.1) | 0", *GAUSSIAN], 4, "Kgate", "Gaussian"),
         (["Nonsense | 0", *GAUSSIAN], 4, "Nonsense", "no such operation"),
         (["BSgate(0.1, 0) | [0, 1, 2]", *GAUSSIAN], 4, "BSgate", "acts on 2 modes"),
-        (["MeasureX | 0", "Xgate(q0) | 1", "MeasureX | 1"], 5, "Xgate", "no feed-forward"),
         (["Xgate({a}) | 1", *GAUSSIAN], 0, None, "free parameter a"),
         (GAUSSIAN[:2], 5, None, "measures nothing"),
         ([], 0, None, "measures nothing"),

@@ -40,7 +40,7 @@ UNSUPPORTED = {
     "no state": (op("Gaussian", 0.5 * np.eye(2), modes=[0]), "uncertainty"),
     "an amplifier": (op("PassiveChannel", 1.1 * np.eye(2), modes=[0, 1]), "amplifies"),
     "a graph with a direction": (op("GraphEmbed", np.array([[0, 1], [0, 0]]), modes=[0, 1]), "not symmetric"),
-    "feed-forward": (op("Xgate", MeasuredParameter("0.5 * q0", (0,)), modes=[1]), "feed-forward"),
+    "feed-forward": (op("Xgate", MeasuredParameter("0.5 * q0", (0,)), modes=[1]), "before mode 0 is measured"),
     "a template": (op("Rgate", FreeParameter("{a}", ("a",)), modes=[1]), "theta = {a} has no value"),
     "a loop": (op("Rgate", ArrayParameter("p0"), modes=[1]), "TDM"),
     "post-selection": (op("MeasureFock", modes=[0], select=(1,)), "post-selection"),
