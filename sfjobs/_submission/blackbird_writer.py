@@ -41,11 +41,14 @@ _FUNCTIONS = {
     "asinh": "arcsinh",
     "atan": "arctan",
     "atanh": "arctanh",
-    **{name: name for name in ("cos", "cosh", "exp", "log", "sin", "sinh", "sqrt", "tan", "tanh")},
+    **{name: name for name in ("cos", "cosh", "exp", "log", "sin", "sinh", "tan", "tanh")},
+    # Blackbird itself has no functions of complex numbers; the platform adds them, for heterodyne readings.
+    "Abs": "abs",
+    **{name: name for name in ("arg", "conjugate", "im", "re")},
 }
-_CALL = re.compile(r"([A-Za-z_]\w*)\(")
-_WORD = re.compile(r"[A-Za-z_]\w*(?!\w|\()|\{[A-Za-z_]\w*\}")
-_MEASURED = re.compile(r"q\d+\Z")
+_PLAIN = re.compile(r"[\w.{}]+")
+_OPERATORS = {"Add": " + ", "Mul": " * "}
+_SYMBOL = re.compile(r"q\d+\Z|\{[A-Za-z_]\w*\}\Z")
 
 
 class _Mode(Protocol):
@@ -83,6 +86,12 @@ class _Array(Protocol):
 
 class _Symbolic(Protocol):
     """A sympy expression."""
+
+    @property
+    def args(self) -> Sequence[_Symbolic]: ...
+
+    @property
+    def is_Integer(self) -> bool: ...  # noqa: N802 - its name in sympy
 
     @property
     def free_symbols(self) -> Iterable[object]: ...
@@ -186,10 +195,7 @@ class _Writer:
         loops = [symbol for symbol in symbols if getattr(symbol, "name", None) in self.loop_arrays]
         if loops:
             return self._loop_variable(value, loops, negated=negated)
-        text = _CALL.sub(_function, str(value))
-        for word in _WORD.findall(text):
-            if not (word.startswith("{") or _MEASURED.match(word) or word == "pi"):
-                raise TypeError(f"its argument {text} has {word}")
+        text = _formula(value)
         return f"-({text})" if negated else text
 
     def _loop_variable(self, value: _Symbolic, loops: Sequence[object], *, negated: bool) -> str:
@@ -261,7 +267,33 @@ def _option(value: object) -> str:
     return str(value) if value is None else _number(value)
 
 
-def _function(call: re.Match[str]) -> str:
-    if call[1] not in _FUNCTIONS:
-        raise TypeError(f"its argument has the function {call[1]}")
-    return f"{_FUNCTIONS[call[1]]}("
+def _formula(node: _Symbolic) -> str:
+    """
+    Return an expression as Blackbird. The text that sympy prints has 15 digits, and ``-q0**2`` means ``(-q0)**2`` in Blackbird.
+
+    Raises TypeError for a function or a name that Blackbird does not have.
+    """
+    name = type(node).__name__
+    if not node.free_symbols:
+        return repr(int(complex(node).real)) if node.is_Integer else _number(complex(node))
+    if not node.args:
+        if not _SYMBOL.match(str(node)):
+            raise TypeError(f"its argument has {node}")
+        return str(node)
+    if name in _OPERATORS:
+        return _OPERATORS[name].join(_operand(each) for each in node.args)
+    if name == "Pow":
+        base, exponent = node.args
+        if not exponent.free_symbols and complex(exponent) in {0.5, -1}:
+            return f"sqrt({_formula(base)})" if complex(exponent) == 0.5 else f"1 / {_operand(base)}"
+        return f"{_operand(base)} ** {_operand(exponent)}"
+    if name not in _FUNCTIONS or len(node.args) != 1:
+        raise TypeError(f"its argument has the function {name}")
+    return f"{_FUNCTIONS[name]}({_formula(node.args[0])})"
+
+
+def _operand(node: _Symbolic) -> str:
+    """Return a part of an expression, in parentheses unless it is a name, a call or a plain number."""
+    text = _formula(node)
+    is_plain = _PLAIN.fullmatch(text) if not node.args or not node.free_symbols else type(node).__name__ in _FUNCTIONS
+    return text if is_plain else f"({text})"

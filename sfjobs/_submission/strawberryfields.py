@@ -68,9 +68,17 @@ def _script_name(name: str) -> str:
 
 
 def _has_compiler(program: Compilable, device: Device) -> bool:
-    """Return whether Strawberry Fields can compile for ``device``: it cannot compile a time-domain program for a simulator."""
+    """
+    Return whether Strawberry Fields can compile for ``device``. For a simulator it cannot compile time-domain programs and
+    MSgate, and it takes gates that depend on readings apart into functions that Blackbird lacks.
+    """
     modes = device.specification.modes if device.specification else None
-    return not (hasattr(program, "timebins") and isinstance(modes, Mapping) and "temporal_max" not in modes)
+    if hasattr(program, "timebins") and isinstance(modes, Mapping) and "temporal_max" not in modes:
+        return False
+    if device.specification is None or list(device.specification.compiler)[:1] != ["gaussian"]:
+        return True
+    operations = [command.op for command in getattr(program, "circuit", [])]
+    return not any(type(each).__name__ == "MSgate" or getattr(each, "measurement_deps", None) for each in operations)
 
 
 def _compiled(program: Compilable, device: Device) -> Compilable:

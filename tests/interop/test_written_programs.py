@@ -163,7 +163,7 @@ def test_readings_and_selections_are_written() -> None:
     with program.context as q:
         ops.MeasureHomodyne(0.3, select=0.5) | q[0]
         ops.Xgate(sf.math.sqrt(2) * q[0].par).H | q[1]
-    assert "MeasureHomodyne(0.3, select=0.5) | 0\nXgate(-(sqrt(2)*q0)) | 1" in text_of(program)
+    assert "MeasureHomodyne(0.3, select=0.5) | 0\nXgate(-(1.4142135623730951 * q0)) | 1" in text_of(program)
 
 
 def test_expressions_of_loop_variables_become_loop_arrays() -> None:

@@ -6,6 +6,7 @@ hold, and each error is a ``ProgramError`` with line and column. Safe to call fr
     grammar.lark  the LALR(1) grammar
     tree          the source tree that the parser builds
     expressions   arithmetic, and expressions that wait for measured modes or free parameters
+    formulas      the values of expressions of measured modes, for many shots
     builder       the source tree to a ``Program``: names, loops, arrays
     limits        limits, and the error with its place
 """
@@ -47,8 +48,9 @@ def parse(text: str) -> Program:
     layouts of devices contain them; devices and the simulation reject them.
 
     The parser accepts some text that quantum-blackbird rejects: ``[0,1]``, ``.5``, ``version 1``, ``2**-1``, a list as a
-    positional argument, and a missing last newline. It rejects text that would silently lose a value: ``int n = 3.7``, an
-    option given twice, and numbers that are not finite. It always rejects ``include``.
+    positional argument, a missing last newline, and the functions ``re``, ``im``, ``abs``, ``arg`` and ``conjugate``. It rejects
+    text that would silently lose a value: ``int n = 3.7``, an option given twice, and numbers that are not finite. It always
+    rejects ``include``.
 
     Raises:
         ProgramError: ``parse-error`` with line and column.

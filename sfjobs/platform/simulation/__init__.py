@@ -8,15 +8,20 @@ pure computation and block.
     delay_loops               homodyne and heterodyne readings of TDM programs, with loops that run on between shots
     circuit_sampler           the samples of a circuit: quadratures, then photon counts
     circuit                   a program to a Gaussian state, loss per mode and detectors
+    trajectory_reader         programs that go on after a reading, or read quadratures only: a linear map and what is not linear
+    trajectories              such a program
+    trajectory_sampler        the samples of such a program; with ``phase_space`` and ``single_shot`` for what is not linear
+    feed_forward  gate_arrays           parameters that depend on readings; gates with many values of them
+    gate_reader               gates that act on a state
     gates  embedding          each operation as a Gaussian map; graphs as states
     arguments                 the checked arguments of one operation
-    state                     means and covariance, hbar = 2
+    state  factor_state       means and covariance, hbar = 2; the same in factor form, which keeps small variances
     photons                   exact photon-number statistics: distribution of the total, quantiles
     fock                      photon counts: independent groups of modes, and the sampler for each
     clicks  torontonian                 the samplers of threshold detectors
     twin_beams  amplitude_table  hafnian    the samplers of photon counts
     fock_basis                numbering of the patterns of n photons in m modes
-    quadratures               homodyne and heterodyne detection
+    quadratures  conditioned  homodyne and heterodyne detection beside photon counters, and the counts given the readings
     limits                    limits, and the errors beyond them
 """
 
