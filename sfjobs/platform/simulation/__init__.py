@@ -20,6 +20,7 @@ pure computation and block.
     fock                      photon counts: independent groups of modes, and the sampler for each
     clicks  torontonian                 the samplers of threshold detectors
     twin_beams  amplitude_table  hafnian    the samplers of photon counts
+    displaced_table           the sampler for photon counts that follow readings
     fock_basis                numbering of the patterns of n photons in m modes
     quadratures  conditioned  homodyne and heterodyne detection beside photon counters, and the counts given the readings
     limits                    limits, and the errors beyond them

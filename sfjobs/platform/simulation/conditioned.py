@@ -7,12 +7,13 @@ from typing import Final
 import numpy as np
 
 from ..program import Array
-from .fock import SamplingRun, coherent_counts, sample_counts
+from .displaced_table import DisplacedTable
+from .fock import SamplingRun, coherent_counts, independent_groups, sample_counts
 from .limits import MAX_WORK, beyond_limit
 from .state import GaussianState, LossyState
 
 MAX_CONDITIONED_SHOTS: Final = 20_000
-"""Shots whose photon counts each need their own state, because they depend on a quadrature of another mode: 2 ms each."""
+"""Shots whose photon counts are sampled one by one, 2 ms each: for states that no table holds."""
 
 
 def conditioned_counts(means: Array, cov: Array, is_threshold: Array, run: SamplingRun) -> Array:
@@ -21,14 +22,26 @@ def conditioned_counts(means: Array, cov: Array, is_threshold: Array, run: Sampl
     shot and the same ``cov`` (2k, 2k), because other modes were measured before.
     """
     m = len(is_threshold)
+    counts = np.empty((run.shots, m), dtype=np.int64)
+    for group in independent_groups(GaussianState(np.zeros(2 * m), cov)):
+        where = group + [m + mode for mode in group]
+        counts[:, group] = _counts_of_group(means[:, where], cov[np.ix_(where, where)], is_threshold[group], run)
+    return np.where(is_threshold, counts > 0, counts)
+
+
+def _counts_of_group(means: Array, cov: Array, is_threshold: Array, run: SamplingRun) -> Array:
+    m = len(is_threshold)
     if GaussianState(np.zeros(2 * m), cov).is_classical:
         run.record("coherent mix")
-        counts = coherent_counts(means, cov, run)
-        return np.where(is_threshold, counts > 0, counts)
+        return coherent_counts(means, cov, run)
+    table = DisplacedTable(means, cov)
+    if table.applies(run.budget):
+        run.record("displaced table", table.discarded)
+        return table.sample(run.rng)
     if run.shots > MAX_CONDITIONED_SHOTS:
         raise beyond_limit(
-            f"photon counts that follow a homodyne or heterodyne reading are simulated for {MAX_CONDITIONED_SHOTS} shots"
-            f" at most, not {run.shots}"
+            f"photon counts of {m} modes that depend on a homodyne or heterodyne reading are simulated for"
+            f" {MAX_CONDITIONED_SHOTS} shots at most, not {run.shots}"
         )
     threshold_modes = frozenset(np.flatnonzero(is_threshold).tolist())
     single_runs = [SamplingRun(1, run.rng, MAX_WORK / run.shots) for _ in means]
@@ -41,6 +54,6 @@ def conditioned_counts(means: Array, cov: Array, is_threshold: Array, run: Sampl
     for single in single_runs:
         run.samplers |= single.samplers
     cutoffs = [single.cutoff for single in single_runs if single.cutoff is not None]
-    run.cutoff = max(cutoffs, default=None)
+    run.cutoff = max([*cutoffs, *([run.cutoff] if run.cutoff is not None else [])], default=None)
     run.discarded += max(single.discarded for single in single_runs)
     return counts

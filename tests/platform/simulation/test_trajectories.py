@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import linalg, stats
 
 from sfjobs.platform.blackbird import parse
 from sfjobs.platform.program import Array, MeasuredParameter, Operation, Program, ProgramError, Samples
@@ -409,7 +409,7 @@ def test_the_photons_of_a_corrected_twin_are_those_of_a_squeezed_vacuum() -> Non
 
 def test_the_photons_after_a_gate_whose_matrix_depends_on_a_reading() -> None:
     """A mixture of squeezed vacuums; the readings are normal, and their photons follow each one."""
-    samples = run("Squeezed(-0.2) | 0", "MeasureX | 0", "Sgate(0.4*q0) | 1", "MeasureFock() | 1", shots=1500).array
+    samples = run("Squeezed(-0.2) | 0", "MeasureX | 0", "Sgate(0.4*q0) | 1", "MeasureFock() | 1", shots=800).array
     points, weights = np.polynomial.hermite_e.hermegauss(60)
     mixture = sum(
         weight * squeezed_counts(0.4 * math.exp(0.2) * point) for point, weight in zip(points, weights, strict=True)
@@ -432,6 +432,36 @@ def test_many_shots_of_coherent_light_are_counted_after_feed_forward() -> None:
     means = (math.exp(-0.3) * points) ** 2 / 4
     mixture = (weights / weights.sum()) @ stats.poisson.pmf(np.arange(30), means[:, np.newaxis])
     assert follows(samples[:, 1], mixture)
+
+
+def test_many_shots_of_a_lossy_pair_are_counted_after_feed_forward() -> None:
+    """
+    The reading of one mode displaces a pair, so that each shot has other means. The exact distribution is the mean over the
+    readings of that of displaced twin beams in the Fock basis.
+    """
+    gates = ["Squeezed(0.2) | 0", "S2gate(0.5, 0) | [1, 2]", "MeasureX | 0", "Xgate(q0) | 1", "Zgate(0.8) | 2"]
+    samples = run(*gates, "LossChannel(0.7) | 2", "MeasureFock() | [1, 2]", shots=50_000)
+    assert samples.meta["sampler"] == "displaced table + multivariate normal"
+    points, weights = np.polynomial.hermite_e.hermegauss(24)
+    mixture = sum(
+        weight * displaced_pair(0.5, math.exp(-0.2) * point / 2, 0.4j, 0.7)
+        for point, weight in zip(points, weights / weights.sum(), strict=True)
+    )
+    size = len(mixture)
+    counts = samples.array[:, 1:].astype(int)
+    inside = np.all(counts < size, axis=1)
+    assert follows(np.where(inside, counts[:, 0] * size + counts[:, 1], size**2), np.append(mixture.ravel(), 0.0))
+
+
+def displaced_pair(r: float, first: complex, second: complex, transmission: float) -> Array:
+    """Return P(n_1, n_2) of twin beams that are displaced by two amplitudes, with loss in the second mode, by matrices."""
+    size, kept = 40, 16
+    lower = np.diag(np.sqrt(np.arange(1.0, size)), 1)
+    pair = np.diag(np.tanh(r) ** np.arange(size)) / np.cosh(r)
+    displaced = [linalg.expm(each * lower.T - np.conj(each) * lower) for each in (first, second)]
+    probabilities = np.abs(displaced[0] @ pair @ displaced[1].T) ** 2
+    loss = stats.binom.pmf(np.arange(size)[:, np.newaxis], np.arange(size), transmission)
+    return (probabilities @ loss.T)[:kept, :kept]
 
 
 # ---- refused
