@@ -20,7 +20,7 @@ _MIN_TRANSMISSION: Final = 0.1
 """A displacement after more loss than this is not moved before it, since it would have to grow too much."""
 
 
-class State(Protocol):
+class EvolvingState(Protocol):
     """A Gaussian state that gates change in place; see ``GaussianState``."""
 
     @property
@@ -35,7 +35,7 @@ class State(Protocol):
     def is_too_bright(self, modes: Sequence[int]) -> bool: ...
 
 
-StateT = TypeVar("StateT", bound=State)
+StateT = TypeVar("StateT", bound=EvolvingState)
 
 
 def check_modes(operation: Operation, measured: Container[int]) -> None:

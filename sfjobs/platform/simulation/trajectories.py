@@ -43,7 +43,7 @@ class Displacement:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TailStatement:
     """A statement of the tail: a gate with its map, None if the map depends on ``sources``; or a detector and its reading."""
 
     operation: Operation
@@ -62,7 +62,7 @@ class Trajectories:
 
     head: FactorState
     displacements: tuple[Displacement, ...]
-    tail: tuple[Step, ...]
+    tail: tuple[TailStatement, ...]
     readings: Sources
     counters: Mapping[int, Detector]
     transmission: Array

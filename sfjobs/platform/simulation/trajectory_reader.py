@@ -23,7 +23,7 @@ from .feed_forward import DISPLACEMENTS, PREPARATIONS, check_real, linear_shift,
 from .gate_reader import GateReader, check_modes, read_gate
 from .gates import ALIASES
 from .limits import MAX_MODES, beyond_limit, unsupported
-from .trajectories import Displacement, Reading, Sources, Step, Trajectories
+from .trajectories import Displacement, Reading, Sources, TailStatement, Trajectories
 
 _MAX_HEAD: Final = 1 << 22
 """Numbers in the linear map, at most; the statements after it belong to the tail."""
@@ -80,7 +80,7 @@ class _TrajectoryReader:
         self._head = FactorState(modes)
         self._gates = GateReader(self._head)
         self._displacements: list[Displacement] = []
-        self._tail: list[Step] = []
+        self._tail: list[TailStatement] = []
         self._tail_modes: set[int] = set()
         self._readings: dict[int, Reading] = {}
         self._counters: dict[int, Detector] = {}
@@ -142,7 +142,7 @@ class _TrajectoryReader:
             self._gates.apply_loss(operation.modes)
             self._displace(operation, sources)
         elif sources or in_tail:
-            self._to_tail(Step(operation, sources, None if sources else gaussian_map))
+            self._to_tail(TailStatement(operation, sources, None if sources else gaussian_map))
         else:
             self._gates.apply(operation)
 
@@ -157,7 +157,7 @@ class _TrajectoryReader:
             if detector.select is not None:
                 raise unsupported(_NOT_LINEAR, operation)
             number = len(self._tail)
-            self._to_tail(Step(operation, {}, detector=detector, number=number))
+            self._to_tail(TailStatement(operation, {}, detector=detector, number=number))
             self._readings[mode] = Reading(is_complex, number=number)
             return
         self._gates.apply_loss([mode])
@@ -219,7 +219,7 @@ class _TrajectoryReader:
         self._head.reset(mode)
         self._gates.transmission[mode] = 1.0
 
-    def _to_tail(self, step: Step) -> None:
+    def _to_tail(self, step: TailStatement) -> None:
         self._gates.apply_loss([mode for mode in step.operation.modes if mode not in self._tail_modes])
         self._tail_modes.update(step.operation.modes)
         self._tail.append(step)
