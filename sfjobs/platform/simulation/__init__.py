@@ -6,9 +6,9 @@ pure computation and block.
     simulator                 a program and a number of shots to ``Samples``
     time_domain               the layout of TDM programs, and their unrolling to one mode per pulse for photon counters
     delay_loops               homodyne and heterodyne readings of TDM programs, with loops that run on between shots
-    circuit_sampler           the samples of a circuit: quadratures, then photon counts
-    circuit                   a program to a Gaussian state, loss per mode and detectors
-    trajectory_reader         programs that go on after a reading, or read quadratures only: a linear map and what is not linear
+    circuit_sampler           the samples of a circuit that counts photons
+    circuit                   such a program to a Gaussian state, loss per mode and detectors
+    trajectory_reader         a program with homodyne or heterodyne detection to a linear map and what is not linear
     trajectories              such a program
     trajectory_sampler        the samples of such a program; with ``phase_space`` and ``single_shot`` for what is not linear
     feed_forward  gate_arrays           parameters that depend on readings; gates with many values of them
@@ -22,7 +22,7 @@ pure computation and block.
     twin_beams  amplitude_table  hafnian    the samplers of photon counts
     displaced_table           the sampler for photon counts that follow readings
     fock_basis                numbering of the patterns of n photons in m modes
-    quadratures  conditioned  homodyne and heterodyne detection beside photon counters, and the counts given the readings
+    conditioned               photon counts given readings of other modes
     limits                    limits, and the errors beyond them
 """
 

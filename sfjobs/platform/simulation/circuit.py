@@ -1,6 +1,6 @@
 """
-A program as a circuit: its gates act on a Gaussian state, and all its measurements become detectors at the end. ``trajectories``
-reads the programs that go on after a measurement.
+A program as a circuit: its gates act on a Gaussian state, and all its measurements become detectors at the end. Programs with
+homodyne or heterodyne detection, which may go on after it, are read by ``trajectory_reader``.
 """
 
 from __future__ import annotations
@@ -98,13 +98,6 @@ def is_counter(operation: Operation) -> bool:
     """Return whether an operation counts photons or clicks."""
     name = ALIASES.get(operation.name, operation.name)
     return name in _MEASUREMENTS and _MEASUREMENTS[name][0] in {"fock", "threshold"}
-
-
-def selects(operation: Operation) -> bool:
-    """Return whether an operation is a measurement with post-selection."""
-    return is_measurement(operation) and (
-        operation.keywords.get("select") is not None or len(operation.arguments) > (operation.name == "MeasureHomodyne")
-    )
 
 
 def read_detectors(operation: Operation) -> list[Detector]:

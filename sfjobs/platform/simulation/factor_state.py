@@ -19,6 +19,8 @@ MAX_QUADRATURE: Final = 1e7
 
 _SPARE_COLUMNS: Final = 64
 _PINNED: Final = 1e-12
+_DEPENDENT: Final = 1e-14
+"""Readings of twin beams are parallel but for e^-2r: 1e-13 at r = 15."""
 
 
 class FactorState:
@@ -109,7 +111,7 @@ class FactorState:
         sizes = np.linalg.norm(readings, axis=1)
         readings = readings[sizes > _PINNED] / sizes[sizes > _PINNED, np.newaxis]
         _, values, basis = np.linalg.svd(readings, full_matrices=False)
-        basis = basis[values > _PINNED]
+        basis = basis[values > _DEPENDENT]
         normal = own[:, self.normal]
         known = (normal @ basis.T) @ basis
         rest = normal - known

@@ -16,7 +16,7 @@ from .circuit_sampler import CircuitSampler
 from .delay_loops import RunningLoops
 from .limits import MAX_MODES, MAX_SHOTS, MAX_UNROLLED_MODES, beyond_limit, unsupported
 from .time_domain import is_space_unrolled, read_time_domain, unrolled
-from .trajectory_reader import goes_on, read_trajectories
+from .trajectory_reader import read_trajectories, reads_quadratures
 from .trajectory_sampler import TrajectorySampler
 
 
@@ -66,12 +66,12 @@ def prepare(program: Program, shots: int) -> Simulation:
     layout = read_time_domain(program)
     if not layout.counts_photons:
         return RunningLoops(layout, shots)
-    sampler = CircuitSampler(read_circuit(unrolled(layout, program), MAX_UNROLLED_MODES), shots)
+    sampler = _prepare(unrolled(layout, program), shots, MAX_UNROLLED_MODES)
     return _Unrolled(sampler, bands=len(layout.bands), meta_loops=True)
 
 
 def _prepare(program: Program, shots: int, max_modes: int) -> Simulation:
-    if goes_on(program):
+    if reads_quadratures(program):
         return TrajectorySampler(read_trajectories(program, max_modes), shots)
     return CircuitSampler(read_circuit(program, max_modes), shots)
 

@@ -1,6 +1,6 @@
 """
-Programs that go on after a homodyne or heterodyne reading: gates that depend on readings, post-selection, and modes that are
-measured again. Quadratures that are read at the end are the same with fewer steps.
+Programs with homodyne or heterodyne detection, which may go on after a reading: gates that depend on readings, post-selection,
+and modes that are measured again.
 
 All that is linear in the readings becomes one linear map of normal numbers, the ``head``, which is the same for all
 shots. Gates whose matrix depends on a reading, and what follows them on the same modes, are the ``tail``, which runs for each
@@ -17,7 +17,7 @@ import numpy as np
 
 from ..program import MeasuredParameter, Operation, Program
 from . import embedding
-from .circuit import Detector, check_size, is_counter, is_measurement, read_detectors, selects
+from .circuit import Detector, check_size, is_counter, is_measurement, read_detectors
 from .factor_state import FactorState
 from .feed_forward import DISPLACEMENTS, PREPARATIONS, check_real, linear_shift, measured_parameters, parts_of, probe
 from .gate_reader import GateReader, check_modes, read_gate
@@ -41,20 +41,12 @@ _INDEPENDENT: Final = 1e-12
 _NOT_LINEAR: Final = "select= is exact only after feed-forward that is linear: move it before the gate that is not"
 
 
-def goes_on(program: Program) -> bool:
-    """Return whether a program is read here: it measures quadratures only, or a statement depends on a reading or follows one."""
-    measured: set[int] = set()
-    only_quadratures = True
-    for operation in program.operations:
-        if not measured.isdisjoint(operation.modes) or selects(operation):
-            return True
-        if any(isinstance(value, MeasuredParameter) for value in (*operation.arguments, *operation.keywords.values())):
-            return True
-        if is_counter(operation):
-            only_quadratures = False
-        elif is_measurement(operation):
-            measured.update(operation.modes)
-    return only_quadratures and bool(measured)
+def reads_quadratures(program: Program) -> bool:
+    """Return whether a program is read here: it has homodyne or heterodyne detection, or parameters that depend on readings."""
+    return any(
+        (is_measurement(operation) and not is_counter(operation)) or measured_parameters(operation)
+        for operation in program.operations
+    )
 
 
 def read_trajectories(program: Program, max_modes: int = MAX_MODES) -> Trajectories:

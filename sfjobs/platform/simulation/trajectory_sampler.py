@@ -79,7 +79,7 @@ class TrajectorySampler:
             for mode, reading in plan.readings.items()
         }
         light = _CountedLight(plan) if counted else None
-        means = np.empty((self.shots, 2 * len(counted)))
+        means = np.empty((self.shots if light is not None and light.differs else 0, 2 * len(counted)))
         for first in range(0, self.shots, self._block):
             size = min(self._block, self.shots - first)
             numbers = plan.draw(size, run.rng)
@@ -88,7 +88,7 @@ class TrajectorySampler:
                 columns[mode][first : first + size] = (
                     known[reading.number] if reading.number >= 0 else plan.value(reading, numbers)
                 )
-            if light is not None:
+            if len(means) and light is not None:
                 means[first : first + size] = light.means(numbers)
         if light is not None:
             columns.update(zip(counted, light.counts(means, run).T, strict=True))
@@ -125,7 +125,7 @@ class _CountedLight:
         where = plan.head.indices(self._counted)
         self._constants = plan.head.constants[where]
         self._rows, self._cov = plan.head.given_readings(self._counted)
-        self._differs = bool(np.max(np.abs(self._rows), initial=0.0) > _INDEPENDENT)
+        self.differs = bool(np.max(np.abs(self._rows), initial=0.0) > _INDEPENDENT)
 
     def means(self, numbers: Array) -> Array:
         """Return the means (shots, 2k)."""
@@ -135,7 +135,7 @@ class _CountedLight:
         """Return the counts (shots, k); 0 or 1 for threshold detectors."""
         plan, head = self._plan, self._plan.head
         is_threshold = np.array([plan.counters[mode].kind == "threshold" for mode in self._counted])
-        if not self._differs:
+        if not self.differs:
             quadratures = head.rows[: 2 * head.num_modes, head.normal]
             state = GaussianState(head.constants[: 2 * head.num_modes].copy(), quadratures @ quadratures.T)
             threshold_modes = frozenset(mode for mode in self._counted if plan.counters[mode].kind == "threshold")

@@ -70,6 +70,12 @@ def test_the_squeezed_combinations_of_twin_beams_are_exact_at_any_squeezing(r: i
         assert is_normal(samples[:, 0], 0, math.cosh(2 * r))
 
 
+def test_the_small_variance_is_kept_beside_a_photon_counter() -> None:
+    samples = run("S2gate(9, 0) | [0, 1]", "MeasureX | 0", "MeasureX | 1", "MeasureFock() | 2", shots=10_000).array
+    assert is_normal(samples[:, 0] - samples[:, 1], 0, 2 * math.exp(-18))
+    assert not samples[:, 2].any()
+
+
 def test_a_squeezed_preparation_keeps_its_small_variance_at_an_angle() -> None:
     samples = run("Squeezed(9, 0.6) | 0", "MeasureHomodyne(0.3) | 0", shots=10_000).array
     assert is_normal(samples[:, 0], 0, math.exp(-18))
