@@ -34,8 +34,8 @@ class HafnianSampler:
         self.cutoff = max(int(below_bound[0]) if len(below_bound) else len(beyond), 2)
         self.discarded = float(beyond[self.cutoff]) if self.cutoff < len(beyond) else 0.0
 
-    def check(self, shots: int, budget: float = MAX_WORK) -> None:
-        """Raise ``ProgramError`` if the run needs more than ``budget`` or a cutoff beyond double precision."""
+    def check(self, shots: int, budget: float = MAX_WORK) -> float:
+        """Return the work. Raise ``ProgramError`` if it is more than ``budget``, or the cutoff beyond double precision."""
         if self.cutoff > MAX_CUTOFF:
             raise beyond_limit(
                 f"a mode may hold {self.cutoff} photons with probability {_MAX_DISCARDED:g}; at most {MAX_CUTOFF} are simulated"
@@ -46,6 +46,7 @@ class HafnianSampler:
                 f"{shots} shots of {self.state.num_modes} modes with {photons.mean_photons(self.state):.3g} photons on average"
                 f" would take about {work / budget:.2g} times the time allowed"
             )
+        return work
 
     def _work(self, shots: int) -> float:
         """Return the mean work of one shot, from the size of its hafnians; fitted to timings, within a factor 10."""
