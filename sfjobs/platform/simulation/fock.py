@@ -8,8 +8,11 @@ that is exact for it.
 ``x-series exact``  pure states whose photons come in pairs: ``twin_beams``
 ``amplitude table`` pure states, or states with a small purification: ``amplitude_table``
 ``torontonian``     threshold detectors only, more modes: mode by mode from conditional probabilities
-``hafnian``         all others, by piquasso
+``pure states``     any state: a displaced pure state for each shot, mode by mode: ``pure_states``
+``hafnian``         states with too many photons for that, by piquasso
 ==================  =====================================================================================
+
+Of the tables, the torontonian and the pure states, the one with the least work is taken.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from .clicks import MAX_CLICK_MODES, sample_clicks
 from .hafnian import HafnianSampler
 from .limits import MAX_WORK, beyond_limit
 from .photons import mean_photons
+from .pure_states import PureStateSampler
 from .state import GaussianState, LossyState
 from .torontonian import TorontonianSampler
 from .twin_beams import TwinBeams
@@ -156,11 +160,15 @@ class _Choice:
         if len(modes) <= MAX_CLICK_MODES:
             work = float(len(modes) ** 3 << len(modes))
             return GroupSampler("click table", modes, work, lambda run: sample_clicks(detected, run.shots, run.rng))
-        return self._coherent() or self._table() or self._torontonian() or self._hafnian()
+        return self._coherent() or self._twin_beams() or self._least_work(self._torontonian())
 
     def counts(self) -> GroupSampler:
         """Return the sampler for photon counters."""
-        return self._coherent() or self._table() or self._hafnian()
+        return self._coherent() or self._twin_beams() or self._least_work()
+
+    def _least_work(self, *others: GroupSampler | None) -> GroupSampler:
+        possible = [sampler for sampler in (self._table(), *others, self._pure_states()) if sampler is not None]
+        return min(possible, key=lambda sampler: sampler.work) if possible else self._hafnian()
 
     def _coherent(self) -> GroupSampler | None:
         detected = self.detected
@@ -174,16 +182,20 @@ class _Choice:
             "coherent mix", self.modes, work, lambda run: coherent_counts(detected.means, detected.cov, run)
         )
 
+    def _twin_beams(self) -> GroupSampler | None:
+        twin = TwinBeams.split(self.lossy.state) if self.lossy.state.is_pure else None
+        if twin is None or not twin.applies(self.shots, self.budget):
+            return None
+        return self._before_loss("x-series exact", twin, twin.work(self.shots))
+
     def _table(self) -> GroupSampler | None:
         """Return the sampler of a pure state, or of a purification."""
-        state = self.lossy.state
-        if state.is_pure:
-            twin = TwinBeams.split(state)
-            if twin is not None and twin.applies(self.shots, self.budget):
-                return self._before_loss("x-series exact", twin, twin.work(self.shots))
-            table = AmplitudeTable(state)
+        if self.lossy.state.is_pure:
+            table = AmplitudeTable(self.lossy.state)
             if table.applies(self.budget):
                 return self._before_loss("amplitude table", table, table.work)
+        if not AmplitudeTable(self.detected).applies(self.budget):  # its purification has more modes and more photons
+            return None
         table = AmplitudeTable(self.detected.purified())
         if not table.applies(self.budget):
             return None
@@ -215,6 +227,17 @@ class _Choice:
             return clicks
 
         return GroupSampler("torontonian", self.modes, sampler.work(self.shots), draw)
+
+    def _pure_states(self) -> GroupSampler | None:
+        sampler = PureStateSampler(self.detected)
+        if not sampler.applies(self.shots, self.budget):
+            return None
+
+        def draw(run: SamplingRun) -> Array:
+            run.discarded += sampler.discarded
+            return sampler.sample(run.shots, run.rng)
+
+        return GroupSampler("pure states", self.modes, sampler.work(self.shots), draw)
 
     def _hafnian(self) -> GroupSampler:
         sampler = HafnianSampler(self.detected)

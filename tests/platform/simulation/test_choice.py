@@ -61,7 +61,7 @@ def test_the_groups_cover_the_measured_modes() -> None:
 @pytest.mark.parametrize("measurement", ["MeasureFock", "MeasureThreshold"])
 def test_too_much_work_is_refused_by_the_choice(measurement: str) -> None:
     with pytest.raises(ProgramError, match="times the time allowed") as caught:
-        choose(program(chain(60, 1.2), 60, measurement), 10_000)
+        choose(program(chain(40, 1.0), 40, measurement), 1_000)
     assert caught.value.code == "simulation-limit"
 
 

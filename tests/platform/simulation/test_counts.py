@@ -186,7 +186,8 @@ def test_the_cutoff_discards_less_than_a_millionth() -> None:
 
 def test_a_program_that_needs_piquasso_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "piquasso", None)
-    gates = [*pairs(*[0.5] * 4), op("LossChannel", 0.5, modes=[1]), *[op("BSgate", modes=[k, k + 1]) for k in range(3)]]
+    squeezed = [op("Sgate", 1.0, modes=[mode]) for mode in range(8)]
+    gates = [*squeezed, op("LossChannel", 0.9, modes=[1]), *[op("BSgate", modes=[k, k + 1]) for k in range(7)]]
     with pytest.raises(ProgramError, match=r"pip install 'sfjobs\[simulators\]'") as caught:
         run(*gates, fock(8), shots=1)
     assert caught.value.code == "simulator-missing"
