@@ -193,6 +193,17 @@ def test_a_program_that_needs_piquasso_says_how_to_install_it(monkeypatch: pytes
     assert caught.value.code == "simulator-missing"
 
 
+def test_an_error_of_piquasso_names_its_class_and_the_size_of_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    monkeypatch.setattr("piquasso.GaussianSimulator.execute", fail)
+    state = read_circuit(Program(operations=(op("Sgate", 0.6, modes=[0]), op("BSgate", modes=[0, 1]), fock(2)))).state
+    with pytest.raises(ProgramError, match=r"2 modes with 0\.405 photons .* LinAlgError: Singular matrix") as caught:
+        HafnianSampler(state).sample(3, np.random.default_rng(1))
+    assert caught.value.code == "simulator-failed"
+
+
 def test_a_job_that_needs_too_much_work_is_rejected() -> None:
     """As many modes as the time bins of a large time-domain machine."""
     gates = [op("Sgate", 1.0 + mode / 100, modes=[mode]) for mode in range(40)]
