@@ -19,7 +19,9 @@ pure computation and block.
     photons                   exact photon-number statistics: distribution of the total, quantiles
     fock                      photon counts: independent groups of modes, and the sampler for each
     clicks  torontonian                 the samplers of threshold detectors
-    twin_beams  amplitude_table  hafnian    the samplers of photon counts
+    twin_beams  amplitude_table         the samplers of photon counts for some states
+    pure_states  hafnian                the samplers of photon counts for all states
+    pattern_lattice           amplitudes given the photons counted so far
     displaced_table           the sampler for photon counts that follow readings
     fock_basis                numbering of the patterns of n photons in m modes
     conditioned               photon counts given readings of other modes

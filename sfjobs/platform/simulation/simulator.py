@@ -41,7 +41,7 @@ def simulate(program: Program, *, shots: int, seed: int | None = None) -> Sample
 
     Raises:
         ProgramError: ``unsupported-circuit`` if it is not simulated, ``simulation-limit`` if it is too large,
-            ``simulator-missing`` if it needs piquasso and that is not installed.
+            ``simulator-missing`` if it needs piquasso and that is not installed, ``simulator-failed`` if piquasso fails.
     """
     return prepare(program, shots).sample(np.random.default_rng(seed))
 
