@@ -10,7 +10,7 @@ All errors of sfjobs:
         ProtocolError
         SubmissionUnknownError
         ResponseError
-          InvalidRequestError          400, 422
+          InvalidRequestError          400, 413, 422
           AuthenticationError          401
           PermissionDeniedError        403
           NotFoundError                404
@@ -156,7 +156,7 @@ class ResponseError(RequestFailedError):
 
 
 class InvalidRequestError(ResponseError):
-    """400 or 422: the request is not valid, such as a program that does not parse."""
+    """400, 413 or 422: the request is not valid, such as a program that does not parse or is too large."""
 
 
 class AuthenticationError(ResponseError):

@@ -52,6 +52,7 @@ _ERROR_TYPES: Mapping[int, type[ResponseError]] = {
     403: PermissionDeniedError,
     404: NotFoundError,
     409: ConflictError,
+    413: InvalidRequestError,
     422: InvalidRequestError,
     429: RateLimitedError,
 }

@@ -72,6 +72,10 @@ _REMEDIES: tuple[tuple[type[errors.SFJobsError], ExitCode, str], ...] = (
     (errors.ResultError, ExitCode.PLATFORM, "Fetch it again; if it persists, ask the platform's owner."),
     (errors.SFJobsError, ExitCode.PLATFORM, "Try again later."),
 )
+_REMEDIES_OF_STATUS = {
+    **dict.fromkeys((405, 406, 410, 411, 414, 415, 431), "Check the url and the options, or ask the platform's owner."),
+    413: "Send a smaller program, or ask the platform's owner for a larger limit; no job was created.",
+}
 _EXPLAINED = (errors.InvalidRequestError, errors.PermissionDeniedError, errors.NotFoundError, errors.ConflictError)
 """By the platform, in a message for the user."""
 
@@ -81,6 +85,8 @@ def explain(error: errors.SFJobsError | CommandError) -> Failure:
     if isinstance(error, CommandError):
         return error.failure
     code, remedy = next((code, remedy) for kind, code, remedy in _REMEDIES if isinstance(error, kind))
+    if isinstance(error, errors.ResponseError):
+        remedy = _REMEDIES_OF_STATUS.get(error.status_code, remedy)
     what, _, own_remedy = str(error).partition("\n")
     if isinstance(error, _EXPLAINED) and error.detail:
         what = _refusal(error)

@@ -35,9 +35,14 @@ def not_found(detail: str) -> ApiError:
     return ApiError(404, "not-found", detail)
 
 
-def too_large(what: str, limit: int) -> ApiError:
-    """Return a 413, which closes the connection, since the rest of the body is not read."""
+def too_large(what: str, limit: int, option: str | None = None) -> ApiError:
+    """
+    Return a 413, which closes the connection, since the rest of the body is not read. ``option`` is that of ``sfjobs serve`` for
+    this limit.
+    """
     detail = f"{what} is larger than the {limit} bytes allowed"
+    if option is not None:
+        detail += f". The platform's operator can allow more: sfjobs serve {option}"
     return ApiError(413, "payload-too-large", detail, headers={"connection": "close"})
 
 

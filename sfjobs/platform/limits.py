@@ -10,6 +10,11 @@ from typing import Final
 
 from ..errors import ConfigurationError
 
+SIMULATED_MODES: Final = 216
+"""Modes of a simulator: of its programs without time bins, and registers of those with."""
+
+SIMULATED_SHOTS: Final = 10_000_000
+
 _UPPER_BOUND: Final = 1 << 62
 """More than databases and system calls accept."""
 
@@ -20,7 +25,8 @@ class Limits:
     The limits of a request, an account and a job.
 
     A request: ``head`` (request line and headers), ``query``, ``body`` and ``circuit`` (one program) in bytes, and the number of
-    ``headers``. A larger request is refused with 400, 413, 414 or 431 before it is held in memory.
+    ``headers``. A larger request is refused with 400, 413, 414 or 431 before it is held in memory. An interferometer
+    of 216 modes with all digits has 2 MB, a Gaussian transformation of them 4 MB.
 
     An account: ``quota``, the number of its unfinished jobs. Further submissions get 429 ``quota-exceeded`` with ``Retry-After``.
 
@@ -37,10 +43,10 @@ class Limits:
     headers: int = 100
     query: int = 16 << 10
     body: int = 8 << 20
-    circuit: int = 1 << 20
+    circuit: int = 6 << 20
     quota: int = 10_000
-    shots: int = 10_000_000
-    modes: int = 216
+    shots: int = SIMULATED_SHOTS
+    modes: int = SIMULATED_MODES
     time: float = 3600.0
     memory: int = 4 << 30
 

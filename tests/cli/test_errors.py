@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sfjobs import errors
+from sfjobs._http.messages import response_error
 from sfjobs.cli.errors import CommandError, ExitCode, explain, printable
 
 
@@ -67,6 +68,19 @@ def test_a_message_about_a_field_is_not_repeated():
     detail = "id: Not a valid UUID.; id: Too long.; target: There is no target 'X9'."
     error = errors.InvalidRequestError("400", status_code=400, code="validation-error", detail=detail, meta=said)
     assert explain(error).what == f"The platform refused this (400 validation-error): {detail}"
+
+
+@pytest.mark.parametrize(("status", "advice"), [(413, "smaller program"), (415, "the options"), (405, "the url")])
+def test_a_refusal_that_would_come_again_is_not_to_be_tried_again(status, advice):
+    failure = explain(response_error("POST", "http://host/jobs", status, ("", "too much", {})))
+    assert advice in failure.remedy
+    assert "again" not in failure.remedy
+
+
+def test_a_program_that_is_too_large_is_a_mistake_in_the_use():
+    failure = explain(response_error("POST", "http://host/jobs", 413, ("payload-too-large", "8 bytes allowed", {})))
+    assert failure.code == 1
+    assert failure.what == "The platform refused this (413 payload-too-large): 8 bytes allowed"
 
 
 def test_an_error_of_the_command_line_keeps_its_message():

@@ -177,6 +177,7 @@ async def test_each_program_of_a_batch_has_its_own_options(platform: FakePlatfor
 
 KINDS = [
     (400, sfjobs.InvalidRequestError),
+    (413, sfjobs.InvalidRequestError),
     (422, sfjobs.InvalidRequestError),
     (403, sfjobs.PermissionDeniedError),
     (404, sfjobs.NotFoundError),

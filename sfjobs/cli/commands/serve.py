@@ -53,6 +53,7 @@ def serve(
     max_modes: Annotated[int, typer.Option(metavar="N", min=1, help="Most modes of a job.")] = 216,
     time_limit: _TimeLimitOption = 3600.0,
     memory_limit: _MemoryLimitOption = 4096,
+    max_program: Annotated[int, typer.Option(metavar="MIB", min=1, max=8, help="Largest program that is read.")] = 6,
     max_body: Annotated[int, typer.Option(metavar="MIB", min=1, help="Largest request that is read.")] = 8,
     grace: _GraceOption = 10.0,
     tls_cert: _CertificateOption = None,
@@ -77,6 +78,7 @@ def serve(
             modes=max_modes,
             time=time_limit,
             memory=memory_limit << 20,
+            circuit=max_program << 20,
             body=max_body << 20,
         ),
     )

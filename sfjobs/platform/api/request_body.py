@@ -15,22 +15,22 @@ MIN_BYTES_PER_SECOND: Final = 1000
 """As slow as a modem."""
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int, option: str | None = None) -> bytes:
     """
-    Return the whole body.
+    Return the whole body. ``option`` is that of ``sfjobs serve`` for this limit.
 
     Raises:
         ApiError: 413 as soon as the body exceeds ``limit`` bytes, 408 as soon as it is too slow.
     """
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and int(announced[:19]) > limit:
-        raise too_large("The request's body", limit)
+        raise too_large("The request's body", limit, option)
     body = bytearray()
     with anyio.move_on_after(BODY_TIMEOUT_SECONDS) as scope:
         async for chunk in request.stream():
             body += chunk
             if len(body) > limit:
-                raise too_large("The request's body", limit)
+                raise too_large("The request's body", limit, option)
             scope.deadline += len(chunk) / MIN_BYTES_PER_SECOND
     if scope.cancelled_caught:
         detail = f"The body of the request is incomplete: {len(body)} bytes were received in the allowed time."

@@ -13,7 +13,7 @@ from lark.lexer import Token
 from ..program import ProgramError
 
 MAX_SOURCE_BYTES: Final = 8 * 1024 * 1024
-"""Bytes of the text in UTF-8."""
+"""Bytes of the text in UTF-8. The platform can allow less for a submission, and not more."""
 
 MAX_LINES: Final = 100_000
 """Lines of the text, including blank lines and comments."""

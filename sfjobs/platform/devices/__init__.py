@@ -16,6 +16,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from ...models import JSONValue
 from ..blackbird import parse
+from ..limits import SIMULATED_MODES
 from ..program import Program
 from .gaussian import check_gaussian
 from .xseries import Template, check_against, xseries_layout, xseries_parameters
@@ -25,9 +26,6 @@ Engine: TypeAlias = Literal["gaussian", "xseries", "never", "always_fails"]
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _ALWAYS = MappingProxyType({day: ["00:00:00+00:00", "23:59:59+00:00"] for day in _WEEKDAYS})
 _CREATED_AT = "2026-01-05T09:00:00+00:00"
-
-SIMULATOR_MODES = 216
-"""Modes of a simulator. Whether the photons in them can be sampled is known only when the job runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +73,14 @@ def build_devices(*, test_targets: bool = False) -> Mapping[str, TargetDevice]:
 
 def _simulator(target: str, engine: Engine) -> TargetDevice:
     # Strawberry Fields 0.18 to 0.20 reads `max`, later versions read the flat keys.
-    by_measurement: dict[str, JSONValue] = dict.fromkeys(("pnr", "homodyne", "heterodyne"), SIMULATOR_MODES)
-    flat: dict[str, JSONValue] = {f"{name}_max": SIMULATOR_MODES for name in by_measurement}
+    by_measurement: dict[str, JSONValue] = dict.fromkeys(("pnr", "homodyne", "heterodyne"), SIMULATED_MODES)
+    flat: dict[str, JSONValue] = {f"{name}_max": SIMULATED_MODES for name in by_measurement}
     return TargetDevice(
         target=target,
         engine=engine,
         specification=_specification(target, "", {**flat, "max": by_measurement}, "gaussian", {}),
         certificate={"target": target, "finished_at": _CREATED_AT, "simulated": True},
-        check=partial(check_gaussian, target=target, max_modes=SIMULATOR_MODES),
+        check=partial(check_gaussian, target=target, max_modes=SIMULATED_MODES),
     )
 
 

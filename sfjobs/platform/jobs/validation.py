@@ -104,7 +104,7 @@ def _check_fields(body: Mapping[str, Any], max_circuit_bytes: int) -> None:
     if errors:
         raise invalid(errors)
     if len(body["circuit"].encode()) > max_circuit_bytes:
-        raise too_large("The circuit", max_circuit_bytes)
+        raise too_large("The circuit", max_circuit_bytes, "--max-program")
 
 
 def _name(program: Program) -> str | None:

@@ -7,7 +7,7 @@ import numpy as np
 from ..program import Samples
 from .circuit import Circuit
 from .fock import SamplingRun, sample_counts
-from .limits import MAX_OUTPUT_BYTES, beyond_limit
+from .limits import check_size
 from .state import LossyState
 
 
@@ -15,9 +15,7 @@ class CircuitSampler:
     """A circuit and its number of shots. Raises ``ProgramError`` ``simulation-limit`` if the samples would be too large."""
 
     def __init__(self, circuit: Circuit, shots: int) -> None:
-        modes = len(circuit.detectors)
-        if shots * 8 * modes > MAX_OUTPUT_BYTES:
-            raise beyond_limit(f"{shots} shots of {modes} modes are more than {MAX_OUTPUT_BYTES} bytes of samples")
+        check_size(shots, counts=len(circuit.detectors))
         self.circuit = circuit
         self.shots = shots
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..limits import SIMULATED_MODES, SIMULATED_SHOTS
 from ..program import Operation, ProgramError
 
-MAX_MODES: Final = 216
+MAX_MODES: Final = SIMULATED_MODES
 """Modes of a program without time bins."""
 
 MAX_UNROLLED_MODES: Final = 1024
@@ -15,9 +16,16 @@ MAX_UNROLLED_MODES: Final = 1024
 MAX_OPERATIONS: Final = 200_000
 """Gates and measurements; those of a TDM program count once per time bin."""
 
-MAX_SHOTS: Final = 10_000_000
+MAX_SHOTS: Final = SIMULATED_SHOTS
 
 MAX_OUTPUT_BYTES: Final = 1 << 29
+"""Bytes of the samples as they are stored."""
+
+MAX_COUNTS: Final = 100_000_000
+"""
+Photon counts and clicks of all shots and modes. They are stored in one or two bytes each and take up to 30 while they are drawn
+(twin beams): 3 GB.
+"""
 
 MAX_VARIANCE: Final = 1e9
 """Largest entry of a covariance matrix (vacuum: 1). It is squeezing of 90 dB; beyond it double precision is not enough."""
@@ -48,6 +56,20 @@ MAX_CLICKS: Final = 25
 
 MAX_WORK: Final = 2e11
 """Elementary complex operations of one program: half an hour to an hour on one core."""
+
+
+def check_size(shots: int, *, counts: int, quadratures: int = 0, is_complex: bool = False) -> None:
+    """
+    Raise ``ProgramError`` if the samples of ``counts`` photon counters and ``quadratures`` are too large to be stored, or the
+    counts too many to be drawn.
+    """
+    if shots * counts > MAX_COUNTS:
+        raise beyond_limit(f"{shots} shots are {shots * counts} photon counts; at most {MAX_COUNTS} are drawn")
+    modes = counts + quadratures
+    # Without quadratures the counts are stored in one or two bytes each, which is always less than the limit.
+    bytes_per_value = 16 if is_complex else 8 if quadratures else 1
+    if (size := shots * bytes_per_value * modes) > MAX_OUTPUT_BYTES:
+        raise beyond_limit(f"{shots} shots of {modes} modes are {size} bytes; at most {MAX_OUTPUT_BYTES} are stored")
 
 
 def unsupported(detail: str, operation: Operation | None = None) -> ProgramError:

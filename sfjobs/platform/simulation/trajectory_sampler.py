@@ -10,7 +10,7 @@ import numpy as np
 from ..program import Array, Samples
 from .conditioned import MAX_CONDITIONED_SHOTS, conditioned_counts
 from .fock import SamplingRun, sample_counts
-from .limits import MAX_OUTPUT_BYTES, beyond_limit
+from .limits import beyond_limit, check_size
 from .phase_space import PhaseSpace
 from .single_shot import sample_one_by_one
 from .state import GaussianState, LossyState
@@ -32,10 +32,8 @@ class TrajectorySampler:
     def __init__(self, plan: Trajectories, shots: int) -> None:
         self.plan = plan
         self.shots = shots
-        columns = len(plan.readings) + len(plan.counters)
         is_complex = any(reading.is_complex for reading in plan.readings.values())
-        if shots * columns * (16 if is_complex else 8) > MAX_OUTPUT_BYTES:
-            raise beyond_limit(f"{shots} shots of {columns} modes are more than {MAX_OUTPUT_BYTES} bytes of samples")
+        check_size(shots, counts=len(plan.counters), quadratures=len(plan.readings), is_complex=is_complex)
         numbers = max(len(plan.head.normal), 2 * plan.head.num_modes, 1)
         self._block = max(min(shots, _MAX_BLOCK_VALUES // numbers), 1)
         self._shot_by_shot = bool(plan.counters and plan.tail)

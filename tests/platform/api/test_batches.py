@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from sfjobs.platform.blackbird import parse
+from sfjobs.platform.limits import DEFAULTS
 from sfjobs.platform.program import Program
 from sfjobs.platform.records import JobRecord, NewJob
 from sfjobs.platform.store.sqlite.jobs import SQLiteStore
@@ -104,7 +105,7 @@ async def test_a_body_that_is_too_large_is_refused(client: httpx.AsyncClient) ->
 
 
 async def test_a_circuit_has_the_same_limit_as_alone(client: httpx.AsyncClient) -> None:
-    responses = await outcomes(client, [{"circuit": "x" * ((1 << 20) + 1)}, {"circuit": PROGRAM}])
+    responses = await outcomes(client, [{"circuit": "x" * (DEFAULTS.circuit + 1)}, {"circuit": PROGRAM}])
     assert [response["status"] for response in responses] == [413, 201]
 
 

@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
+from sfjobs.platform.limits import DEFAULTS
 from tests.platform.stand_ins import ARRAY, PROGRAM, Bench
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
@@ -153,8 +154,8 @@ async def test_a_body_that_is_not_json_is_an_invalid_request(client: httpx.Async
     assert (response.status_code, response.json()["code"]) == (400, "invalid-request")
 
 
-async def test_a_circuit_above_a_mebibyte_is_refused(client: httpx.AsyncClient) -> None:
-    response = await client.post("/jobs", json={"circuit": PROGRAM + "#" * (1 << 20)})
+async def test_a_circuit_above_its_limit_is_refused(client: httpx.AsyncClient) -> None:
+    response = await client.post("/jobs", json={"circuit": PROGRAM + "#" * DEFAULTS.circuit})
     assert (response.status_code, response.json()["code"]) == (413, "payload-too-large")
 
 

@@ -9,19 +9,21 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import anyio
 import httpx
+import numpy as np
 import pytest
 import typer
 
 from sfjobs.cli.commands.serve import serve
 from sfjobs.errors import ConfigurationError
 from sfjobs.platform import PlatformSettings, serving
+from sfjobs.platform.blackbird.limits import MAX_SOURCE_BYTES
 from sfjobs.platform.execution.executor import Work, WorkFailed
 from sfjobs.platform.execution.process_executor import ProcessExecutor
-from sfjobs.platform.limits import Limits
+from sfjobs.platform.limits import SIMULATED_MODES, Limits
 from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.server.test_serving import client_of, submit
 from tests.platform.stand_ins import PROGRAM, Bench, open_bench
@@ -108,6 +110,57 @@ async def test_a_circuit_has_a_limit_of_its_own(tmp_path: Path) -> None:
         fits = await client.post("/jobs", json=JOB)
         response = await client.post("/jobs", json={"circuit": PROGRAM + "#"})
     assert (fits.status_code, code(response)) == (201, (413, "payload-too-large"))
+
+
+def interferometer(modes: int) -> str:
+    """A program with a dense interferometer, whose entries have all digits."""
+    source = np.random.default_rng(4)
+    matrix = source.standard_normal((modes, modes)) + 1j * source.standard_normal((modes, modes))
+    unitary, _ = np.linalg.qr(matrix)
+    rows = "\n".join("    " + ", ".join(repr(value).strip("()") for value in row) for row in unitary.tolist())
+    every = list(range(modes))
+    return f"""name large
+version 1.0
+target simulon_gaussian (shots=1)
+
+complex array U[{modes}, {modes}] =
+{rows}
+
+Sgate(0.1) | 0
+Interferometer(U) | {every}
+MeasureFock() | {every}
+"""
+
+
+async def test_an_interferometer_of_all_modes_is_taken_with_all_digits(tmp_path: Path) -> None:
+    text = interferometer(SIMULATED_MODES)
+    async with limited(tmp_path) as (_, client):
+        alone = await client.post("/jobs", json={"circuit": text})
+        batch = [JOB, {"circuit": text}, JOB]
+        together = await client.post("/jobs", json=batch, headers={"content-type": "application/jobs+json"})
+        shown = await client.get(f"/jobs/{alone.json()['id']}/circuit")
+    assert len(text) > 2_000_000
+    assert (alone.status_code, [item["status"] for item in together.json()["data"]]) == (201, [201, 201, 201])
+    assert shown.json()["circuit"] == text
+
+
+@pytest.mark.parametrize(
+    ("limits", "size", "option"),
+    [
+        ({"circuit": 1000}, 1001, "--max-program"),
+        ({"circuit": 1000}, 3000, "--max-program"),
+        ({"body": 1000}, 3000, "--max-body"),
+    ],
+)
+async def test_what_is_too_large_is_refused_with_the_option_of_its_limit(
+    tmp_path: Path, limits: dict[str, int], size: int, option: str
+) -> None:
+    async with limited(tmp_path, **limits) as (_, client):
+        response = await client.post("/jobs", json={"circuit": "#" * size})
+    assert (code(response), response.json()["detail"].endswith(f"sfjobs serve {option}")) == (
+        (413, "payload-too-large"),
+        True,
+    )
 
 
 async def test_the_query_is_limited(tmp_path: Path) -> None:
@@ -292,7 +345,15 @@ def test_the_command_line_offers_the_same_limits() -> None:
     limits = Limits()
     assert (offered["quota"], offered["max_shots"], offered["max_modes"]) == (limits.quota, limits.shots, limits.modes)
     assert (offered["time_limit"], offered["memory_limit"] << 20) == (limits.time, limits.memory)
-    assert offered["max_body"] << 20 == limits.body
+    assert (offered["max_program"] << 20, offered["max_body"] << 20) == (limits.circuit, limits.body)
+    assert limits.circuit < limits.body
+
+
+def test_the_command_line_offers_no_program_that_the_parser_refuses() -> None:
+    (option,) = get_type_hints(serve, vars(sys.modules[serve.__module__]), include_extras=True)[
+        "max_program"
+    ].__metadata__
+    assert option.max << 20 == MAX_SOURCE_BYTES
 
 
 def test_the_command_line_sets_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +364,9 @@ def test_the_command_line_sets_them(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     app = typer.Typer()
     app.command()(serve)
-    words = "--quota 1 --max-shots 2 --max-modes 3 --time-limit 4.5 --memory-limit 5 --max-body 6 --grace 7"
+    words = (
+        "--quota 1 --max-shots 2 --max-modes 3 --time-limit 4.5 --memory-limit 5 --max-program 8 --max-body 6 --grace 7"
+    )
     app(words.split(), standalone_mode=False)
-    expected = Limits(quota=1, shots=2, modes=3, time=4.5, memory=5 << 20, body=6 << 20)
+    expected = Limits(quota=1, shots=2, modes=3, time=4.5, memory=5 << 20, circuit=8 << 20, body=6 << 20)
     assert (given["settings"].limits, given["grace"]) == (expected, 7.0)

@@ -83,6 +83,7 @@ TOO_LARGE = {
     "shots": (Program(operations=(op("MeasureFock", modes=[0]),)), 10**9),
     "no shots": (Program(operations=(op("MeasureFock", modes=[0]),)), 0),
     "bytes": (Program(operations=(op("MeasureFock", modes=range(200)),)), 10**6),
+    "bytes of quadratures": (Program(operations=tuple(op("MeasureX", modes=[mode]) for mode in range(8))), 10**7),
     "photons": (Program(operations=(op("Sgate", 9.0, modes=[0]), op("MeasureFock", modes=[0]))), 1),
     "bright light": (
         Program(operations=(op("Thermal", 5e7, modes=[0]), op("Dgate", 9e4, modes=[0]), op("MeasureFock", modes=[0]))),

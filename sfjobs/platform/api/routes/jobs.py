@@ -54,7 +54,8 @@ class JobRoutes:
         key = request.headers.get("idempotency-key")
         echo = {} if key is None else {"idempotency-key": checked_key(key, "Idempotency-Key")}
         # In JSON a line break or a quote takes two characters.
-        body = await read_body(request, min(self.limits.body, 2 * self.limits.circuit))
+        limit, option = min((self.limits.body, "--max-body"), (2 * self.limits.circuit, "--max-program"))
+        body = await read_body(request, limit, option)
         fields = request_json(body, dict)
         try:
             if key is None or len(body) <= _INLINE_HASH_BYTES:
@@ -71,7 +72,7 @@ class JobRoutes:
 
     async def _submit_batch(self, request: Request) -> Response:
         """Answer 207 with the outcome of each submission, in order."""
-        body = await read_body(request, self.limits.body)
+        body = await read_body(request, self.limits.body, "--max-body")
         submissions = await anyio.to_thread.run_sync(_parse_batch, body, limiter=self._batches)
         outcomes = await self.acceptance.accept_all(request.state.account, submissions)
         content = b'{"data":[%s]}' % b",".join(map(_batch_item, outcomes))
