@@ -332,3 +332,13 @@ def test_light_that_grows_in_a_loop_is_refused() -> None:
     with pytest.raises(ProgramError, match="grows") as caught:
         simulate(tdm(100, operations), shots=1, seed=1)
     assert caught.value.code == "simulation-limit"
+
+
+def test_the_old_name_of_the_photon_counter_counts_photons() -> None:
+    """``Measure`` used to be read as a heterodyne detector, without its imaginary part."""
+    gates = [op("Sgate", 0.5, modes=[1]), op("BSgate", 0.3, 0.2, modes=[0, 1])]
+    old, new = (
+        simulate(tdm(3, [*gates, op(name, modes=[0])]), shots=20, seed=1).array for name in ("Measure", "MeasureFock")
+    )
+    assert old.dtype == np.uint8
+    assert np.array_equal(old, new)
