@@ -4,6 +4,7 @@ stated in ``meta``. ``simulate`` is the entry; ``prepare`` is its first half, wh
 pure computation and block.
 
     simulator                 a program and a number of shots to ``Samples``
+    preparation_time          an estimate of the time that ``prepare`` takes
     time_domain               the layout of TDM programs, and their unrolling to one mode per pulse for photon counters
     delay_loops               homodyne and heterodyne readings of TDM programs, with loops that run on between shots
     circuit_sampler           the samples of a circuit that counts photons
@@ -28,6 +29,7 @@ pure computation and block.
     limits                    limits, and the errors beyond them
 """
 
+from .preparation_time import preparation_seconds
 from .simulator import Simulation, prepare, simulate
 
-__all__ = ["Simulation", "prepare", "simulate"]
+__all__ = ["Simulation", "preparation_seconds", "prepare", "simulate"]

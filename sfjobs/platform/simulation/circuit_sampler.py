@@ -6,27 +6,30 @@ import numpy as np
 
 from ..program import Samples
 from .circuit import Circuit
-from .fock import SamplingRun, sample_counts
+from .fock import SamplingRun, choose_samplers
 from .limits import check_size
 from .state import LossyState
 
 
 class CircuitSampler:
-    """A circuit and its number of shots. Raises ``ProgramError`` ``simulation-limit`` if the samples would be too large."""
+    """
+    A circuit, its number of shots, and the chosen samplers of its photon counts. Raises ``ProgramError`` ``simulation-limit`` if
+    the samples would be too large or take too long.
+    """
 
     def __init__(self, circuit: Circuit, shots: int) -> None:
         check_size(shots, counts=len(circuit.detectors))
         self.circuit = circuit
         self.shots = shots
+        threshold_modes = frozenset(detector.mode for detector in circuit.detectors if detector.kind == "threshold")
+        lossy = LossyState(circuit.state, circuit.transmission)
+        self._counts = choose_samplers(lossy, [detector.mode for detector in circuit.detectors], threshold_modes, shots)
 
     def sample(self, rng: np.random.Generator) -> Samples:
         """Return the samples (shots, measured modes)."""
-        detectors = self.circuit.detectors
-        threshold_modes = frozenset(detector.mode for detector in detectors if detector.kind == "threshold")
         run = SamplingRun(self.shots, rng)
-        lossy = LossyState(self.circuit.state, self.circuit.transmission)
-        counts = sample_counts(lossy, [detector.mode for detector in detectors], threshold_modes, run)
-        dark_counts = np.array([detector.dark_counts for detector in detectors])
+        counts = self._counts.sample(run)
+        dark_counts = np.array([detector.dark_counts for detector in self.circuit.detectors])
         if dark_counts.any():
             counts = counts + rng.poisson(dark_counts, counts.shape)
         smallest = np.min_scalar_type(int(counts.max(initial=0)))

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..program import Array
 from .displaced_table import DisplacedTable
-from .fock import SamplingRun, coherent_counts, independent_groups, sample_counts
+from .fock import SamplingRun, choose_samplers, coherent_counts, independent_groups, sample_counts
 from .limits import MAX_WORK, beyond_limit
 from .state import GaussianState, LossyState
 
@@ -29,6 +29,27 @@ def conditioned_counts(means: Array, cov: Array, is_threshold: Array, run: Sampl
     return np.where(is_threshold, counts > 0, counts)
 
 
+def check_conditioned_counts(mean: Array, cov: Array, is_threshold: Array, shots: int) -> None:
+    """Raise ``ProgramError`` if counts after readings that give these means (2k) take too long; other readings take longer."""
+    m = len(is_threshold)
+    for group in independent_groups(GaussianState(np.zeros(2 * m), cov)):
+        where = group + [m + mode for mode in group]
+        state = GaussianState(mean[where], cov[np.ix_(where, where)])
+        if not state.is_classical and not DisplacedTable(state.means[np.newaxis], state.cov).applies(MAX_WORK):
+            _check_one_by_one(len(group), shots)
+            threshold_modes = frozenset(np.flatnonzero(is_threshold[group]).tolist())
+            lossy = LossyState(state, np.ones(len(group)))
+            choose_samplers(lossy, range(len(group)), threshold_modes, 1, MAX_WORK / shots)
+
+
+def _check_one_by_one(modes: int, shots: int) -> None:
+    if shots > MAX_CONDITIONED_SHOTS:
+        raise beyond_limit(
+            f"photon counts of {modes} modes that depend on a homodyne or heterodyne reading are simulated for"
+            f" {MAX_CONDITIONED_SHOTS} shots at most, not {shots}"
+        )
+
+
 def _counts_of_group(means: Array, cov: Array, is_threshold: Array, run: SamplingRun) -> Array:
     m = len(is_threshold)
     if GaussianState(np.zeros(2 * m), cov).is_classical:
@@ -38,11 +59,7 @@ def _counts_of_group(means: Array, cov: Array, is_threshold: Array, run: Samplin
     if table.applies(run.budget):
         run.record("displaced table", table.discarded)
         return table.sample(run.rng)
-    if run.shots > MAX_CONDITIONED_SHOTS:
-        raise beyond_limit(
-            f"photon counts of {m} modes that depend on a homodyne or heterodyne reading are simulated for"
-            f" {MAX_CONDITIONED_SHOTS} shots at most, not {run.shots}"
-        )
+    _check_one_by_one(m, run.shots)
     threshold_modes = frozenset(np.flatnonzero(is_threshold).tolist())
     single_runs = [SamplingRun(1, run.rng, MAX_WORK / run.shots) for _ in means]
     counts = np.concatenate(

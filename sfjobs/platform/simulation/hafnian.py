@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Final
 
@@ -35,7 +36,10 @@ class HafnianSampler:
         self.discarded = float(beyond[self.cutoff]) if self.cutoff < len(beyond) else 0.0
 
     def check(self, shots: int, budget: float = MAX_WORK) -> float:
-        """Return the work. Raise ``ProgramError`` if it is more than ``budget``, or the cutoff beyond double precision."""
+        """
+        Return the work. Raise ``ProgramError`` if it is more than ``budget``, the cutoff beyond double precision, or piquasso not
+        installed.
+        """
         if self.cutoff > MAX_CUTOFF:
             raise beyond_limit(
                 f"a mode may hold {self.cutoff} photons with probability {_MAX_DISCARDED:g}; at most {MAX_CUTOFF} are simulated"
@@ -46,6 +50,8 @@ class HafnianSampler:
                 f"{shots} shots of {self.state.num_modes} modes with {photons.mean_photons(self.state):.3g} photons on average"
                 f" would take about {work / budget:.2g} times the time allowed"
             )
+        if find_spec("piquasso") is None:
+            raise _missing()
         return work
 
     def _work(self, shots: int) -> float:
@@ -105,7 +111,11 @@ def _piquasso() -> ModuleType:
     try:
         return importlib.import_module("piquasso")
     except ImportError as error:
-        raise ProgramError(
-            "simulator-missing",
-            "this program needs the hafnian sampler, which is not installed here: pip install 'sfjobs[simulators]'",
-        ) from error
+        raise _missing() from error
+
+
+def _missing() -> ProgramError:
+    return ProgramError(
+        "simulator-missing",
+        "this program needs the hafnian sampler, which is not installed here: pip install 'sfjobs[simulators]'",
+    )

@@ -25,8 +25,7 @@ class Simulation(Protocol):
 
     def sample(self, rng: np.random.Generator) -> Samples:
         """
-        Return the samples. Raises ``ProgramError`` ``simulation-limit`` if no sampler can count the photons within its limits,
-        or ``simulator-missing``.
+        Return the samples. Raises ``ProgramError`` ``simulation-limit`` if readings or rounding errors leave the limits.
         """
         ...
 
@@ -49,11 +48,12 @@ def simulate(program: Program, *, shots: int, seed: int | None = None) -> Sample
 def prepare(program: Program, shots: int) -> Simulation:
     """
     Read a program and check all that can be known without drawing a sample: operations, the types of their arguments, modes, time
-    bins, and the sizes of program and samples. It takes a few milliseconds for usual programs, and up to a few seconds for those
-    near the limits, whose covariance matrix is calculated. What the photons cost is known only to ``sample``.
+    bins, the sizes of program and samples, and the estimate of the time that the samples take. ``preparation_seconds`` estimates
+    how long this takes.
 
     Raises:
-        ProgramError: ``unsupported-circuit`` if it is not simulated, ``simulation-limit`` if it is too large.
+        ProgramError: ``unsupported-circuit`` if it is not simulated, ``simulation-limit`` if it is too large,
+            ``simulator-missing`` if it needs piquasso and that is not installed.
     """
     if not 1 <= shots <= MAX_SHOTS:
         raise beyond_limit(f"{shots} shots were requested; between 1 and {MAX_SHOTS} are simulated")

@@ -16,9 +16,12 @@ from .limits import MAX_VARIANCE
 
 def real_form(passive: Array, active: Array | None = None) -> Array:
     """Return the real (2m, 2m) matrix on ``(x, p)`` of the map ``a -> passive a + active a^dagger``."""
-    active = np.zeros_like(passive) if active is None else active
-    plus, minus = passive + active, passive - active
-    return np.block([[plus.real, -minus.imag], [plus.imag, minus.real]])
+    plus, minus = (passive, passive) if active is None else (passive + active, passive - active)
+    rows, columns = passive.shape
+    real: Array = np.empty((2 * rows, 2 * columns))  # numpy.block takes 30 us
+    real[:rows, :columns], real[:rows, columns:] = plus.real, -minus.imag
+    real[rows:, :columns], real[rows:, columns:] = plus.imag, minus.real
+    return real
 
 
 def symplectic_form(modes: int) -> Array:

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from ..program import Array, Samples
-from .conditioned import MAX_CONDITIONED_SHOTS, conditioned_counts
-from .fock import SamplingRun, sample_counts
+from .conditioned import MAX_CONDITIONED_SHOTS, check_conditioned_counts, conditioned_counts
+from .fock import SamplingRun, choose_samplers, sample_counts
 from .limits import beyond_limit, check_size
 from .phase_space import PhaseSpace
 from .single_shot import sample_one_by_one
@@ -50,6 +50,9 @@ class TrajectorySampler:
                 f"{shots} shots take {steps:.3g} steps, since {dependent} statements depend on readings in a way that is not"
                 f" linear; at most {_MAX_SECONDS / _SECONDS_PER_STEP:.3g} are simulated"
             )
+
+        if plan.counters and not self._shot_by_shot:
+            _CountedLight(plan).check(shots)
 
     def sample(self, rng: np.random.Generator) -> Samples:
         """Return the samples (shots, measured modes). Raises ``ProgramError`` if a formula has no value in some shot."""
@@ -125,19 +128,39 @@ class _CountedLight:
         self._rows, self._cov = plan.head.given_readings(self._counted)
         self.differs = bool(np.max(np.abs(self._rows), initial=0.0) > _INDEPENDENT)
 
+    def check(self, shots: int) -> None:
+        """Raise ``ProgramError`` if no sampler counts the photons within its limits, by the means of the readings."""
+        if not self.differs:
+            choose_samplers(*self._independent(), shots)
+            return
+        cov, root = self._after_loss()
+        check_conditioned_counts(self._constants * root, cov, self._is_threshold, shots)
+
     def means(self, numbers: Array) -> Array:
         """Return the means (shots, 2k)."""
         return np.asarray((self._constants[:, np.newaxis] + self._rows @ numbers).T)
 
     def counts(self, means: Array, run: SamplingRun) -> Array:
         """Return the counts (shots, k); 0 or 1 for threshold detectors."""
-        plan, head = self._plan, self._plan.head
-        is_threshold = np.array([plan.counters[mode].kind == "threshold" for mode in self._counted])
         if not self.differs:
-            quadratures = head.rows[: 2 * head.num_modes, head.normal]
-            state = GaussianState(head.constants[: 2 * head.num_modes].copy(), quadratures @ quadratures.T)
-            threshold_modes = frozenset(mode for mode in self._counted if plan.counters[mode].kind == "threshold")
-            return sample_counts(LossyState(state, plan.transmission), self._counted, threshold_modes, run)
-        transmission = plan.transmission[self._counted]
+            return sample_counts(*self._independent(), run)
+        cov, root = self._after_loss()
+        return conditioned_counts(means * root, cov, self._is_threshold, run)
+
+    @property
+    def _is_threshold(self) -> Array:
+        return np.array([self._plan.counters[mode].kind == "threshold" for mode in self._counted])
+
+    def _independent(self) -> tuple[LossyState, list[int], frozenset[int]]:
+        """Return the state of all modes, the counted ones, and those of threshold detectors."""
+        plan, head = self._plan, self._plan.head
+        quadratures = head.rows[: 2 * head.num_modes, head.normal]
+        state = GaussianState(head.constants[: 2 * head.num_modes].copy(), quadratures @ quadratures.T)
+        threshold_modes = frozenset(mode for mode in self._counted if plan.counters[mode].kind == "threshold")
+        return LossyState(state, plan.transmission), self._counted, threshold_modes
+
+    def _after_loss(self) -> tuple[Array, Array]:
+        """Return the covariance (2k, 2k) after the loss, and the factor (2k) of the means."""
+        transmission = self._plan.transmission[self._counted]
         lossy = GaussianState(np.zeros(len(self._cov)), self._cov).after_loss(transmission)
-        return conditioned_counts(means * np.sqrt(np.tile(transmission, 2)), lossy.cov, is_threshold, run)
+        return lossy.cov, np.sqrt(np.tile(transmission, 2))
