@@ -18,8 +18,9 @@ from .api.app import create_app
 from .api.tokens import AccessTokens
 from .blackbird import parse
 from .devices import build_devices
-from .execution.process_executor import ProcessExecutor
+from .execution.process_executor import SIMULATE, ProcessExecutor
 from .jobs.change_feed import ChangePublisher
+from .jobs.preparation import Preparation
 from .jobs.scheduler import Scheduler
 from .results.folder import ResultFolder
 from .settings import PlatformSettings, locked_data_dir
@@ -74,6 +75,7 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
                 devices=devices,
                 results=results,
                 parse=parse,
+                preparation=Preparation() if settings.runner == SIMULATE else None,
                 feed=feed,
                 limits=settings.limits,
             )

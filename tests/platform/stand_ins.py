@@ -22,6 +22,7 @@ from sfjobs.platform.api.tokens import AccessTokens
 from sfjobs.platform.blackbird import parse
 from sfjobs.platform.devices import build_devices
 from sfjobs.platform.execution.executor import ExecutionError, Outcome, Run, Work
+from sfjobs.platform.jobs.preparation import Preparation
 from sfjobs.platform.jobs.scheduler import Scheduler
 from sfjobs.platform.limits import DEFAULTS, Limits
 from sfjobs.platform.records import JobRecord, NewJob, ResultFile
@@ -204,6 +205,7 @@ async def open_bench(
                 devices=devices,
                 results=ResultFolder(folder),
                 parse=parse,
+                preparation=Preparation(),
                 limits=limits,
             )
             yield Bench(store, executor, scheduler, make_app(), account, tokens, make_app)

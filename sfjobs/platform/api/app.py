@@ -24,6 +24,7 @@ from ..devices import TargetDevice
 from ..errors import ApiError, server_error
 from ..jobs.acceptance import JobAcceptance
 from ..jobs.change_feed import CHANGES_PATH, ChangePublisher
+from ..jobs.preparation import Preparation
 from ..jobs.scheduler import Scheduler
 from ..jobs.validation import Parse, SubmissionValidator
 from ..limits import DEFAULTS, Limits
@@ -51,15 +52,19 @@ def create_app(
     devices: Mapping[str, TargetDevice],
     results: ResultStore,
     parse: Parse,
+    preparation: Preparation | None = None,
     feed: ChangePublisher | None = None,
     limits: Limits = DEFAULTS,
 ) -> Starlette:
-    """Return the application around open parts. A caller that stops the server passes the feed, to close it then."""
+    """
+    Return the application around open parts. A caller that stops the server passes the feed, to close it then. Without
+    ``preparation`` a program that the simulation cannot run is found by the worker.
+    """
     feed = feed or ChangePublisher(store, scheduler)
     change = ChangeRoutes(feed, tokens)
     account = AccountRoutes(tokens)
     device = DeviceRoutes(devices)
-    validator = SubmissionValidator(devices, parse, limits)
+    validator = SubmissionValidator(devices, parse, limits, preparation)
     acceptance = JobAcceptance(store, scheduler, validator, quota=limits.quota)
     job = JobRoutes(store=store, scheduler=scheduler, feed=feed, acceptance=acceptance, results=results, limits=limits)
     app = Starlette(

@@ -3,6 +3,7 @@ Jobs between the HTTP interface and the store.
 
     submission      a submission as it came, with its idempotency key
     validation      checks a submission and makes the job
+    preparation     the check of a program by the simulation before its job is accepted
     acceptance      accepts submissions, one or a batch, under quotas and idempotency keys
     scheduler       decides which job runs when
     change_feed     open streams, and the changes they have not sent yet

@@ -20,6 +20,9 @@ from .validation import SubmissionValidator
 _MAX_CONCURRENT_CHECKS: Final = 2
 """Of one batch: as many as the validator has threads, so that submissions of other clients come between."""
 
+_PREPARATION_TIMEOUT_SECONDS: Final = 10.0
+"""From the beginning of a request. Preparations that take long begin within it, or clients would time out (sfjobs: 30 s)."""
+
 _QUOTA_RETRY_AFTER_SECONDS: Final = 5
 _STOPPING_RETRY_AFTER_SECONDS: Final = 5
 _log = logging.getLogger(__name__)
@@ -112,10 +115,11 @@ class JobAcceptance:
             server_error() if isinstance(item, IncomingSubmission) else item for item in reserved
         ]
         limiter = anyio.CapacityLimiter(_MAX_CONCURRENT_CHECKS)
+        prepare_until = anyio.current_time() + _PREPARATION_TIMEOUT_SECONDS
 
         async def check(index: int, submission: IncomingSubmission) -> None:
             async with limiter:
-                outcomes[index] = await self._check(account, submission)
+                outcomes[index] = await self._check(account, submission, prepare_until)
 
         async with anyio.create_task_group() as tasks:
             for index, item in enumerate(reserved):
@@ -123,12 +127,12 @@ class JobAcceptance:
                     tasks.start_soon(check, index, item)
         return outcomes
 
-    async def _check(self, account: str, submission: IncomingSubmission) -> NewJob | ApiError:
+    async def _check(self, account: str, submission: IncomingSubmission, prepare_until: float) -> NewJob | ApiError:
         # Checked here to spare the work of parsing. The transaction that stores the jobs checks the quota again.
         if self._store.count_unfinished(account) >= self._quota:
             return self._quota_exceeded()
         try:
-            return await self._validator.validate(account, submission)
+            return await self._validator.validate(account, submission, prepare_until=prepare_until)
         except ApiError as error:
             return error
         except Exception:  # noqa: BLE001 - logged; it must not fail the other submissions of the batch

@@ -1,0 +1,62 @@
+"""
+The check of a program by the simulation before its job is accepted, so that a program that cannot run is refused at once. No
+sample is drawn; the worker checks again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from ..devices import TargetDevice
+from ..program import Program, ProgramError
+from ..simulation import preparation_seconds, prepare
+
+SHORT_SECONDS: Final = 0.1
+"""A preparation up to this estimate follows the check of the text at once; longer ones are done one at a time."""
+
+MAX_SECONDS: Final = 5.0
+"""
+A program with a longer estimate is accepted without preparation: those of time bins that are unrolled to more than 500 modes or
+30 000 operations. Programs without time bins have fewer, as the parser allows.
+"""
+
+_MAX_XSERIES_SHOTS: Final = 1_000_000
+"""Of any program of an X12; the check of the layout knows the squeezing and the modes."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """The simulation's check of programs. ``prepare`` raises ``ProgramError``, ``seconds`` estimates how long it takes."""
+
+    prepare: Callable[[Program, int], object] = prepare
+    seconds: Callable[[Program], float] = preparation_seconds
+
+    def check_if_short(self, device: TargetDevice, program: Program, shots: int) -> bool:
+        """Check a program if that is short. Return False if it has yet to be checked. Raises ``ProgramError``."""
+        if device.engine == "xseries" and shots <= _MAX_XSERIES_SHOTS:
+            return True
+        seconds = self.seconds(program)
+        if seconds > MAX_SECONDS:
+            _log.info("a program is accepted unprepared, since that would take about %.0f s", seconds)
+            return True
+        if seconds > SHORT_SECONDS:
+            return False
+        self.check(program, shots)
+        return True
+
+    def check(self, program: Program, shots: int) -> None:
+        """Raise ``ProgramError`` for a program that cannot run. Other failures are logged and left to the worker."""
+        try:
+            with np.errstate(all="ignore"):
+                self.prepare(program, shots)
+        except ProgramError:
+            raise
+        except Exception:  # noqa: BLE001 - logged; a defect, or no memory, must not refuse a program
+            _log.exception("a program could not be prepared; its job is accepted, and the worker decides")
