@@ -21,7 +21,7 @@ SHORT_SECONDS: Final = 0.1
 
 MAX_SECONDS: Final = 5.0
 """
-A program with a longer estimate is accepted without preparation: those of time bins that are unrolled to more than 500 modes or
+A program with a longer estimate is accepted without preparation: those of time bins that are unrolled to more than 480 modes or
 30 000 operations. Programs without time bins have fewer, as the parser allows.
 """
 

@@ -39,8 +39,8 @@ def total_distribution(state: GaussianState) -> Array:
     values = np.maximum(values, 1e-12)
     squares = (vectors.T @ state.means) ** 2
     size = 1 << int(_chernoff_length(values, squares) - 1).bit_length()
-    z = np.exp(2j * np.pi * np.arange(size) / size)
-    probabilities = np.fft.fft(np.exp(_log_generating(z, values, squares))).real / size
+    z = np.exp(2j * np.pi * np.arange(size // 2 + 1) / size)  # the values on the other half circle are conjugate
+    probabilities = np.fft.hfft(np.exp(_log_generating(z, values, squares)), size) / size
     return np.maximum(probabilities, 0.0)
 
 
