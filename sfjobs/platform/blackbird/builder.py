@@ -36,6 +36,7 @@ class _Builder:
         self.operations: list[Operation] = []
         self.steps_left = limits.MAX_STEPS
         self.elements_left = limits.MAX_ARRAY_ELEMENTS
+        self.array_parameters_left = limits.MAX_ARRAY_PARAMETERS
         self.token = Token("_NEWLINE", "", 0, 1, 1)
 
     def program(self, source: Source) -> Program:
@@ -216,6 +217,10 @@ class _Builder:
         if len(shape) != 2 or value.modes or value.names != {parameter}:
             raise error_at(name, f"{name} needs two dimensions, such as [1, 4], to be a free parameter")
         self._spend_elements(math.prod(shape))
+        self.array_parameters_left -= math.prod(shape)
+        if self.array_parameters_left < 0:
+            detail = f"arrays of free parameters may have {limits.MAX_ARRAY_PARAMETERS} elements at most"
+            raise error_at(name, detail)
         self.free.pop(parameter, None)
         names = [f"{parameter}_{row}_{column}" for row in range(shape[0]) for column in range(shape[1])]
         self.free.update(dict.fromkeys(names))

@@ -33,6 +33,9 @@ MAX_STEPS: Final = 500_000
 MAX_ARRAY_ELEMENTS: Final = 1_000_000
 """Elements of all arrays together, including the results of array arithmetic."""
 
+MAX_ARRAY_PARAMETERS: Final = 50_000
+"""Elements of all arrays that are free parameters, each with a name of its own; the longest streams have 1000 time bins."""
+
 MAX_NESTING: Final = 50
 """Brackets open at the same time."""
 
