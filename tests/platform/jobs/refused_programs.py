@@ -103,7 +103,7 @@ REFUSED = {
     ),
     # too large
     "squeezing": Refused(f"Sgate(50) | 0; {COUNT}", "more squeezing", 0, LIMIT),
-    "squeezing step by step": Refused("Sgate(2.0) | 0; " * 9 + "MeasureX | 0", "more squeezing", 5, LIMIT),
+    "squeezing step by step": Refused("Sgate(2.0) | 0; " * 9 + COUNT, "more squeezing", 5, LIMIT),
     "a displacement": Refused(f"Dgate(1e9, 0.0) | 0; {COUNT}", "more light", 0, LIMIT),
     "photons in a shot": Refused(f"Sgate(9.0) | 0; {COUNT}", "photons", None, LIMIT),
     "bright light": Refused(f"Thermal(5e7) | 0; Dgate(9e4, 0.0) | 0; {COUNT}", "photons on average", None, LIMIT),
@@ -113,11 +113,11 @@ REFUSED = {
     "the time of photon counts": Refused(chain(40, 1.2, "MeasureFock()"), "the time allowed", None, LIMIT, 10**4),
     "the time of clicks": Refused(chain(40, 1.2, "MeasureThreshold()"), "the time allowed", None, LIMIT, 10**4),
     "counts after a reading": Refused(
-        "Sgate(1.0) | 0; BSgate(0.3, 0.2) | [0, 1]; MeasureX | 1; MeasureFock() | 0",
+        chain(40, 1.2, "MeasureX").replace(str(list(range(40))), "39") + f"; MeasureFock() | {list(range(39))}",
         "at most, not 30000",
         None,
         LIMIT,
-        30000,
+        30_000,
     ),
     # time domain
     "another type": Refused(f"Vac | 0; {COUNT}", "type 'fock'", None, type="fock"),
