@@ -79,7 +79,7 @@ class FactorState:
 
     def is_too_bright(self, modes: Sequence[int]) -> bool:
         """Return whether these modes are squeezed beyond what double precision holds."""
-        part = self.rows[self.indices(modes)][:, self.normal]
+        part = self.rows[self.indices(modes)]
         return not np.max(np.einsum("ij,ij->i", part, part), initial=0.0) <= MAX_QUADRATURE**2
 
     def read(self, mode: int, angle: float, noise: float = 0.0) -> int:

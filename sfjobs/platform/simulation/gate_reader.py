@@ -78,7 +78,10 @@ class GateReader(Generic[StateT]):
         if operation.name in embedding.NAMES:
             self._embed(operation)
             return
-        gaussian_map, needs_vacuum = read_gate(operation)
+        self.apply_map(operation, *read_gate(operation))
+
+    def apply_map(self, operation: Operation, gaussian_map: GaussianMap, needs_vacuum: bool) -> None:
+        """Apply an operation that ``read_gate`` has read."""
         if needs_vacuum:
             self._require_vacuum(operation, "with vacuum=True")
         shift = self._move_loss_past(gaussian_map, operation.modes)

@@ -34,7 +34,7 @@ _MAX_DEVIATIONS: Final = 37.5
 _MAX_DISPLACEMENTS: Final = 256
 """Displacements in the head that are not linear, each with two columns; those after them belong to the tail."""
 
-_MAX_DEPENDENT: Final = 10_000
+_MAX_DEPENDENT: Final = 5_000
 """Statements that depend on readings, at most."""
 
 _INDEPENDENT: Final = 1e-12
@@ -136,7 +136,7 @@ class _TrajectoryReader:
         elif sources or in_tail:
             self._to_tail(TailStatement(operation, sources, None if sources else gaussian_map))
         else:
-            self._gates.apply(operation)
+            self._gates.apply_map(operation, gaussian_map, needs_vacuum)
 
     def _measure(self, operation: Operation) -> None:
         for angle in measured_parameters(operation):

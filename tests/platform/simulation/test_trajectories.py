@@ -539,7 +539,7 @@ def test_a_formula_without_a_value_fails_with_its_text_and_line(case: str) -> No
 def test_a_hundred_thousand_statements_that_depend_on_readings_are_refused_or_prepared() -> None:
     shift = Operation("Xgate", (MeasuredParameter("sin(q0)", (0,)),), {}, (1,), 5)
     measured = Operation("MeasureX", (), {}, (0,), 4)
-    with pytest.raises(ProgramError, match="at most 10000 statements"):
+    with pytest.raises(ProgramError, match="at most 5000 statements"):
         prepare(Program(operations=(measured, *[shift] * 100_000)), 1_000_000)
 
 
