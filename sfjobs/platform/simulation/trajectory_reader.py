@@ -139,10 +139,12 @@ class _TrajectoryReader:
             self._gates.apply_map(operation, gaussian_map, needs_vacuum)
 
     def _measure(self, operation: Operation) -> None:
-        for angle in measured_parameters(operation):
-            read_detectors(probe(operation))
+        angle = operation.arguments[0] if operation.arguments else operation.keywords.get("phi")
+        if operation.name == "MeasureHomodyne" and isinstance(angle, MeasuredParameter):
+            straight = _without_angle(operation)
+            read_detectors(straight)
             self._gate(_turned_back(operation, angle))
-            operation = probe(operation, 0.0)
+            operation = straight
         (detector,) = read_detectors(operation)
         mode, is_complex = detector.mode, detector.kind == "heterodyne"
         if self._prepare(operation):
@@ -233,6 +235,12 @@ class _TrajectoryReader:
 
 def _complex_modes(sources: Sources) -> frozenset[int]:
     return frozenset(mode for mode, source in sources.items() if source.is_complex)
+
+
+def _without_angle(operation: Operation) -> Operation:
+    if operation.arguments:
+        return replace(operation, arguments=(0.0, *operation.arguments[1:]))
+    return replace(operation, keywords={**operation.keywords, "phi": 0.0})
 
 
 def _turned_back(operation: Operation, angle: MeasuredParameter) -> Operation:

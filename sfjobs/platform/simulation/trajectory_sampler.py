@@ -17,7 +17,7 @@ from .state import GaussianState, LossyState
 from .trajectories import Trajectories
 
 _MAX_BLOCK_VALUES: Final = 1 << 21
-"""Normal numbers of one block of shots: 16 MB."""
+"""Normal numbers and readings of one block of shots: 16 MB."""
 
 _MAX_SECONDS: Final = 1800.0
 _SECONDS_PER_STEP: Final = 5e-5
@@ -36,7 +36,8 @@ class TrajectorySampler:
         is_complex = any(reading.is_complex for reading in plan.readings.values())
         if shots * columns * (16 if is_complex else 8) > MAX_OUTPUT_BYTES:
             raise beyond_limit(f"{shots} shots of {columns} modes are more than {MAX_OUTPUT_BYTES} bytes of samples")
-        numbers = max(len(plan.head.normal), 2 * plan.head.num_modes, 1)
+        read_in_tail = sum(step.detector is not None for step in plan.tail)
+        numbers = max(len(plan.head.normal), 2 * plan.head.num_modes, 1) + 2 * read_in_tail
         self._block = max(min(shots, _MAX_BLOCK_VALUES // numbers), 1)
         self._shot_by_shot = bool(plan.counters and plan.tail)
         if self._shot_by_shot and shots > MAX_CONDITIONED_SHOTS:

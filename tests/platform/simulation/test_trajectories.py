@@ -415,7 +415,7 @@ def test_the_photons_of_a_corrected_twin_are_those_of_a_squeezed_vacuum() -> Non
 
 def test_the_photons_after_a_gate_whose_matrix_depends_on_a_reading() -> None:
     """A mixture of squeezed vacuums; the readings are normal, and their photons follow each one."""
-    samples = run("Squeezed(-0.2) | 0", "MeasureX | 0", "Sgate(0.4*q0) | 1", "MeasureFock() | 1", shots=800).array
+    samples = run("Squeezed(-0.2) | 0", "MeasureX | 0", "Sgate(0.4*q0) | 1", "MeasureFock() | 1", shots=500).array
     points, weights = np.polynomial.hermite_e.hermegauss(60)
     mixture = sum(
         weight * squeezed_counts(0.4 * math.exp(0.2) * point) for point, weight in zip(points, weights, strict=True)
@@ -423,6 +423,14 @@ def test_the_photons_after_a_gate_whose_matrix_depends_on_a_reading() -> None:
     assert follows(samples[:, 1], mixture / weights.sum())
     bright = np.abs(samples[:, 0]) > 1.5
     assert samples[bright, 1].mean() > 3 * samples[~bright, 1].mean()
+
+
+def test_photons_are_counted_after_many_channels_that_follow_a_gate_by_a_reading() -> None:
+    """Fifty losses that leave half of a coherent state that was turned: Poisson counts of half the energy."""
+    losses = [f"LossChannel({0.5**0.01}) | 1", "Rgate(0.1) | 1", "Sgate(0.0) | 1"] * 100
+    samples = run("MeasureX | 0", "Coherent(2, 0) | 1", "Rgate(q0) | 1", *losses, "MeasureFock() | 1", shots=40).array
+    total = samples[:, 1].sum()
+    assert 1e-4 < stats.poisson.cdf(total, 40 * 2) < 1 - 1e-4
 
 
 def test_the_photons_after_a_selected_reading() -> None:
@@ -482,7 +490,11 @@ REFUSED = {
     "a complex angle": (["MeasureHD | 0", "Rgate(q0) | 1", "MeasureX | 1"], "must be real"),
     "a matrix": (["MeasureX | 0", "Interferometer(q0) | 1", "MeasureX | 1"], "U must be a matrix"),
     "a graph": (["MeasureX | 0", "GraphEmbed(q0) | 1", "MeasureX | 1"], "cannot depend on a reading"),
-    "a selection by a reading": (["MeasureX | 0", "MeasureX(select=q0) | 1"], "select"),
+    "a selection by a reading": (["MeasureX | 0", "MeasureX(select=q0) | 1"], "select = q0 depends on a measurement"),
+    "a selection and an angle": (
+        ["MeasureX | 0", "MeasureHomodyne(q0, select=q0) | 1"],
+        "select = q0 depends on a measurement",
+    ),
     "far off": (["MeasureX(select=40) | 0"], "40 standard deviations off"),
     "far off by heterodyne": (["MeasureHD(select=60j) | 0"], "standard deviations off"),
     "a complex quadrature": (["MeasureX(select=1j) | 0"], "select must be a real number"),
@@ -515,6 +527,14 @@ def test_a_selected_value_must_be_finite(value: float) -> None:
     operation = Operation("MeasureX", (), {"select": value}, (0,), 4)
     with pytest.raises(ProgramError, match="line 4: MeasureX: select must be finite"):
         prepare(Program(operations=(operation,)), 10)
+
+
+@pytest.mark.parametrize("measurement", ["MeasureX", "MeasureFock"])
+def test_feed_forward_in_a_time_domain_program_is_refused(measurement: str) -> None:
+    shift = Operation("Xgate", (MeasuredParameter("q0", (0,)),), {}, (1,), 5)
+    operations = (shift, Operation(measurement, (), {}, (0,), 6))
+    with pytest.raises(ProgramError, match="line 5: Xgate: feed-forward is not simulated in TDM programs"):
+        prepare(Program(operations=operations, type="tdm", type_options={"temporal_modes": 3}), 10)
 
 
 RUNTIME = {
