@@ -8,6 +8,7 @@ stated in ``meta``. ``simulate`` is the only entry; it is pure computation and b
     circuit                   a program to a Gaussian state, loss per mode and detectors
     gates  embedding          each operation as a Gaussian map; graphs as states
     arguments                 the checked arguments of one operation
+    projection                printed matrices to the nearest unitary, symplectic or covariance
     state                     means and covariance, hbar = 2
     photons                   exact photon-number statistics: distribution of the total, quantiles
     fock                      photon counts: independent groups of modes, and the sampler for each

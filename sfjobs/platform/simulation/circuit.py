@@ -31,6 +31,7 @@ _MEASUREMENTS: Final[dict[str, tuple[Detection, dict[str, object]]]] = {
 """Measurements by name, with the kind of detector and the parameters in order."""
 
 _MAX_DARK_COUNTS: Final = 10_000
+_MAX_ROUNDING: Final = 1e-12
 _MIN_TRANSMISSION: Final = 0.1
 """A displacement after more loss than this is not moved before it, since it would have to grow too much."""
 
@@ -47,11 +48,20 @@ class Detector:
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """``state``, then a loss channel of energy ``transmission`` (m) on each mode, then ``detectors`` in ascending modes."""
+    """
+    ``state``, then a loss channel of energy ``transmission`` (m) on each mode, then ``detectors`` in ascending modes.
+    ``correction`` is the largest move of an entry of a printed matrix.
+    """
 
     state: GaussianState
     transmission: Array
     detectors: tuple[Detector, ...]
+    correction: float = 0.0
+
+    @property
+    def corrections(self) -> dict[str, float]:
+        """What ``meta`` states of ``correction``: nothing if the matrices had full digits."""
+        return {"matrix_correction": self.correction} if self.correction > _MAX_ROUNDING else {}
 
 
 def read_circuit(program: Program, max_modes: int = MAX_MODES) -> Circuit:
@@ -73,7 +83,7 @@ def read_circuit(program: Program, max_modes: int = MAX_MODES) -> Circuit:
     if not reader.detectors:
         raise unsupported("the program measures nothing")
     ordered = tuple(reader.detectors[mode] for mode in sorted(reader.detectors))
-    return Circuit(reader.state, reader.transmission, ordered)
+    return Circuit(reader.state, reader.transmission, ordered, reader.correction)
 
 
 class _CircuitReader:
@@ -81,6 +91,7 @@ class _CircuitReader:
         self.state = GaussianState.vacuum(modes)
         self.transmission = np.ones(modes)
         self.detectors: dict[int, Detector] = {}
+        self.correction = 0.0
 
     def read(self, operation: Operation) -> None:
         name = ALIASES.get(operation.name, operation.name)
@@ -112,6 +123,7 @@ class _CircuitReader:
             raise unsupported(f"acts on {modes} modes, not on {len(operation.modes)}", operation)
         arguments = Arguments(operation, gate.defaults)
         gaussian_map = gate.transform(arguments)
+        self.correction = max(self.correction, arguments.correction)
         if name == "GaussianTransform" and arguments.flag("vacuum"):
             self._require_vacuum(operation, "with vacuum=True")
         shift = self._move_loss_past(gaussian_map, operation.modes)
@@ -150,7 +162,8 @@ class _CircuitReader:
 
     def _embed(self, operation: Operation) -> None:
         self._require_vacuum(operation, "what it does depends on a choice of decomposition unless")
-        state = embedding.embedded_state(operation)
+        state, correction = embedding.embedded_state(operation)
+        self.correction = max(self.correction, correction)
         if not np.max(np.abs(state.cov)) <= MAX_VARIANCE:
             raise beyond_limit("needs more squeezing than double precision holds", operation)
         self.state.apply(operation.modes, np.zeros_like(state.cov), state.cov)

@@ -62,13 +62,13 @@ def sample_running_loops(layout: TimeDomain, shots: int, rng: np.random.Generato
         raise beyond_limit(
             f"{shots} shots of {layout.bins} time bins take {steps} steps; at most {_MAX_STEPS} are simulated"
         )
-    loops.check()
+    corrections = loops.check()
     samples = np.empty((shots, len(layout.bands), layout.bins), dtype=complex if is_complex else float)
     state = rng.standard_normal(2 * registers)
     for first in range(0, shots, max(width, 1)):
         part = samples[first : first + max(width, 1)]
         state = loops.run_block(state, part) if len(part) > 1 else loops.run_shot(state, part)
-    return Samples(samples, {"sampler": "phase space", "discarded_probability": 0.0, "loops": "running"})
+    return Samples(samples, {"sampler": "phase space", "discarded_probability": 0.0, "loops": "running", **corrections})
 
 
 class _DelayLoops:
@@ -78,13 +78,17 @@ class _DelayLoops:
         self._registers = sum(layout.bands)
         self._cache: dict[tuple[object, ...], _Step] = {}
 
-    def check(self) -> None:
-        """Raise ``ProgramError`` for a statement that cannot run in the first time bin, before any time bin has run."""
-        read_circuit(
+    def check(self) -> dict[str, float]:
+        """
+        Raise ``ProgramError`` for a statement that cannot run in the first time bin, before any time bin has run. Return what
+        ``meta`` states of corrected matrices, which are the same in all time bins.
+        """
+        circuit = read_circuit(
             Program(operations=tuple(self.layout.in_bin(operation, 0) for operation in self.layout.operations))
         )
         for index, operation in enumerate(self.layout.operations):
             self._step(index, operation, 0)
+        return circuit.corrections
 
     def run_shot(self, state: Array, samples: Array) -> Array:
         """Fill ``samples`` (1, bands, bins) from the registers' quadratures ``state`` (2c); return those after it."""

@@ -80,9 +80,9 @@ def _sample(circuit: Circuit, shots: int, rng: np.random.Generator) -> Samples:
             counts = counts + rng.poisson(dark_counts, counts.shape)
         if not dyne:
             smallest = np.min_scalar_type(int(counts.max(initial=0)))
-            return Samples(counts.astype(smallest), _meta(run))
+            return Samples(counts.astype(smallest), _meta(run, circuit))
         columns.update(zip(counted_modes, counts.T, strict=True))
-    return Samples(np.stack([columns[detector.mode] for detector in detectors], axis=1), _meta(run))
+    return Samples(np.stack([columns[detector.mode] for detector in detectors], axis=1), _meta(run, circuit))
 
 
 def _conditioned_counts(means: Array, cov: Array, is_threshold: Array, run: SamplingRun) -> Array:
@@ -116,8 +116,8 @@ def _conditioned_counts(means: Array, cov: Array, is_threshold: Array, run: Samp
     return counts
 
 
-def _meta(run: SamplingRun) -> dict[str, JSONValue]:
+def _meta(run: SamplingRun, circuit: Circuit) -> dict[str, JSONValue]:
     meta: dict[str, JSONValue] = {"sampler": " + ".join(sorted(run.samplers)), "discarded_probability": run.discarded}
     if run.cutoff is not None:
         meta["cutoff"] = run.cutoff
-    return meta
+    return {**meta, **circuit.corrections}
