@@ -66,20 +66,17 @@ def nearest_contraction(matrix: Array) -> Array:
 
 def nearest_symplectic(matrix: Array) -> Array:
     """
-    Return the nearest symplectic matrix; it is orthogonal if the digits cannot tell it from an orthogonal one. Each step is the
-    smallest change that solves the linearized ``S omega S^T = omega``; the steps converge quadratically.
+    Return the nearest symplectic matrix, or the nearest orthogonal one if that is about as near. Each step is the smallest change
+    that solves the linearized ``S omega S^T = omega``; the steps converge quadratically.
     """
     m = len(matrix) // 2
     omega = symplectic_form(m)
     if distance(matrix @ omega @ matrix.T, omega) <= _rounding_of_product(matrix):
         return matrix
-    unit = _print_unit(matrix)
+    nearest = _newton(matrix, omega)
     upper, lower = matrix[:m], matrix[m:]
     passive = (upper[:, :m] + lower[:, m:] + 1j * (lower[:, :m] - upper[:, m:])) / 2
     orthogonal = real_form(nearest_unitary(passive))
-    if _is_explained(orthogonal, matrix, unit, 0.0):
-        return orthogonal
-    nearest = _newton(matrix, omega)
     return orthogonal if distance(orthogonal, matrix) <= 3 * distance(nearest, matrix) < np.inf else nearest
 
 

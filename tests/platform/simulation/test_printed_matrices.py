@@ -118,6 +118,7 @@ class Case:
 ACTIVE = quadratures(U2) @ squeezers(0.7, -0.4) @ quadratures(V2)
 TWIN_BEAMS = on_halves(U2) @ two_mode_squeezers(0.7, 0.5)
 WEAKER = U2 @ np.diag([1, 0.8]) @ V2
+TWO_MODE_SQUEEZED = (op("S2gate", 0.7, 0.0, modes=[0, 2]), op("S2gate", 0.5, 0.0, modes=[1, 3]))
 SQUEEZED = (op("Sgate", 0.7, 0.0, modes=[0]), op("Sgate", -0.4, 0.0, modes=[1]))
 
 
@@ -143,6 +144,9 @@ CASES = {
     "one thermal normal mode": Case("Gaussian", noisy(1, 1.4), noisy(1, 1.4), TABLE),
     "twin beams": Case("Gaussian", TWIN_BEAMS @ TWIN_BEAMS.T, TWIN_BEAMS @ TWIN_BEAMS.T, PAIRS),
     "lossless channel": Case("PassiveChannel", U2, after(U2), TABLE, SQUEEZED),
+    "lossless channel behind pairs": Case(
+        "PassiveChannel", np.kron(np.eye(2), U2), TWIN_BEAMS @ TWIN_BEAMS.T, PAIRS, TWO_MODE_SQUEEZED
+    ),
     "channel with one lossy mode": Case("PassiveChannel", WEAKER, after(WEAKER), TABLE, SQUEEZED),
 }
 

@@ -116,6 +116,24 @@ def test_the_results_satisfy_their_equations(digits: int) -> None:
     np.testing.assert_allclose(nearest @ nearest.T, np.eye(8), rtol=0, atol=1e-14)
 
 
+def test_an_orthogonal_matrix_with_noise_becomes_orthogonal() -> None:
+    rng = np.random.default_rng(1)
+    for modes in (1, 2, 4):
+        exact = passive(rng, modes)
+        nearest = nearest_symplectic(exact + rng.normal(size=exact.shape) * 1e-7)
+        np.testing.assert_allclose(nearest @ nearest.T, np.eye(2 * modes), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("digits", [6, 7, 8, 10, 12])
+def test_the_number_of_lossless_modes_does_not_depend_on_the_digits(digits: int) -> None:
+    rng = np.random.default_rng(digits)
+    for modes in (1, 2, 3, 8):
+        exact = example("contraction", rng, modes)
+        values = np.linalg.svd(nearest_contraction(rounded(exact, digits)), compute_uv=False)
+        assert values.max() <= 1 + 1e-12
+        assert np.count_nonzero(values > 1 - 2e-12) == (modes + 1) // 2
+
+
 @pytest.mark.parametrize("digits", [6, 7, 8, 10, 12])
 @pytest.mark.parametrize("form", ["f", "g"])
 def test_the_number_of_normal_modes_with_noise_does_not_depend_on_the_digits(digits: int, form: str) -> None:
@@ -151,6 +169,14 @@ DELIBERATE = {
 def test_a_valid_matrix_that_differs_by_a_unit_of_its_last_digit_stays(name: str) -> None:
     project, matrix = DELIBERATE[name]
     np.testing.assert_array_equal(project(matrix), matrix)
+
+
+def test_a_unit_of_the_last_digit_in_one_mode_counts_beside_many_rounded_modes() -> None:
+    s = transform(np.random.default_rng(1), 6)
+    cov = rounded(1.5 * s @ s.T, 6)
+    cov = np.insert(np.insert(cov, [6, 12], 0, axis=0), [6, 12], 0, axis=1)
+    cov[6, 6] = cov[13, 13] = 1.000001
+    np.testing.assert_array_equal(nearest_covariance(cov), cov)
 
 
 def test_a_covariance_is_raised_where_it_violates_the_uncertainty_relation_and_only_there() -> None:
