@@ -13,7 +13,9 @@ stated in ``meta``. ``simulate`` is the only entry; it is pure computation and b
     photons                   exact photon-number statistics: distribution of the total, quantiles
     fock                      photon counts: independent groups of modes, and the sampler for each
     clicks  torontonian                 the samplers of threshold detectors
-    twin_beams  amplitude_table  hafnian    the samplers of photon counts
+    twin_beams  amplitude_table         the samplers of photon counts for some states
+    pure_states  hafnian                the samplers of photon counts for all states
+    pattern_lattice           amplitudes given the photons counted so far
     fock_basis                numbering of the patterns of n photons in m modes
     quadratures               homodyne and heterodyne detection
     limits                    limits, and the errors beyond them

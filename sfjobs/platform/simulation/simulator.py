@@ -12,6 +12,7 @@ from .circuit import Circuit, read_circuit
 from .delay_loops import sample_running_loops
 from .fock import SamplingRun, coherent_counts, sample_counts
 from .limits import MAX_OUTPUT_BYTES, MAX_SHOTS, MAX_UNROLLED_MODES, MAX_WORK, beyond_limit, unsupported
+from .pure_states import PureStateSampler
 from .quadratures import Quadratures
 from .state import GaussianState, LossyState
 from .time_domain import is_space_unrolled, read_time_domain, unrolled
@@ -30,7 +31,7 @@ def simulate(program: Program, *, shots: int, seed: int | None = None) -> Sample
 
     Raises:
         ProgramError: ``unsupported-circuit`` if it is not simulated, ``simulation-limit`` if it is too large,
-            ``simulator-missing`` if it needs piquasso and that is not installed.
+            ``simulator-missing`` if it needs piquasso and that is not installed, ``simulator-failed`` if piquasso fails.
     """
     if not 1 <= shots <= MAX_SHOTS:
         raise beyond_limit(f"{shots} shots were requested; between 1 and {MAX_SHOTS} are simulated")
@@ -94,6 +95,11 @@ def _conditioned_counts(means: Array, cov: Array, is_threshold: Array, run: Samp
     if GaussianState(np.zeros(2 * m), cov).is_classical:
         run.record("coherent mix")
         counts = coherent_counts(means, cov, run)
+        return np.where(is_threshold, counts > 0, counts)
+    pure_states = PureStateSampler(GaussianState(means.mean(axis=0), cov), means)
+    if pure_states.applies(run.shots, run.budget):
+        run.record("pure states", pure_states.discarded)
+        counts = pure_states.sample(run.shots, run.rng)
         return np.where(is_threshold, counts > 0, counts)
     if run.shots > _MAX_CONDITIONED_SHOTS:
         raise beyond_limit(
