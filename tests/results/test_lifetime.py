@@ -94,10 +94,10 @@ async def test_a_result_is_freed_with_its_job(
     platform.add(id="a", ends_at=0.0)
     async with platform.connection() as connection:
         job = await way(connection, "a")
-        samples = weakref.ref(job.result.samples)
-        assert samples() is not None
+        arrays = [weakref.ref(job.result.raw), weakref.ref(job.result.samples)]
+        assert all(array() is not None for array in arrays)
         del job
-        assert samples() is None
+        assert all(array() is None for array in arrays)
 
 
 @pytest.mark.usefixtures("_no_collector")
@@ -179,7 +179,7 @@ async def growth_of_a_map(folder: str, into: str | None) -> int:
         before = peak()
         result = await Job("large", "complete", connection).fetch_result(into=path, mmap=True)
         grown = peak() - before
-        assert (result.samples.nbytes, int(result.samples[-1])) == (LARGE, 1)
+        assert (result.raw.nbytes, int(result.raw[-1])) == (LARGE, 1)
     return grown
 
 
