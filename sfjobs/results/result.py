@@ -156,8 +156,8 @@ class Result:
         """
         Return the correlation coefficients of the photon numbers of each pair of modes, from -1 to 1.
 
-        They are Pearson's, in a symmetric array of shape (modes, modes), with the modes in the order of ``covariance``. Those of a
-        mode that has the same photon number in all shots are undefined: its row and column are NaN, also on the diagonal. The
+        They are Pearson's, in a symmetric array of shape (modes, modes), with the modes in the order of ``covariance``. Those of
+        a mode that has the same photon number in all shots are undefined: its row and column are NaN, also on the diagonal. The
         diagonal is 1 elsewhere.
 
         Raises:
