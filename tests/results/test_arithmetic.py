@@ -181,6 +181,7 @@ def test_correlations_stay_between_minus_one_and_one() -> None:
     photons = np.random.default_rng(5).integers(0, 200, (999, 1), np.uint8)
     correlations = Result([np.hstack([photons] * 30 + [200 - photons] * 30)]).correlations()
     assert correlations.max() == 1.0
+    assert set(Result([MANY]).correlations().diagonal().tolist()) == {1.0}
     assert correlations.min() == -1.0
 
 

@@ -130,6 +130,26 @@ async def test_the_callers_array_is_not_referenced(platform: FakePlatform) -> No
         assert kept() is None
 
 
+@pytest.mark.real_time
+async def test_receiving_makes_no_wider_copy(platform: FakePlatform) -> None:
+    platform.add(id="a", ends_at=0.0)
+    array = np.zeros_like(SAMPLES)
+    async with platform.connection() as connection:
+        job = await by_fetching(connection, "a")  # modules that are loaded once are not counted
+        await job.fetch_result(into=array)
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            await job.fetch_result(into=array)
+            await job.fetch_result(mmap=True)
+            async with connection.open_result("a") as stream:
+                await stream.array()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak - before < 4 * SAMPLES.nbytes
+
+
 @pytest.mark.usefixtures("_no_collector")
 async def test_results_that_are_dropped_are_freed(platform: FakePlatform) -> None:
     for number in range(COUNT + 1):
