@@ -24,7 +24,7 @@ _PARAMETER = re.compile(
     r'"[^"\r\n]*"?|#[^\r\n]*|^[ \t]*(?:name|version)[ \t][^\r\n]*|\{[ \t]*(?P<name>[A-Za-z]\w*)[ \t]*\}',
     re.ASCII | re.MULTILINE,
 )
-_BEFORE_VALUE = re.compile(r"[(\[,=|:\r\n][ \t]*\Z")
+_BEFORE_VALUE = re.compile(r"(?:[(\[,=|:\r\n][ \t]*|\bin[ \t]+)\Z")
 _AFTER_VALUE = re.compile(r"[ \t]*(?:[)\],:#\r\n|]|\Z)")
 _ROW_END = re.compile(r"[ \t]*(?:#[^\r\n]*)?(?:[\r\n]|\Z)")
 
