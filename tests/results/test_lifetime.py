@@ -137,10 +137,12 @@ async def test_receiving_makes_no_wider_copy(platform: FakePlatform) -> None:
     async with platform.connection() as connection:
         job = await by_fetching(connection, "a")  # modules that are loaded once are not counted
         await job.fetch_result(into=array)
+        strided = np.zeros((*SAMPLES.shape, 2), np.uint8)[..., 0]  # filled by a copy
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()
             await job.fetch_result(into=array)
+            await job.fetch_result(into=strided)
             await job.fetch_result(mmap=True)
             async with connection.open_result("a") as stream:
                 await stream.array()
