@@ -15,7 +15,7 @@ from .._protocol.blackbird_template import Number, Params, numbers_for
 from .programs import Compilable
 
 
-class _FreeParameter(Protocol):
+class _Parameter(Protocol):
     """A ``FreeParameter``: the value that it is bound to, and the one that counts otherwise."""
 
     @property
@@ -25,23 +25,23 @@ class _FreeParameter(Protocol):
     def default(self) -> object: ...
 
 
-class _Symbolic(Protocol):
+class _Expression(Protocol):
     """A sympy expression."""
 
     @property
     def free_symbols(self) -> Iterable[object]: ...
 
-    def subs(self, values: Mapping[object, Number]) -> _Symbolic: ...
+    def subs(self, values: Mapping[object, Number]) -> _Expression: ...
 
     def __complex__(self) -> complex: ...
 
 
-class _Operation(Protocol):
+class _ParametrizedGate(Protocol):
     p: Sequence[object]
 
 
-class _Command(Protocol):
-    op: _Operation
+class _ParametrizedCommand(Protocol):
+    op: _ParametrizedGate
 
 
 def with_numbers(program: Compilable, params: Params | None) -> Compilable:
@@ -53,9 +53,9 @@ def with_numbers(program: Compilable, params: Params | None) -> Compilable:
         ValueError: a parameter has no value, a value has no parameter, or an argument has no finite value.
         TypeError: a value is not a number.
     """
-    circuit = cast("Sequence[_Command]", program.circuit)
+    circuit = cast("Sequence[_ParametrizedCommand]", program.circuit)
     loops = {variable.name for variable in getattr(program, "loop_vars", ())}
-    symbols: Mapping[str, _FreeParameter] = getattr(program, "free_params", {})
+    symbols: Mapping[str, _Parameter] = getattr(program, "free_params", {})
     used = {symbol for command in circuit for value in command.op.p for symbol in getattr(value, "free_symbols", ())}
     free = {name: symbol for name, symbol in symbols.items() if symbol in used and name not in loops}
     if not free and not params:
@@ -69,13 +69,13 @@ def with_numbers(program: Compilable, params: Params | None) -> Compilable:
     return filled
 
 
-def _bound(free: Mapping[str, _FreeParameter]) -> Mapping[str, Number]:
+def _bound(free: Mapping[str, _Parameter]) -> Mapping[str, Number]:
     """Return what numbers the program itself has. They are checked with the others."""
     values = {name: symbol.default if symbol.val is None else symbol.val for name, symbol in free.items()}
     return cast("Mapping[str, Number]", {name: value for name, value in values.items() if value is not None})
 
 
-def _filled(command: _Command, values: Mapping[object, Number]) -> _Command:
+def _filled(command: _ParametrizedCommand, values: Mapping[object, Number]) -> _ParametrizedCommand:
     if not any(symbol in values for value in command.op.p for symbol in getattr(value, "free_symbols", ())):
         return command
     filled, operation = copy.copy(command), copy.copy(command.op)
@@ -84,13 +84,13 @@ def _filled(command: _Command, values: Mapping[object, Number]) -> _Command:
     return filled
 
 
-def _number(value: object, values: Mapping[object, Number], operation: _Operation) -> object:
+def _number(value: object, values: Mapping[object, Number], operation: _ParametrizedGate) -> object:
     """Return ``value`` with numbers for its free parameters: a number, unless it has measured parameters or loop variables."""
     if not any(symbol in values for symbol in getattr(value, "free_symbols", ())):
         return value
     if value in values:
         return values[value]
-    filled = cast("_Symbolic", value).subs(values)
+    filled = cast("_Expression", value).subs(values)
     if list(filled.free_symbols):
         return filled
     number = _finite(filled)
@@ -101,7 +101,7 @@ def _number(value: object, values: Mapping[object, Number], operation: _Operatio
     return number if number.imag else number.real
 
 
-def _finite(value: _Symbolic) -> complex | None:
+def _finite(value: _Expression) -> complex | None:
     try:
         number = complex(value)
     except TypeError:  # a pole of sympy

@@ -13,19 +13,19 @@ from .blackbird_writer import INVERTED_BY_SIGN
 from .programs import Compilable
 
 
-class _Number(Protocol):
+class _Negatable(Protocol):
     def __neg__(self) -> object: ...
 
 
-class _Operation(Protocol):
-    p: Sequence[_Number]
+class _InvertibleGate(Protocol):
+    p: Sequence[_Negatable]
     dagger: bool
 
-    def decompose(self, reg: object) -> Iterable[_Command]: ...
+    def decompose(self, reg: object) -> Iterable[_InvertibleCommand]: ...
 
 
-class _Command(Protocol):
-    op: _Operation
+class _InvertibleCommand(Protocol):
+    op: _InvertibleGate
 
     @property
     def reg(self) -> object: ...
@@ -36,7 +36,7 @@ def without_inverses(program: Compilable) -> Compilable:
     Return ``program`` with gates in the place of inverses: with a negated parameter where that is the inverse, otherwise the
     inverses of the gate's parts. The caller's program stays as it is.
     """
-    if not any(map(_is_inverse, cast("Sequence[_Command]", program.circuit))):
+    if not any(map(_is_inverse, cast("Sequence[_InvertibleCommand]", program.circuit))):
         return program
     changed = copy.copy(program)
     for attribute in ("circuit", "rolled_circuit"):
@@ -45,17 +45,17 @@ def without_inverses(program: Compilable) -> Compilable:
     return changed
 
 
-def _is_inverse(command: _Command) -> bool:
+def _is_inverse(command: _InvertibleCommand) -> bool:
     return bool(getattr(command.op, "dagger", False))
 
 
-def _without_inverse(command: _Command) -> Iterator[_Command]:
+def _without_inverse(command: _InvertibleCommand) -> Iterator[_InvertibleCommand]:
     if not _is_inverse(command):
         yield command
     elif type(command.op).__name__ in INVERTED_BY_SIGN:
         changed, operation = copy.copy(command), copy.copy(command.op)
         first, *rest = operation.p
-        operation.p, operation.dagger = [cast("_Number", -first), *rest], False
+        operation.p, operation.dagger = [cast("_Negatable", -first), *rest], False
         changed.op = operation
         yield changed
     else:
