@@ -195,10 +195,10 @@ class Job:
 
         With ``into`` or ``mmap`` it is always fetched.
 
-        ``into`` is an array with exactly the dtype and the shape of the samples, which are received straight into it, or a path
+        ``into`` is an array with exactly the dtype and the shape of ``Result.raw``, which is received straight into it, or a path
         that ends in ``.npz`` or ``.npy``, where the platform's file appears whole and checked, or not at all. With ``mmap``
-        the samples are a read-only ``numpy.memmap`` of that file, or without ``into`` of a temporary file that exists as long
-        as they are used; they may be larger than the memory.
+        ``Result.raw`` is a read-only ``numpy.memmap`` of that file, or without ``into`` of a temporary file that exists as long
+        as it is used; it may be larger than the memory.
 
         Raises:
             ResultUnavailableError: the job has not completed.

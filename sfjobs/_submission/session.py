@@ -44,8 +44,8 @@ class SubmissionSession(Session):
         target = resolved(target)
         async with self._compiling:
             device = await self._device_to_compile_for(target) if needs_compiling(program, target) else None
-            compiled = partial(compiled_text, program, target=target, device=device, shots=shots)
-            return bound(await anyio.to_thread.run_sync(compiled), params)
+            compiled = partial(compiled_text, program, target=target, device=device, shots=shots, params=params)
+            return bound(await anyio.to_thread.run_sync(compiled), None)
 
     async def _device_to_compile_for(self, target: str) -> Device:
         device = self._compiled_for.get(target)

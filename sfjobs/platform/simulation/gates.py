@@ -187,6 +187,17 @@ def _squeezed(arguments: Arguments, r_name: str, phi_name: str) -> Array:
     return matrix @ matrix.T
 
 
+def _displaced_squeezed(arguments: Arguments) -> GaussianMap:
+    given = arguments.operation.arguments
+    if given and isinstance(given[0], complex) and len(given) <= 3:
+        # Scripts for Strawberry Fields before 0.17: a complex amplitude, then the squeezing. Now all arguments are real.
+        old = Arguments(arguments.operation, {"alpha": 0.0, "r": 0.0, "p": 0.0})
+        alpha = old.number("alpha")
+        _check_amplitude(old, "alpha", alpha)
+        return _preparation(_squeezed(old, "r", "p"), _means(alpha))
+    return _preparation(_squeezed(arguments, "r_s", "phi_s"), _means(_amplitude(arguments, "r_d", "phi_d")))
+
+
 def _gaussian(arguments: Arguments) -> GaussianMap:
     m = len(arguments.operation.modes)
     cov = arguments.matrix("V", 2 * m, real=True)
@@ -211,7 +222,7 @@ GATES: Final[Mapping[str, Gate]] = {
     "Squeezed": Gate({"r": 0.0, "p": 0.0}, lambda a: _preparation(_squeezed(a, "r", "p"))),
     "DisplacedSqueezed": Gate(
         {"r_d": 0.0, "phi_d": 0.0, "r_s": 0.0, "phi_s": 0.0},
-        lambda a: _preparation(_squeezed(a, "r_s", "phi_s"), _means(_amplitude(a, "r_d", "phi_d"))),
+        _displaced_squeezed,
     ),
     "Thermal": Gate({"n": 0.0}, lambda a: _preparation((2 * a.real("n", 0, _MAX_THERMAL_PHOTONS) + 1) * np.eye(2))),
     "Gaussian": Gate({"V": REQUIRED, "r": None, "decomp": True, "tol": 1e-6}, _gaussian),

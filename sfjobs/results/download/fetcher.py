@@ -70,9 +70,9 @@ class ResultFetcher:
         buffer = UserArrayBuffer(array, job_id)
         try:
             result = await self._fetch(job_id, partial(self._receive, job_id, buffer_for=buffer.buffer_for))
-            if result.samples is array:
+            if result.raw is array:
                 return result
-            await anyio.to_thread.run_sync(buffer.copy, result.samples)
+            await anyio.to_thread.run_sync(buffer.copy, result.raw)
             return Result([array, *result.outputs[1:]], result.metadata, job_id=job_id)
         except Exception as error:
             if buffer.is_overwritten:
