@@ -80,9 +80,19 @@ class PlatformAPI:
     async def job_pages(
         self, *, ids: Sequence[str] = (), status: JobStatus | None = None, size: int
     ) -> AsyncGenerator[list[JobSnapshot], None]:
-        """Yield pages of jobs, newest first. Each is requested when the caller needs it."""
+        """
+        Yield pages of jobs, newest first, each job once: pages shift while new jobs arrive. Each page is requested when the caller
+        needs it.
+        """
+        listed: set[str] = set()
+
+        def new(snapshots: list[JobSnapshot]) -> list[JobSnapshot]:
+            fresh = {snapshot.id: snapshot for snapshot in snapshots if snapshot.id not in listed}
+            listed.update(fresh)
+            return [*fresh.values()]
+
         page = await self.jobs(ids=ids, status=status, size=size)
-        yield page.snapshots
+        yield new(page.snapshots)
         read: set[str] = set()
         while page.next_path is not None and page.snapshots:
             read.add(page.next_path)
@@ -90,7 +100,7 @@ class PlatformAPI:
             page = self._read_page(response)
             if page.next_path in read:
                 response.reject("its next page has been read already")
-            yield page.snapshots
+            yield new(page.snapshots)
 
     def _read_page(self, response: Response, known: Known | None = None) -> Page:
         cursor = response.cursor()
