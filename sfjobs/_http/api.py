@@ -81,8 +81,8 @@ class PlatformAPI:
         self, *, ids: Sequence[str] = (), status: JobStatus | None = None, size: int
     ) -> AsyncGenerator[list[JobSnapshot], None]:
         """
-        Yield pages of jobs, newest first, each job once: pages shift while new jobs arrive. Each page is requested when the caller
-        needs it.
+        Yield pages of jobs, newest first, each job once: pages shift while new jobs arrive. Each page is requested when the
+        caller needs it.
         """
         listed: set[str] = set()
 
