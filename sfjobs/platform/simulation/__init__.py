@@ -15,11 +15,14 @@ pure computation and block.
     gate_reader               gates that act on a state
     gates  embedding          each operation as a Gaussian map; graphs as states
     arguments                 the checked arguments of one operation
+    projection                printed matrices to the nearest unitary, symplectic or covariance
     state  factor_state       means and covariance, hbar = 2; the same in factor form, which keeps small variances
     photons                   exact photon-number statistics: distribution of the total, quantiles
     fock                      photon counts: independent groups of modes, and the sampler for each
     clicks  torontonian                 the samplers of threshold detectors
-    twin_beams  amplitude_table  hafnian    the samplers of photon counts
+    twin_beams  amplitude_table         the samplers of photon counts for some states
+    pure_states  hafnian                the samplers of photon counts for all states
+    pattern_lattice           amplitudes given the photons counted so far
     displaced_table           the sampler for photon counts that follow readings
     fock_basis                numbering of the patterns of n photons in m modes
     conditioned               photon counts given readings of other modes

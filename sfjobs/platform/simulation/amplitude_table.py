@@ -35,9 +35,14 @@ class AmplitudeTable:
 
     def applies(self, budget: float = MAX_WORK) -> bool:
         """Return whether the state is small enough for memory, double precision and ``budget`` elementary operations."""
+        small = fits(self.largest, self.state.num_modes, _AMPLITUDE_BYTES)
+        return self.log_vacuum >= _MIN_LOG_VACUUM and small and self.work <= budget
+
+    @property
+    def work(self) -> float:
+        """The elementary operations of the table."""
         m = self.state.num_modes
-        work = 4.0 * m * math.comb(self.largest + m, m)
-        return self.log_vacuum >= _MIN_LOG_VACUUM and fits(self.largest, m, _AMPLITUDE_BYTES) and work <= budget
+        return 4.0 * m * math.comb(self.largest + m, m)
 
     def sample(self, shots: int, rng: np.random.Generator) -> Array:
         """Return photon counts (shots, modes). Raises ``ProgramError`` if double precision is not enough."""

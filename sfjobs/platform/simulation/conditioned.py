@@ -10,6 +10,7 @@ from ..program import Array
 from .displaced_table import DisplacedTable
 from .fock import SamplingRun, coherent_counts, independent_groups, sample_counts
 from .limits import MAX_WORK, beyond_limit
+from .pure_states import PureStateSampler
 from .state import GaussianState, LossyState
 
 MAX_CONDITIONED_SHOTS: Final = 20_000
@@ -38,6 +39,10 @@ def _counts_of_group(means: Array, cov: Array, is_threshold: Array, run: Samplin
     if table.applies(run.budget):
         run.record("displaced table", table.discarded)
         return table.sample(run.rng)
+    pure_states = PureStateSampler(GaussianState(means.mean(axis=0), cov), means)
+    if pure_states.applies(run.shots, run.budget):
+        run.record("pure states", pure_states.discarded)
+        return pure_states.sample(run.shots, run.rng)
     if run.shots > MAX_CONDITIONED_SHOTS:
         raise beyond_limit(
             f"photon counts of {m} modes that depend on a homodyne or heterodyne reading are simulated for"

@@ -34,8 +34,8 @@ class HafnianSampler:
         self.cutoff = max(int(below_bound[0]) if len(below_bound) else len(beyond), 2)
         self.discarded = float(beyond[self.cutoff]) if self.cutoff < len(beyond) else 0.0
 
-    def check(self, shots: int, budget: float = MAX_WORK) -> None:
-        """Raise ``ProgramError`` if the run needs more than ``budget`` or a cutoff beyond double precision."""
+    def check(self, shots: int, budget: float = MAX_WORK) -> float:
+        """Return the work. Raise ``ProgramError`` if it is more than ``budget``, or the cutoff beyond double precision."""
         if self.cutoff > MAX_CUTOFF:
             raise beyond_limit(
                 f"a mode may hold {self.cutoff} photons with probability {_MAX_DISCARDED:g}; at most {MAX_CUTOFF} are simulated"
@@ -46,6 +46,7 @@ class HafnianSampler:
                 f"{shots} shots of {self.state.num_modes} modes with {photons.mean_photons(self.state):.3g} photons on average"
                 f" would take about {work / budget:.2g} times the time allowed"
             )
+        return work
 
     def _work(self, shots: int) -> float:
         """Return the mean work of one shot, from the size of its hafnians; fitted to timings, within a factor 10."""
@@ -57,8 +58,26 @@ class HafnianSampler:
         return float(distribution[: len(n)] @ each)
 
     def sample(self, shots: int, rng: np.random.Generator) -> Array:
-        """Return photon counts (shots, modes). Raises ``ProgramError`` ``simulator-missing`` without piquasso."""
+        """
+        Return photon counts (shots, modes).
+
+        Raises:
+            ProgramError: ``simulator-missing`` without piquasso, ``simulator-failed`` if it raises an error.
+        """
         pq = _piquasso()
+        try:
+            return self._run(pq, shots, int(rng.integers(1, 1 << 62)))
+        except MemoryError:
+            raise
+        except Exception as error:  # piquasso, and numpy and scipy within it, document no set of errors
+            raise ProgramError(
+                "simulator-failed",
+                f"piquasso failed on {shots} shots of {self.state.num_modes} modes with"
+                f" {photons.mean_photons(self.state):.3g} photons on average and a cutoff of {self.cutoff}:"
+                f" {type(error).__name__}: {error}",
+            ) from error
+
+    def _run(self, pq: ModuleType, shots: int, seed: int) -> Array:
         m = self.state.num_modes
         order = np.arange(2 * m).reshape(2, m).T.ravel()  # x_0 p_0 x_1 p_1 ..
         with pq.Program() as program:
@@ -66,7 +85,7 @@ class HafnianSampler:
             pq.Q() | pq.Covariance(self.state.cov[np.ix_(order, order)])
             pq.Q() | pq.Mean(self.state.means[order] / np.sqrt(2))
             pq.Q() | pq.ParticleNumberMeasurement()
-        config = pq.Config(seed_sequence=int(rng.integers(1, 1 << 62)), measurement_cutoff=self.cutoff)
+        config = pq.Config(seed_sequence=seed, measurement_cutoff=self.cutoff)
         result = pq.GaussianSimulator(d=m, config=config).execute(program, shots=shots)
         return np.asarray(result.samples, dtype=np.int64).reshape(shots, m)
 

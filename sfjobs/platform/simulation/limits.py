@@ -28,6 +28,9 @@ MAX_PHOTONS: Final = 1 << 16
 MAX_CUTOFF: Final = 120
 """Fock cutoff per mode of the hafnian sampler; its factorials are doubles."""
 
+MAX_LATTICE_POINTS: Final = 1 << 24
+"""Amplitudes of one shot in the lattice of its photon pattern: 256 MB, and about as much twice for intermediate results."""
+
 TAIL: Final = 1e-9
 """Total probability of the outcomes that a sampler with a cutoff may discard; ``meta`` states the actual value."""
 

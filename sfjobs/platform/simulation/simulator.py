@@ -27,7 +27,7 @@ class Simulation(Protocol):
     def sample(self, rng: np.random.Generator) -> Samples:
         """
         Return the samples. Raises ``ProgramError`` ``simulation-limit`` if no sampler can count the photons within its limits,
-        or ``simulator-missing``.
+        ``simulator-missing`` or ``simulator-failed``.
         """
         ...
 
@@ -42,7 +42,7 @@ def simulate(program: Program, *, shots: int, seed: int | None = None) -> Sample
 
     Raises:
         ProgramError: ``unsupported-circuit`` if it is not simulated, ``simulation-limit`` if it is too large,
-            ``simulator-missing`` if it needs piquasso and that is not installed.
+            ``simulator-missing`` if it needs piquasso and that is not installed, ``simulator-failed`` if piquasso fails.
     """
     return prepare(program, shots).sample(np.random.default_rng(seed))
 

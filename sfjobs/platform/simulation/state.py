@@ -126,15 +126,9 @@ class GaussianState:
         above 1. It follows Williamson's normal form; each thermal normal mode is half of a two-mode squeezed vacuum.
         """
         m = self.num_modes
-        values, vectors = np.linalg.eigh(self.cov)
-        root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-        form = np.concatenate([-root[:, m:], root[:, :m]], axis=1) @ root  # root omega root, antisymmetric
-        eigenvalues, basis = np.linalg.eigh(1j * (form - form.T) / 2)
-        nu, basis = eigenvalues[m:], basis[:, m:] * np.sqrt(2)
-        noisy = nu > 1 + self.rounding
-        nu, u, v = nu[noisy], basis.real[:, noisy], -basis.imag[:, noisy]
-        scale, link = 1 / np.sqrt(nu), np.sqrt(nu * nu - 1)
-        cross_x, cross_p = (root @ u) * scale * link, -(root @ v) * scale * link
+        nu, normal_x, normal_p = self._noisy_normal_modes()
+        link = np.sqrt(nu * nu - 1)
+        cross_x, cross_p = normal_x * link, -normal_p * link
         k = len(nu)
         cov = np.zeros((2 * (m + k), 2 * (m + k)))
         own = np.concatenate([np.arange(m), np.arange(m) + m + k])
@@ -146,6 +140,28 @@ class GaussianState:
         means = np.zeros(2 * (m + k))
         means[own] = self.means
         return GaussianState(means, cov)
+
+    def pure_part(self) -> tuple[GaussianState, Array]:
+        """
+        Return a pure state with the same means, and a matrix L (2m, k) such that ``L L^T`` added to its covariance is that of
+        this state, which is thus the pure one with a normally distributed displacement. It follows Williamson's normal form.
+        """
+        nu, normal_x, normal_p = self._noisy_normal_modes()
+        noise = np.concatenate([normal_x, normal_p], axis=1) * np.sqrt(np.tile(nu - 1, 2))
+        return GaussianState(self.means, self.cov - noise @ noise.T), noise
+
+    def _noisy_normal_modes(self) -> tuple[Array, Array, Array]:
+        """Return the symplectic eigenvalues (k) above 1, and the normal modes (2m, k) of x and of p, columns of a symplectic."""
+        m = self.num_modes
+        values, vectors = np.linalg.eigh(self.cov)
+        root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+        form = np.concatenate([-root[:, m:], root[:, :m]], axis=1) @ root  # root omega root, antisymmetric
+        eigenvalues, basis = np.linalg.eigh(1j * (form - form.T) / 2)
+        nu, basis = eigenvalues[m:], basis[:, m:] * np.sqrt(2)
+        noisy = nu > 1 + self.rounding
+        nu, u, v = nu[noisy], basis.real[:, noisy], -basis.imag[:, noisy]
+        scale = 1 / np.sqrt(nu)
+        return nu, (root @ u) * scale, (root @ v) * scale
 
 
 def state_of_generator(b: Array) -> GaussianState:

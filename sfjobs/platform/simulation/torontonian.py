@@ -53,15 +53,19 @@ class TorontonianSampler:
         """Return whether ``MAX_CLICKS``, ``budget`` and double precision are enough, by the exact mean and variance of clicks."""
         m = self.state.num_modes
         most = min(self.means[-1] + math.sqrt(2 * math.log(shots + 1) * self.variances[-1]), m)
+        clicked = np.maximum(1 - self.silent, 1e-300)
+        lost_digits = float(clicked @ np.log10((1 + self.silent) / clicked))  # as if the modes were independent
+        precise = lost_digits + math.log10(np.finfo(float).eps) < math.log10(_TOLERANCE)
+        return bool(most <= MAX_CLICKS and self.work(shots) <= budget and precise)
+
+    def work(self, shots: int) -> float:
+        """Return the elementary operations of the run."""
+        m = self.state.num_modes
         # The mean of 2^c for a normal distribution of the clicks c in the modes before.
         terms = np.exp2(np.minimum(self.means + math.log(2) / 2 * self.variances, np.arange(1, m + 1)))
         block = _block_shots(m)
         prefixes = np.minimum(np.exp2(np.arange(m)), min(block, shots)) * math.ceil(shots / block)
-        work = float(prefixes @ (_WORK_PER_TERM * terms + 16.0 * m**2))
-        clicked = np.maximum(1 - self.silent, 1e-300)
-        lost_digits = float(clicked @ np.log10((1 + self.silent) / clicked))  # as if the modes were independent
-        precise = lost_digits + math.log10(np.finfo(float).eps) < math.log10(_TOLERANCE)
-        return bool(most <= MAX_CLICKS and work <= budget and precise)
+        return float(prefixes @ (_WORK_PER_TERM * terms + 16.0 * m**2))
 
     def sample(self, shots: int, rng: np.random.Generator) -> tuple[Array, float]:
         """

@@ -109,6 +109,7 @@ class _TrajectoryReader:
             dict(self._readings),
             dict(self._counters),
             self._gates.transmission,
+            self._gates.correction,
         )
 
     # ---- statements
@@ -217,6 +218,8 @@ class _TrajectoryReader:
         self._gates.apply_loss([mode for mode in step.operation.modes if mode not in self._tail_modes])
         self._tail_modes.update(step.operation.modes)
         self._tail.append(step)
+        if step.gaussian_map is not None:
+            self._gates.correction = max(self._gates.correction, step.gaussian_map.correction)
 
     def _sources(self, operation: Operation) -> Sources:
         """Return the readings that a statement depends on. Raises ``ProgramError`` for one that is not made yet."""

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from ..program import Array, Samples
+from .circuit import stated_corrections
 from .conditioned import MAX_CONDITIONED_SHOTS, conditioned_counts
 from .fock import SamplingRun, sample_counts
 from .limits import MAX_OUTPUT_BYTES, beyond_limit
@@ -59,7 +60,10 @@ class TrajectorySampler:
         run = SamplingRun(self.shots, rng)
         columns = sample_one_by_one(self.plan, run) if self._shot_by_shot else self._linear(run)
         if not self.plan.counters:
-            return Samples(np.stack([columns[mode] for mode in sorted(columns)], axis=1), run.meta())
+            return Samples(
+                np.stack([columns[mode] for mode in sorted(columns)], axis=1),
+                {**run.meta(), **stated_corrections(self.plan.correction)},
+            )
         counts = np.stack([columns[mode] for mode in self.plan.counters], axis=1)
         dark_counts = np.array([detector.dark_counts for detector in self.plan.counters.values()])
         if dark_counts.any():
@@ -68,7 +72,10 @@ class TrajectorySampler:
             smallest = np.min_scalar_type(int(counts.max(initial=0)))
             counts = counts.astype(smallest)
         columns.update(zip(self.plan.counters, counts.T, strict=True))
-        return Samples(np.stack([columns[mode] for mode in sorted(columns)], axis=1), run.meta())
+        return Samples(
+            np.stack([columns[mode] for mode in sorted(columns)], axis=1),
+            {**run.meta(), **stated_corrections(self.plan.correction)},
+        )
 
     def _linear(self, run: SamplingRun) -> dict[int, Array]:
         """Return the readings or counts of each mode."""

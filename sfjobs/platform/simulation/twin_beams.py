@@ -53,11 +53,14 @@ class TwinBeams:
         return cls(state, signal, idler, b[np.ix_(signal, idler)])
 
     def applies(self, shots: int, budget: float = MAX_WORK) -> bool:
-        """Return whether the tables fit into memory and the work into ``budget``, if each shot has its own signal pattern."""
+        """Return whether the tables fit into memory and the work into ``budget``."""
+        return fits(self.largest, len(self.idler), 64, MAX_TWIN_BYTES) and self.work(shots) <= budget
+
+    def work(self, shots: int) -> float:
+        """Return the elementary operations of the run, if each shot has its own signal pattern."""
         m = len(self.idler)
         work_per_shot = [m * float(math.comb(n + m, m)) for n in range(self.largest + 1)]
-        work = shots * float(np.dot(self.distribution[: self.largest + 1], work_per_shot))
-        return fits(self.largest, m, 64, MAX_TWIN_BYTES) and work <= budget
+        return shots * float(np.dot(self.distribution[: self.largest + 1], work_per_shot))
 
     def sample(self, shots: int, rng: np.random.Generator) -> Array:
         """Return photon counts (shots, modes)."""

@@ -186,10 +186,22 @@ def test_the_cutoff_discards_less_than_a_millionth() -> None:
 
 def test_a_program_that_needs_piquasso_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "piquasso", None)
-    gates = [*pairs(*[0.5] * 4), op("LossChannel", 0.5, modes=[1]), *[op("BSgate", modes=[k, k + 1]) for k in range(3)]]
+    squeezed = [op("Sgate", 1.0, modes=[mode]) for mode in range(8)]
+    gates = [*squeezed, op("LossChannel", 0.9, modes=[1]), *[op("BSgate", modes=[k, k + 1]) for k in range(7)]]
     with pytest.raises(ProgramError, match=r"pip install 'sfjobs\[simulators\]'") as caught:
         run(*gates, fock(8), shots=1)
     assert caught.value.code == "simulator-missing"
+
+
+def test_an_error_of_piquasso_names_its_class_and_the_size_of_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    monkeypatch.setattr("piquasso.GaussianSimulator.execute", fail)
+    state = read_circuit(Program(operations=(op("Sgate", 0.6, modes=[0]), op("BSgate", modes=[0, 1]), fock(2)))).state
+    with pytest.raises(ProgramError, match=r"2 modes with 0\.405 photons .* LinAlgError: Singular matrix") as caught:
+        HafnianSampler(state).sample(3, np.random.default_rng(1))
+    assert caught.value.code == "simulator-failed"
 
 
 def test_a_job_that_needs_too_much_work_is_rejected() -> None:
