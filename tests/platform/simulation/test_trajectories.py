@@ -228,6 +228,11 @@ def test_a_displacement_by_a_nonlinear_formula(formula: str) -> None:
     assert agree(samples[:, 1] * samples[:, 0], shifted * x0)
 
 
+def test_a_nonlinear_shift_of_momentum() -> None:
+    samples = run("MeasureX | 0", "Zgate(q0**2) | 1", "MeasureP | 1").array
+    assert is_normal(samples[:, 1] - samples[:, 0] ** 2, 0, 1)
+
+
 def test_a_linear_formula_of_several_readings() -> None:
     gates = ["S2gate(0.6, 0) | [0, 1]", "MeasureX | 0", "MeasureX | 1"]
     samples = run(*gates, "Xgate(q1 - 2*(q0 - q1/4) - 1) | 2", "MeasureX | 2").array
