@@ -76,6 +76,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     session.install("-e", ".[all]", *group("types"))
     session.run("mypy", *session.posargs)
+    session.run("mypy", "tests/results/typed_program.py")
 
 
 @nox.session

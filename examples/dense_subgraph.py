@@ -64,9 +64,8 @@ def program(table: Table, shots: int) -> str:
     return "\n".join([*lines, f"MeasureFock() | {[*signal, *idler]}", ""])
 
 
-def sampled_blocks(samples: npt.NDArray[np.generic]) -> list[Block]:
+def sampled_blocks(photons: npt.NDArray[np.int64]) -> list[Block]:
     """The blocks that patterns name which hold ``SIDE`` pairs of photons, no two of them in one mode."""
-    photons = samples.astype(np.int64)
     usable = (photons.max(axis=1) == 1) & (photons.sum(axis=1) == 2 * SIDE)
     return [(members(row[:LABORATORIES]), members(row[LABORATORIES:])) for row in photons[usable]]
 

@@ -52,11 +52,11 @@ class PlatformAPI:
 
     async def ping(self) -> None:
         """Return when the platform has accepted the credentials."""
-        await self._get("/healthz", lane="poll")
+        await self._get("/healthz", lane="query")
 
     async def job(self, job_id: str, *, attempts: int | None = None, known: Known | None = None) -> JobSnapshot:
-        """Return the job's current snapshot. ``attempts=1`` leaves retries to the caller."""
-        response = await self._get(wire.job_path(job_id), lane="poll", attempts=attempts)
+        """Return the job's current snapshot. ``attempts=1`` is for polls, whose caller retries."""
+        response = await self._get(wire.job_path(job_id), lane=_lane(attempts), attempts=attempts)
         snapshot = log_unknown_status(response.parse(partial(wire.job_snapshot, cursor=response.cursor(), known=known)))
         if snapshot.id != job_id:
             response.reject(f"it is about another job, {snapshot.id!r}")
@@ -75,22 +75,32 @@ class PlatformAPI:
         params = [("size", str(size if size is not None else max(len(ids), 1)))]
         params += [("id", job_id) for job_id in ids]
         params += [] if status is None else [("status", status.value)]
-        return self._read_page(await self._get("/jobs", params, lane="poll", attempts=attempts), known)
+        return self._read_page(await self._get("/jobs", params, lane=_lane(attempts), attempts=attempts), known)
 
     async def job_pages(
         self, *, ids: Sequence[str] = (), status: JobStatus | None = None, size: int
     ) -> AsyncGenerator[list[JobSnapshot], None]:
-        """Yield pages of jobs, newest first. Each is requested when the caller needs it."""
+        """
+        Yield pages of jobs, newest first, each job once: pages shift while new jobs arrive. Each page is requested when the
+        caller needs it.
+        """
+        listed: set[str] = set()
+
+        def new(snapshots: list[JobSnapshot]) -> list[JobSnapshot]:
+            fresh = {snapshot.id: snapshot for snapshot in snapshots if snapshot.id not in listed}
+            listed.update(fresh)
+            return [*fresh.values()]
+
         page = await self.jobs(ids=ids, status=status, size=size)
-        yield page.snapshots
+        yield new(page.snapshots)
         read: set[str] = set()
         while page.next_path is not None and page.snapshots:
             read.add(page.next_path)
-            response = await self._get(page.next_path, lane="poll")
+            response = await self._get(page.next_path, lane="query")
             page = self._read_page(response)
             if page.next_path in read:
                 response.reject("its next page has been read already")
-            yield page.snapshots
+            yield new(page.snapshots)
 
     def _read_page(self, response: Response, known: Known | None = None) -> Page:
         cursor = response.cursor()
@@ -118,7 +128,7 @@ class PlatformAPI:
         response.reject_html()
 
     async def circuit(self, job_id: str) -> str:
-        return (await self._get(wire.job_path(job_id, "/circuit"))).parse(wire.circuit)
+        return (await self._get(wire.job_path(job_id, "/circuit"), lane="bulk")).parse(wire.circuit)
 
     async def devices(self) -> list[Device]:
         return (await self._get("/devices")).parse(wire.devices)
@@ -149,11 +159,15 @@ class PlatformAPI:
         path: str,
         params: Sequence[tuple[str, str]] = (),
         *,
-        lane: Lane = "bulk",
+        lane: Lane = "query",
         attempts: int | None = None,
     ) -> Response:
         request = Request(method="GET", path=path, params=params, lane=lane, attempts=attempts, expect=frozenset({200}))
         return await self._transport.send(request)
+
+
+def _lane(attempts: int | None) -> Lane:
+    return "query" if attempts is None else "poll"
 
 
 def log_unknown_status(snapshot: JobSnapshot) -> JobSnapshot:

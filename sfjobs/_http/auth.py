@@ -1,6 +1,5 @@
 """
-The access token of a connection. ``transport`` gets it before it acquires a slot, and passes in how a request is sent, so nothing
-here knows HTTP clients.
+The access token of a connection. ``transport`` passes in how a request is sent, so nothing here knows HTTP clients.
 
 No lock is held during a request: a hundred requests with an expired token make one token request and then all continue. An
 ``httpx.Auth`` flow, the usual place for this, would fetch the token while it holds a connection of the pool: with every
@@ -93,7 +92,7 @@ def token_request(settings: Settings) -> Request:
         path=TOKEN_PATH,
         headers={"Content-Type": "application/x-www-form-urlencoded"},
         content=urlencode(form).encode(),
-        lane="poll",
+        lane="query",
     )
 
 

@@ -30,8 +30,11 @@ from .retry import retry_after
 if TYPE_CHECKING:
     import anyio
 
-Lane: TypeAlias = Literal["poll", "bulk"]
-"""The pool of connections that a request uses. Polls have their own, so that large results never delay them."""
+Lane: TypeAlias = Literal["poll", "query", "bulk", "stream"]
+"""
+The kind of a request, each with its own connections, so that no kind delays another: the polls and the change feed of waiting;
+single queries of callers; submissions and results; results that a caller holds open.
+"""
 
 T = TypeVar("T")
 

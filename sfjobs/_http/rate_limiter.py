@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Final, Self, get_args
 
 import anyio
 import anyio.lowlevel
@@ -18,6 +18,13 @@ import anyio.lowlevel
 from ..errors import RateLimitedError
 from .messages import Lane, Response
 from .rate_model import RateModel
+
+_LANES: Final[tuple[Lane, ...]] = get_args(Lane)
+_ORDER_AFTER: Final = {lane: (*_LANES[i + 1 :], *_LANES[: i + 1]) for i, lane in enumerate(_LANES)}
+
+
+_MAX_POLL_DELAY_SECONDS: Final = 1.0
+"""How long slow requests of other lanes, which fill the width of the slow start, may delay the next poll."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +42,9 @@ class RateLimiter:
         self.model = RateModel()
         self.in_flight = 0
         """Permits in use whose outcome is not known yet."""
-        self._queues: dict[Lane, deque[Permit]] = {"poll": deque(), "bulk": deque()}
+        self._polls_in_flight = 0
+        self._granted_at = float("-inf")
+        self._queues: dict[Lane, deque[Permit]] = {lane: deque() for lane in _LANES}
         self._last_lane: Lane = "bulk"
 
     def permit(self, lane: Lane) -> Permit:
@@ -45,14 +54,21 @@ class RateLimiter:
         """
         return Permit(self, lane)
 
+    def token_permit(self) -> Permit:
+        """
+        Return the permit for a request of an access token. It waits only for the end of a pause, since requests that hold a
+        permit may wait for the token.
+        """
+        return Permit(self, "query", is_for_token=True)
+
     def earliest_start(self, lane: Lane) -> float:
         """Return the earliest time at which a new request would go out, in the event loop's time."""
         now, rate = anyio.current_time(), self.model.rate
         if rate is None:
             return max(now, self.model.resume_at)
         same_lane = len(self._queues[lane])
-        other_lane = sum(map(len, self._queues.values())) - same_lane
-        return max(now, self.model.ready_at) + (same_lane + min(same_lane, other_lane)) / rate
+        earlier = sum(min(len(queue), same_lane) for queue in self._queues.values())
+        return max(now, self.model.ready_at) + earlier / rate
 
     def current_limit(self) -> RateLimit:
         until = self.model.resume_at
@@ -61,6 +77,12 @@ class RateLimiter:
     async def acquire(self, permit: Permit) -> None:
         """Wait until the request may go out. Called by ``Permit``; when cancelled, the permit goes to the next request."""
         now = anyio.current_time()
+        if permit.is_for_token:
+            while now < self.model.resume_at:
+                await anyio.sleep_until(self.model.resume_at)
+                now = anyio.current_time()
+            self._grant(permit, now, waited=False)
+            return
         if self._next() is None and self.model.allows(now, self.in_flight):
             self._grant(permit, now, waited=False)
             return
@@ -82,18 +104,30 @@ class RateLimiter:
         if permit.is_in_flight:
             permit.is_in_flight = False
             self.in_flight -= 1
+            self._polls_in_flight -= permit.lane == "poll"
             if self._next() is not None:
                 self._grant_waiting(anyio.current_time())
 
     def _next(self) -> Permit | None:
-        """The lanes alternate where both have waiters, so neither starves."""
-        poll, bulk = self._queues["poll"], self._queues["bulk"]
-        if poll and (self._last_lane == "bulk" or not bulk):
-            return poll[0]
-        return bulk[0] if bulk else None
+        """The lanes with waiters take turns, so that none starves."""
+        for lane in _ORDER_AFTER[self._last_lane]:
+            if queue := self._queues[lane]:
+                return queue[0]
+        return None
+
+    def _next_poll(self) -> Permit | None:
+        """
+        Return the next poll if only slow requests of other lanes hold it up: the slow start allows no more in flight. A wait must
+        not depend on them.
+        """
+        polls = self._queues["poll"]
+        is_held_up = polls and not self._polls_in_flight and self.in_flight >= self.model.max_in_flight > 1
+        return polls[0] if is_held_up else None
 
     def _timer_of(self, permit: Permit) -> float:
         """Only the next waiter runs a timer. While too many requests are in flight, the one that ends first wakes it."""
+        if self._next_poll() is permit:
+            return max(self._granted_at + _MAX_POLL_DELAY_SECONDS, self.model.ready_at)
         runs_timer = self._next() is permit and self.in_flight < self.model.max_in_flight
         return self.model.ready_at if runs_timer else float("inf")
 
@@ -102,12 +136,20 @@ class RateLimiter:
             self._queues[permit.lane].popleft()
             self._grant(permit, now, waited=True)
             permit.woken.set()
+        poll = self._next_poll()
+        if poll is not None:
+            if now >= self._timer_of(poll) - 1e-6:
+                self._queues["poll"].popleft()
+                self._grant(poll, now, waited=True)
+            poll.woken.set()  # also so that it sets its timer
         if permit is not None and self.in_flight < self.model.max_in_flight:
             permit.woken.set()  # so that it sets its timer
 
     def _grant(self, permit: Permit, now: float, *, waited: bool) -> None:
         self.model.record_sent(now, waited=waited)
+        self._granted_at = now
         self.in_flight += 1
+        self._polls_in_flight += permit.lane == "poll"
         self._last_lane = permit.lane
         permit.is_in_flight = True
         permit.generation = self.model.generation
@@ -125,13 +167,14 @@ class RateLimiter:
 class Permit:
     """The permission to send one request. The first outcome that is reported counts, and ends it."""
 
-    __slots__ = ("_limiter", "generation", "is_in_flight", "lane", "woken")
+    __slots__ = ("_limiter", "generation", "is_for_token", "is_in_flight", "lane", "woken")
 
     woken: anyio.Event
 
-    def __init__(self, limiter: RateLimiter, lane: Lane) -> None:
+    def __init__(self, limiter: RateLimiter, lane: Lane, *, is_for_token: bool = False) -> None:
         self._limiter = limiter
         self.lane = lane
+        self.is_for_token = is_for_token
         self.generation = 0
         self.is_in_flight = False
 

@@ -13,11 +13,14 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
+from functools import partial
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
 import anyio
 import anyio.lowlevel
+
+from .._util.aio import in_daemon_thread
 
 Address: TypeAlias = tuple[socket.AddressFamily, Any]
 """An address family and an address for ``socket.connect``."""
@@ -167,9 +170,7 @@ async def _resolved(host: str, port: int) -> Sequence[tuple[Any, ...]]:
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
-        return await anyio.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        )  # a name, whose lookup blocks and needs a thread
+        return await in_daemon_thread(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
     except UnicodeError as error:
         raise OSError(f"{host} is not a valid host name") from error
 

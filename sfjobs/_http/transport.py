@@ -1,5 +1,5 @@
 """
-Every request of the client: a connection slot, a token, a permit of the rate limiter, a timeout and the safe retries. The
+Every request of the client: a connection slot, a permit of the rate limiter, a token, a timeout and the safe retries. The
 ``adapter`` of the request's lane sends it.
 """
 
@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -23,6 +23,7 @@ from ..errors import (
     ProtocolError,
     RateLimitedError,
     RequestFailedError,
+    RequestTimeoutError,
     ResponseError,
     TransportError,
 )
@@ -31,7 +32,7 @@ from .adapter import HTTPAdapter, HTTPTransport, StreamingResponse, timed_out
 from .auth import Token, TokenSource, read_token, token_request
 from .download import Download, Downloading
 from .messages import Lane, Request, Response
-from .rate_limiter import RateLimit, RateLimiter
+from .rate_limiter import Permit, RateLimit, RateLimiter
 from .retry import Retry, RetryBudget, may_retry
 
 __all__ = ["MAX_CONNECTIONS", "HTTPTransport", "Transport"]
@@ -42,24 +43,30 @@ T = TypeVar("T")
 
 # No queue for connections lies further down: httpcore loses a slot of its pool when a request that waits there is cancelled
 # (encode/httpcore#1093), and our own connections have no queue. So each lane has a limiter as wide as its connections.
-MAX_CONNECTIONS: Mapping[Lane, int] = {"poll": 4, "bulk": 32}
+MAX_CONNECTIONS: Final[Mapping[Lane, int]] = {"poll": 4, "query": 16, "bulk": 32, "stream": 32}
 
-Attempt: TypeAlias = Callable[[Secret, int], Awaitable[Response]]
-"""Sends the request once with this token. The attempts count from 1."""
+_POOLS: Final[Mapping[Lane, tuple[Lane, ...]]] = {
+    lane: lanes for lanes in (("poll", "query"), ("bulk", "stream")) for lane in lanes
+}
+"""The lanes whose idle connections are shared with a lane."""
+
+Attempt: TypeAlias = Callable[[Secret | None, int], Awaitable[tuple[Response, Secret]]]
+"""Sends the request once, with a token that is not this one, and returns that too. The attempts count from 1."""
 
 Consumer: TypeAlias = Callable[[Response, Download], Awaitable[T]]
 
 
 class Transport:
-    """The HTTP side of one connection: two lanes with an adapter each, and one token for both. Belongs to one event loop."""
+    """The HTTP side of one connection: lanes with their adapters, and one token for all. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, *, transport: HTTPTransport | None = None) -> None:
         self._settings = settings
         self._given_transport = transport
         self._retry = Retry(attempts=settings.retries)
         self._budget = RetryBudget()
-        self._adapters: dict[Lane, HTTPAdapter] = {}
+        self._adapters: dict[tuple[Lane, ...], HTTPAdapter] = {}
         self._slots = {lane: anyio.CapacityLimiter(width) for lane, width in MAX_CONNECTIONS.items()}
+        self._stream_waits: set[anyio.CancelScope] = set()
         self._rate_limiter = RateLimiter()
         self._tokens = TokenSource(self._fetch_token, initial=settings.access_token)
         self._owner: tuple[object, int] | None = None
@@ -141,6 +148,39 @@ class Transport:
 
         return Downloading(begin)
 
+    async def _acquire_slot(self, lane: Lane, slot: object, request: Request) -> None:
+        """
+        Wait for a connection. The callers of streams hold theirs for as long as they like, perhaps while they wait for another
+        stream, so that wait has a limit: no stream was closed for ``attempt_timeout``.
+        """
+        if lane != "stream":
+            await self._slots[lane].acquire_on_behalf_of(slot)
+            return
+        timeout = self._settings.attempt_timeout
+        with anyio.move_on_after(timeout) as wait:
+            self._stream_waits.add(wait)
+            try:
+                await self._slots[lane].acquire_on_behalf_of(slot)
+            finally:
+                self._stream_waits.discard(wait)
+            return
+        url, most = self._settings.url + request.path, MAX_CONNECTIONS[lane]
+        raise RequestTimeoutError(
+            f"{request.method} {url} was not sent: {most} results are open on this connection, which is the most, and none was"
+            f" closed for {timeout:g} s. Leave their 'async with' blocks first",
+            method=request.method,
+            url=url,
+            attempts=0,
+            sent=False,
+        )
+
+    def _free_slot(self, lane: Lane, slot: object) -> None:
+        self._slots[lane].release_on_behalf_of(slot)
+        if lane == "stream" and self._stream_waits:
+            deadline = anyio.current_time() + self._settings.attempt_timeout
+            for wait in self._stream_waits:
+                wait.deadline = deadline
+
     async def open(self, request: Request) -> StreamingResponse:
         """
         Return a response whose body the caller reads, without a read timeout. It holds a slot of its lane until it is closed.
@@ -148,31 +188,32 @@ class Transport:
         return await self._open(request, has_timeout=False)
 
     async def _open(self, request: Request, *, attempts: int = 0, has_timeout: bool = True) -> StreamingResponse:
-        slots, slot = self._slots[request.lane], object()
-        free_slot = partial(slots.release_on_behalf_of, slot)
+        lane, slot = request.lane, object()
+        free_slot = partial(self._free_slot, lane, slot)
         opened: list[StreamingResponse] = []
 
-        async def send_once(token: Secret, attempt: int) -> Response:
-            await slots.acquire_on_behalf_of(slot)
+        async def send_once(rejected: Secret | None, attempt: int) -> tuple[Response, Secret]:
+            await self._acquire_slot(lane, slot, request)
             async with AsyncExitStack() as held:
                 held.callback(free_slot)
-                permit = await held.enter_async_context(self._rate_limiter.permit(request.lane))
+                permit = await held.enter_async_context(self._rate_limiter.permit(lane))
+                token = await self._tokens.get(rejected=rejected)
                 with _Logged(request, attempt) as line:
-                    adapter = self._adapter(request.lane)
+                    adapter = self._adapter(lane)
                     streaming = await self._in_time(request, adapter.start(request, token, has_timeout=has_timeout))
                     line.status = streaming.status_code
                 held.push_async_callback(streaming.aclose)
                 if not 200 <= streaming.status_code < 300:
                     response = await self._in_time(request, streaming.read_whole())
                     permit.observe(response)
-                    return response
+                    return response, token
                 permit.observe(streaming.response)
                 streaming.response.check_status()
                 streaming.response.reject_html()
                 held.pop_all()
             streaming.attempts, streaming.on_close = attempt, free_slot
             opened.append(streaming)
-            return streaming.response
+            return streaming.response, token
 
         await self._with_retries(request, send_once, attempts)
         return opened[0]
@@ -210,6 +251,8 @@ class Transport:
 
     def _pause_after(self, request: Request, error: RequestFailedError, attempts: int) -> float | None:
         """Return the seconds from this failure to the next attempt, or None for no further attempt."""
+        if not error.attempts:  # it failed before the first attempt
+            return None
         error.attempts = attempts
         if not may_retry(error, idempotent=request.idempotent):
             return None
@@ -232,27 +275,39 @@ class Transport:
         return pause
 
     async def _authorised(self, send_once: Attempt, attempt: int) -> Response:
-        """Send once, and again with a new token after a 401. No slot is held while a token is fetched."""
-        token = await self._tokens.get()
-        response = await send_once(token, attempt)
+        """
+        Send once, and again with a new token after a 401. A token is fetched before the wait for a connection and a permit, so
+        that few hold theirs meanwhile, and after it if it has expired during the wait.
+        """
+        await self._tokens.get()
+        response, token = await send_once(None, attempt)
         if response.status_code == 401:
-            response = await send_once(await self._tokens.get(rejected=token), attempt)
+            await self._tokens.get(rejected=token)
+            response, _ = await send_once(token, attempt)
         response.check_status()
         return response
 
     async def _fetch_token(self) -> Token:
+        """Needs neither a slot, because it runs once at a time, nor a turn: requests that have both may wait for it."""
         try:
-            return read_token(self._settings, await self._exchange(token_request(self._settings), None, 1))
+            request = token_request(self._settings)
+            async with self._rate_limiter.token_permit() as permit:
+                response = await self._send_once(request, None, 1, permit)
+            return read_token(self._settings, response)
         except RequestFailedError as error:
             error.sent = False  # the request that needed the token was not sent
             raise
 
-    async def _exchange(self, request: Request, token: Secret | None, attempt: int) -> Response:
+    async def _exchange(self, request: Request, rejected: Secret | None, attempt: int) -> tuple[Response, Secret]:
         async with self._slots[request.lane], self._rate_limiter.permit(request.lane) as permit:
-            request.note_in_flight(True)
-            response = await self._in_time(request, self._whole_response(request, token, attempt))
-            permit.observe(response)
-            return response
+            token = await self._tokens.get(rejected=rejected)
+            return await self._send_once(request, token, attempt, permit), token
+
+    async def _send_once(self, request: Request, token: Secret | None, attempt: int, permit: Permit) -> Response:
+        request.note_in_flight(True)
+        response = await self._in_time(request, self._whole_response(request, token, attempt))
+        permit.observe(response)
+        return response
 
     async def _whole_response(self, request: Request, token: Secret | None, attempt: int) -> Response:
         with _Logged(request, attempt) as line:
@@ -266,9 +321,11 @@ class Transport:
     def _adapter(self, lane: Lane) -> HTTPAdapter:
         if self._closed:
             raise ConnectionClosedError("this connection is closed")
-        if lane not in self._adapters:
-            self._adapters[lane] = HTTPAdapter(self._settings, MAX_CONNECTIONS[lane], self._given_transport)
-        return self._adapters[lane]
+        pool = _POOLS[lane]
+        if pool not in self._adapters:
+            width = sum(MAX_CONNECTIONS[member] for member in pool) + 1  # one for the token
+            self._adapters[pool] = HTTPAdapter(self._settings, width, self._given_transport)
+        return self._adapters[pool]
 
     async def _in_time(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
         """Bound one attempt as a whole. The read timeout starts again with every byte."""

@@ -10,6 +10,7 @@ import anyio
 from .._tracking.poller import Poller
 from .._tracking.types import Waiter
 from .._util.aio import Closeable
+from .deadline import LAST_POLL_SECONDS, Deadline
 from .job import Job, state_of
 from .job_errors import wait_all_timeout_error
 
@@ -29,7 +30,7 @@ class JobIteration(Closeable):
     def __init__(self, jobs: Iterable[Job], timeout: float | None) -> None:
         self._jobs = list(jobs)
         self._timeout = timeout
-        self._deadline: float | None = None
+        self._deadline: Deadline | None = None
         self._done: set[str] = set()  # ids of the jobs that are ready, for the error at the deadline
 
     def __aiter__(self) -> Self:
@@ -52,12 +53,16 @@ class JobIteration(Closeable):
             await self._fill()
             return
         if self._deadline is None:
-            self._deadline = anyio.current_time() + self._timeout
-        with anyio.CancelScope(deadline=self._deadline) as scope:
+            self._deadline = Deadline(self._timeout)
+        with self._deadline.scope():
             await self._fill()
-        if scope.cancelled_caught:
-            self._leave()
-            raise wait_all_timeout_error(map(state_of, self._jobs), self._timeout, done=self._done)
+            return
+        if self._waiter is not None and await self._deadline.poll_unpolled(map(state_of, self._jobs)):
+            with anyio.move_on_after(LAST_POLL_SECONDS):
+                await self._fill()
+                return
+        self._leave()
+        raise wait_all_timeout_error(map(state_of, self._jobs), self._timeout, done=self._done)
 
     async def _fill(self) -> None:
         """Wait until there is something to hand out."""

@@ -12,6 +12,7 @@ import anyio
 from .._http import tracing
 from ..models import JobOutlook, JobSnapshot, JobStatus, JSONValue
 from .cancellation import cancel, request_cancel
+from .deadline import LAST_POLL_SECONDS, Deadline
 from .html import job_html
 from .job_errors import result_unavailable_error, too_late_to_cancel_error, unsuccessful_error, wait_timeout_error
 from .job_state import JobState
@@ -143,10 +144,12 @@ class Job:
         network failures, 429 and 5xx responses are then retried until ``timeout`` (seconds).
 
         Raises:
-            InvalidJobOperationError: the job is known to have ended, or, without ``wait``, turns out to have ended.
+            InvalidJobOperationError: without ``wait``, the job has ended.
             WaitTimeoutError: it has not ended after ``timeout`` seconds.
         """
         if self.status.is_final:
+            if wait:
+                return self.status
             raise too_late_to_cancel_error(self.snapshot)
         if wait:
             with anyio.move_on_after(timeout):
@@ -169,8 +172,8 @@ class Job:
         Wait until the job has ended, fetch the result of a completed job, and return the final status.
 
         Failed and cancelled jobs raise nothing. Network failures, 429 and 5xx responses are retried until ``timeout``
-        (seconds), which never cancels the job; ``why`` and the log show them. With ``fetch_result=False`` the result stays on
-        the platform.
+        (seconds), which never cancels the job; ``why`` and the log show them. A timeout of 0 polls the job once. With
+        ``fetch_result=False`` the result stays on the platform.
 
         Raises:
             WaitTimeoutError: the job has not ended, or its result has not arrived, after ``timeout`` seconds.
@@ -180,14 +183,21 @@ class Job:
         """
         with tracing.span("wait", job_id=self.id, target=self.target) as span:
             try:
-                with anyio.move_on_after(timeout):
-                    await self._state.wait_until_final()
-                    if fetch_result and self.status == JobStatus.COMPLETED:
-                        await fetch_result_when_available(self)
-                    return self.status
+                deadline = Deadline(timeout)
+                with deadline.scope():
+                    return await self._wait(fetch_result)
+                if await deadline.poll_unpolled([self._state]):
+                    with anyio.move_on_after(LAST_POLL_SECONDS):
+                        return await self._wait(fetch_result)
                 raise wait_timeout_error(self._state, timeout)
             finally:
                 span.note(status=self.status.value)
+
+    async def _wait(self, fetch_result: bool) -> JobStatus:
+        await self._state.wait_until_final()
+        if fetch_result and self.status == JobStatus.COMPLETED:
+            await fetch_result_when_available(self)
+        return self.status
 
     async def fetch_result(self, *, into: Into | None = None, mmap: bool = False) -> Result:
         """
@@ -195,10 +205,10 @@ class Job:
 
         With ``into`` or ``mmap`` it is always fetched.
 
-        ``into`` is an array with exactly the dtype and the shape of the samples, which are received straight into it, or a path
+        ``into`` is an array with exactly the dtype and the shape of ``Result.raw``, which is received straight into it, or a path
         that ends in ``.npz`` or ``.npy``, where the platform's file appears whole and checked, or not at all. With ``mmap``
-        the samples are a read-only ``numpy.memmap`` of that file, or without ``into`` of a temporary file that exists as long
-        as they are used; they may be larger than the memory.
+        ``Result.raw`` is a read-only ``numpy.memmap`` of that file, or without ``into`` of a temporary file that exists as long
+        as it is used; it may be larger than the memory.
 
         Raises:
             ResultUnavailableError: the job has not completed.

@@ -16,6 +16,7 @@ from .._util.aio import plain_task_group
 from ..errors import SFJobsError
 from ..models import JobStatus
 from .cancellation import request_cancel_all
+from .deadline import LAST_POLL_SECONDS, Deadline
 from .iteration import JobIteration
 from .job import Job, state_of
 from .job_errors import wait_all_timeout_error
@@ -45,10 +46,15 @@ async def wait_all(
     jobs = list(jobs)
     errors: list[SFJobsError] = []
     async with shown(map(state_of, jobs), fetches=fetch_results) if progress and jobs else nullcontext():
-        with anyio.move_on_after(timeout) as scope:
+        deadline = Deadline(timeout)
+        with deadline.scope() as scope:
             errors = await _wait_until_final(jobs, fetch_results=fetch_results)
-        if scope.cancelled_caught:
-            done = {job.id for job in jobs if _is_done(job, fetch_results)}
+        if scope.cancelled_caught and await deadline.poll_unpolled(map(state_of, jobs)):
+            ended = [job for job in jobs if job.status.is_final]
+            with anyio.move_on_after(LAST_POLL_SECONDS):
+                errors = await _wait_until_final(ended, fetch_results=fetch_results)
+        done = {job.id for job in jobs if _is_done(job, fetch_results)}
+        if scope.cancelled_caught and len(done) < len({job.id for job in jobs}):
             raise wait_all_timeout_error(map(state_of, jobs), timeout, done=done)
     if errors:
         raise errors[0]

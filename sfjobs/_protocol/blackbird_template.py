@@ -8,7 +8,7 @@ from __future__ import annotations
 import cmath
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypeAlias
 
 Number: TypeAlias = float | int | complex
@@ -24,7 +24,7 @@ _PARAMETER = re.compile(
     r'"[^"\r\n]*"?|#[^\r\n]*|^[ \t]*(?:name|version)[ \t][^\r\n]*|\{[ \t]*(?P<name>[A-Za-z]\w*)[ \t]*\}',
     re.ASCII | re.MULTILINE,
 )
-_BEFORE_VALUE = re.compile(r"[(\[,=|:\r\n][ \t]*\Z")
+_BEFORE_VALUE = re.compile(r"(?:[(\[,=|:\r\n][ \t]*|\bin[ \t]+)\Z")
 _AFTER_VALUE = re.compile(r"[ \t]*(?:[)\],:#\r\n|]|\Z)")
 _ROW_END = re.compile(r"[ \t]*(?:#[^\r\n]*)?(?:[\r\n]|\Z)")
 
@@ -59,16 +59,32 @@ def bound(text: str, params: Params | None) -> str:
         used.add(name)
         parts += (text[end : match.start()], _written(text, match, name, values[name]))
         end = match.end()
+    _check_names(missing, [name for name in values if name not in used])
+    return "".join([*parts, text[end:]])
+
+
+def numbers_for(names: Collection[str], params: Params) -> dict[str, Number]:
+    """
+    Return the number for each of ``names``, the free parameters of a program that is not text.
+
+    Raises:
+        ValueError: a parameter has no value, or a value has no parameter or is not finite.
+        TypeError: a value is not a number.
+    """
+    _check_names([name for name in names if name not in params], [name for name in params if name not in names])
+    return {name: _checked_number(name, _plain(params[name])) for name in names}
+
+
+def _check_names(missing: Collection[str], unused: Sequence[object]) -> None:
     if missing:
         raise ValueError(f"no value is given for {_listed(list(missing))} of the program: give params={{name: number}}")
-    if unused := [str(name) for name in values if name not in used]:
-        raise ValueError(f"params has values for what the program does not have: {_listed(unused)}")
-    return "".join([*parts, text[end:]])
+    if unused:
+        raise ValueError(f"params has values for what the program does not have: {_listed(list(map(str, unused)))}")
 
 
 def _written(text: str, match: re.Match[str], name: str, value: object) -> str:
     """Return the text of ``value``, in parentheses where it is a part of an expression."""
-    value = value.tolist() if hasattr(value, "tolist") else value  # a number or an array of numpy
+    value = _plain(value)
     # A slice of bounded length: a search from the line's start would take quadratic time on long lines.
     before = text[max(match.start() - 64, 0) : match.start()]
     if isinstance(value, list | tuple):
@@ -92,16 +108,24 @@ def _rows(text: str, match: re.Match[str], name: str, value: Sequence[object]) -
 
 
 def _number(name: str, value: object) -> str:
+    number = _checked_number(name, value)
+    if isinstance(number, int):
+        return int.__repr__(number)
+    return float.__repr__(number) if isinstance(number, float) else complex_text(number)
+
+
+def _plain(value: object) -> object:
+    """Return a number or an array of numpy as a plain number or list."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _checked_number(name: str, value: object) -> Number:
     if isinstance(value, bool) or not isinstance(value, int | float | complex):
         kind = type(value).__name__
         raise TypeError(f"the value of the free parameter {name} must be a number, not of type {kind}")
-    if isinstance(value, int):
-        return int.__repr__(value)
-    if not cmath.isfinite(value):
+    if not isinstance(value, int) and not cmath.isfinite(value):
         raise ValueError(f"the value of the free parameter {name} must be finite, not {value}")
-    if isinstance(value, float):
-        return float.__repr__(value)
-    return complex_text(value)
+    return value
 
 
 def complex_text(value: complex) -> str:

@@ -11,6 +11,8 @@ From a program to a job: one program, a stream of many, and submissions that a c
     session                  the parts of a connection that submissions share
     programs                 any program that a caller has becomes Blackbird text
     strawberryfields         compiles a ``strawberryfields.Program``
+    free_parameters          numbers for the free parameters of a program, before it is compiled
+    inverses                 gates in the place of inverses, before a program is compiled
     blackbird_writer         writes a ``strawberryfields.Program`` as Blackbird
     recovery                 settles the open submissions of the journal
     key_rotation             adopts journal entries of an API key that was replaced

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 from .._protocol.blackbird_template import complex_text
 
 # The inverse of these is the same operation with its first argument negated.
-_INVERTED_BY_SIGN = frozenset(
+INVERTED_BY_SIGN = frozenset(
     {
         "BSgate",
         "CKgate",
@@ -144,7 +144,7 @@ class _Writer:
             return
         try:
             is_inverse = getattr(operation, "dagger", False)
-            if name in _WRITTEN_AS_PARTS or (is_inverse and name not in _INVERTED_BY_SIGN):
+            if name in _WRITTEN_AS_PARTS or (is_inverse and name not in INVERTED_BY_SIGN):
                 for part in operation.decompose(command.reg):
                     yield from self.statements(part)
             elif name == "Gaussian" and len(operation.p) > 1:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 import anyio
-import anyio.to_thread
 
 from .._http.transport import Transport
 from .._jobs.session import Session
 from .._protocol.blackbird_template import Params, bound
 from .._protocol.targets import resolved
+from .._util.aio import in_thread
 from ..config import Settings
 from ..models import Device
 from .programs import ProgramLike, is_compilable, program_text
@@ -44,8 +44,8 @@ class SubmissionSession(Session):
         target = resolved(target)
         async with self._compiling:
             device = await self._device_to_compile_for(target) if needs_compiling(program, target) else None
-            compiled = partial(compiled_text, program, target=target, device=device, shots=shots)
-            return bound(await anyio.to_thread.run_sync(compiled), params)
+            compiled = partial(compiled_text, program, target=target, device=device, shots=shots, params=params)
+            return bound(await in_thread(compiled), None)
 
     async def _device_to_compile_for(self, target: str) -> Device:
         device = self._compiled_for.get(target)

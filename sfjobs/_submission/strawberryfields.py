@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from types import ModuleType
 
 from .._protocol.blackbird_header import is_script_name
+from .._protocol.blackbird_template import Params
 from ..models import Device
 from .blackbird_writer import written
+from .free_parameters import with_numbers
+from .inverses import without_inverses
 from .programs import Compilable
 
 # Compilers parse the device's layout with quantum-blackbird, whose parser fails when two threads use it.
@@ -38,25 +41,30 @@ def needs_compiling(program: Compilable, target: str) -> bool:
     return False
 
 
-def compiled_text(program: Compilable, target: str, device: Device | None, shots: int | None = None) -> str:
+def compiled_text(
+    program: Compilable, target: str, device: Device | None, shots: int | None = None, params: Params | None = None
+) -> str:
     """
     Compile ``program`` for ``device`` and return its Blackbird text. Without ``device`` it is written as it is.
+    ``params`` has numbers for its free parameters.
 
     Uses the first compiler of the device's specification, as the RemoteEngine of Strawberry Fields does. ``shots`` replaces those
     of the program's ``run_options``. Takes up to seconds of CPU time.
 
     Raises:
-        ValueError: no shots are given, the program does not compile for the device (with the compiler's message), or Blackbird
-            cannot express one of its operations.
+        ValueError: no shots are given, the program has other free parameters than ``params``, it does not compile for the
+            device (with the compiler's message), or Blackbird cannot express one of its operations.
+        TypeError: a value of ``params`` is not a number.
     """
     options = {key: value for key, value in program.run_options.items() if key != "crop" and value is not None}
     if shots is not None:
         options["shots"] = shots
     if "shots" not in options:
         raise ValueError("neither shots= nor the program's run_options say how many shots")
+    program = with_numbers(program, params)
     with _compiler_lock:
         if device is not None and _has_compiler(program, device):
-            program = _compiled(program, device)
+            program = _compiled(without_inverses(program), device)
     name = getattr(program, "name", None)
     return written(program, name="None" if name is None else _script_name(name), target=target, options=options)
 

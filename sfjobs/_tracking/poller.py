@@ -19,14 +19,17 @@ from __future__ import annotations
 
 import copy
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 import anyio
 
+from .._util.aio import plain_task_group
 from ..models import JobSnapshot
 from .change_feed import ChangeFeed
 from .leadership import Leadership
 from .outages import OutageMonitor
+from .sweep import MAX_CONCURRENT_POLLS
 from .types import JobHandle, Outcome, PollInterval, PollOutlook, StatusSource, Waiter
 from .watchlist import JobTracker
 
@@ -43,6 +46,7 @@ class Poller:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self.interval = interval
+        self._source = source
         self._feed = feed
         self._tracker = JobTracker(interval, draw)
         self._outages = OutageMonitor(interval)
@@ -93,6 +97,31 @@ class Poller:
         self._leadership.listener.note_offer(snapshot.cursor)
         if self._tracker.apply(snapshot, anyio.current_time()):
             self._leadership.interrupt()
+
+    async def query_once(self, handles: Iterable[JobHandle]) -> None:
+        """Poll these jobs at once, beside the leader. Raises the first error."""
+        by_id: dict[str, list[JobHandle]] = {}
+        for handle in handles:
+            by_id.setdefault(handle.id, []).append(handle)
+        ids = deque(by_id)
+
+        async def work() -> None:
+            while ids:
+                batch = [ids.popleft() for _ in range(min(len(ids), self._source.batch_limit))]
+                report = await self._source.query(batch, self._tracker.known)
+                if report is None:  # the platform has no list
+                    ids.extend(batch)
+                    continue
+                now = anyio.current_time()
+                self._tracker.apply_report(batch, report, now)
+                for job_id, snapshot in report.snapshots.items():
+                    for handle in by_id.get(job_id, ()):
+                        handle.apply(snapshot, now)
+
+        async with plain_task_group() as group:
+            for _ in range(MAX_CONCURRENT_POLLS):
+                group.start_soon(work)
+        self._leadership.interrupt()
 
     def outlook(self, job_id: str) -> PollOutlook:
         """Return when the job is polled next, and the error of its last poll."""

@@ -12,6 +12,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from .statistics import as_int64
+
 _CODE_BITS = 64
 # Wider values are replaced by their ranks first; this leaves 40 bits for the number of the row.
 _MAX_VALUE_BITS = 24
@@ -22,13 +24,23 @@ class Counts(Mapping[tuple[int, ...], int]):
     """
     A read-only mapping from pattern to frequency: the most frequent first, equal ones in lexicographic order.
 
-    ``patterns`` and ``frequencies`` hold the same as arrays, of shapes (distinct, modes) and (distinct,). A time-domain
+    ``patterns`` and ``frequencies`` hold the same as int64 arrays, of shapes (distinct, modes) and (distinct,). A time-domain
     pattern has the shape (spatial modes, timebins) in ``patterns``; as a key it is flattened, timebins last.
     """
 
     def __init__(self, patterns: npt.NDArray[np.integer], frequencies: npt.NDArray[np.int64]) -> None:
-        self.patterns = patterns
+        self._patterns = patterns
         self.frequencies = frequencies
+
+    @cached_property
+    def patterns(self) -> npt.NDArray[np.int64]:
+        """
+        The patterns as an array, in the order of ``frequencies``.
+
+        Raises:
+            ResultError: they have numbers that int64 does not hold.
+        """
+        return as_int64(self._patterns)
 
     @property
     def shots(self) -> int:
@@ -37,7 +49,7 @@ class Counts(Mapping[tuple[int, ...], int]):
 
     def most_common(self, n: int | None = None) -> list[tuple[tuple[int, ...], int]]:
         """Return the ``n`` most frequent patterns with their frequencies; all without ``n``."""
-        keys = _as_rows(self.patterns[:n]).tolist()
+        keys = _as_rows(self._patterns[:n]).tolist()
         return [(tuple(key), frequency) for key, frequency in zip(keys, self.frequencies[:n].tolist(), strict=True)]
 
     def __getitem__(self, pattern: tuple[int, ...]) -> int:

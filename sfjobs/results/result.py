@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 class Result:
     """
-    The outcome of one job. The arrays have the types that the platform sent. They belong to the caller, who may write to them.
+    The outcome of one job.
+
+    ``samples`` are to calculate with; ``raw`` and ``outputs`` have the types that the platform sent. The arrays belong to the
+    caller, who may write to them.
 
     Two results are equal only if they are the same object; compare arrays with ``numpy.array_equal``.
     """
@@ -43,6 +47,8 @@ class Result:
         """The other arrays by name; an array without dimensions is a numpy scalar here."""
         self.job_id = job_id
         """Id of the job; empty for a result from a file."""
+        self._samples: Array | None = None
+        self._samples_lock = threading.Lock()
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], *, job_id: str = "") -> Self:
@@ -64,6 +70,26 @@ class Result:
         The first output, of shape (shots, modes), or (shots, spatial modes, timebins) for a time-domain program. Whole numbers
         are photon numbers or clicks, floats are homodyne outcomes, complex numbers are heterodyne outcomes.
 
+        Whole numbers are int64 here, so that differences, sums and products do not wrap as those of small types do. That array is
+        made on first use, from ``raw`` as it is then, and kept; where the platform sent int64, floats or complex numbers, this is
+        ``raw`` itself. It is read-only where ``raw`` is.
+
+        Raises:
+            ResultError: the result has no outputs, or has numbers that int64 does not hold.
+        """
+        # The lock: two threads must get one array, and never convert at the same time.
+        with self._samples_lock:
+            if self._samples is None:
+                self._samples = statistics.as_int64(self.raw, self.job_id)
+            return self._samples
+
+    @property
+    def raw(self) -> Array:
+        """
+        The samples in the type in which the platform sent them, often uint8.
+
+        Arithmetic of small types wraps without a warning: in uint8, 0 - 1 is 255.
+
         Raises:
             ResultError: the result has no outputs.
         """
@@ -72,12 +98,12 @@ class Result:
     @property
     def shots(self) -> int:
         """Number of shots: how often the program was measured."""
-        return int(statistics.by_modes(self.samples, self.job_id).shape[0])
+        return int(statistics.by_modes(self.raw, self.job_id).shape[0])
 
     @property
     def num_modes(self) -> int:
         """Number of measured modes; for a time-domain program that of its spatial modes."""
-        return int(statistics.by_modes(self.samples, self.job_id).shape[1])
+        return int(statistics.by_modes(self.raw, self.job_id).shape[1])
 
     def counts(self) -> Counts:
         """
@@ -89,7 +115,7 @@ class Result:
         Raises:
             ResultError: the samples are not whole numbers.
         """
-        return count_patterns(statistics.whole_numbers(self.samples, self.job_id))
+        return count_patterns(statistics.whole_numbers(self.raw, self.job_id))
 
     def mean_photon_number(self) -> npt.NDArray[np.float64]:
         """
@@ -100,7 +126,7 @@ class Result:
         Raises:
             ResultError: the samples are not photon numbers, or there are no samples.
         """
-        return statistics.mean_photon_number(self.samples, self.job_id)
+        return statistics.mean_photon_number(self.raw, self.job_id)
 
     def photon_number_distribution(self) -> npt.NDArray[np.float64]:
         """
@@ -111,16 +137,42 @@ class Result:
         Raises:
             ResultError: the samples are not photon numbers, or there are no samples.
         """
-        return statistics.photon_number_distribution(self.samples, self.job_id)
+        return statistics.photon_number_distribution(self.raw, self.job_id)
 
-    def threshold(self) -> npt.NDArray[np.uint8]:
+    def covariance(self) -> npt.NDArray[np.float64]:
+        """
+        Return the covariance of the photon numbers of each pair of modes: a symmetric array of shape (modes, modes).
+
+        It is the estimate from a sample, divided by shots - 1; the diagonal holds the variances. In a time-domain program each
+        timebin of a spatial mode counts as a mode of its own, in the order of ``samples.reshape(shots, -1)``: ``timebin`` of
+        ``spatial`` has the index spatial * timebins + timebin.
+
+        Raises:
+            ResultError: the samples are not photon numbers, there are fewer than two shots, or more than 10,000 modes.
+        """
+        return statistics.covariance(self.raw, self.job_id)
+
+    def correlations(self) -> npt.NDArray[np.float64]:
+        """
+        Return the correlation coefficients of the photon numbers of each pair of modes, from -1 to 1.
+
+        They are Pearson's, in a symmetric array of shape (modes, modes), with the modes in the order of ``covariance``. Those of
+        a mode that has the same photon number in all shots are undefined: its row and column are NaN, also on the diagonal. The
+        diagonal is 1 elsewhere.
+
+        Raises:
+            ResultError: the samples are not photon numbers, there are fewer than two shots, or more than 10,000 modes.
+        """
+        return statistics.correlations(self.raw, self.job_id)
+
+    def threshold(self) -> npt.NDArray[np.int64]:
         """
         Return what threshold detectors measure: 1 where there were photons, 0 elsewhere, in the shape of the samples.
 
         Raises:
             ResultError: the samples are not photon numbers.
         """
-        return statistics.threshold(self.samples, self.job_id)
+        return statistics.threshold(self.raw, self.job_id)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """

@@ -38,7 +38,7 @@ class ResultStream(Closeable, View[_AsyncResultStream]):
         return self._portal.call(self._async.result)
 
     def array(self) -> Array:
-        """Return ``result().samples``, of shape (shots, modes) or (shots, spatial modes, timebins)."""
+        """Return ``result().raw``, of shape (shots, modes) or (shots, spatial modes, timebins)."""
         return self._portal.call(self._async.array)
 
     def save(self, path: str | os.PathLike[str]) -> Path:

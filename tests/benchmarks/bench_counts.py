@@ -73,7 +73,6 @@ def _row(name: str, samples: Samples) -> Row:
         numpys.append(taken)
         # The same patterns in two orders: sfjobs by frequency, then pattern; numpy by pattern.
         order = np.argsort(-frequencies, kind="stable")
-        assert counts.patterns.dtype == samples.dtype
         assert np.array_equal(counts.patterns, patterns[order])
         assert np.array_equal(counts.frequencies, frequencies[order])
     return Row(

@@ -320,6 +320,12 @@ def test_a_script_for_a_local_backend_gets_the_option_to_give(configured, home, 
     assert "--target simulon_gaussian" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["gaussian", "fock"])
+def test_a_local_backend_as_a_device_gets_the_device_to_give(configured, capsys, name):
+    assert run(["device", name]) == 1
+    assert f"{name} is a local backend" in capsys.readouterr().err
+
+
 def test_a_short_name_is_a_target(configured, home):
     (home / "old.xbb").write_text("name a\nversion 1.0\ntarget gaussian (shots=5)\n\nVac | 0\nMeasureFock() | 0\n")
     assert run(["submit", str(home / "old.xbb"), "--target", "simulon"]) == 0

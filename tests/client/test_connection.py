@@ -245,3 +245,18 @@ async def test_cancelling_a_thousand_waiters_leaves_no_waiter_and_no_request() -
         before = len(platform.requests)
         await anyio.sleep(1000)
         assert len(platform.requests) == before
+
+
+async def test_pages_that_shift_while_they_are_read_show_each_job_once() -> None:
+    platform = FakePlatform()
+    for _ in range(250):
+        platform.add()
+    present = [*platform.jobs][::-1]
+    async with platform.connection() as connection:
+        listed = []
+        async for job in connection.list_jobs():
+            listed.append(job.id)
+            if len(listed) in (50, 150):
+                for _ in range(30):
+                    platform.add()
+    assert listed == present

@@ -23,10 +23,12 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *ports: int, family: socket.Addre
     """Make ``several.test`` a host with these ports of this machine, as if each were an address."""
     found: Found = [(family, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
 
-    async def getaddrinfo(*_: object, **__: object) -> Found:
+    def getaddrinfo(*_: object, flags: int = 0, **__: object) -> Found:
+        if flags & socket.AI_NUMERICHOST:
+            raise socket.gaierror
         return found
 
-    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
 @pytest.fixture

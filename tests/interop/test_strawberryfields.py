@@ -120,6 +120,7 @@ async def by_both(cloud: Any, connection: sfjobs.Connection, target: str, progra
     """The samples of Strawberry Fields' own engine, and of ours."""
     theirs = await anyio.to_thread.run_sync(lambda: sf.RemoteEngine(target, connection=cloud).run(program, shots=SHOTS))
     ours = await sfjobs.RemoteEngine(target, connection).run(program, shots=SHOTS)
+    assert theirs.samples.dtype == ours.samples.dtype
     return theirs.samples, ours.samples
 
 
@@ -171,6 +172,7 @@ async def test_a_program_whose_compiler_makes_inverses_arrives_as_it_was_meant(c
     job = await connection.create_job("simulon_gaussian", xseries(4), shots=FEW)
     assert "BSgate(-" in await connection.get_job_circuit(job.id)  # their engine loses the sign
     samples = (await job).samples
+    assert samples.dtype == np.int64
     np.testing.assert_array_equal(samples[:, :4].sum(axis=1), samples[:, 4:].sum(axis=1))
 
 

@@ -14,13 +14,25 @@ import strawberryfields as sf
 from strawberryfields import ops
 from thewalrus.random import random_covariance, random_interferometer, random_symplectic
 
+from sfjobs._protocol import wire
 from sfjobs._submission.blackbird_writer import written
+from sfjobs._submission.strawberryfields import compiled_text
+from sfjobs.models import Device
 from sfjobs.platform.blackbird import parse
+from sfjobs.platform.devices import build_devices
 
 pytestmark = [pytest.mark.interop, pytest.mark.real_time]
 
 Random = np.random.Generator
 MODES = 4
+DEVICES = {
+    name: Device(
+        target=name,
+        specification=wire.specification(device.specification, target=name),
+        certificate=wire.certificate(device.certificate),
+    )
+    for name, device in build_devices().items()
+}
 
 
 def real(rng: Random) -> float:
@@ -214,3 +226,125 @@ def test_what_blackbird_cannot_express_is_refused_by_name(operation: Callable[[]
         made | (q if made.ns is None else q[0])
     with pytest.raises(ValueError, match=message):
         text_of(program)
+
+
+def x8_circuit(program: Any, squeezing: Any, phase: Any) -> Any:
+    with program.context as q:
+        for mode in range(4):
+            ops.S2gate(squeezing) | (q[mode], q[mode + 4])
+        for first in (0, 4):
+            for mode in range(first, first + 3):
+                ops.MZgate(2 * phase, sf.math.sin(phase) + mode % 4) | (q[mode], q[mode + 1])
+            ops.Rgate(phase / 3).H | q[first + 2]
+        ops.MeasureFock() | q
+    return program
+
+
+@pytest.mark.parametrize("bound", ["given", "bound", "default", "given over bound"])
+@pytest.mark.parametrize("target", ["X8_01", "simulon_gaussian"])
+def test_free_parameters_have_numbers_before_a_program_is_compiled(target: str, bound: str) -> None:
+    program = sf.Program(8)
+    squeezing, phase = program.params("squeezing", "phase")
+    x8_circuit(program, squeezing, phase)
+    values = {"squeezing": 1.0, "phase": 0.3}
+    params: dict[str, float] | None = values
+    if bound == "default":
+        squeezing.default, phase.default, params = 1.0, 0.3, None
+    elif bound != "given":
+        program.bind_params(values if bound == "bound" else dict.fromkeys(values, 0.7))
+        params = None if bound == "bound" else values
+    before = [str(command) for command in program.circuit]
+    device = DEVICES[target]
+    found = compiled_text(program, target, device, 5, params)
+    expected = compiled_text(x8_circuit(sf.Program(8), 1.0, 0.3), target, device, 5)
+    assert moments(unmeasured(found))[1] == pytest.approx(moments(unmeasured(expected))[1], abs=1e-9)
+    assert moments(unmeasured(found))[1] == pytest.approx(
+        moments(unmeasured(text_of(x8_circuit(sf.Program(8), 1.0, 0.3))))[1], abs=1e-9
+    )
+    assert [str(command) for command in program.circuit] == before
+    assert squeezing.val == {"bound": 1.0, "given over bound": 0.7}.get(bound)
+
+
+def unmeasured(text: str) -> Any:
+    return sf.io.loads(text.replace("MeasureFock()", "# "))
+
+
+def test_a_sweep_of_one_program_leaves_it_free() -> None:
+    program = sf.Program(8)
+    x8_circuit(program, *program.params("squeezing", "phase"))
+    texts = {
+        compiled_text(program, "X8_01", DEVICES["X8_01"], 5, {"squeezing": 1.0, "phase": phase / 7})
+        for phase in range(5)
+    }
+    assert len(texts) == 5
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (None, "no value is given for the free parameters squeezing, phase of the program"),
+        ({"squeezing": 1.0}, "no value is given for the free parameter phase of"),
+        ({"squeezing": 1.0, "phase": 0.1, "r": 2}, "values for what the program does not have: the free parameter r$"),
+        ({"squeezing": 1.0, "phase": float("nan")}, "the value of the free parameter phase must be finite"),
+    ],
+)
+def test_missing_and_unknown_parameters_of_an_object_are_named(params: dict[str, float] | None, message: str) -> None:
+    program = sf.Program(8)
+    x8_circuit(program, *program.params("squeezing", "phase"))
+    with pytest.raises(ValueError, match=message):
+        compiled_text(program, "X8_01", DEVICES["X8_01"], 5, params)
+
+
+def test_an_argument_without_a_value_is_refused_by_name() -> None:
+    program = sf.Program(1)
+    with program.context as q:
+        ops.Rgate(1 / program.params("a")) | q[0]
+    with pytest.raises(ValueError, match=r"argument 1/\{a\} of Rgate is not finite"):
+        compiled_text(program, "simulon_gaussian", None, 5, {"a": 0})
+
+
+def test_readings_and_loop_variables_are_not_free() -> None:
+    program = sf.Program(2)
+    gain = program.params("gain")
+    with program.context as q:
+        ops.MeasureHomodyne(gain) | q[0]
+        ops.Xgate(gain * q[0].par) | q[1]
+    text = compiled_text(program, "simulon_gaussian", None, 5, {"gain": 0.5})
+    assert "MeasureHomodyne(0.5) | 0\nXgate(0.5*q0) | 1" in text
+    looped = sf.TDMProgram(N=2)
+    with looped.context([1.0, 0.0]) as (p, q):
+        ops.Sgate(looped.params("r"), 0) | q[1]
+        ops.BSgate(p[0], looped.params("r") * p[0]) | (q[0], q[1])
+        ops.MeasureHomodyne(0) | q[0]
+    assert "Sgate(0.5, 0) | 1\nBSgate(p0, p1) | [0, 1]" in compiled_text(looped, "TD2", None, 5, {"r": 0.5})
+
+
+@pytest.mark.parametrize(
+    "inverse",
+    [
+        lambda: ops.Rgate(0.4).H,
+        lambda: ops.BSgate(0.4, 0.3).H,
+        lambda: ops.MZgate(0.4, 0.3).H,
+        lambda: ops.sMZgate(0.4, 0.3).H,
+        lambda: ops.Fouriergate().H,
+        lambda: ops.BSgate(0.4, 0.3).H.H,
+    ],
+    ids=["Rgate", "BSgate", "MZgate", "sMZgate", "Fouriergate", "twice"],
+)
+def test_an_inverse_on_the_x8_is_compiled_as_one(inverse: Callable[[], Any]) -> None:
+    program = sf.Program(8)
+    with program.context as q:
+        for mode in range(4):
+            ops.S2gate(1.0) | (q[mode], q[mode + 4])
+        for first in (0, 4):
+            for mode in range(first, first + 3):
+                ops.BSgate(0.7, 0.2 * (mode % 4)) | (q[mode], q[mode + 1])
+            operation = inverse()
+            operation | [q[first + 1], q[first + 2]][: operation.ns]
+            ops.BSgate(0.5, 0.1) | (q[first + 1], q[first + 2])
+        ops.MeasureFock() | q
+    before = [str(command) for command in program.circuit]
+    compiled = compiled_text(program, "X8_01", DEVICES["X8_01"], 5)
+    expected = moments(unmeasured(text_of(program)))[1]
+    assert moments(unmeasured(compiled))[1] == pytest.approx(expected, abs=1e-9)
+    assert [str(command) for command in program.circuit] == before

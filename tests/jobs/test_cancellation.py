@@ -63,14 +63,23 @@ async def test_a_job_that_ends_during_its_cancellation_keeps_its_status() -> Non
         assert await job.cancel(wait=True) == "complete"
 
 
-@pytest.mark.parametrize("wait", [True, False])
-async def test_a_job_that_is_known_to_have_ended_cannot_be_cancelled(wait: bool) -> None:
+async def test_a_job_that_is_known_to_have_ended_cannot_be_cancelled() -> None:
     platform = FakePlatform()
     async with platform.connection() as connection:
         job = Job(platform.add(status="complete").id, "complete", connection)
         with pytest.raises(sfjobs.InvalidJobOperationError, match="complete"):
-            await job.cancel(wait=wait)
+            await job.cancel()
     assert not platform.requests
+
+
+@pytest.mark.parametrize("status", ["complete", "failed", "cancelled"])
+@pytest.mark.parametrize("known", [True, False])
+async def test_with_wait_a_job_that_has_ended_keeps_its_status(status: str, known: bool) -> None:
+    platform = FakePlatform()
+    async with platform.connection() as connection:
+        job = Job(platform.add(status=status).id, status if known else "open", connection)
+        assert await job.cancel(wait=True) == status
+    assert bool(platform.requests) != known
 
 
 async def test_without_wait_a_job_that_turns_out_to_have_ended_raises() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from sfjobs._protocol.blackbird_template import MAX_PARAMETERS, Params, bound
 from sfjobs.platform.blackbird import parse
+from sfjobs.platform.program import ProgramError
 
 HEADER = "name sweep\nversion 1.0\ntarget simulon_gaussian (shots=5)\n\n"
 
@@ -52,6 +53,30 @@ def test_a_value_is_exactly_the_one_that_is_read(value: complex, expression: str
     text = bound(f"{HEADER}Foo({expression}) | 0\n", {"x": value})
     assert parse(text).operations[0].arguments[0] == value
     assert blackbird.loads(text).operations[0]["args"][0] == value
+
+
+@pytest.mark.parametrize(
+    ("loop", "params", "modes"),
+    [
+        ("for int m in {a}:5", {"a": 2}, [2, 3, 4]),
+        ("for int m in 1:{b}", {"b": 4}, [1, 2, 3]),
+        ("for int m in {a}:{b}:{c}", {"a": 1, "b": np.int64(8), "c": 3}, [1, 4, 7]),
+        ("for int m in\t{ a } : 5 : {c} # by {c}", {"a": 0, "c": 2}, [0, 2, 4]),
+        ("for int m in [{a}, 5]", {"a": 2}, [2, 5]),
+        ("for int m in {a}, 5", {"a": 2}, [2, 5]),
+        ("for int m in {a}", {"a": 2}, [2]),
+        ("for int m in {a}, {a}+1", {"a": 2}, [2, 3]),
+    ],
+)
+def test_the_bounds_of_a_loop_are_parameters(loop: str, params: Params, modes: list[int]) -> None:
+    text = bound(f"{HEADER}{loop}\n    Sgate(0.1) | m\n", params)
+    assert [operation.modes for operation in parse(text).operations] == [(mode,) for mode in modes]
+
+
+@pytest.mark.parametrize("value", [2.0, 0.5, 2j])
+def test_a_bound_of_a_loop_that_is_no_integer_is_refused(value: complex) -> None:
+    with pytest.raises(ProgramError, match=r"is not an integer|unexpected"):
+        parse(bound(f"{HEADER}for int m in {{a}}:5\n    Sgate(0.1) | m\n", {"a": value}))
 
 
 @pytest.mark.parametrize("expression", ["2*{a} + {b}", "-{a}**2", "{a}/3 - ({b} - 1)", "2-{b}", "2**{a}"])

@@ -93,7 +93,7 @@ def files_in(folder: Path, suffix: str = "") -> list[Path]:
 
 async def test_a_result_is_sent_once(platform: FakePlatform, folder: Path) -> None:
     for _ in range(3):
-        np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
+        np.testing.assert_array_equal((await fetched(platform, folder)).raw, SAMPLES)
     assert answers_with_a_body(platform) == 1
     assert [request.headers.get("if-none-match") is not None for request in results_asked(platform)] == [
         False,
@@ -119,8 +119,8 @@ async def test_a_cached_result_can_go_to_every_destination(
 ) -> None:
     await fetched(platform, folder)
     array = np.zeros_like(SAMPLES)
-    assert (await fetched(platform, folder, into=array)).samples is array
-    mapped = (await fetched(platform, folder, mmap=True)).samples
+    assert (await fetched(platform, folder, into=array)).raw is array
+    mapped = (await fetched(platform, folder, mmap=True)).raw
     assert answers_with_a_body(platform) == 1
     await fetched(platform, folder, into=tmp_path / "r.npz")  # requested by its media type, which makes another key
     await fetched(platform, folder, into=tmp_path / "s.npz")
@@ -136,7 +136,7 @@ async def test_a_map_of_a_cached_result_stays_valid_when_the_cache_is_cleared(
     platform: FakePlatform, folder: Path
 ) -> None:
     await fetched(platform, folder)
-    mapped = (await fetched(platform, folder, mmap=True)).samples
+    mapped = (await fetched(platform, folder, mmap=True)).raw
     ResultCache(folder, 1).clear()
     np.testing.assert_array_equal(mapped, SAMPLES)
 
@@ -158,7 +158,7 @@ async def test_a_result_that_has_changed_is_fetched_and_cached_instead(folder: P
     await fetched(platform_with(BODY), folder)
     changed = platform_with(npz(OTHERS))
     for _ in range(2):
-        np.testing.assert_array_equal((await fetched(changed, folder)).samples, OTHERS)
+        np.testing.assert_array_equal((await fetched(changed, folder)).raw, OTHERS)
     assert answers_with_a_body(changed) == 1
 
 
@@ -186,14 +186,14 @@ async def test_equal_bodies_of_two_jobs_are_stored_once(platform: FakePlatform, 
 async def test_a_body_without_entity_tag_and_digest_is_not_cached(headers: dict[str, str], folder: Path) -> None:
     platform = platform_with(BODY, **headers)
     for _ in range(2):
-        np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
+        np.testing.assert_array_equal((await fetched(platform, folder)).raw, SAMPLES)
     assert answers_with_a_body(platform) == 2
     assert not is_there(folder)
 
 
 async def test_a_body_of_another_digest_is_not_cached(folder: Path) -> None:
     platform = platform_with(BODY, **{"repr-digest": "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:"})
-    np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
+    np.testing.assert_array_equal((await fetched(platform, folder)).raw, SAMPLES)
     assert files_in(folder) == []
 
 
@@ -209,7 +209,7 @@ async def test_a_body_that_breaks_off_and_starts_again_is_cached_once(folder: Pa
     platform = platform_with(BODY, **{"accept-ranges": "none"})
     platform.cuts = [len(BODY) // 2]
     for _ in range(2):
-        np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
+        np.testing.assert_array_equal((await fetched(platform, folder)).raw, SAMPLES)
     assert (len(files_in(folder)), len(results_asked(platform))) == (2, 3)
 
 
@@ -255,10 +255,10 @@ async def test_a_damaged_result_is_fetched_again(case: str, platform: FakePlatfo
     await fetched(platform, folder)
     suffix, damage = DAMAGE[case]
     damage(*files_in(folder, suffix))
-    np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
+    np.testing.assert_array_equal((await fetched(platform, folder)).raw, SAMPLES)
     assert answers_with_a_body(platform) == 2
     if case != "a folder":
-        np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
+        np.testing.assert_array_equal((await fetched(platform, folder)).raw, SAMPLES)
         assert answers_with_a_body(platform) == 0
 
 
@@ -267,7 +267,7 @@ async def test_an_entry_does_not_lead_out_of_the_folder(platform: FakePlatform, 
     thesis = tmp_path / "thesis.body"
     thesis.write_bytes(b"123")
     files_in(folder, ".entry")[0].write_text(json.dumps({"etag": '"x"', "size": 3, "digest": "../thesis"}))
-    np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
+    np.testing.assert_array_equal((await fetched(platform, folder)).raw, SAMPLES)
     assert thesis.read_bytes() == b"123"
 
 
@@ -300,7 +300,7 @@ async def test_a_full_disk_disables_only_the_cache_and_is_logged_once(
 
     monkeypatch.setattr(AtomicFile, "write", write)
     for _ in range(2):
-        np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
+        np.testing.assert_array_equal((await fetched(platform, folder)).raw, SAMPLES)
     assert files_in(folder) == []
     assert warnings_in(caplog) == [
         f"results are not cached in {folder}: No space left on device. Each one is downloaded again."
@@ -314,7 +314,7 @@ async def test_a_folder_that_cannot_be_created_disables_only_the_cache(
     make_file(folder)
     place = folder if what == "a file in its place" else folder / "kept"
     for _ in range(2):
-        np.testing.assert_array_equal((await fetched(platform, place)).samples, SAMPLES)
+        np.testing.assert_array_equal((await fetched(platform, place)).raw, SAMPLES)
     assert len(warnings_in(caplog)) == 1
 
 
@@ -325,7 +325,7 @@ async def test_a_folder_that_others_can_write_to_is_not_used(
     await fetched(platform, folder)
     open_to_all(folder)
     for _ in range(2):
-        np.testing.assert_array_equal((await fetched(platform, folder)).samples, SAMPLES)
+        np.testing.assert_array_equal((await fetched(platform, folder)).raw, SAMPLES)
     assert answers_with_a_body(platform) == 3
     assert warnings_in(caplog) == [
         f"results are not cached in {folder}: others can write to it: chmod 700 {folder}. Each one is downloaded again."

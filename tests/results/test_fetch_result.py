@@ -76,7 +76,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 async def test_samples_are_received_into_the_callers_array(body: bytes) -> None:
     array = np.zeros_like(SAMPLES)
     result = await fetched(body, array)
-    assert result.samples is array
+    assert result.raw is array
     np.testing.assert_array_equal(array, SAMPLES)
 
 
@@ -87,7 +87,7 @@ async def test_the_order_in_memory_is_the_callers(sent: str, given: str) -> None
     array = whole[::2] if given == "every other row" else whole[:3000].copy(order=given)  # type: ignore[arg-type]  # C or F
     strides = array.strides
     result = await fetched(npz(np.asarray(SAMPLES, order=sent)), array)  # type: ignore[call-overload]  # C or F
-    assert (result.samples is array, array.strides) == (True, strides)
+    assert (result.raw is array, array.strides) == (True, strides)
     np.testing.assert_array_equal(array, SAMPLES)
     assert np.all(whole[1::2] == -1) or given != "every other row"
 
@@ -151,8 +151,8 @@ async def test_a_result_that_was_fetched_is_fetched_again_into_an_array() -> Non
         job = Job(JOB, "complete", connection)
         await job.fetch_result()
         array = np.zeros_like(SAMPLES)
-        assert (await job.fetch_result(into=array)).samples is array is job.result.samples
-        assert (await job.fetch_result()).samples is array
+        assert (await job.fetch_result(into=array)).raw is array is job.result.raw
+        assert (await job.fetch_result()).raw is array
 
 
 # -- into a file ---------------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ BODIES = {
 async def test_an_archive_is_written_as_it_was_sent(case: str, mmap: bool, tmp_path: Path) -> None:
     result = await fetched(BODIES[case], tmp_path / "result.npz", mmap=mmap)
     assert files_in(tmp_path) == {"result.npz": BODIES[case]}
-    np.testing.assert_array_equal(result.samples, SAMPLES)
+    np.testing.assert_array_equal(result.raw, SAMPLES)
     np.testing.assert_array_equal(result.outputs[1], SAMPLES[:7])
     assert (dict(result.metadata), result.job_id) == ({"cutoff": 5}, JOB)
     assert [isinstance(output, np.memmap) for output in result.outputs] == [mmap, mmap]
@@ -179,8 +179,8 @@ async def test_an_archive_is_written_as_it_was_sent(case: str, mmap: bool, tmp_p
 async def test_an_array_is_written_as_it_was_sent(mmap: bool, tmp_path: Path) -> None:
     result = await fetched(npz(SAMPLES), str(tmp_path / "result.npy"), mmap=mmap)
     assert files_in(tmp_path) == {"result.npy": npy(SAMPLES)}
-    np.testing.assert_array_equal(result.samples, SAMPLES)
-    assert isinstance(result.samples, np.memmap) is mmap
+    np.testing.assert_array_equal(result.raw, SAMPLES)
+    assert isinstance(result.raw, np.memmap) is mmap
 
 
 @pytest.mark.parametrize(("name", "media_type"), [("r.npy", "application/x-numpy"), ("r.npz", "application/zip")])
@@ -261,7 +261,7 @@ async def test_a_body_above_the_limit_of_memory_is_refused_before_it_is_written(
 
 async def test_a_mapped_file_may_be_larger_than_the_limit_of_memory(tmp_path: Path) -> None:
     result = await fetched(npz(SAMPLES), tmp_path / "r.npz", mmap=True, max_result_bytes=1000)
-    np.testing.assert_array_equal(result.samples, SAMPLES)
+    np.testing.assert_array_equal(result.raw, SAMPLES)
 
 
 async def test_a_zip_bomb_is_refused() -> None:
@@ -279,9 +279,9 @@ async def test_a_map_without_a_path_has_no_visible_file(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     result = await fetched(BODIES[case], mmap=True)
     gc.collect()
-    assert isinstance(result.samples, np.memmap)
-    assert not result.samples.flags.writeable
-    np.testing.assert_array_equal(result.samples, SAMPLES)
+    assert isinstance(result.raw, np.memmap)
+    assert not result.raw.flags.writeable
+    np.testing.assert_array_equal(result.raw, SAMPLES)
     assert files_in(tmp_path) == {} or os.name != "posix"
 
 
@@ -289,20 +289,20 @@ async def test_a_map_of_a_file_is_read_only_and_stays_valid_when_the_file_is_del
     result = await fetched(npz(SAMPLES), tmp_path / "r.npz", mmap=True)
     (tmp_path / "r.npz").unlink()
     with pytest.raises(ValueError, match="read-only"):
-        result.samples[0] = 0
-    np.testing.assert_array_equal(result.samples, SAMPLES)
+        result.raw[0] = 0
+    np.testing.assert_array_equal(result.raw, SAMPLES)
 
 
 async def test_empty_samples_are_an_ordinary_array(tmp_path: Path) -> None:
     result = await fetched(npz(np.zeros((0, 8), np.uint8)), tmp_path / "r.npz", mmap=True)
-    assert result.samples.shape == (0, 8)
+    assert result.raw.shape == (0, 8)
 
 
 def test_a_saved_archive_can_be_mapped_when_it_is_loaded(tmp_path: Path) -> None:
     path = Result([SAMPLES], {"cutoff": np.int64(5)}).save(tmp_path / "r.npz")
     result = Result.load(path, mmap=True)
-    assert isinstance(result.samples, np.memmap)
-    np.testing.assert_array_equal(result.samples, SAMPLES)
+    assert isinstance(result.raw, np.memmap)
+    np.testing.assert_array_equal(result.raw, SAMPLES)
     assert result.metadata["cutoff"] == 5
 
 

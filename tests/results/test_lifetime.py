@@ -94,10 +94,10 @@ async def test_a_result_is_freed_with_its_job(
     platform.add(id="a", ends_at=0.0)
     async with platform.connection() as connection:
         job = await way(connection, "a")
-        samples = weakref.ref(job.result.samples)
-        assert samples() is not None
+        arrays = [weakref.ref(job.result.raw), weakref.ref(job.result.samples)]
+        assert all(array() is not None for array in arrays)
         del job
-        assert samples() is None
+        assert all(array() is None for array in arrays)
 
 
 @pytest.mark.usefixtures("_no_collector")
@@ -128,6 +128,28 @@ async def test_the_callers_array_is_not_referenced(platform: FakePlatform) -> No
         kept = weakref.ref(array)
         del array
         assert kept() is None
+
+
+@pytest.mark.real_time
+async def test_receiving_makes_no_wider_copy(platform: FakePlatform) -> None:
+    platform.add(id="a", ends_at=0.0)
+    array = np.zeros_like(SAMPLES)
+    async with platform.connection() as connection:
+        job = await by_fetching(connection, "a")  # modules that are loaded once are not counted
+        await job.fetch_result(into=array)
+        strided = np.zeros((*SAMPLES.shape, 2), np.uint8)[..., 0]  # filled by a copy
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            await job.fetch_result(into=array)
+            await job.fetch_result(into=strided)
+            await job.fetch_result(mmap=True)
+            async with connection.open_result("a") as stream:
+                await stream.array()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak - before < 4 * SAMPLES.nbytes
 
 
 @pytest.mark.usefixtures("_no_collector")
@@ -179,7 +201,7 @@ async def growth_of_a_map(folder: str, into: str | None) -> int:
         before = peak()
         result = await Job("large", "complete", connection).fetch_result(into=path, mmap=True)
         grown = peak() - before
-        assert (result.samples.nbytes, int(result.samples[-1])) == (LARGE, 1)
+        assert (result.raw.nbytes, int(result.raw[-1])) == (LARGE, 1)
     return grown
 
 

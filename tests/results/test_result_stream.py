@@ -60,7 +60,7 @@ async def test_the_array_is_the_samples() -> None:
 async def test_the_result_is_all_of_it() -> None:
     async with platform_with().connection() as connection, connection.open_result(JOB) as stream:
         result = await stream.result()
-    np.testing.assert_array_equal(result.samples, SAMPLES)
+    np.testing.assert_array_equal(result.raw, SAMPLES)
     assert (dict(result.metadata), result.job_id) == ({"cutoff": 5}, JOB)
 
 

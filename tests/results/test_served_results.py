@@ -31,13 +31,13 @@ async def connection(platform: Platform, tmp_path: Path) -> AsyncIterator[Connec
 
 async def test_every_way_of_fetching_gives_the_same_samples(connection: Connection, tmp_path: Path) -> None:
     job = await connection.create_job("simulon_gaussian", PROGRAM)
-    samples = (await job).samples
+    samples = (await job).raw
     array = np.zeros_like(samples)
     await job.fetch_result(into=array)
-    found = [array, (await job.fetch_result(mmap=True)).samples]
+    found = [array, (await job.fetch_result(mmap=True)).raw]
     for name in ("r.npz", "r.npy"):
-        found.append((await job.fetch_result(into=tmp_path / name)).samples)
-        found.append((await job.fetch_result(into=tmp_path / name, mmap=True)).samples)
+        found.append((await job.fetch_result(into=tmp_path / name)).raw)
+        found.append((await job.fetch_result(into=tmp_path / name, mmap=True)).raw)
     async with connection.open_result(job.id) as stream:
         found.append(await stream.array())
     async with connection.open_result(job.id) as stream:

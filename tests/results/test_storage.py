@@ -48,7 +48,7 @@ UNDRAWABLE: dict[str, Array] = {
 @pytest.mark.parametrize("name", ARRAYS)
 def test_every_plain_type_comes_back_from_its_file(name: str, suffix: str, tmp_path: Path) -> None:
     path = Result([ARRAYS[name]]).save(tmp_path / f"result{suffix}")
-    assert_same(Result.load(path).samples, ARRAYS[name])
+    assert_same(Result.load(path).raw, ARRAYS[name])
 
 
 def test_outputs_and_metadata_come_back_from_an_archive(tmp_path: Path) -> None:
@@ -70,11 +70,11 @@ def test_numpy_reads_what_was_saved(suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["uint8", "fortran", "datetime", "empty"])
 def test_a_mapped_file_shows_the_same_array(name: str, tmp_path: Path) -> None:
     path = Result([ARRAYS[name]]).save(tmp_path / "result.npy")
-    assert_same(Result.load(path, mmap=True).samples, ARRAYS[name])
+    assert_same(Result.load(path, mmap=True).raw, ARRAYS[name])
 
 
 def test_a_mapped_array_stays_on_disk(tmp_path: Path) -> None:
-    assert isinstance(Result.load(Result([SAMPLES]).save(tmp_path / "a.npy"), mmap=True).samples, np.memmap)
+    assert isinstance(Result.load(Result([SAMPLES]).save(tmp_path / "a.npy"), mmap=True).raw, np.memmap)
 
 
 @pytest.mark.parametrize("mmap", [True, False])

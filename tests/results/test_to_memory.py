@@ -36,14 +36,14 @@ async def decoded(data: bytes, *, size: int = 1 << 16, max_bytes: int = LIMIT, l
 @pytest.mark.parametrize("name", ARRAYS)
 async def test_an_npy_body_is_the_samples(name: str) -> None:
     result = await decoded(npy(ARRAYS[name]))
-    assert_same(result.samples, ARRAYS[name])
+    assert_same(result.raw, ARRAYS[name])
 
 
 @pytest.mark.parametrize("saver", SAVERS)
 @pytest.mark.parametrize("size", [1, 3, 1000])
 async def test_an_npz_body_is_outputs_and_metadata(saver: str, size: int) -> None:
     result = await decoded(npz(saver, SAMPLES, SAMPLES[:3], cutoff=np.array(5)), size=size)
-    assert_same(result.samples, SAMPLES)
+    assert_same(result.raw, SAMPLES)
     assert [output.shape for output in result.outputs] == [(50, 8), (3, 8)]
     assert dict(result.metadata) == {"cutoff": 5}
 
@@ -51,12 +51,12 @@ async def test_an_npz_body_is_outputs_and_metadata(saver: str, size: int) -> Non
 @pytest.mark.parametrize("size", [1, 5, 6, 7])
 async def test_an_npy_body_may_arrive_byte_by_byte(size: int) -> None:
     result = await decoded(npy(SAMPLES), size=size)
-    assert_same(result.samples, SAMPLES)
+    assert_same(result.raw, SAMPLES)
 
 
 async def test_empty_chunks_at_the_start_are_skipped() -> None:
     chunks = [b"", npy(SAMPLES)[:3], b"", npy(SAMPLES)[3:]]
-    assert_same((await receive(ChunkedSource(chunks), max_bytes=LIMIT)).samples, SAMPLES)
+    assert_same((await receive(ChunkedSource(chunks), max_bytes=LIMIT)).raw, SAMPLES)
 
 
 async def test_the_result_knows_its_job() -> None:
@@ -157,7 +157,7 @@ async def test_a_large_archive_is_read(saver: str, size: int) -> None:
 @pytest.mark.real_time
 async def test_a_small_archive_of_a_large_array_is_read() -> None:
     zeros = np.zeros((INLINE_BYTES, 3), np.uint8)
-    assert_same((await decoded(npz("deflated", zeros), max_bytes=1 << 22)).samples, zeros)
+    assert_same((await decoded(npz("deflated", zeros), max_bytes=1 << 22)).raw, zeros)
 
 
 @pytest.mark.real_time
@@ -245,7 +245,7 @@ async def test_a_resumed_body_of_another_digest_is_corrupt(name: str) -> None:
 
 async def test_only_a_resumed_body_is_hashed() -> None:
     source = ChunkedSource([npy(SAMPLES)], digest=bytes(32))
-    assert_same((await receive(source, max_bytes=LIMIT)).samples, SAMPLES)
+    assert_same((await receive(source, max_bytes=LIMIT)).raw, SAMPLES)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ async def main():
     base = kib("VmRSS")
     with open(sys.argv[1], "rb", buffering=0) as file:
         result = await receive(Source(file), max_bytes=1 << 30)
-    assert result.samples.nbytes == 64 << 20
+    assert result.raw.nbytes == 64 << 20
     print((kib("VmHWM") - base) * 1024 / (64 << 20))
 
 asyncio.run(main())

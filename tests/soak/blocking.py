@@ -100,7 +100,7 @@ class BlockingPlayer:
         if job.status == sfjobs.JobStatus.COMPLETED:
             mmap = self._draw.random() < 0.3
             result = self._retry("fetch_result", lambda: job.fetch_result(mmap=mmap))
-            right = program.has_measured(result.samples)
+            right = program.has_measured(result.raw)
         self._ledger.write(Line(program.number, job.id, job.status.value, cancelled, right))
 
     def _retry(self, doing: str, call: Callable[[], T]) -> T:

@@ -191,7 +191,7 @@ class Player:
             case "file":
                 path = self._folder / f"{job.id}.npz"
                 result = await job.fetch_result(into=path)
-                samples = np.array(result.samples)
+                samples = np.array(result.raw)
                 path.unlink()
                 return samples
             case "stream":
@@ -199,7 +199,7 @@ class Player:
                     return await stream.array()
             case _:
                 result = await job.fetch_result()
-        return np.array(result.samples)
+        return np.array(result.raw)
 
     async def _retry(self, doing: str, call: Callable[[], Awaitable[T]]) -> T:
         """Call until it succeeds, as a caller with a bad network does."""

@@ -42,6 +42,13 @@ def device(
     as_json: JSONOption = False,
 ) -> None:
     """Show a device: status, uptime, specification, certificate."""
+    from ..._protocol.targets import resolved
+
+    try:
+        target = resolved(target)
+    except ValueError as error:
+        what = f"{target} is a local backend of Strawberry Fields, not a device of a platform."
+        raise CommandError(what, "Give a simulator: sfjobs device simulon_gaussian") from error
 
     async def fetch(connection: Connection) -> Device:
         try:

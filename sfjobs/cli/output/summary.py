@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...errors import ResultError
 from ...models import JSONValue
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from ...results import Result
@@ -105,7 +104,7 @@ Summary: TypeAlias = PhotonSummary | QuadratureSummary | ArraySummary
 def summarize(result: Result) -> Summary:
     """Return the summary of a result; an ArraySummary for one that is not as the protocol says."""
     try:
-        samples = result.samples
+        samples = result.raw
         if samples.dtype.kind in "biu":
             return _photons(result)
         if samples.dtype.kind in "fc" and samples.size and samples.ndim:
@@ -120,8 +119,8 @@ def _photons(result: Result) -> PhotonSummary:
     means = result.mean_photon_number()
     counts = result.counts()
     return PhotonSummary(
-        shape=result.samples.shape if result.samples.ndim > 1 else (result.shots, 1),
-        dtype=str(result.samples.dtype),
+        shape=result.raw.shape if result.raw.ndim > 1 else (result.shots, 1),
+        dtype=str(result.raw.dtype),
         num_patterns=len(counts),
         patterns=tuple(counts.most_common(MAX_PATTERNS)),
         distribution=tuple(distribution.tolist()),
@@ -130,7 +129,7 @@ def _photons(result: Result) -> PhotonSummary:
     )
 
 
-def _quadratures(samples: npt.NDArray[np.generic]) -> QuadratureSummary:
+def _quadratures(samples: npt.NDArray[Any]) -> QuadratureSummary:
     modes = samples.reshape(len(samples), 1) if samples.ndim == 1 else samples
     # One row a mode, of shots and timebins, in double precision.
     rows = modes.swapaxes(0, 1).reshape(modes.shape[1], -1)

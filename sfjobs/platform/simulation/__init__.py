@@ -16,6 +16,7 @@ pure computation and block.
     gate_reader               gates that act on a state
     gates  embedding          each operation as a Gaussian map; graphs as states
     arguments                 the checked arguments of one operation
+    projection                printed matrices to the nearest unitary, symplectic or covariance
     state  factor_state       means and covariance, hbar = 2; the same in factor form, which keeps small variances
     photons                   exact photon-number statistics: distribution of the total, quantiles
     fock                      photon counts: independent groups of modes, and the sampler for each

@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
 
 from ..program import Array, ArrayParameter, FreeParameter, MeasuredParameter, Operation, ProgramError, Value
 from .limits import unsupported
+from .projection import distance
 
 REQUIRED: Final = object()
 """The default of a required parameter."""
 
-_TOLERANCE: Final = 1e-6
-"""Largest deviation of a matrix from unitary, symplectic or symmetric; mostly the tolerance of Strawberry Fields."""
+_MAX_CORRECTION: Final = 1e-4
+"""Largest move of an entry to the nearest unitary, symplectic or symmetric matrix, or to the nearest covariance."""
+
+_MAX_RELATIVE_CORRECTION: Final = 1e-6
+"""The same relative to the largest entry, for much squeezing."""
+
+_MAX_ENTRY: Final = 1e100
+"""Largest entry of a matrix whose products are finite."""
 
 
 class Arguments:
@@ -41,6 +48,8 @@ class Arguments:
                 raise self.error(f"needs the parameter {name!r}")
         self._given = given.keys()
         self._values = {**defaults, **given}
+        self.correction = 0.0
+        """The largest move of an entry of a matrix by ``corrected``."""
 
     def error(self, detail: str) -> ProgramError:
         return unsupported(detail, self.operation)
@@ -114,6 +123,9 @@ class Arguments:
         matrix = value.astype(np.complex128)
         if not np.isfinite(matrix).all():
             raise self.error(f"{name} has an entry that is not finite")
+        largest = max(float(np.max(np.abs(part), initial=0.0)) for part in (matrix.real, matrix.imag))
+        if largest > _MAX_ENTRY:
+            raise self.error(f"{name} has an entry of {largest:g}; at most {_MAX_ENTRY:g} is simulated")
         if not real:
             return matrix
         if matrix.imag.any():
@@ -130,11 +142,26 @@ class Arguments:
             raise self.error(f"{name} has an entry that is not finite")
         return vector
 
-    def check(self, difference: Array, scale: Array, detail: str) -> None:
-        """Raise ``ProgramError`` unless ``difference`` vanishes, relative to the largest entry of ``scale``."""
-        bound = _TOLERANCE * max(1.0, float(np.max(np.abs(scale), initial=0.0)))
-        if not np.max(np.abs(difference), initial=0.0) <= bound:
-            raise self.error(detail)
+    def corrected(
+        self, given: Array, project: Callable[[Array], Array], fault: str, wanted: str, *, scale_free: bool = False
+    ) -> Array:
+        """
+        Return the nearest valid matrix, ``project(given)``. ``scale_free`` makes the limit of its distance relative to small
+        entries as well. Raises ``ProgramError`` with ``fault`` and with the distance to the nearest ``wanted`` if it is too far.
+        """
+        largest = float(np.max(np.abs(given), initial=0.0))
+        limit = max(_MAX_CORRECTION * (min(1.0, largest) if scale_free else 1.0), _MAX_RELATIVE_CORRECTION * largest)
+        try:
+            with np.errstate(all="ignore"):
+                nearest = project(given)
+                moved = distance(given, nearest)
+        except np.linalg.LinAlgError:
+            moved = math.inf
+        if not moved <= limit:
+            where = f"the nearest {wanted} is {moved:.2g} away" if moved < math.inf else f"no {wanted} is near"
+            raise self.error(f"{fault}: {where}; a distance of at most {limit:.2g} is corrected")
+        self.correction = max(self.correction, moved)
+        return nearest
 
 
 def _shown(value: object) -> str:

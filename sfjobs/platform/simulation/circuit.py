@@ -30,6 +30,7 @@ _MEASUREMENTS: Final[dict[str, tuple[Detection, dict[str, object]]]] = {
 """Measurements by name, with the kind of detector and the parameters in order."""
 
 _MAX_DARK_COUNTS: Final = 10_000
+_MAX_ROUNDING: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,25 @@ class Detector:
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """``state``, then a loss channel of energy ``transmission`` (m) on each mode, then ``detectors`` in ascending modes."""
+    """
+    ``state``, then a loss channel of energy ``transmission`` (m) on each mode, then ``detectors`` in ascending modes.
+    ``correction`` is the largest move of an entry of a printed matrix.
+    """
 
     state: GaussianState
     transmission: Array
     detectors: tuple[Detector, ...]
+    correction: float = 0.0
+
+    @property
+    def corrections(self) -> dict[str, float]:
+        """What ``meta`` states of ``correction``: nothing if the matrices had full digits."""
+        return stated_corrections(self.correction)
+
+
+def stated_corrections(correction: float) -> dict[str, float]:
+    """Return what ``meta`` states of the largest move of an entry of a printed matrix."""
+    return {"matrix_correction": correction} if correction > _MAX_ROUNDING else {}
 
 
 def read_circuit(program: Program, max_modes: int = MAX_MODES) -> Circuit:
@@ -77,7 +92,7 @@ def read_circuit(program: Program, max_modes: int = MAX_MODES) -> Circuit:
     if not detectors:
         raise unsupported("the program measures nothing")
     ordered = tuple(detectors[mode] for mode in sorted(detectors))
-    return Circuit(reader.state, reader.transmission, ordered)
+    return Circuit(reader.state, reader.transmission, ordered, reader.correction)
 
 
 def check_size(program: Program, max_modes: int) -> None:

@@ -33,4 +33,4 @@ class CircuitSampler:
         if dark_counts.any():
             counts = counts + rng.poisson(dark_counts, counts.shape)
         smallest = np.min_scalar_type(int(counts.max(initial=0)))
-        return Samples(counts.astype(smallest), run.meta())
+        return Samples(counts.astype(smallest), {**run.meta(), **self.circuit.corrections})

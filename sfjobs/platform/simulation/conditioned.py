@@ -10,6 +10,7 @@ from ..program import Array
 from .displaced_table import DisplacedTable
 from .fock import SamplingRun, choose_samplers, coherent_counts, independent_groups, sample_counts
 from .limits import MAX_WORK, beyond_limit
+from .pure_states import PureStateSampler
 from .state import GaussianState, LossyState
 
 MAX_CONDITIONED_SHOTS: Final = 20_000
@@ -35,7 +36,13 @@ def check_conditioned_counts(mean: Array, cov: Array, is_threshold: Array, shots
     for group in independent_groups(GaussianState(np.zeros(2 * m), cov)):
         where = group + [m + mode for mode in group]
         state = GaussianState(mean[where], cov[np.ix_(where, where)])
-        if not state.is_classical and not DisplacedTable(state.means[np.newaxis], state.cov).applies(MAX_WORK):
+        means = state.means[np.newaxis]
+        is_sampled_together = (
+            state.is_classical
+            or DisplacedTable(means, state.cov).applies(MAX_WORK)
+            or PureStateSampler(state, means).applies(shots, MAX_WORK)
+        )
+        if not is_sampled_together:
             _check_one_by_one(len(group), shots)
             threshold_modes = frozenset(np.flatnonzero(is_threshold[group]).tolist())
             lossy = LossyState(state, np.ones(len(group)))
@@ -59,6 +66,10 @@ def _counts_of_group(means: Array, cov: Array, is_threshold: Array, run: Samplin
     if table.applies(run.budget):
         run.record("displaced table", table.discarded)
         return table.sample(run.rng)
+    pure_states = PureStateSampler(GaussianState(means.mean(axis=0), cov), means)
+    if pure_states.applies(run.shots, run.budget):
+        run.record("pure states", pure_states.discarded)
+        return pure_states.sample(run.shots, run.rng)
     _check_one_by_one(m, run.shots)
     threshold_modes = frozenset(np.flatnonzero(is_threshold).tolist())
     single_runs = [SamplingRun(1, run.rng, MAX_WORK / run.shots) for _ in means]

@@ -63,7 +63,7 @@ class RunningLoops:
             raise beyond_limit(
                 f"{shots} shots of {layout.bins} time bins take {steps} steps; at most {_MAX_STEPS} are simulated"
             )
-        _DelayLoops(layout, np.random.default_rng(0)).check()
+        self._corrections = _DelayLoops(layout, np.random.default_rng(0)).check()
         self._layout, self._width = layout, max(width, 1)
         self._shape = (shots, len(layout.bands), layout.bins)
         self._type = complex if is_complex else float
@@ -79,7 +79,9 @@ class RunningLoops:
         for first in range(0, len(samples), self._width):
             part = samples[first : first + self._width]
             state = loops.run_block(state, part) if len(part) > 1 else loops.run_shot(state, part)
-        return Samples(samples, {"sampler": "phase space", "discarded_probability": 0.0, "loops": "running"})
+        return Samples(
+            samples, {"sampler": "phase space", "discarded_probability": 0.0, "loops": "running", **self._corrections}
+        )
 
 
 class _DelayLoops:
@@ -89,13 +91,17 @@ class _DelayLoops:
         self._registers = sum(layout.bands)
         self._cache: dict[tuple[object, ...], _Step] = {}
 
-    def check(self) -> None:
-        """Raise ``ProgramError`` for a statement that cannot run in the first time bin, before any time bin has run."""
-        read_circuit(
+    def check(self) -> dict[str, float]:
+        """
+        Raise ``ProgramError`` for a statement that cannot run in the first time bin, before any time bin has run. Return what
+        ``meta`` states of corrected matrices, which are the same in all time bins.
+        """
+        circuit = read_circuit(
             Program(operations=tuple(self.layout.in_bin(operation, 0) for operation in self.layout.operations))
         )
         for index, operation in enumerate(self.layout.operations):
             self._step(index, operation, 0)
+        return circuit.corrections
 
     def run_shot(self, state: Array, samples: Array) -> Array:
         """Fill ``samples`` (1, bands, bins) from the registers' quadratures ``state`` (2c); return those after it."""

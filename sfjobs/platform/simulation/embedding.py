@@ -10,30 +10,34 @@ import numpy as np
 from ..program import Array, Operation
 from .arguments import REQUIRED, Arguments
 from .limits import unsupported
+from .projection import symmetrized
 from .state import GaussianState, state_of_generator
 
 NAMES = frozenset({"GraphEmbed", "BipartiteGraphEmbed"})
 
 
-def embedded_state(operation: Operation) -> GaussianState:
-    """Return the state that a GraphEmbed or BipartiteGraphEmbed prepares from the vacuum. Raises ``ProgramError``."""
-    adjacency, mean = _graph(operation) if operation.name == "GraphEmbed" else _bipartite(operation)
+def embedded_state(operation: Operation) -> tuple[GaussianState, float]:
+    """
+    Return the state that a GraphEmbed or BipartiteGraphEmbed prepares from the vacuum, and the largest move of an entry of A that
+    made it symmetric. Raises ``ProgramError``.
+    """
+    adjacency, arguments = _graph(operation) if operation.name == "GraphEmbed" else _bipartite(operation)
     singular = np.linalg.svd(adjacency, compute_uv=False)
     if singular[0] <= 1e-7:
         raise unsupported("the singular values of A are too small to embed", operation)
-    return state_of_generator(adjacency * _scaling(singular, mean * len(adjacency)))
+    photons = arguments.real("mean_photon_per_mode", 0, 1e4) * len(adjacency)
+    return state_of_generator(adjacency * _scaling(singular, photons)), arguments.correction
 
 
-def _graph(operation: Operation) -> tuple[Array, float]:
+def _graph(operation: Operation) -> tuple[Array, Arguments]:
     arguments = Arguments(operation, {"A": REQUIRED, "mean_photon_per_mode": 1.0, "make_traceless": False, "tol": 1e-6})
-    adjacency = arguments.matrix("A", len(operation.modes))
-    arguments.check(adjacency - adjacency.T, np.ones(1), "A is not symmetric")
+    adjacency = _symmetric(arguments, arguments.matrix("A", len(operation.modes)))
     if arguments.flag("make_traceless"):
         adjacency = adjacency - np.trace(adjacency) * np.eye(len(adjacency)) / len(adjacency)
-    return (adjacency + adjacency.T) / 2, _mean(arguments)
+    return adjacency, arguments
 
 
-def _bipartite(operation: Operation) -> tuple[Array, float]:
+def _bipartite(operation: Operation) -> tuple[Array, Arguments]:
     """Return the whole adjacency matrix. A matrix of half the size is its upper right block (``edges=True``)."""
     defaults = {"A": REQUIRED, "mean_photon_per_mode": 1.0, "edges": False, "drop_identity": True, "tol": 1e-6}
     arguments = Arguments(operation, defaults)
@@ -45,16 +49,18 @@ def _bipartite(operation: Operation) -> tuple[Array, float]:
     arguments.flag("edges")
     matrix = arguments.matrix("A", half, modes)
     if len(matrix) == modes:
-        outside = np.concatenate([matrix[:half, :half], matrix[half:, half:]])
-        arguments.check(outside, np.ones(1), "A is not the adjacency matrix of a graph between the two halves")
-        arguments.check(matrix - matrix.T, np.ones(1), "A is not symmetric")
-        matrix = matrix[:half, half:]
+        between = np.kron([[0, 1], [1, 0]], np.ones((half, half)))
+        fault = "A has entries within the halves"
+        wanted = "graph between the two halves"
+        matrix = arguments.corrected(matrix, lambda full: full * between, fault, wanted, scale_free=True)
+        matrix = _symmetric(arguments, matrix)[:half, half:]
     nothing = np.zeros_like(matrix)
-    return np.block([[nothing, matrix], [matrix.T, nothing]]), _mean(arguments)
+    return np.block([[nothing, matrix], [matrix.T, nothing]]), arguments
 
 
-def _mean(arguments: Arguments) -> float:
-    return arguments.real("mean_photon_per_mode", 0, 1e4)
+def _symmetric(arguments: Arguments, adjacency: Array) -> Array:
+    # A is scaled to the mean photon number, so an error of small entries is not small.
+    return arguments.corrected(adjacency, symmetrized, "A is not symmetric", "symmetric matrix", scale_free=True)
 
 
 def _scaling(singular: Array, photons: float) -> float:

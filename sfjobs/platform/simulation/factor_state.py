@@ -36,6 +36,8 @@ class FactorState:
         np.fill_diagonal(self._table, 1.0)
         self.normal = np.ones(2 * modes, dtype=bool)
         """Which columns belong to normal numbers; the others to calculated values."""
+        self.keeps_columns = False
+        """Whether the numbers have been drawn, so that no column may be replaced."""
 
     @property
     def rows(self) -> Array:
@@ -79,7 +81,7 @@ class FactorState:
 
     def is_too_bright(self, modes: Sequence[int]) -> bool:
         """Return whether these modes are squeezed beyond what double precision holds."""
-        part = self.rows[self.indices(modes)][:, self.normal]
+        part = self.rows[self.indices(modes)]
         return not np.max(np.einsum("ij,ij->i", part, part), initial=0.0) <= MAX_QUADRATURE**2
 
     def read(self, mode: int, angle: float, noise: float = 0.0) -> int:
@@ -138,7 +140,7 @@ class FactorState:
 
     def _grow(self, count: int) -> None:
         size = len(self.constants)
-        if np.count_nonzero(self.normal) >= 8 * size:
+        if not self.keeps_columns and np.count_nonzero(self.normal) >= 8 * size:
             self.compress()
         used = len(self.normal)
         wider = np.zeros((len(self._table), max(2 * used, used + count) + _SPARE_COLUMNS))

@@ -33,9 +33,9 @@ def measured_parameters(operation: Operation) -> list[MeasuredParameter]:
     return [value for value in values if isinstance(value, MeasuredParameter)]
 
 
-def probe(operation: Operation, value: float = 0.5) -> Operation:
-    """Return the operation with ``value`` in the place of each formula, so that its other arguments can be checked."""
-    return _replaced(operation, lambda _: value)
+def probe(operation: Operation) -> Operation:
+    """Return the operation with a number in the place of each formula, so that its other arguments can be checked."""
+    return _replaced(operation, lambda _: 0.5)
 
 
 def parts_of(operation: Operation) -> list[Operation]:

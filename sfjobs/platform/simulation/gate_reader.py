@@ -6,6 +6,7 @@ which may then stay pure.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from dataclasses import replace
 from typing import Final, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -63,7 +64,10 @@ def read_gate(operation: Operation) -> tuple[GaussianMap, bool]:
     if modes and len(operation.modes) != modes:
         raise unsupported(f"acts on {modes} modes, not on {len(operation.modes)}", operation)
     arguments = Arguments(operation, gate.defaults)
-    return gate.transform(arguments), name == "GaussianTransform" and arguments.flag("vacuum")
+    gaussian_map = gate.transform(arguments)
+    if arguments.correction:
+        gaussian_map = replace(gaussian_map, correction=arguments.correction)
+    return gaussian_map, name == "GaussianTransform" and arguments.flag("vacuum")
 
 
 class GateReader(Generic[StateT]):
@@ -72,13 +76,18 @@ class GateReader(Generic[StateT]):
     def __init__(self, state: StateT) -> None:
         self.state = state
         self.transmission = np.ones(state.num_modes)
+        self.correction = 0.0
 
     def apply(self, operation: Operation) -> None:
         """Apply a gate, a channel or a preparation. Raises ``ProgramError``."""
         if operation.name in embedding.NAMES:
             self._embed(operation)
             return
-        gaussian_map, needs_vacuum = read_gate(operation)
+        self.apply_map(operation, *read_gate(operation))
+
+    def apply_map(self, operation: Operation, gaussian_map: GaussianMap, needs_vacuum: bool) -> None:
+        """Apply an operation that ``read_gate`` has read."""
+        self.correction = max(self.correction, gaussian_map.correction)
         if needs_vacuum:
             self._require_vacuum(operation, "with vacuum=True")
         shift = self._move_loss_past(gaussian_map, operation.modes)
@@ -117,7 +126,8 @@ class GateReader(Generic[StateT]):
 
     def _embed(self, operation: Operation) -> None:
         self._require_vacuum(operation, "what it does depends on a choice of decomposition unless")
-        state = embedding.embedded_state(operation)
+        state, correction = embedding.embedded_state(operation)
+        self.correction = max(self.correction, correction)
         if not np.max(np.abs(state.cov)) <= MAX_VARIANCE:
             raise beyond_limit("needs more squeezing than double precision holds", operation)
         self.state.apply(operation.modes, np.zeros_like(state.cov), state.cov)

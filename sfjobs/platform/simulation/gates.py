@@ -16,7 +16,8 @@ import numpy as np
 from ..program import Array
 from .arguments import REQUIRED, Arguments
 from .limits import beyond_limit
-from .state import real_form, symplectic_form
+from .projection import nearest_contraction, nearest_covariance, nearest_symplectic, nearest_unitary, symmetrized
+from .state import real_form
 
 Kind: TypeAlias = Literal["passive", "active", "displacement", "loss", "channel", "preparation"]
 
@@ -40,6 +41,8 @@ class GaussianMap:
     noise: Array | None = None
     shift: Array | None = None
     transmission: float = 1.0
+    correction: float = 0.0
+    """The largest move of an entry of a printed matrix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +151,13 @@ def _means(alpha: complex) -> Array:
 
 def _interferometer(arguments: Arguments) -> GaussianMap:
     unitary = arguments.matrix("U", len(arguments.operation.modes))
-    arguments.check(unitary @ unitary.conj().T - np.eye(len(unitary)), np.ones(1), "U is not unitary")
-    return _passive(unitary)
+    return _passive(arguments.corrected(unitary, nearest_unitary, "U is not unitary", "unitary matrix"))
 
 
 def _gaussian_transform(arguments: Arguments) -> GaussianMap:
     m = len(arguments.operation.modes)
     matrix = arguments.matrix("S", 2 * m, real=True)
-    omega = symplectic_form(m)
-    arguments.check(matrix @ omega @ matrix.T - omega, matrix @ matrix.T, "S is not symplectic")
+    matrix = arguments.corrected(matrix, nearest_symplectic, "S is not symplectic", "symplectic matrix")
     orthogonal = np.allclose(matrix @ matrix.T, np.eye(2 * m), rtol=0, atol=1e-11)
     return GaussianMap("passive" if orthogonal else "active", matrix)
 
@@ -186,8 +187,9 @@ def _measured_squeezing(arguments: Arguments) -> GaussianMap:
 
 def _passive_channel(arguments: Arguments) -> GaussianMap:
     matrix = arguments.matrix("T", len(arguments.operation.modes))
+    fault = "T amplifies (a singular value is above 1)"
+    matrix = arguments.corrected(matrix, nearest_contraction, fault, "passive channel")
     values = np.linalg.svd(matrix, compute_uv=False)
-    arguments.check(np.maximum(values - 1, 0), np.ones(1), "T amplifies: a singular value is above 1")
     if np.allclose(values, 1, rtol=0, atol=1e-12):
         return _passive(matrix)
     real = real_form(matrix)
@@ -203,15 +205,30 @@ def _squeezed(arguments: Arguments, r_name: str, phi_name: str) -> Array:
     return matrix @ matrix.T
 
 
+def _displaced_squeezed(arguments: Arguments) -> GaussianMap:
+    given = arguments.operation.arguments
+    if given and isinstance(given[0], complex) and len(given) <= 3:
+        # Scripts for Strawberry Fields before 0.17: a complex amplitude, then the squeezing. Now all arguments are real.
+        old = Arguments(arguments.operation, {"alpha": 0.0, "r": 0.0, "p": 0.0})
+        alpha = old.number("alpha")
+        _check_amplitude(old, "alpha", alpha)
+        return _preparation(_squeezed(old, "r", "p"), _means(alpha))
+    return _preparation(_squeezed(arguments, "r_s", "phi_s"), _means(_amplitude(arguments, "r_d", "phi_d")))
+
+
 def _gaussian(arguments: Arguments) -> GaussianMap:
     m = len(arguments.operation.modes)
     cov = arguments.matrix("V", 2 * m, real=True)
     means = np.zeros(2 * m) if arguments.value("r") is None else arguments.vector("r", 2 * m)
-    arguments.check(cov - cov.T, cov, "V is not symmetric")
-    cov = (cov + cov.T) / 2
-    lowest = np.linalg.eigvalsh(cov + 1j * symplectic_form(m))[:1]
-    arguments.check(np.minimum(lowest, 0), cov, "V is no state: it violates the uncertainty relation for hbar = 2")
-    return _preparation(cov, means)
+    if np.max(np.abs(means)) > 2 * MAX_AMPLITUDE:
+        raise beyond_limit(
+            f"r has an entry of {np.max(np.abs(means)):g}, which is more light than is simulated", arguments.operation
+        )
+    symmetric = arguments.corrected(cov, symmetrized, "V is not symmetric", "symmetric matrix")
+    fault = "V violates the uncertainty relation for hbar = 2"
+    return _preparation(
+        arguments.corrected(symmetric, nearest_covariance, fault, "covariance matrix of a state"), means
+    )
 
 
 _BSGATE: Final[dict[str, object]] = {"theta": math.pi / 4, "phi": 0.0}
@@ -223,7 +240,7 @@ GATES: Final[Mapping[str, Gate]] = {
     "Squeezed": Gate({"r": 0.0, "p": 0.0}, lambda a: _preparation(_squeezed(a, "r", "p"))),
     "DisplacedSqueezed": Gate(
         {"r_d": 0.0, "phi_d": 0.0, "r_s": 0.0, "phi_s": 0.0},
-        lambda a: _preparation(_squeezed(a, "r_s", "phi_s"), _means(_amplitude(a, "r_d", "phi_d"))),
+        _displaced_squeezed,
     ),
     "Thermal": Gate({"n": 0.0}, lambda a: _preparation((2 * a.real("n", 0, _MAX_THERMAL_PHOTONS) + 1) * np.eye(2))),
     "Gaussian": Gate({"V": REQUIRED, "r": None, "decomp": True, "tol": 1e-6}, _gaussian),

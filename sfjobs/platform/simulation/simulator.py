@@ -14,6 +14,7 @@ from ..program import Program, Samples
 from .circuit import read_circuit
 from .circuit_sampler import CircuitSampler
 from .delay_loops import RunningLoops
+from .feed_forward import measured_parameters
 from .limits import MAX_MODES, MAX_SHOTS, MAX_UNROLLED_MODES, beyond_limit, unsupported
 from .time_domain import is_space_unrolled, read_time_domain, unrolled
 from .trajectory_reader import read_trajectories, reads_quadratures
@@ -25,7 +26,8 @@ class Simulation(Protocol):
 
     def sample(self, rng: np.random.Generator) -> Samples:
         """
-        Return the samples. Raises ``ProgramError`` ``simulation-limit`` if readings or rounding errors leave the limits.
+        Return the samples. Raises ``ProgramError`` ``simulation-limit`` if readings or rounding errors leave the limits,
+        ``simulator-missing`` or ``simulator-failed``.
         """
         ...
 
@@ -64,6 +66,9 @@ def prepare(program: Program, shots: int) -> Simulation:
     if is_space_unrolled(program):
         return _Unrolled(_prepare(program, shots, MAX_UNROLLED_MODES), bands=1, meta_loops=False)
     layout = read_time_domain(program)
+    for operation in program.operations:
+        if measured_parameters(operation):
+            raise unsupported("feed-forward is not simulated in TDM programs", operation)
     if not layout.counts_photons:
         return RunningLoops(layout, shots)
     sampler = _prepare(unrolled(layout, program), shots, MAX_UNROLLED_MODES)

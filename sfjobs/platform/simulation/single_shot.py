@@ -47,6 +47,7 @@ class _Shot:
     def __init__(self, plan: Trajectories, rng: np.random.Generator) -> None:
         self._rng = rng
         self._state = deepcopy(plan.head)
+        self._state.keeps_columns = True
         self._numbers = plan.draw(1, rng)
         self._plan = plan
         self._known: dict[int, complex] = {}
@@ -55,6 +56,9 @@ class _Shot:
             if step.detector is not None:
                 gates.apply_loss(step.operation.modes)
                 self._known[step.number] = self._read(step.detector)
+                continue
+            if step.gaussian_map is not None:
+                gates.apply_map(step.operation, step.gaussian_map, needs_vacuum=False)
                 continue
             values: Mapping[int, Array] = {
                 mode: np.array([self.value(source)]) for mode, source in step.sources.items()

@@ -56,8 +56,9 @@ class TailStatement:
 @dataclass(frozen=True, slots=True)
 class Trajectories:
     """
-    A program that was read: the ``head`` and the displacements that its calculated columns stand for, in order; the ``tail``; the
-    last reading of each measured mode; and the photon counters, which count the light at the end.
+    A program that was read: the ``head`` and the displacements that its calculated columns stand for, in order; the ``tail``;
+    the last reading of each measured mode; the photon counters, which count the light at the end; and the largest move of an
+    entry of a printed matrix.
     """
 
     head: FactorState
@@ -66,6 +67,7 @@ class Trajectories:
     readings: Sources
     counters: Mapping[int, Detector]
     transmission: Array
+    correction: float
 
     def draw(self, shots: int, rng: np.random.Generator) -> Array:
         """

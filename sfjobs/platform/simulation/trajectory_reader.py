@@ -34,7 +34,7 @@ _MAX_DEVIATIONS: Final = 37.5
 _MAX_DISPLACEMENTS: Final = 256
 """Displacements in the head that are not linear, each with two columns; those after them belong to the tail."""
 
-_MAX_DEPENDENT: Final = 10_000
+_MAX_DEPENDENT: Final = 5_000
 """Statements that depend on readings, at most."""
 
 _INDEPENDENT: Final = 1e-12
@@ -109,6 +109,7 @@ class _TrajectoryReader:
             dict(self._readings),
             dict(self._counters),
             self._gates.transmission,
+            self._gates.correction,
         )
 
     # ---- statements
@@ -136,13 +137,15 @@ class _TrajectoryReader:
         elif sources or in_tail:
             self._to_tail(TailStatement(operation, sources, None if sources else gaussian_map))
         else:
-            self._gates.apply(operation)
+            self._gates.apply_map(operation, gaussian_map, needs_vacuum)
 
     def _measure(self, operation: Operation) -> None:
-        for angle in measured_parameters(operation):
-            read_detectors(probe(operation))
+        angle = operation.arguments[0] if operation.arguments else operation.keywords.get("phi")
+        if operation.name == "MeasureHomodyne" and isinstance(angle, MeasuredParameter):
+            straight = _without_angle(operation)
+            read_detectors(straight)
             self._gate(_turned_back(operation, angle))
-            operation = probe(operation, 0.0)
+            operation = straight
         (detector,) = read_detectors(operation)
         mode, is_complex = detector.mode, detector.kind == "heterodyne"
         if self._prepare(operation):
@@ -215,6 +218,8 @@ class _TrajectoryReader:
         self._gates.apply_loss([mode for mode in step.operation.modes if mode not in self._tail_modes])
         self._tail_modes.update(step.operation.modes)
         self._tail.append(step)
+        if step.gaussian_map is not None:
+            self._gates.correction = max(self._gates.correction, step.gaussian_map.correction)
 
     def _sources(self, operation: Operation) -> Sources:
         """Return the readings that a statement depends on. Raises ``ProgramError`` for one that is not made yet."""
@@ -233,6 +238,12 @@ class _TrajectoryReader:
 
 def _complex_modes(sources: Sources) -> frozenset[int]:
     return frozenset(mode for mode, source in sources.items() if source.is_complex)
+
+
+def _without_angle(operation: Operation) -> Operation:
+    if operation.arguments:
+        return replace(operation, arguments=(0.0, *operation.arguments[1:]))
+    return replace(operation, keywords={**operation.keywords, "phi": 0.0})
 
 
 def _turned_back(operation: Operation, angle: MeasuredParameter) -> Operation:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from ..program import Array, Samples
+from .circuit import stated_corrections
 from .conditioned import MAX_CONDITIONED_SHOTS, check_conditioned_counts, conditioned_counts
 from .fock import SamplingRun, choose_samplers, sample_counts
 from .limits import beyond_limit, check_size
@@ -17,7 +18,7 @@ from .state import GaussianState, LossyState
 from .trajectories import Trajectories
 
 _MAX_BLOCK_VALUES: Final = 1 << 21
-"""Normal numbers of one block of shots: 16 MB."""
+"""Normal numbers and readings of one block of shots: 16 MB."""
 
 _MAX_SECONDS: Final = 1800.0
 _SECONDS_PER_STEP: Final = 5e-5
@@ -34,7 +35,8 @@ class TrajectorySampler:
         self.shots = shots
         is_complex = any(reading.is_complex for reading in plan.readings.values())
         check_size(shots, counts=len(plan.counters), quadratures=len(plan.readings), is_complex=is_complex)
-        numbers = max(len(plan.head.normal), 2 * plan.head.num_modes, 1)
+        read_in_tail = sum(step.detector is not None for step in plan.tail)
+        numbers = max(len(plan.head.normal), 2 * plan.head.num_modes, 1) + 2 * read_in_tail
         self._block = max(min(shots, _MAX_BLOCK_VALUES // numbers), 1)
         self._shot_by_shot = bool(plan.counters and plan.tail)
         if self._shot_by_shot and shots > MAX_CONDITIONED_SHOTS:
@@ -59,7 +61,10 @@ class TrajectorySampler:
         run = SamplingRun(self.shots, rng)
         columns = sample_one_by_one(self.plan, run) if self._shot_by_shot else self._linear(run)
         if not self.plan.counters:
-            return Samples(np.stack([columns[mode] for mode in sorted(columns)], axis=1), run.meta())
+            return Samples(
+                np.stack([columns[mode] for mode in sorted(columns)], axis=1),
+                {**run.meta(), **stated_corrections(self.plan.correction)},
+            )
         counts = np.stack([columns[mode] for mode in self.plan.counters], axis=1)
         dark_counts = np.array([detector.dark_counts for detector in self.plan.counters.values()])
         if dark_counts.any():
@@ -68,7 +73,10 @@ class TrajectorySampler:
             smallest = np.min_scalar_type(int(counts.max(initial=0)))
             counts = counts.astype(smallest)
         columns.update(zip(self.plan.counters, counts.T, strict=True))
-        return Samples(np.stack([columns[mode] for mode in sorted(columns)], axis=1), run.meta())
+        return Samples(
+            np.stack([columns[mode] for mode in sorted(columns)], axis=1),
+            {**run.meta(), **stated_corrections(self.plan.correction)},
+        )
 
     def _linear(self, run: SamplingRun) -> dict[int, Array]:
         """Return the readings or counts of each mode."""

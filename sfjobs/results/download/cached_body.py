@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import anyio
 import anyio.from_thread
-import anyio.to_thread
 
 from ..._http.download import Download
-from ..._util.aio import plain_task_group
+from ..._util.aio import in_thread, plain_task_group
 from .cache import CachedBody, CacheWriter, ResultCache
 
 _PIECE_BYTES = 1 << 20
@@ -43,19 +42,19 @@ class WriteThroughSource:
             self._unwritten += room[:count]
             if len(self._unwritten) >= _PIECE_BYTES:
                 piece, self._unwritten = self._unwritten, bytearray()
-                await anyio.to_thread.run_sync(self._writer.write, piece)
+                await in_thread(self._writer.write, piece)
         return count
 
     async def complete(self) -> None:
         """Add the body to the cache, after it was decoded without an error."""
         if not self._writer.is_over:
-            await anyio.to_thread.run_sync(self._writer.complete, self._unwritten)
+            await in_thread(self._writer.complete, self._unwritten)
 
     async def aclose(self) -> None:
         """Delete an incomplete body."""
         if not self._writer.is_over:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._writer.discard)
+                await in_thread(self._writer.discard)
 
 
 async def find(cache: ResultCache, key: str) -> CachedBody | None:
@@ -64,9 +63,7 @@ async def find(cache: ResultCache, key: str) -> CachedBody | None:
     try:
         # In a task, whose thread ends with it: asyncio's own cancellation would leave the thread running.
         async with plain_task_group() as group:
-            group.start_soon(
-                anyio.to_thread.run_sync, lambda: found.append(cache.find(key, anyio.from_thread.check_cancelled))
-            )
+            group.start_soon(in_thread, lambda: found.append(cache.find(key, anyio.from_thread.check_cancelled)))
     except BaseException:
         for body in found:
             if body is not None:
@@ -83,4 +80,4 @@ class CachedSource:
         self.file = body.file
 
     async def read_into(self, room: memoryview) -> int:
-        return await anyio.to_thread.run_sync(self.file.readinto, room[:_READ_BYTES])
+        return await in_thread(self.file.readinto, room[:_READ_BYTES])

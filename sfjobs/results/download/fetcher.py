@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-import anyio.to_thread
 import numpy as np
 
 from ..._http.download import ByteSource, Download, Downloading
 from ..._http.messages import NotModified, Request, Response
 from ..._protocol.wire import job_path
+from ..._util.aio import in_thread
 from ...config import Settings
 from ...errors import ResultTooLargeError
 from ..formats.buffers import UserArrayBuffer
@@ -64,15 +65,15 @@ class ResultFetcher:
 
     def open(self, job_id: str) -> Downloading:
         """Return the body from the platform for ``async with``."""
-        return self._transport.download(self._request(job_id))
+        return self._transport.download(replace(self._request(job_id), lane="stream"))
 
     async def _into_array(self, job_id: str, array: Array) -> Result:
         buffer = UserArrayBuffer(array, job_id)
         try:
             result = await self._fetch(job_id, partial(self._receive, job_id, buffer_for=buffer.buffer_for))
-            if result.samples is array:
+            if result.raw is array:
                 return result
-            await anyio.to_thread.run_sync(buffer.copy, result.samples)
+            await in_thread(buffer.copy, result.raw)
             return Result([array, *result.outputs[1:]], result.metadata, job_id=job_id)
         except Exception as error:
             if buffer.is_overwritten:
@@ -83,7 +84,7 @@ class ResultFetcher:
         check_suffix(path)
         await self._fetch(job_id, partial(self._save, job_id, path, mmap), _NPY if path.suffix == ".npy" else _NPZ)
         load = partial(Result.load, path, mmap=mmap, max_bytes=self._settings.max_result_bytes)
-        result = await anyio.to_thread.run_sync(load)
+        result = await in_thread(load)
         result.job_id = job_id
         return result
 
@@ -102,11 +103,11 @@ class ResultFetcher:
 
     async def _map(self, job_id: str, source: ByteSource, url: str) -> Result:
         if isinstance(source, CachedSource):
-            arrays = await anyio.to_thread.run_sync(map_arrays, source.file)
+            arrays = await in_thread(map_arrays, source.file)
         else:
             file = await spool(source, max_bytes=self._settings.max_result_bytes, job_id=job_id, url=url)
             with file:
-                arrays = await anyio.to_thread.run_sync(map_arrays, file)
+                arrays = await in_thread(map_arrays, file)
         return Result.from_arrays(arrays, job_id=job_id)
 
     async def _fetch(self, job_id: str, use: Use[T], media_type: str | None = None) -> T:

@@ -68,8 +68,8 @@ class ResultStream(Closeable):
             return await receive(download, max_bytes=self._max_bytes, job_id=self._job_id, url=download.response.url)
 
     async def array(self) -> Array:
-        """Return ``result().samples``, of shape (shots, modes) or (shots, spatial modes, timebins)."""
-        return (await self.result()).samples
+        """Return ``result().raw``, of shape (shots, modes) or (shots, spatial modes, timebins)."""
+        return (await self.result()).raw
 
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """

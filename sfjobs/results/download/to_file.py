@@ -13,10 +13,9 @@ from typing import IO
 
 import anyio
 import anyio.from_thread
-import anyio.to_thread
 
 from ..._http.download import ByteSource
-from ..._util.aio import plain_task_group
+from ..._util.aio import in_thread, plain_task_group
 from ..._util.atomic_file import AtomicFile, naming_file
 from ..formats.buffers import discarding
 from ..formats.decoder import QUOTED_BYTES, ArrayDecoder, decoder_for
@@ -43,15 +42,15 @@ async def save(source: ByteSource, path: Path, *, max_bytes: int, job_id: str, u
     """
     file = AtomicFile(path)
     try:
-        await anyio.to_thread.run_sync(file.open)
+        await in_thread(file.open)
         body = _CheckedBody(file.write, max_bytes, source.length, path.suffix)
         with naming_result(job_id, url):
             await _copy(source, body)
             check = partial(file.read_back, partial(_check_digest, digest_of_resumed(source)))
-            await anyio.to_thread.run_sync(_finish, body, check, file.commit)
+            await in_thread(_finish, body, check, file.commit)
     except BaseException:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(file.discard)
+            await in_thread(file.discard)
         raise
 
 
@@ -61,7 +60,7 @@ async def spool(source: ByteSource, *, max_bytes: int, job_id: str, url: str) ->
 
     Raises what ``save`` raises; an OSError names the folder of temporary files.
     """
-    file = await anyio.to_thread.run_sync(TemporaryFile)
+    file = await in_thread(TemporaryFile)
 
     def write(piece: memoryview) -> None:
         with naming_file(Path(gettempdir())):
@@ -72,10 +71,10 @@ async def spool(source: ByteSource, *, max_bytes: int, job_id: str, url: str) ->
             body = _CheckedBody(write, max_bytes, source.length)
             await _copy(source, body)
             check = partial(_check_digest, digest_of_resumed(source), file)
-            await anyio.to_thread.run_sync(_finish, body, check, file.flush)
+            await in_thread(_finish, body, check, file.flush)
     except BaseException:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(file.close)  # deletes it
+            await in_thread(file.close)  # deletes it
         raise
     return file
 
@@ -118,7 +117,7 @@ async def _copy(source: ByteSource, body: _CheckedBody) -> None:
     spare = memoryview(bytearray(size if count == size else 0))
     while count:
         async with plain_task_group() as group:
-            group.start_soon(anyio.to_thread.run_sync, body.feed, filled[:count])
+            group.start_soon(in_thread, body.feed, filled[:count])
             count = await fill(source, spare, enough=size)
         filled, spare = spare, filled
 

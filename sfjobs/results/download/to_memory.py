@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import anyio
 import anyio.from_thread
-import anyio.to_thread
 
 from ..._http.download import ByteSource
-from ..._util.aio import plain_task_group
+from ..._util.aio import in_thread, plain_task_group
 from ...errors import ResultCorruptError, ResultTooLargeError
 from ..formats.decoder import ArrayDecoder, Mask, decoder_for
 from ..formats.npy import MAGIC, Array
@@ -70,7 +70,7 @@ async def _receive_arrays(
         if received <= INLINE_BYTES:
             digest = decoder.digest()
         else:
-            digest = await anyio.to_thread.run_sync(decoder.digest, anyio.from_thread.check_cancelled)
+            digest = await in_thread(decoder.digest, anyio.from_thread.check_cancelled)
         compare_digests(digest, expected)
     return arrays
 
@@ -108,7 +108,7 @@ async def _inflate_in_thread(source: ByteSource, decoder: ArrayDecoder) -> int:
 
 async def _feed_in_thread(decoder: ArrayDecoder, piece: memoryview) -> None:
     # Checked between steps, so that a cancelled download does not go on to unpack gigabytes.
-    await anyio.to_thread.run_sync(decoder.feed, piece, anyio.from_thread.check_cancelled)
+    await in_thread(decoder.feed, piece, anyio.from_thread.check_cancelled)
 
 
 async def fill(source: ByteSource, buffer: memoryview, *, enough: int = PIECE_BYTES) -> int:

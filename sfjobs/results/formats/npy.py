@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NoReturn, Protocol, TypeAlias
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,8 @@ import numpy.typing as npt
 from ...errors import ResultCorruptError, ResultTooLargeError
 from .digest import BodyDigest
 
-Array: TypeAlias = npt.NDArray[np.generic]
+Array: TypeAlias = npt.NDArray[Any]
+"""An array of any type: what it holds is known only once it is there, and type checkers accept its use as numbers."""
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 10_000

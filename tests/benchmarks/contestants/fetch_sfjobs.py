@@ -20,7 +20,7 @@ async def main() -> None:
     async with sfjobs.Connection(settings=settings) as connection:
 
         async def fetch(job: str) -> Array:
-            return (await sfjobs.Job(job, "complete", connection).fetch_result(**how)).samples
+            return (await sfjobs.Job(job, "complete", connection).fetch_result(**how)).raw
 
         await measure(task, fetch)
 

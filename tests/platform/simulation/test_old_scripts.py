@@ -46,11 +46,40 @@ def test_a_complex_variable_is_an_amplitude() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "alpha", "r", "p"),
+    [
+        ("0.5+0.2j, 0.4, 0.3", 0.5 + 0.2j, 0.4, 0.3),
+        ("0.3j, 0.4", 0.3j, 0.4, 0),
+        ("-0.2-0.3j", -0.2 - 0.3j, 0, 0),
+        ("0.5+0.0j, 0.4, -0.3", 0.5, 0.4, -0.3),
+        ("0.5, 0.4, 0.3", 0.5 * np.exp(0.4j), 0.3, 0),  # real: as it is now, r_d, phi_d, r_s
+        ("0.5, 0.4, 0.3, 0.2", 0.5 * np.exp(0.4j), 0.3, 0.2),
+        ("0.5+0.0j, 0.4, 0.3, 0.2", 0.5 * np.exp(0.4j), 0.3, 0.2),
+        ("r_s=0.3, phi_s=0.2", 0, 0.3, 0.2),
+    ],
+)
+def test_a_displaced_squeezed_state_has_an_amplitude_or_its_polar_form(
+    arguments: str, alpha: complex, r: float, p: float
+) -> None:
+    state = circuit(f"DisplacedSqueezed({arguments}) | 0").state
+    cosh, sinh = math.cosh(2 * r), math.sinh(2 * r)
+    expected = [
+        [cosh - math.cos(p) * sinh, -math.sin(p) * sinh],
+        [-math.sin(p) * sinh, cosh + math.cos(p) * sinh],
+    ]
+    np.testing.assert_allclose(state.means, (2 * complex(alpha).real, 2 * complex(alpha).imag), atol=1e-12)
+    np.testing.assert_allclose(state.cov, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
     ("statement", "reason"),
     [
         ("Dgate(0.3j, 0.1) | 0", "r must be a real number"),
         ("Coherent(0.3j, 0.0) | 0", "r must be a real number"),
         ("Dgate(1e6j) | 0", "more light than is simulated"),
+        ("DisplacedSqueezed(1e6j, 0.1, 0.2) | 0", "more light than is simulated"),
+        ("DisplacedSqueezed(0.3j, 0.1j, 0.2) | 0", "r must be a real number"),
+        ("DisplacedSqueezed(0.3j, 0.1, 0.2, 0.4) | 0", "r_d must be a real number"),
         ("Sgate(0.3j) | 0", "r must be a real number"),
         ("Fouriergate(1.5) | 0", "write Rgate for another angle"),
         ("Fourier(-1.5707963267948966) | 0", "write Rgate for another angle"),

@@ -228,6 +228,17 @@ def test_a_displacement_by_a_nonlinear_formula(formula: str) -> None:
     assert agree(samples[:, 1] * samples[:, 0], shifted * x0)
 
 
+def test_a_nonlinear_shift_of_momentum() -> None:
+    samples = run("MeasureX | 0", "Zgate(q0**2) | 1", "MeasureP | 1").array
+    assert is_normal(samples[:, 1] - samples[:, 0] ** 2, 0, 1)
+
+
+def test_a_linear_formula_of_several_readings() -> None:
+    gates = ["S2gate(0.6, 0) | [0, 1]", "MeasureX | 0", "MeasureX | 1"]
+    samples = run(*gates, "Xgate(q1 - 2*(q0 - q1/4) - 1) | 2", "MeasureX | 2").array
+    assert is_normal(samples[:, 2] - (1.5 * samples[:, 1] - 2 * samples[:, 0] - 1), 0, 1)
+
+
 def test_a_formula_of_several_readings() -> None:
     gates = ["S2gate(0.6, 0) | [0, 1]", "Squeezed(0.5) | 2", "MeasureX | 0", "MeasureX | 1"]
     samples = run(*gates, "Xgate(cos(q0 + q1)*q1 - q0) | 2", "MeasureX | 2", shots=20_000).array
@@ -248,9 +259,10 @@ def test_a_formula_of_several_readings() -> None:
 )
 def test_a_heterodyne_reading_is_fed_forward(correction: list[str]) -> None:
     """The twin is in a coherent state of amplitude tanh(r) conj(alpha); conj(alpha) more keeps it coherent."""
-    samples = run("S2gate(0.8, 0) | [0, 1]", "MeasureHD | 0", *correction, "MeasureX | 1", shots=20_000).array
-    mean = 2 * (1 + math.tanh(0.8)) * samples[:, 0].real
-    assert is_normal(samples[:, 1].real - mean, 0, 1)
+    for measurement, part in (("MeasureX", 1), ("MeasureP", 1j)):
+        samples = run("S2gate(0.8, 0) | [0, 1]", "MeasureHD | 0", *correction, f"{measurement} | 1", shots=20_000).array
+        mean = 2 * (1 + math.tanh(0.8)) * (samples[:, 0].conj() / part).real
+        assert is_normal(samples[:, 1].real - mean, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -278,11 +290,11 @@ def test_a_gate_whose_matrix_depends_on_a_reading(gate: str, mean: Any) -> None:
 
 
 def test_an_angle_of_measurement_may_depend_on_a_reading() -> None:
-    lines = ["Squeezed(0.5) | 0", "Squeezed(1) | 1", "MeasureX | 0", "MeasureHomodyne(q0) | 1"]
+    lines = ["Squeezed(0.5) | 0", "Squeezed(1, 0.8) | 1", "MeasureX | 0", "MeasureHomodyne(q0) | 1"]
     samples = run(*lines, shots=20_000).array
     generator = np.random.default_rng(3)
     q = generator.normal(0, math.exp(-0.5), 20_000)
-    width = np.sqrt(np.cos(q) ** 2 * math.exp(-2) + np.sin(q) ** 2 * math.exp(2))
+    width = np.sqrt(np.cos(q - 0.4) ** 2 * math.exp(-2) + np.sin(q - 0.4) ** 2 * math.exp(2))
     assert agree(samples[:, 1], generator.normal(0, width))
     assert agree(np.abs(samples[:, 1]) * samples[:, 0], np.abs(generator.normal(0, width)) * q)
 
@@ -415,7 +427,7 @@ def test_the_photons_of_a_corrected_twin_are_those_of_a_squeezed_vacuum() -> Non
 
 def test_the_photons_after_a_gate_whose_matrix_depends_on_a_reading() -> None:
     """A mixture of squeezed vacuums; the readings are normal, and their photons follow each one."""
-    samples = run("Squeezed(-0.2) | 0", "MeasureX | 0", "Sgate(0.4*q0) | 1", "MeasureFock() | 1", shots=800).array
+    samples = run("Squeezed(-0.2) | 0", "MeasureX | 0", "Sgate(0.4*q0) | 1", "MeasureFock() | 1", shots=500).array
     points, weights = np.polynomial.hermite_e.hermegauss(60)
     mixture = sum(
         weight * squeezed_counts(0.4 * math.exp(0.2) * point) for point, weight in zip(points, weights, strict=True)
@@ -423,6 +435,24 @@ def test_the_photons_after_a_gate_whose_matrix_depends_on_a_reading() -> None:
     assert follows(samples[:, 1], mixture / weights.sum())
     bright = np.abs(samples[:, 0]) > 1.5
     assert samples[bright, 1].mean() > 3 * samples[~bright, 1].mean()
+
+
+def test_photons_are_counted_after_many_channels_that_follow_a_gate_by_a_reading() -> None:
+    """Fifty losses that leave half of a coherent state that was turned: Poisson counts of half the energy."""
+    losses = [f"LossChannel({0.5**0.01}) | 1", "Rgate(0.1) | 1", "Sgate(0.0) | 1"] * 100
+    samples = run("MeasureX | 0", "Coherent(2, 0) | 1", "Rgate(q0) | 1", *losses, "MeasureFock() | 1", shots=40).array
+    total = samples[:, 1].sum()
+    assert 1e-4 < stats.poisson.cdf(total, 40 * 2) < 1 - 1e-4
+
+
+def test_the_photons_of_a_turned_twin_follow_its_reading() -> None:
+    """The twin has the mean 1 + x tanh(2r); a rotation by the reading changes no photon number."""
+    lines = ["S2gate(0.6, 0) | [0, 1]", "Xgate(1) | 1", "MeasureX | 0", "Rgate(q0) | 1", "MeasureFock() | 1"]
+    samples = run(*lines, shots=500).array
+    narrow = math.cosh(1.2)
+    excess = samples[:, 1] - ((1 + math.tanh(1.2) * samples[:, 0]) ** 2 + 1 / narrow + narrow - 2) / 4
+    for weights in (np.ones(500), samples[:, 0]):
+        assert abs((weights * excess).mean()) < 4 * (weights * excess).std() / math.sqrt(500)
 
 
 def test_the_photons_after_a_selected_reading() -> None:
@@ -445,7 +475,14 @@ def test_many_shots_of_a_lossy_pair_are_counted_after_feed_forward() -> None:
     The reading of one mode displaces a pair, so that each shot has other means. The exact distribution is the mean over the
     readings of that of displaced twin beams in the Fock basis.
     """
-    gates = ["Squeezed(0.2) | 0", "S2gate(0.5, 0) | [1, 2]", "MeasureX | 0", "Xgate(q0) | 1", "Zgate(0.8) | 2"]
+    gates = [
+        "Squeezed(0.2) | 0",
+        "S2gate(0.5, 0) | [1, 2]",
+        "Sgate(0.3) | 2",
+        "MeasureX | 0",
+        "Xgate(q0) | 1",
+        "Zgate(0.8) | 2",
+    ]
     samples = run(*gates, "LossChannel(0.7) | 2", "MeasureFock() | [1, 2]", shots=50_000)
     assert samples.meta["sampler"] == "displaced table + multivariate normal"
     points, weights = np.polynomial.hermite_e.hermegauss(24)
@@ -460,10 +497,11 @@ def test_many_shots_of_a_lossy_pair_are_counted_after_feed_forward() -> None:
 
 
 def displaced_pair(r: float, first: complex, second: complex, transmission: float) -> Array:
-    """Return P(n_1, n_2) of twin beams that are displaced by two amplitudes, with loss in the second mode, by matrices."""
+    """Return P(n_1, n_2) of twin beams, the second squeezed, displaced by two amplitudes, and with loss in the second mode."""
     size, kept = 40, 16
     lower = np.diag(np.sqrt(np.arange(1.0, size)), 1)
     pair = np.diag(np.tanh(r) ** np.arange(size)) / np.cosh(r)
+    pair = pair @ linalg.expm(0.15 * (lower @ lower - lower.T @ lower.T)).T
     displaced = [linalg.expm(each * lower.T - np.conj(each) * lower) for each in (first, second)]
     probabilities = np.abs(displaced[0] @ pair @ displaced[1].T) ** 2
     loss = stats.binom.pmf(np.arange(size)[:, np.newaxis], np.arange(size), transmission)
@@ -482,7 +520,11 @@ REFUSED = {
     "a complex angle": (["MeasureHD | 0", "Rgate(q0) | 1", "MeasureX | 1"], "must be real"),
     "a matrix": (["MeasureX | 0", "Interferometer(q0) | 1", "MeasureX | 1"], "U must be a matrix"),
     "a graph": (["MeasureX | 0", "GraphEmbed(q0) | 1", "MeasureX | 1"], "cannot depend on a reading"),
-    "a selection by a reading": (["MeasureX | 0", "MeasureX(select=q0) | 1"], "select"),
+    "a selection by a reading": (["MeasureX | 0", "MeasureX(select=q0) | 1"], "select = q0 depends on a measurement"),
+    "a selection and an angle": (
+        ["MeasureX | 0", "MeasureHomodyne(q0, select=q0) | 1"],
+        "select = q0 depends on a measurement",
+    ),
     "far off": (["MeasureX(select=40) | 0"], "40 standard deviations off"),
     "far off by heterodyne": (["MeasureHD(select=60j) | 0"], "standard deviations off"),
     "a complex quadrature": (["MeasureX(select=1j) | 0"], "select must be a real number"),
@@ -517,6 +559,14 @@ def test_a_selected_value_must_be_finite(value: float) -> None:
         prepare(Program(operations=(operation,)), 10)
 
 
+@pytest.mark.parametrize("measurement", ["MeasureX", "MeasureFock"])
+def test_feed_forward_in_a_time_domain_program_is_refused(measurement: str) -> None:
+    shift = Operation("Xgate", (MeasuredParameter("q0", (0,)),), {}, (1,), 5)
+    operations = (shift, Operation(measurement, (), {}, (0,), 6))
+    with pytest.raises(ProgramError, match="line 5: Xgate: feed-forward is not simulated in TDM programs"):
+        prepare(Program(operations=operations, type="tdm", type_options={"temporal_modes": 3}), 10)
+
+
 RUNTIME = {
     "a root": ("Xgate(sqrt(q0)) | 1", "sqrt(q0) has no finite real value in some shots"),
     "a quotient": ("Xgate(1/(q0-q0)) | 1", "has no finite real value in some shots"),
@@ -539,7 +589,7 @@ def test_a_formula_without_a_value_fails_with_its_text_and_line(case: str) -> No
 def test_a_hundred_thousand_statements_that_depend_on_readings_are_refused_or_prepared() -> None:
     shift = Operation("Xgate", (MeasuredParameter("sin(q0)", (0,)),), {}, (1,), 5)
     measured = Operation("MeasureX", (), {}, (0,), 4)
-    with pytest.raises(ProgramError, match="at most 10000 statements"):
+    with pytest.raises(ProgramError, match="at most 5000 statements"):
         prepare(Program(operations=(measured, *[shift] * 100_000)), 1_000_000)
 
 

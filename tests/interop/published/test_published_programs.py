@@ -1,0 +1,73 @@
+"""
+The table of published programs on the embedded platform, by the client of this package: all are submitted together, and each
+gives samples of its exact state, or is refused at submission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import sfjobs
+from sfjobs import sync
+from sfjobs.platform import serving
+from tests.interop.published import (
+    conventions,  # noqa: F401 - enters its rows
+    gbs,  # noqa: F401
+    objects,  # noqa: F401
+    refusals,  # noqa: F401
+    scripts,  # noqa: F401
+)
+from tests.interop.published.comparison import check_samples
+from tests.interop.published.exact import measured
+from tests.interop.published.rows import ROWS, Row
+
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.real_time,
+    pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("ignore"),  # what packages of 2022 say on those of today
+]
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> Iterator[dict[str, Any]]:
+    """The job of each row, or the error of its submission."""
+    with serving(workers=2) as platform:
+        settings = sfjobs.Settings(url=platform.url, api_key=platform.api_key, poll_interval_min=0.05)
+        with sync.Connection(settings=settings) as connection:
+            submissions = [
+                sfjobs.Submission(row.program(), target=row.target, shots=row.shots, params=row.params)
+                for row in ROWS.values()
+            ]
+            items = list(connection.create_jobs("simulon_gaussian", submissions, window=len(submissions)))
+            outcomes = dict(zip(ROWS, items, strict=True))
+            yield {
+                name: outcome.error if isinstance(outcome, sfjobs.Refusal) else outcome
+                for name, outcome in outcomes.items()
+            }
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(ROWS) >= 45
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+def test_a_published_program_is_right_or_refused(row: Row, outcomes: dict[str, Any]) -> None:
+    outcome = outcomes[row.name]
+    if row.refused is not None:
+        assert isinstance(outcome, Exception), "it was accepted"
+        with pytest.raises((sfjobs.ResponseError, ValueError), match=row.refused):
+            raise outcome
+        return
+    if isinstance(outcome, Exception):
+        raise outcome
+    outcome.wait(timeout=120)
+    samples = outcome.result.samples
+    assert len(samples) == row.shots
+    if row.check is not None:
+        row.check(samples)
+    else:
+        check_samples(measured((row.meaning or row.make)()), samples)
