@@ -15,7 +15,7 @@ stated in ``meta``. ``simulate`` is the only entry; it is pure computation and b
     clicks  torontonian                 the samplers of threshold detectors
     twin_beams  amplitude_table         the samplers of photon counts for some states
     pure_states  hafnian                the samplers of photon counts for all states
-    pattern_lattice           amplitudes given the photons counted so far
+    pattern_lattice  pattern_sieve      amplitudes given the photons counted so far
     fock_basis                numbering of the patterns of n photons in m modes
     quadratures               homodyne and heterodyne detection
     limits                    limits, and the errors beyond them
