@@ -23,7 +23,7 @@ pure computation and block.
     clicks  torontonian                 the samplers of threshold detectors
     twin_beams  amplitude_table         the samplers of photon counts for some states
     pure_states  hafnian                the samplers of photon counts for all states
-    pattern_lattice           amplitudes given the photons counted so far
+    pattern_lattice  pattern_sieve      amplitudes given the photons counted so far
     displaced_table           the sampler for photon counts that follow readings
     fock_basis                numbering of the patterns of n photons in m modes
     conditioned               photon counts given readings of other modes

@@ -36,8 +36,11 @@ MAX_PHOTONS: Final = 1 << 16
 MAX_CUTOFF: Final = 120
 """Fock cutoff per mode of the hafnian sampler; its factorials are doubles."""
 
-MAX_LATTICE_POINTS: Final = 1 << 24
-"""Amplitudes of one shot in the lattice of its photon pattern: 256 MB, and about as much twice for intermediate results."""
+MAX_LATTICE_POINTS: Final = 1 << 15
+"""Points of the lattice of one shot's photon pattern. With more, a sieve is faster."""
+
+MAX_SIEVE_TERMS: Final = 1 << 24
+"""Terms of the sieve of one shot's photon pattern, 50 photons in different modes: an hour for each mode that follows."""
 
 TAIL: Final = 1e-9
 """Total probability of the outcomes that a sampler with a cutoff may discard; ``meta`` states the actual value."""

@@ -17,8 +17,9 @@ import numpy as np
 
 from ..program import Array
 from . import photons
-from .limits import MAX_CUTOFF, MAX_LATTICE_POINTS, MAX_WORK
+from .limits import MAX_CUTOFF, MAX_LATTICE_POINTS, MAX_SIEVE_TERMS, MAX_WORK
 from .pattern_lattice import Lattice, joined
+from .pattern_sieve import Sieve
 from .state import GaussianState
 
 _FIRST_CUTOFF: Final = 12
@@ -39,6 +40,10 @@ _WORK_PER_POINT: Final = 10.0
 _WORK_PER_COUNT: Final = 2e3
 """Elementary operations for each point of a lattice, and for each mode of a shot: 20 us."""
 
+_WORK_PER_TERM: Final = 10.0
+_WORK_PER_TRACES: Final = 1.0
+"""Elementary operations for each term of a sieve and N^2 for each mode, and N^3 after each change of the pattern."""
+
 _WORK_PER_BLOCK: Final = 1e6
 """Elementary operations for each mode of a block, in which the shots have a hundred different patterns of counts."""
 
@@ -46,7 +51,7 @@ _WORK_PER_BLOCK: Final = 1e6
 class PureStateSampler:
     """
     A sampler for the photon counts of ``state``. With ``means`` (shots, 2m) each shot has the covariance of ``state`` and its own
-    means. Shots with more lattice points than fit into memory are drawn again; ``discarded`` bounds their probability.
+    means. Shots with more photons than can be computed are drawn again; ``discarded`` bounds their probability.
     """
 
     def __init__(self, state: GaussianState, means: Array | None = None) -> None:
@@ -56,24 +61,32 @@ class PureStateSampler:
         self.discarded = float(np.sum(self.distribution[most + 1 :][::-1])) + _NEGLIGIBLE * state.num_modes
 
     def applies(self, shots: int, budget: float = MAX_WORK) -> bool:
-        """Return whether memory and ``budget`` are enough."""
+        """Return whether double precision and ``budget`` are enough."""
         return self.discarded <= _MAX_DISCARDED and self.work(shots) <= budget
 
     def work(self, shots: int) -> float:
         """Return the elementary operations of the run; a state whose photons are spread evenly takes the most."""
-        points = self._points(shots)
-        blocks = math.ceil(shots / self._block_shots(shots))
         modes = self.state.num_modes
-        return modes * (shots * (_WORK_PER_POINT * points + _WORK_PER_COUNT) + blocks * _WORK_PER_BLOCK)
+        photon_numbers, points, probabilities = self._patterns(shots)
+        terms = np.sqrt(points) / 2
+        changes = photon_numbers[-1] / modes  # patterns with another photon for each mode
+        sieve = terms * (_WORK_PER_TERM * photon_numbers**2 + _WORK_PER_TRACES * changes * photon_numbers**3)
+        each = np.where(points > MAX_LATTICE_POINTS, sieve, _WORK_PER_POINT * points) @ probabilities
+        blocks = math.ceil(shots / self._block_shots(shots))
+        return shots * float(each.sum()) + modes * (shots * _WORK_PER_COUNT + blocks * _WORK_PER_BLOCK)
 
-    def _points(self, shots: int) -> float:
-        """Return the mean number of lattice points over shots and modes."""
+    def _patterns(self, shots: int) -> tuple[Array, Array, Array]:
+        """
+        Return the photons in the first k modes and the lattice points, both (modes, totals), and the probabilities (totals), of
+        the totals that one of ``shots`` shots may reach.
+        """
         largest = photons.truncation(self.distribution, 0.1 / shots)[0]
-        points = _mean_points(largest, self.state.num_modes)
-        return float(self.distribution[: largest + 1] @ points)
+        return *_mean_points(largest, self.state.num_modes), self.distribution[: largest + 1]
 
     def _block_shots(self, shots: int) -> int:
-        return int(min(max(_MAX_BLOCK_POINTS / self._points(shots), 16), _MAX_BLOCK_SHOTS, shots))
+        _, points, probabilities = self._patterns(shots)
+        mean = float(np.max(np.minimum(points, MAX_LATTICE_POINTS) @ probabilities))
+        return int(min(max(_MAX_BLOCK_POINTS / mean, 16), _MAX_BLOCK_SHOTS, shots))
 
     def sample(self, shots: int, rng: np.random.Generator) -> Array:
         """Return photon counts (shots, modes)."""
@@ -110,25 +123,30 @@ def _sample_block(b: Array, gamma: Array, others: Array, rng: np.random.Generato
     counts = np.zeros((shots, modes), dtype=np.uint8)
     totals = np.zeros(shots, dtype=np.int64)
     gamma = gamma + b @ others
-    lattices = [Lattice.empty(shots)]
+    lattices, sieves = [Lattice.empty(shots)], list[Sieve]()
     for mode in range(modes):
         gamma -= b[:, mode, None] * others[mode]
         series = np.zeros((int(totals.max()) + 1, shots), dtype=complex)
         for lattice in lattices:
             polynomials = lattice.polynomials(gamma, b[mode])
             series[: len(polynomials), lattice.shots] = polynomials
+        for sieve in sieves:
+            series[: sieve.photons + 1, sieve.shot] = sieve.polynomial(gamma[:, sieve.shot], b[mode])
         counts[:, mode] = _draw(series, totals, gamma[mode], b[mode, mode], rng.random(len(totals)))
         totals += counts[:, mode]
         if mode + 1 < modes:
+            sieves = [*_grown_sieves(sieves, counts[:, mode], mode, b), *_large(lattices, counts[:, mode], mode, b)]
+            sieves = [sieve for sieve in sieves if sieve.terms <= MAX_SIEVE_TERMS]
             lattices = joined(_grown(lattices, counts[:, mode], mode, b[mode]))
     complete = np.zeros(shots, dtype=bool)
     for lattice in lattices:
         complete[lattice.shots] = True
+    complete[[sieve.shot for sieve in sieves]] = True
     return counts, complete
 
 
 def _grown(lattices: list[Lattice], counts: Array, mode: int, b: Array) -> Iterator[Lattice]:
-    """Yield the lattices with the new ``counts`` (shots) of ``mode``, without those that would be too large."""
+    """Yield the lattices with the ``counts`` (shots) of another mode, unless they are too large."""
     for lattice in lattices:
         own = counts[lattice.shots]
         for count in range(int(own.max()) + 1):
@@ -136,6 +154,22 @@ def _grown(lattices: list[Lattice], counts: Array, mode: int, b: Array) -> Itera
             if len(index) and len(lattice.values) * (count + 1) <= MAX_LATTICE_POINTS:
                 chosen = lattice if len(index) == len(own) else lattice.chosen(index)
                 yield chosen.with_photons(mode, count, b) if count else chosen
+
+
+def _large(lattices: list[Lattice], counts: Array, mode: int, b: Array) -> Iterator[Sieve]:
+    """Yield sieves for the shots whose lattices would be too large with the ``counts`` (shots) of another mode."""
+    for lattice in lattices:
+        own = counts[lattice.shots].astype(np.int64)
+        for index in np.flatnonzero(len(lattice.values) * (own + 1) > MAX_LATTICE_POINTS):
+            modes = np.append(lattice.modes[:, index], mode)
+            yield Sieve((*lattice.counts, int(own[index])), modes, int(lattice.shots[index]), b)
+
+
+def _grown_sieves(sieves: list[Sieve], counts: Array, mode: int, b: Array) -> Iterator[Sieve]:
+    """Yield the sieves with the ``counts`` (shots) of another mode."""
+    for sieve in sieves:
+        count = int(counts[sieve.shot])
+        yield sieve.with_photons(mode, count, b) if count else sieve
 
 
 def _draw(series: Array, totals: Array, gamma: Array, own: complex, uniform: Array) -> Array:
@@ -192,27 +226,30 @@ def _total_distribution(state: GaussianState, means: Array | None) -> Array:
 
 
 def _most_photons(modes: int) -> int:
-    """Return the largest total for which no pattern has too many lattice points, and no mode too many photons."""
+    """Return the largest total for which no pattern has too many terms in the sieve, and no mode too many photons."""
     total = 0
-    while total + 1 < MAX_CUTOFF and _most_points(total + 1, modes) <= MAX_LATTICE_POINTS:
+    while total + 1 < MAX_CUTOFF and _log_most_terms(total + 1, modes) <= math.log(MAX_SIEVE_TERMS):
         total += 1
     return total
 
 
-def _most_points(total: int, modes: int) -> float:
-    each, more = divmod(total, modes)
-    return float(each + 1) ** (modes - more) * float(each + 2) ** more
-
-
-def _mean_points(largest: int, modes: int) -> Array:
+def _log_most_terms(total: int, modes: int) -> float:
     """
-    Return the mean number of lattice points over the modes, for totals 0 .. ``largest``: in k modes with n photons
-    ``C(n + 2k - 1, n) / C(n + k - 1, n)`` if all patterns are equally likely.
+    Return a bound on the logarithm of the terms of the sieve. A mode with n photons adds the factor n/2 + 1, or (n + 1)/2 and
+    half of a pair; the least concave bound on its logarithm is linear up to 3 photons.
+    """
+    each = max(total / modes, 3.0)
+    most = modes * math.log((each + 1) / math.sqrt(2)) if total > 3 * modes else (total + 1) // 2 * math.log(2)
+    return most - math.log(2)  # the sum is symmetric
+
+
+def _mean_points(largest: int, modes: int) -> tuple[Array, Array]:
+    """
+    Return the photons in the first k modes and the mean lattice points, both (modes, totals), for totals 0 .. ``largest``:
+    ``C(n + 2k - 1, n) / C(n + k - 1, n)`` for n photons in k modes if all patterns are equally likely.
     """
     logarithms = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, largest + 2 * modes + 1)))])
-    total = np.arange(largest + 1)
-    points = np.zeros(largest + 1)
-    for k in range(1, modes + 1):
-        n = total * k // modes
-        points += np.exp(logarithms[n + 2 * k - 1] - logarithms[2 * k - 1] - logarithms[n + k - 1] + logarithms[k - 1])
-    return points / modes
+    k = np.arange(1, modes + 1)[:, None]
+    n = np.arange(largest + 1) * k // modes
+    points = np.exp(logarithms[n + 2 * k - 1] - logarithms[2 * k - 1] - logarithms[n + k - 1] + logarithms[k - 1])
+    return n, points

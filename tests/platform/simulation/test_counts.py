@@ -184,13 +184,18 @@ def test_the_cutoff_discards_less_than_a_millionth() -> None:
     assert lost < 1e-6
 
 
-def test_a_program_that_needs_piquasso_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_piquasso_its_sampler_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "piquasso", None)
-    squeezed = [op("Sgate", 1.0, modes=[mode]) for mode in range(8)]
-    gates = [*squeezed, op("LossChannel", 0.9, modes=[1]), *[op("BSgate", modes=[k, k + 1]) for k in range(7)]]
+    state = read_circuit(Program(operations=(op("Sgate", 0.6, modes=[0]), fock(1)))).state
     with pytest.raises(ProgramError, match=r"pip install 'sfjobs\[simulators\]'") as caught:
-        run(*gates, fock(8), shots=1)
+        HafnianSampler(state).sample(1, np.random.default_rng(1))
     assert caught.value.code == "simulator-missing"
+
+
+def test_eight_lossy_modes_need_numpy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "piquasso", None)
+    gates = [*pairs(*[0.5] * 4), op("LossChannel", 0.5, modes=[1]), *[op("BSgate", modes=[k, k + 1]) for k in range(3)]]
+    assert run(*gates, fock(8), shots=20).meta["sampler"] == "pure states"
 
 
 def test_an_error_of_piquasso_names_its_class_and_the_size_of_the_state(monkeypatch: pytest.MonkeyPatch) -> None:

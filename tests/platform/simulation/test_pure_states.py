@@ -13,10 +13,11 @@ import pytest
 from scipy.stats import chi2, unitary_group
 
 from sfjobs.platform.simulation.pattern_lattice import Lattice, joined
+from sfjobs.platform.simulation.pattern_sieve import Sieve
 from sfjobs.platform.simulation.pure_states import PureStateSampler
 from sfjobs.platform.simulation.state import GaussianState
 
-SHOTS = 20_000
+SHOTS = 12_000
 
 
 def matchings(items: list[int]) -> Iterator[list[tuple[int, int]]]:
@@ -91,6 +92,49 @@ def test_amplitudes_are_loop_hafnians(counts: tuple[int, ...]) -> None:
             scale = math.factorial(photons) * math.prod(math.factorial(count) for count in counts)
             expected = loop_hafnian(b, gamma[:, shot], [*counts, photons])
             assert sum(terms) * scale == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    "counts", [(1,), (2,), (4,), (1, 1), (2, 1), (3, 2), (1, 1, 1), (2, 2, 1), (2, 1, 1, 1), (3, 3), (1,) * 8, (1,) * 9]
+)
+def test_the_sieve_gives_loop_hafnians(counts: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    m = len(counts) + 1
+    b = rng.normal(size=(m, m)) + 1j * rng.normal(size=(m, m))
+    b += b.T
+    gamma = rng.normal(size=m) + 1j * rng.normal(size=m)
+    series = Sieve(counts, np.arange(m - 1), 0, b).polynomial(gamma, b[-1])
+    vacuum = loop_hafnian(b, gamma, [*counts, 0])
+    one = loop_hafnian(b, gamma, [*counts, 1])
+    assert (gamma[-1] * series[0] + series[1]) / series[0] == pytest.approx(one / vacuum, rel=1e-9)
+
+
+def test_shots_with_many_photons_follow_the_exact_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here all shots with more than two photons use the sieve."""
+    monkeypatch.setattr("sfjobs.platform.simulation.pure_states.MAX_LATTICE_POINTS", 4)
+    given = state(3, 0.9, 0.4, 0.1)
+    samples = PureStateSampler(given).sample(4000, np.random.default_rng(13))
+    patterns = [[i, j, k] for i in range(5) for j in range(5 - i) for k in range(5 - i - j)]
+    observed = np.array([np.sum(np.all(samples == pattern, axis=1)) for pattern in patterns])
+    wanted = len(samples) * np.array([probability(given.means, given.cov, pattern) for pattern in patterns])
+    rest = len(samples) - observed.sum(), len(samples) - wanted.sum()
+    assert p_value(np.append(observed, rest[0]), np.append(wanted, rest[1])) > 1e-4
+
+
+def test_lattice_and_sieve_agree_on_bright_patterns() -> None:
+    rng = np.random.default_rng(6)
+    b = 0.2 * (rng.normal(size=(7, 7)) + 1j * rng.normal(size=(7, 7)))
+    b += b.T
+    gamma = 2 * rng.normal(size=(7, 1)) + 2j * rng.normal(size=(7, 1))
+    counts = (5, 4, 4, 3, 2, 1)
+    lattice = Lattice.empty(1)
+    for mode in reversed(range(6)):
+        lattice = lattice.with_photons(mode, counts[mode], b[mode])
+    expected = lattice.polynomials(gamma, b[6])[:, 0]
+    series = Sieve(counts, np.arange(6), 0, b).polynomial(gamma[:, 0], b[6])
+    np.testing.assert_allclose(
+        series / series[0], expected / expected[0], rtol=0, atol=1e-8 * np.abs(expected[1] / expected[0])
+    )
 
 
 STATES = {
@@ -203,8 +247,9 @@ def test_the_work_grows_with_the_photons() -> None:
     assert bright.work(100_000) > 1.5 * dim.work(100_000)
 
 
-def test_a_shot_with_too_large_a_lattice_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shot_with_too_many_photons_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sfjobs.platform.simulation.pure_states.MAX_LATTICE_POINTS", 6)
+    monkeypatch.setattr("sfjobs.platform.simulation.pure_states.MAX_SIEVE_TERMS", 1)
     samples = PureStateSampler(state(3, 1.0, 0.3, 0.0)).sample(2000, np.random.default_rng(12)).astype(int)
     assert np.prod(samples[:, :2] + 1, axis=1).max() <= 6
     assert samples.max() > 2
