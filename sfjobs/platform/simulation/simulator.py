@@ -15,7 +15,7 @@ from .limits import MAX_OUTPUT_BYTES, MAX_SHOTS, MAX_UNROLLED_MODES, MAX_WORK, b
 from .pure_states import PureStateSampler
 from .quadratures import Quadratures
 from .state import GaussianState, LossyState
-from .time_domain import is_space_unrolled, read_time_domain, unrolled
+from .time_domain import crop_of, is_space_unrolled, read_time_domain, unrolled
 
 _MAX_CONDITIONED_SHOTS: Final = 20_000
 """Shots whose photon counts each need their own state, because they depend on a quadrature of another mode: 2 ms each."""
@@ -44,11 +44,14 @@ def simulate(program: Program, *, shots: int, seed: int | None = None) -> Sample
         samples = _sample(read_circuit(program, MAX_UNROLLED_MODES), shots, rng)
         return Samples(samples.array[:, np.newaxis, :], samples.meta)
     layout = read_time_domain(program)
-    if not layout.counts_photons:
-        return sample_running_loops(layout, shots, rng)
-    samples = _sample(read_circuit(unrolled(layout, program), MAX_UNROLLED_MODES), shots, rng)
-    array = samples.array.reshape(shots, len(layout.bands), layout.bins)
-    return Samples(array, {**samples.meta, "loops": "emptied at each shot"})
+    if layout.counts_photons:
+        samples = _sample(read_circuit(unrolled(layout, program), MAX_UNROLLED_MODES), shots, rng)
+        array = samples.array.reshape(shots, len(layout.bands), layout.bins)
+        samples = Samples(array, {**samples.meta, "loops": "emptied at each shot"})
+    else:
+        samples = sample_running_loops(layout, shots, rng)
+    crop = crop_of(layout)
+    return Samples(samples.array, samples.meta if crop is None else {**samples.meta, "crop": crop})
 
 
 def _sample(circuit: Circuit, shots: int, rng: np.random.Generator) -> Samples:
