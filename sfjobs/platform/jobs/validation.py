@@ -13,11 +13,12 @@ from typing import Any, Final, TypeAlias
 
 import anyio.to_thread
 
-from ..devices import TargetDevice
+from ..devices import TargetDevice, as_run
 from ..errors import ApiError, invalid, too_large
 from ..limits import Limits
 from ..program import Program, ProgramError
 from ..records import LANGUAGE, IdempotencyKey, NewJob
+from ..simulation import check_time_domain
 from .submission import IncomingSubmission
 
 _LARGE_CIRCUIT_CHARACTERS: Final = 64 << 10
@@ -60,6 +61,9 @@ class SubmissionValidator:
             raise invalid(
                 {"circuit": [f"{program.num_modes} modes are more than the {most} that this platform allows."]}
             )
+        shots = _shots(program, self._limits.shots)
+        if program.type == "tdm":
+            check_time_domain(as_run(device.target, program)[0], shots=shots)
         return NewJob(
             id=str(uuid.uuid4()),
             account=account,
@@ -67,7 +71,7 @@ class SubmissionValidator:
             target=device.target,
             language=LANGUAGE,
             circuit=fields["circuit"],
-            shots=_shots(program, self._limits.shots),
+            shots=shots,
             seed=_seed(program),
             idempotency_key=key,
         )

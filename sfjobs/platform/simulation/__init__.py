@@ -1,6 +1,6 @@
 """
 Samples of Gaussian Strawberry Fields programs. The simulation is exact up to a Fock cutoff, which is chosen from the state and
-stated in ``meta``. ``simulate`` is the only entry; it is pure computation and blocks.
+stated in ``meta``. ``simulate`` and ``check_time_domain`` are the entries; they are pure computation and block.
 
     simulator                 a program and a number of shots to ``Samples``
     time_domain               the layout of TDM programs, and their unrolling to one mode per pulse for photon counters
@@ -18,9 +18,11 @@ stated in ``meta``. ``simulate`` is the only entry; it is pure computation and b
     pattern_lattice           amplitudes given the photons counted so far
     fock_basis                numbering of the patterns of n photons in m modes
     quadratures               homodyne and heterodyne detection
+    estimate                  the check of TDM programs before they are accepted
     limits                    limits, and the errors beyond them
 """
 
+from .estimate import check_time_domain
 from .simulator import simulate
 
-__all__ = ["simulate"]
+__all__ = ["check_time_domain", "simulate"]

@@ -50,10 +50,27 @@ def sample_running_loops(layout: TimeDomain, shots: int, rng: np.random.Generato
     Return the readings (shots, bands, time bins). The loops are in the vacuum before the first shot and run on between
     shots, as in Strawberry Fields. A register is in the vacuum after its measurement.
     """
+    width, corrections = check_running_loops(layout, shots)
     loops = _DelayLoops(layout, rng)
-    is_complex = any(ALIASES.get(item.name, item.name) == "MeasureHeterodyne" for item in layout.operations)
+    registers, is_complex = sum(layout.bands), _is_complex(layout)
+    samples = np.empty((shots, len(layout.bands), layout.bins), dtype=complex if is_complex else float)
+    state = rng.standard_normal(2 * registers)
+    for first in range(0, shots, max(width, 1)):
+        part = samples[first : first + max(width, 1)]
+        state = loops.run_block(state, part) if len(part) > 1 else loops.run_shot(state, part)
+    return Samples(samples, {"sampler": "phase space", "discarded_probability": 0.0, "loops": "running", **corrections})
+
+
+def check_running_loops(layout: TimeDomain, shots: int) -> tuple[int, dict[str, float]]:
+    """
+    Return the shots that are run at once, 1 or less for one after the other, and what ``meta`` states of corrected matrices.
+    Nothing of the size of the program is allocated.
+
+    Raises:
+        ProgramError: a statement cannot run in the first time bin, or the program is too large.
+    """
     readings, registers = len(layout.bands) * layout.bins, sum(layout.bands)
-    if shots * readings * (16 if is_complex else 8) > MAX_OUTPUT_BYTES:
+    if shots * readings * (16 if _is_complex(layout) else 8) > MAX_OUTPUT_BYTES:
         raise beyond_limit(f"{shots} shots of {readings} readings are more than {MAX_OUTPUT_BYTES} bytes of samples")
     width = min(shots, _MAX_BLOCK_VALUES // max(readings, 2 * registers) - 2 * registers)
     blocks = shots if width < 2 else math.ceil(shots / width)
@@ -62,13 +79,11 @@ def sample_running_loops(layout: TimeDomain, shots: int, rng: np.random.Generato
         raise beyond_limit(
             f"{shots} shots of {layout.bins} time bins take {steps} steps; at most {_MAX_STEPS} are simulated"
         )
-    corrections = loops.check()
-    samples = np.empty((shots, len(layout.bands), layout.bins), dtype=complex if is_complex else float)
-    state = rng.standard_normal(2 * registers)
-    for first in range(0, shots, max(width, 1)):
-        part = samples[first : first + max(width, 1)]
-        state = loops.run_block(state, part) if len(part) > 1 else loops.run_shot(state, part)
-    return Samples(samples, {"sampler": "phase space", "discarded_probability": 0.0, "loops": "running", **corrections})
+    return width, _DelayLoops(layout, np.random.default_rng(0)).check()
+
+
+def _is_complex(layout: TimeDomain) -> bool:
+    return any(ALIASES.get(item.name, item.name) == "MeasureHeterodyne" for item in layout.operations)
 
 
 class _DelayLoops:
