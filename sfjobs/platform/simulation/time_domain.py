@@ -39,7 +39,9 @@ class TimeDomain:
 
     @property
     def counts_photons(self) -> bool:
-        return any(item.name in {"MeasureFock", "MeasureThreshold"} for item in _measurements(self.operations))
+        return any(
+            item.name in {"Measure", "MeasureFock", "MeasureThreshold"} for item in _measurements(self.operations)
+        )
 
     def band_of(self, register: int) -> int:
         return int(np.searchsorted(np.cumsum(self.bands), register, side="right"))

@@ -280,6 +280,11 @@ def test_the_loops_of_a_padded_program_are_empty_at_its_end() -> None:
     np.testing.assert_allclose(in_the_loops.cov, np.eye(86), atol=1e-12)
 
 
+def test_measure_counts_photons_as_measure_fock_does() -> None:
+    program, _ = as_run("borealis", parse(borealis(m="Measure | 0")))
+    assert simulate(program, shots=3, seed=1).array.shape == (3, 1, 4)
+
+
 def gbs(pulses: int, r: float, shots: int) -> str:
     bins = pulses + 43
     arrays = {f"p{index}": np.zeros(bins) for index in range(7)}
