@@ -183,7 +183,8 @@ class _Writer:
         if hasattr(value, "free_symbols"):
             return self._expression(cast("_Symbolic", value), negated=negated)
         if isinstance(value, str):
-            return f'"{value}"'
+            # Strawberry Fields puts the name of a loop array into measurements when it validates a program for a device.
+            return value if value in self.loop_arrays else f'"{value}"'
         return _number(value, negated=negated)
 
     def _expression(self, value: _Symbolic, *, negated: bool) -> str:

@@ -84,3 +84,18 @@ def _plain(match: re.Match[str]) -> str:
     """Replace ``np.float64(0.5)``, which numpy 2 writes for a number in a list, by ``0.5``. Quoted text stays."""
     number: str | None = match["number"] or match["truth"]
     return number or match[0]
+
+
+def crop_of(program: object) -> int | None:
+    """
+    Return the number of time bins without a pulse at the start of each shot of a ``TDMProgram``, None for other programs.
+
+    Raises:
+        ValueError: Strawberry Fields does not know it for this program.
+    """
+    if not hasattr(program, "get_crop_value"):
+        return None
+    try:
+        return int(program.get_crop_value())
+    except NotImplementedError as error:
+        raise ValueError(f"crop=True is not possible for this program: {error}") from error

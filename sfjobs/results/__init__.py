@@ -4,6 +4,7 @@ The result of a job: from a response body to arrays, counts, statistics, files a
     result        the arrays of one job, and the methods of the public ``Result``
     statistics    photon numbers and threshold clicks: functions of arrays
     counts        how often each pattern was measured
+    time_bins     crop and move_vac_modes of time-domain programs
     plotting      figures (imports matplotlib)
     html          the display in a notebook
     csv           tables of text
@@ -16,3 +17,4 @@ from .download.stream import ResultStream as ResultStream
 from .download.to_memory import receive as receive
 from .formats.npy import Array as Array
 from .result import Result as Result
+from .time_bins import move_vac_modes as move_vac_modes

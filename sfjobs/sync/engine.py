@@ -51,9 +51,12 @@ class RemoteEngine(Closeable, View[AsyncRemoteEngine]):
         name: str | None = None,
         timeout: float | None = None,
         params: Params | None = None,
+        crop: bool = False,
     ) -> Result:
         """Submit ``program``, wait for its result, and return it."""
-        return self._portal.call(self._async.run, program, shots=shots, name=name, timeout=timeout, params=params)
+        return self._portal.call(
+            self._async.run, program, shots=shots, name=name, timeout=timeout, params=params, crop=crop
+        )
 
     def run_async(
         self,

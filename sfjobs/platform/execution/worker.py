@@ -46,6 +46,7 @@ Runner: TypeAlias = Callable[[Work], Samples]
 def simulate_work(work: Work, limits: Limits = DEFAULTS) -> Samples:
     """Parse the circuit and sample it. Raises ``ProgramError``."""
     from ..blackbird import parse
+    from ..devices import as_run
     from ..simulation import simulate
 
     program = parse(work.circuit)
@@ -54,7 +55,9 @@ def simulate_work(work: Work, limits: Limits = DEFAULTS) -> Samples:
         raise ProgramError("mode-limit", f"{program.num_modes} modes are more than the {limits.modes} allowed")
     if work.shots > limits.shots:
         raise ProgramError("shot-limit", f"{work.shots} shots are more than the {limits.shots} allowed")
-    return simulate(program, shots=work.shots, seed=work.seed)
+    program, imperfections = as_run(work.target, program)
+    samples = simulate(program, shots=work.shots, seed=work.seed)
+    return Samples(samples.array, {**samples.meta, **imperfections})
 
 
 def main(arguments: list[str]) -> None:
@@ -134,7 +137,7 @@ def _load(runner_name: str, limits: Limits) -> Runner:
     """Return the runner, with its imports done, so that the first job does not wait for them."""
     module, _, name = runner_name.partition(":")
     if runner_name == f"{__package__}.worker:simulate_work":
-        import_module("sfjobs.platform.blackbird")
+        import_module("sfjobs.platform.devices")
         import_module("sfjobs.platform.simulation")
         return partial(simulate_work, limits=limits)
     runner: Runner = getattr(import_module(module), name)

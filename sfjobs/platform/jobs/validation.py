@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 import anyio.to_thread
 
-from ..devices import TargetDevice
+from ..devices import TargetDevice, as_run
 from ..errors import ApiError, invalid, too_large
 from ..limits import Limits
 from ..program import Program, ProgramError
@@ -118,6 +118,7 @@ class SubmissionValidator:
                 {"circuit": [f"{program.num_modes} modes are more than the {most} that this platform allows."]}
             )
         shots = _shots(program, self._limits.shots)
+        program = as_run(device.target, program)[0]
         is_prepared = self._preparation is None or self._preparation.check_if_short(device, program, shots)
         return _Checked(_name(program), device.target, shots, _seed(program), None if is_prepared else program)
 

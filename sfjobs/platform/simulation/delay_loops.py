@@ -93,14 +93,19 @@ class _DelayLoops:
 
     def check(self) -> dict[str, float]:
         """
-        Raise ``ProgramError`` for a statement that cannot run in the first time bin, before any time bin has run. Return what
-        ``meta`` states of corrected matrices, which are the same in all time bins.
+        Raise ``ProgramError`` for a statement that cannot run, before any time bin has run: in the first time bin, and in those
+        with the largest and the smallest values of an array. Return what ``meta`` states of corrected matrices, which are the
+        same in all time bins.
         """
         circuit = read_circuit(
             Program(operations=tuple(self.layout.in_bin(operation, 0) for operation in self.layout.operations))
         )
         for index, operation in enumerate(self.layout.operations):
             self._step(index, operation, 0)
+            for array in self._changing[index]:
+                real = array.ravel().real
+                for time_bin in (int(real.argmin()), int(real.argmax())):  # which are those of nan, if there is one
+                    self._step(index, operation, time_bin)
         return circuit.corrections
 
     def run_shot(self, state: Array, samples: Array) -> Array:

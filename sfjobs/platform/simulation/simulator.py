@@ -16,7 +16,7 @@ from .circuit_sampler import CircuitSampler
 from .delay_loops import RunningLoops
 from .feed_forward import measured_parameters
 from .limits import MAX_MODES, MAX_SHOTS, MAX_UNROLLED_MODES, beyond_limit, unsupported
-from .time_domain import is_space_unrolled, read_time_domain, unrolled
+from .time_domain import crop_of, is_space_unrolled, read_time_domain, unrolled
 from .trajectory_reader import read_trajectories, reads_quadratures
 from .trajectory_sampler import TrajectorySampler
 
@@ -69,16 +69,32 @@ def prepare(program: Program, shots: int) -> Simulation:
     for operation in program.operations:
         if measured_parameters(operation):
             raise unsupported("feed-forward is not simulated in TDM programs", operation)
-    if not layout.counts_photons:
-        return RunningLoops(layout, shots)
-    sampler = _prepare(unrolled(layout, program), shots, MAX_UNROLLED_MODES)
-    return _Unrolled(sampler, bands=len(layout.bands), meta_loops=True)
+    simulation: Simulation
+    if layout.counts_photons:
+        sampler = _prepare(unrolled(layout, program), shots, MAX_UNROLLED_MODES)
+        simulation = _Unrolled(sampler, bands=len(layout.bands), meta_loops=True)
+    else:
+        simulation = RunningLoops(layout, shots)
+    crop = crop_of(layout)
+    return simulation if crop is None else _StatesCrop(simulation, crop)
 
 
 def _prepare(program: Program, shots: int, max_modes: int) -> Simulation:
     if reads_quadratures(program):
         return TrajectorySampler(read_trajectories(program, max_modes), shots)
     return CircuitSampler(read_circuit(program, max_modes), shots)
+
+
+@dataclass(frozen=True, slots=True)
+class _StatesCrop:
+    """A TDM program whose ``meta`` says how many time bins of a shot have no pulse at their start."""
+
+    simulation: Simulation
+    crop: int
+
+    def sample(self, rng: np.random.Generator) -> Samples:
+        samples = self.simulation.sample(rng)
+        return Samples(samples.array, {**samples.meta, "crop": self.crop})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ after each. Here are their layout and their unrolling in space for photon counte
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TypeGuard
 
 import numpy as np
@@ -128,6 +129,29 @@ def unrolled(layout: TimeDomain, program: Program) -> Program:
         for operation in program.operations
     )
     return replace(program, type=None, operations=operations)
+
+
+def crop_of(layout: TimeDomain) -> int | None:
+    """
+    Return the number of time bins in which the detector sees only the vacuum, because the first pulse is still in the loops:
+    ``get_crop_value`` of Strawberry Fields. None unless one band has its loops one after the other.
+
+    A pulse that reaches a loop in time bin t is delayed by it until the beam splitter opens, and at most by the loop's delay.
+    """
+    splitters = [operation for operation in layout.operations if operation.name == "BSgate"]
+    ends = [tuple(sorted(operation.modes)) for operation in splitters]
+    if len(layout.bands) != 1 or any(later[-1] != earlier[0] for earlier, later in pairwise(ends)):
+        return None
+    arrival = 0
+    for operation, (low, high) in zip(splitters, ends, strict=True):
+        angle = operation.arguments[0] if operation.arguments else 1.0
+        if isinstance(angle, ArrayParameter):
+            opened = np.flatnonzero(layout.arrays[angle.name][arrival:])
+            closed = int(opened[0]) if opened.size else layout.bins - arrival
+        else:
+            closed = layout.bins - arrival if angle == 0 else 0
+        arrival += min(closed, high - low)
+    return arrival
 
 
 def _measurements(operations: tuple[Operation, ...]) -> list[Operation]:

@@ -41,7 +41,7 @@ def rejection(lines: list[str], target: str = "X8_01", header: str = HEADER) -> 
 
 
 def test_the_targets_of_a_platform() -> None:
-    assert sorted(build_devices()) == ["X12_01", "X12_02", "X8_01", "simulon_gaussian"]
+    assert sorted(build_devices()) == ["TD2", "X12_01", "X12_02", "X8_01", "borealis", "simulon_gaussian"]
 
 
 def test_the_test_targets_are_optional() -> None:

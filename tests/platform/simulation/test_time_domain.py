@@ -6,6 +6,7 @@ mode of its own, which is computed here with plain matrices; within a shot and f
 from __future__ import annotations
 
 import math
+import time
 import tracemalloc
 from typing import Any
 
@@ -319,6 +320,18 @@ def test_a_program_that_cannot_be_simulated_is_refused(program: Program, shots: 
     with pytest.raises(ProgramError, match=words) as caught:
         simulate(program, shots=shots)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("value", [1e300, math.nan, -19.0])
+def test_a_value_that_cannot_run_is_refused_before_the_stream_runs(value: float) -> None:
+    bins = 1_000_000
+    r = np.zeros(bins)
+    r[-3] = value
+    program = tdm(bins, [op("Sgate", ArrayParameter("p0"), modes=[1]), op("MeasureX", modes=[0])], p0=r)
+    started = time.process_time()
+    with pytest.raises(ProgramError, match=r"r = -?1|r must be finite"):
+        simulate(program, shots=1)
+    assert time.process_time() - started < 2
 
 
 def test_light_that_grows_in_a_loop_is_refused() -> None:
