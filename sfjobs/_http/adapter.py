@@ -137,9 +137,6 @@ class StreamingResponse:
         return self._with_body(b"")
 
     def _with_body(self, body: bytes) -> Response:
-        # A platform or proxy may repeat the request in an error. Errors quote bodies and end in logs.
-        for secret in self.secrets:
-            body = body.replace(secret.reveal().encode(), b"***")
         response = self._response
         links = response.links if "link" in response.headers else {}
         return Response(
@@ -150,6 +147,8 @@ class StreamingResponse:
             body=body,
             next_link=links.get("next", {}).get("url"),
             monitor_link=links.get("monitor", {}).get("url"),
+            # A platform or proxy may repeat the request in an error. Errors quote bodies and end in logs.
+            secrets=self.secrets,
         )
 
     async def read(self) -> bytes:
