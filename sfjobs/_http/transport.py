@@ -312,14 +312,17 @@ class Transport:
             return await self._send_once(request, token, attempt, permit), token
 
     async def _send_once(self, request: Request, token: Secret | None, attempt: int, permit: Permit) -> Response:
+        adapter = self._adapter(request.lane)  # a setting that it cannot use is found before anything is sent
         request.note_in_flight(True)
-        response = await self._in_time(request, self._whole_response(request, token, attempt))
+        response = await self._in_time(request, self._whole_response(adapter, request, token, attempt))
         permit.observe(response)
         return response
 
-    async def _whole_response(self, request: Request, token: Secret | None, attempt: int) -> Response:
+    async def _whole_response(
+        self, adapter: HTTPAdapter, request: Request, token: Secret | None, attempt: int
+    ) -> Response:
         with _Logged(request, attempt) as line:
-            streaming = await self._adapter(request.lane).start(request, token)
+            streaming = await adapter.start(request, token)
             line.status = streaming.status_code
             try:
                 return await streaming.read_whole()

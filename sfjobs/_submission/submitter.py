@@ -23,6 +23,7 @@ from .._protocol import wire
 from .._protocol.blackbird_header import with_header
 from ..config import Settings
 from ..errors import (
+    ConfigurationError,
     JournalError,
     ProtocolError,
     RequestFailedError,
@@ -292,6 +293,8 @@ def outcome_of(request: SubmissionRequest, reply: SubmissionReply | BaseExceptio
         in_flight = status not in _PLATFORM_DID_NOTHING
     elif isinstance(reply, RequestFailedError):
         in_flight = reply.sent
+    elif isinstance(reply, ConfigurationError):
+        in_flight = False
     state = State.OPEN if in_flight or request.maybe_delivered else State.UNSENT
     return SubmissionOutcome(key=key, state=state, reason=reason)
 
