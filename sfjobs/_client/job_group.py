@@ -79,6 +79,7 @@ class JobGroup:
         self._members = GroupMembers(self._table, connection)
         self._unnamed_before: set[str] = set()  # digests of the programs without a name when the group was opened
         self._trouble: str | None = None
+        self._refusals: dict[str, Exception] = {}  # of the latest sending, by key
         self._lock = anyio.Lock()
 
     @classmethod
@@ -211,8 +212,12 @@ class JobGroup:
         process dies. Network failures, 429 and 5xx responses are retried until ``timeout`` (seconds), which cancels no job.
         With ``progress``, a line on stderr or in the notebook's cell shows how far the jobs are.
 
+        It returns only when every program has been sent or refused, and every job has ended.
+
         Raises:
             WaitTimeoutError: a job has not ended after ``timeout`` seconds.
+            SubmissionUnknownError: all others have ended, and the platform may or may not have the jobs of some programs.
+            ConfigurationError: a setting or a variable of the environment keeps every program from being sent.
             AuthenticationError: the platform refuses the API key.
             JournalError: the journal cannot be used.
 
@@ -325,7 +330,8 @@ class JobGroup:
         """Return how many programs are left to others: processes, or tasks of this one, that are about to send them."""
         async with self._lock:
             try:
-                return await self._settle() + await send(self._table, self._connection, window)
+                self._refusals = {}
+                return await self._settle() + await send(self._table, self._connection, window, self._refusals)
             finally:
                 with anyio.CancelScope(shield=True):
                     await self._load()
@@ -345,7 +351,9 @@ class JobGroup:
             async with shown(map(state_of, self.jobs)) if progress and unfinished else nullcontext():
                 await self._watch(unfinished)
             if not left_to_others:
-                return
+                if self.progress.is_over:
+                    return
+                self._members.check_all_sent(self._name, self._refusals)
             logger.info("group %r: another sender is about to send %d programs; waiting", self._name, left_to_others)
             await anyio.sleep(OTHER_SENDERS_POLL_SECONDS)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .._jobs.job import Job
-from .._journal import GroupMember, GroupTable
+from .._journal import GroupMember, GroupTable, State
+from ..errors import SubmissionUnknownError
 from ..models import JobStatus
 from .connection import Connection
 from .job_group_progress import GroupProgress, field_of
@@ -39,6 +40,23 @@ class GroupMembers:
     def progress(self) -> GroupProgress:
         counts = Counter(field_of(member.state, self.status(member)) for member in self._latest.values())
         return GroupProgress(programs=counts.total(), **counts)
+
+    def check_all_sent(self, name: str, refusals: Mapping[str, Exception]) -> None:
+        """
+        Raise what keeps programs of the group ``name`` from being sent or settled, so that waiting does not help. ``refusals``
+        are the errors of the latest sending, by key.
+        """
+        unsent = [member for member in self._latest.values() if member.state in (State.ADDED, State.UNSENT)]
+        for member in unsent:
+            if (error := refusals.get(member.key)) is not None:
+                raise error
+        if (in_doubt := self.progress.in_doubt) and not unsent:
+            raise SubmissionUnknownError(
+                f"the platform may or may not have the jobs of {in_doubt} programs of the group {name!r}; all others have ended."
+                " `sfjobs recover` looks for them, and `sfjobs recover --give-up` gives them up",
+                method="POST",
+                url=f"{self._connection.settings.url}/jobs",
+            )
 
     def attempts(self, index: int) -> list[GroupMember]:
         return [member for member in self._attempts if member.index == index]

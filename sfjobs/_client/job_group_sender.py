@@ -10,16 +10,17 @@ from .._jobs.job import job_from
 from .._journal import GroupTable
 from .._submission.pipeline import SubmissionPipeline
 from .._submission.submitter import SubmissionRequest
-from .._submission.types import End
+from .._submission.types import End, Refusal
 from .connection import Connection, internals
 
 PROGRAMS_PER_READ = 500
 """Programs that are read from the journal together: a group may be larger than the memory."""
 
 
-async def send(table: GroupTable, connection: Connection, window: int | None) -> int:
+async def send(table: GroupTable, connection: Connection, window: int | None, refusals: dict[str, Exception]) -> int:
     """
-    Send the programs that no other process is about to send; return how many others are about to send.
+    Send the programs that no other process is about to send; return how many others are about to send. ``refusals`` collects the
+    errors of single programs, by key.
 
     The outcome of each is in the journal. When this is cancelled, or raises an error that every submission would meet, the
     rest is left to other processes.
@@ -28,7 +29,7 @@ async def send(table: GroupTable, connection: Connection, window: int | None) ->
     requests: dict[str, SubmissionRequest] = {}
     try:
         if claimed:
-            await _send(table, connection, claimed, window, requests)
+            refusals.update(await _send(table, connection, claimed, window, requests))
     finally:
         table.release([key for key in claimed if key not in requests or not requests[key].is_journaled])
     return left_to_others
@@ -40,11 +41,15 @@ async def _send(
     keys: Sequence[str],
     window: int | None,
     requests: dict[str, SubmissionRequest],
-) -> None:
-    """Send the submissions with these keys. ``requests`` collects those that have been read from the journal."""
+) -> dict[str, Exception]:
+    """
+    Send the submissions with these keys, and return the errors of single ones. ``requests`` collects those that have been read
+    from the journal.
+    """
     new_job = partial(job_from, connection=connection)
     pipeline = SubmissionPipeline(internals(connection), new_job, "", None, len(keys) if window is None else window)
     unread, ready = deque(keys), deque[SubmissionRequest]()
+    order: list[str] = []  # the keys of the requests that were put
 
     async def pull(most: int) -> bool:
         if not ready and unread:
@@ -57,11 +62,16 @@ async def _send(
             pipeline.put(End())
             return False
         for _ in range(min(most, len(ready))):
+            order.append(ready[0].intent.key)
             pipeline.put(ready.popleft())
         return True
 
+    refusals: dict[str, Exception] = {}
     while not pipeline.is_done:
         if pipeline.is_ready:
-            pipeline.pop()
+            outcome = pipeline.pop()
+            if isinstance(outcome, Refusal):
+                refusals[order[outcome.index]] = outcome.error
         else:
             await pipeline.advance(pull)
+    return refusals

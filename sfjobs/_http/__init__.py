@@ -11,5 +11,7 @@ Requests to the platform, from typed endpoints down to sockets.
     adapter             our requests and errors as those of httpx
     http11  tcp_stream  HTTP/1.1 over our own connections; their sockets
     messages            Request and Response, and the errors that responses mean (pure)
+    odd_fields          warnings of fields that cannot be read
+    masking             secrets in what errors and logs quote (pure)
     tracing  proxies    spans for OpenTelemetry; proxies of the environment
 """

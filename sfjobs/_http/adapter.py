@@ -5,24 +5,35 @@ One lane's way to the platform: our request as one of httpx, the response as a s
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from types import TracebackType
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 from urllib.parse import quote_plus
 
 import anyio
+import h11
 import httpx
 
+from .._util.aio import most_urgent
 from .._version import __version__
 from ..config import Secret, Settings
-from ..errors import ConnectionClosedError, RequestTimeoutError, SFJobsError, TransportError
+from ..errors import (
+    ConfigurationError,
+    ConnectionClosedError,
+    ProtocolError,
+    RequestTimeoutError,
+    SFJobsError,
+    TransportError,
+)
 from . import tracing
 from .http11 import KEEP_ALIVE_SECONDS, DirectTransport, ResponseBody
 from .messages import Request, Response
-from .proxies import may_need_proxy
+from .proxies import EnvironmentProxy, proxy_for
 
 HTTPTransport: TypeAlias = httpx.AsyncBaseTransport
 """The type of a connection's ``transport=``, which tests replace. No other httpx type is visible to callers."""
@@ -49,9 +60,9 @@ class HTTPAdapter:
         self._send: Callable[[httpx.Request], Awaitable[httpx.Response]]
         self._close: Callable[[], Awaitable[None]]
         # Loading the trust store takes 150 ms, which plain HTTP need not pay.
-        context = _tls_context(settings.ca_file) if settings.url.startswith("https:") else None
-        proxied = may_need_proxy(settings.url)
-        if transport is None and not proxied:
+        context = _tls_context(settings) if settings.url.startswith("https:") else None
+        proxy = proxy_for(settings.url) if transport is None else None
+        if transport is None and proxy is None:
             direct = DirectTransport(settings.url, context)
             self._send, self._close = direct.handle_async_request, direct.aclose
             self._is_direct = True
@@ -59,13 +70,17 @@ class HTTPAdapter:
             limits = httpx.Limits(
                 max_connections=width, max_keepalive_connections=width, keepalive_expiry=KEEP_ALIVE_SECONDS
             )
-            client = httpx.AsyncClient(transport=transport, verify=context or False, trust_env=proxied, limits=limits)
+            client = _client(proxy, transport=transport, verify=context or False, trust_env=False, limits=limits)
             self._send, self._close = (lambda request: client.send(request, stream=True)), client.aclose
 
     async def aclose(self) -> None:
         """Close every connection. Requests in flight fail with ConnectionClosedError."""
         self.is_closed = True
-        await self._close()
+        try:
+            await self._close()
+        except Exception as error:
+            if not _is_of_the_network(most_urgent(error)):
+                raise
 
     async def start(self, request: Request, token: Secret | None, *, has_timeout: bool = True) -> StreamingResponse:
         """
@@ -75,8 +90,16 @@ class HTTPAdapter:
         url = f"{self.settings.url}{request.path}{_query(request.params)}"
         translation = _ErrorTranslation(self, request)
         with translation:
-            response = await self._send(self._httpx_request(request, url, token, has_timeout=has_timeout))
+            message = self._built(request, url, token, has_timeout=has_timeout)
+            response = await self._send(message)
         return StreamingResponse(translation, url, token, response)
+
+    def _built(self, request: Request, url: str, token: Secret | None, *, has_timeout: bool) -> httpx.Request:
+        try:
+            return self._httpx_request(request, url, token, has_timeout=has_timeout)
+        except (ValueError, TypeError, httpx.InvalidURL) as error:
+            reason = type(error).__name__  # its message may quote a secret
+        raise httpx.LocalProtocolError(f"it has a header or an address that HTTP cannot carry ({reason})")
 
     def _httpx_request(self, request: Request, url: str, token: Secret | None, *, has_timeout: bool) -> httpx.Request:
         headers = {**_COMMON_HEADERS, **request.headers}
@@ -94,10 +117,35 @@ class HTTPAdapter:
         )
 
 
-def _tls_context(ca_file: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+def _tls_context(settings: Settings) -> ssl.SSLContext:
+    """Return a context that trusts the authorities of the settings. Raises ConfigurationError."""
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "it is not valid"
+    else:
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+    name = "SSLKEYLOGFILE" if os.environ.get("SSLKEYLOGFILE") else "SSL_CERT_FILE or SSL_CERT_DIR"
+    if settings.ca_file is None:
+        what = f"The file of {name}, a variable of the environment, cannot be used"
+    else:
+        what = f"The file of the setting ca_file (from {settings.sources.get('ca_file', 'argument')}) cannot be used"
+    raise ConfigurationError(f"{what}: {reason}\nCorrect it, or leave it out.")
+
+
+def _client(proxy: EnvironmentProxy | None, **options: Any) -> httpx.AsyncClient:
+    """Return an httpx client, through a proxy of the environment. Raises ConfigurationError."""
+    if proxy is None:
+        return httpx.AsyncClient(**options)
+    address = proxy.checked_address()
+    try:
+        return httpx.AsyncClient(proxy=httpx.Proxy(address.reveal()), **options)
+    except ImportError:
+        error = proxy.unusable("SOCKS needs a package that is not installed", "Run: pip install 'sfjobs[socks]'")
+    except (ValueError, TypeError, httpx.InvalidURL):
+        error = proxy.unusable("httpx does not accept it")
+    raise error  # outside of the handlers: the exceptions above quote the address, which may hold a password
 
 
 _parsed = lru_cache(maxsize=64)(httpx.URL)  # a client requests the same few URLs
@@ -137,9 +185,6 @@ class StreamingResponse:
         return self._with_body(b"")
 
     def _with_body(self, body: bytes) -> Response:
-        # A platform or proxy may repeat the request in an error. Errors quote bodies and end in logs.
-        for secret in self.secrets:
-            body = body.replace(secret.reveal().encode(), b"***")
         response = self._response
         links = response.links if "link" in response.headers else {}
         return Response(
@@ -150,6 +195,8 @@ class StreamingResponse:
             body=body,
             next_link=links.get("next", {}).get("url"),
             monitor_link=links.get("monitor", {}).get("url"),
+            # A platform or proxy may repeat the request in an error. Errors quote bodies and end in logs.
+            secrets=self.secrets,
         )
 
     async def read(self) -> bytes:
@@ -196,9 +243,13 @@ class StreamingResponse:
             stream.close()
             return
         with anyio.CancelScope(shield=True):
-            if self._body is not None:
-                await self._body.aclose()
-            await self._response.aclose()
+            try:
+                if self._body is not None:
+                    await self._body.aclose()
+                await self._response.aclose()
+            except Exception as error:
+                if not _is_of_the_network(most_urgent(error)):
+                    raise
 
 
 class _HTTPXBody:
@@ -233,6 +284,32 @@ class _HTTPXBody:
         await self._pieces.aclose()
 
 
+_NOT_HTTP = (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL, h11.LocalProtocolError)
+"""What is raised for a request that cannot be written, before any of it is sent."""
+
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    ConnectionRefusedError,
+    socket.gaierror,
+    ssl.SSLCertVerificationError,
+)
+"""What is raised before the platform or the proxy has a connection for the request."""
+
+_LIBRARIES = frozenset({"anyio", "h11", "h2", "hpack", "httpcore", "httpx", "socksio", "ssl", "trio"})
+
+
+def _is_of_the_network(error: BaseException) -> bool:
+    """Return whether an exception is of the operating system or of a library below us, whatever its class."""
+    if not isinstance(error, Exception):
+        return False
+    return isinstance(error, OSError | EOFError) or any(
+        kind.__module__.partition(".")[0] in _LIBRARIES for kind in type(error).__mro__
+    )
+
+
 class _ErrorTranslation:
     """Raises httpx's errors as ours. Frames below ours hold headers with the token, so no traceback keeps them."""
 
@@ -250,18 +327,18 @@ class _ErrorTranslation:
             return
         for cause in _causes(error):
             cause.__traceback__ = None
-        is_network_error = isinstance(
-            error,
-            httpx.HTTPError | httpx.StreamError | OSError | anyio.ClosedResourceError | anyio.BrokenResourceError,
-        )
+        error = most_urgent(error)
+        is_network_error = _is_of_the_network(error)
         if self.adapter.is_closed and (is_network_error or isinstance(error, RuntimeError)):
             raise ConnectionClosedError("this connection was closed while a request was in flight") from None
         if is_network_error:
             raise self._translated(error) from error
 
-    def _translated(self, error: BaseException) -> TransportError:
+    def _translated(self, error: BaseException) -> TransportError | ProtocolError:
         request, settings = self.request, self.adapter.settings
-        sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+        if isinstance(error, _NOT_HTTP):
+            return self._unsendable(error)
+        sent = not isinstance(error, _NOT_SENT)
         if isinstance(error, httpx.TimeoutException):
             seconds = settings.read_timeout if sent else settings.connect_timeout
             verb = "sent nothing" if sent else "could not be reached"
@@ -275,6 +352,13 @@ class _ErrorTranslation:
             url=url,
             sent=sent,
         )
+
+    def _unsendable(self, error: BaseException) -> ProtocolError:
+        url = self.adapter.settings.url + self.request.path.partition("?")[0]
+        message = f"{self.request.method} {url} was not sent, since it is no HTTP request: {error}"
+        refused = ProtocolError(message, method=self.request.method, url=url)
+        refused.sent = False
+        return refused
 
 
 def timed_out(settings: Settings, request: Request, reason: str, *, sent: bool = True) -> RequestTimeoutError:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from .._protocol import wire
-from .._protocol.wire import Known
+from .._protocol.wire import Known, MalformedRecord
 from ..config import Settings
-from ..errors import NotFoundError
+from ..errors import NotFoundError, ProtocolError, RequestFailedError
 from ..models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
 from .messages import ByteStream, Lane, Request, Response, compact_json
 from .rate_limiter import RateLimit
@@ -22,16 +22,22 @@ logger = logging.getLogger("sfjobs")
 
 MAX_PAGE_SIZE = 100
 
-_logged_statuses: set[str] = set()
-
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a list of jobs, the path of the next page, and the response's place in the change feed."""
+    """
+    One page of a list of jobs, the path of the next page, and the response's place in the change feed. A record that cannot be
+    read stands in its place in ``records``.
+    """
 
-    snapshots: list[JobSnapshot]
+    records: list[JobSnapshot | MalformedRecord]
     next_path: str | None
     cursor: Cursor | None
+
+    @property
+    def snapshots(self) -> list[JobSnapshot]:
+        """The jobs that can be read."""
+        return [record for record in self.records if isinstance(record, JobSnapshot)]
 
 
 class PlatformAPI:
@@ -40,6 +46,8 @@ class PlatformAPI:
     def __init__(self, settings: Settings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
+        self.note = transport.odd_fields.note
+        self._note_status = transport.odd_fields.note_status
         self._legacy = settings.api_version == "0.2.0"
 
     @property
@@ -57,7 +65,21 @@ class PlatformAPI:
     async def job(self, job_id: str, *, attempts: int | None = None, known: Known | None = None) -> JobSnapshot:
         """Return the job's current snapshot. ``attempts=1`` is for polls, whose caller retries."""
         response = await self._get(wire.job_path(job_id), lane=_lane(attempts), attempts=attempts)
-        snapshot = log_unknown_status(response.parse(partial(wire.job_snapshot, cursor=response.cursor(), known=known)))
+        return self._read_job(job_id, response, known)
+
+    async def job_or_error(self, job_id: str, *, known: Known | None = None) -> JobSnapshot | ProtocolError:
+        """As ``job``, with one attempt. Return the error of a response that is the platform's, and cannot be read."""
+        response = await self._get(wire.job_path(job_id), lane="poll", attempts=1)
+        try:
+            return self._read_job(job_id, response, known)
+        except ProtocolError as error:
+            if not response.is_json_object:
+                raise
+            return error.with_traceback(None)
+
+    def _read_job(self, job_id: str, response: Response, known: Known | None) -> JobSnapshot:
+        read = partial(wire.job_snapshot, cursor=response.cursor(), known=known, note=self.note)
+        snapshot = self._note_status(response.parse(read, salvage=True))
         if snapshot.id != job_id:
             response.reject(f"it is about another job, {snapshot.id!r}")
         return snapshot
@@ -82,7 +104,7 @@ class PlatformAPI:
     ) -> AsyncGenerator[list[JobSnapshot], None]:
         """
         Yield pages of jobs, newest first, each job once: pages shift while new jobs arrive. Each page is requested when the
-        caller needs it.
+        caller needs it. A job whose record cannot be read is requested by itself, and left out where that does not help, either.
         """
         listed: set[str] = set()
 
@@ -92,20 +114,42 @@ class PlatformAPI:
             return [*fresh.values()]
 
         page = await self.jobs(ids=ids, status=status, size=size)
-        yield new(page.snapshots)
+        yield new(await self._readable(page, status))
         read: set[str] = set()
-        while page.next_path is not None and page.snapshots:
+        while page.next_path is not None and page.records:
             read.add(page.next_path)
             response = await self._get(page.next_path, lane="query")
             page = self._read_page(response)
             if page.next_path in read:
                 response.reject("its next page has been read already")
-            yield new(page.snapshots)
+            yield new(await self._readable(page, status))
+
+    async def _readable(self, page: Page, status: JobStatus | None) -> list[JobSnapshot]:
+        found: list[JobSnapshot] = []
+        for record in page.records:
+            job = record if isinstance(record, JobSnapshot) else await self._asked_singly(record)
+            if job is not None and (job is record or status is None or job.status == status):
+                found.append(job)
+        return found
+
+    async def _asked_singly(self, record: MalformedRecord) -> JobSnapshot | None:
+        if record.id is None:
+            return None
+        try:
+            response = await self._get(wire.job_path(record.id), lane="query", attempts=1)
+            return self._read_job(record.id, response, None)
+        except RequestFailedError as error:
+            logger.info("job %s is left out of the list, since it cannot be read: %s", record.id, error)
+            return None
 
     def _read_page(self, response: Response, known: Known | None = None) -> Page:
         cursor = response.cursor()
-        snapshots = response.parse(partial(wire.job_snapshots, cursor=cursor, known=known))
-        return Page([log_unknown_status(snapshot) for snapshot in snapshots], response.next_page(), cursor)
+        read = partial(wire.job_records, cursor=cursor, known=known, note=self.note)
+        records = response.parse(read, salvage=True)
+        for record in records:
+            if isinstance(record, JobSnapshot):
+                self._note_status(record)
+        return Page(records, response.next_page(), cursor)
 
     async def changes(self, path: str, last_event_id: str | None) -> ByteStream:
         """Open the change feed of a link: the events after ``last_event_id``, or after the link."""
@@ -131,18 +175,19 @@ class PlatformAPI:
         return (await self._get(wire.job_path(job_id, "/circuit"), lane="bulk")).parse(wire.circuit)
 
     async def devices(self) -> list[Device]:
-        return (await self._get("/devices")).parse(wire.devices)
+        return (await self._get("/devices")).parse(partial(wire.devices, note=self.note), salvage=True)
 
     async def device(self, target: str) -> Device:
         response = await self._get(wire.device_path(target))
-        device = response.parse(wire.device)
+        device = response.parse(partial(wire.device, note=self.note))
         if device.target != target:
             response.reject(f"it is about another device, {device.target!r}")
         return device
 
-    async def specification(self, target: str) -> DeviceSpecification:
+    async def specification(self, target: str, *, is_strict: bool = False) -> DeviceSpecification:
+        """Return the specification. With ``is_strict`` a field that cannot be read is a ProtocolError."""
         response = await self._get(wire.device_path(target, "/specifications"))
-        return response.parse(partial(wire.specification, target=target))
+        return response.parse(partial(wire.specification, target=target, note=None if is_strict else self.note))
 
     async def certificate(self, target: str) -> Mapping[str, JSONValue] | None:
         """Return the certificate, or None where the platform has none. Version 0.2.0 of the protocol has no certificates."""
@@ -152,7 +197,7 @@ class PlatformAPI:
             response = await self._get(wire.device_path(target, "/certificate"))
         except NotFoundError:
             return None
-        return response.parse(wire.certificate)
+        return response.parse(partial(wire.certificate, note=self.note))
 
     async def _get(
         self,
@@ -168,14 +213,3 @@ class PlatformAPI:
 
 def _lane(attempts: int | None) -> Lane:
     return "query" if attempts is None else "poll"
-
-
-def log_unknown_status(snapshot: JobSnapshot) -> JobSnapshot:
-    """Return the snapshot. Log a status that sfjobs does not know, once per process."""
-    word = snapshot.status
-    if not word.is_known and word not in _logged_statuses and len(_logged_statuses) < 100:
-        _logged_statuses.add(word)
-        logger.warning(
-            "job %s has the status %r, which sfjobs does not know: the wait goes on", snapshot.id, word.value
-        )
-    return snapshot

@@ -43,6 +43,11 @@ class TokenSource:
         self._fetches = 0
         self._failure: SFJobsError | None = None
 
+    @property
+    def current(self) -> Secret | None:
+        """The latest token, which may have expired."""
+        return self._current
+
     async def get(self, *, rejected: Secret | None = None) -> Secret:
         """
         Return a token that is not about to expire and is not ``rejected``, the one of a 401 response. Concurrent callers share

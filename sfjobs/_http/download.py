@@ -9,8 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from os.path import commonprefix
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Protocol, TypeAlias
 
@@ -18,6 +17,7 @@ import anyio
 
 from ..config import Secret
 from ..errors import ConnectionClosedError, RequestTimeoutError, ResultError, SFJobsError, TransportError
+from .masking import masked
 from .messages import Response
 
 MIN_BYTES_PER_SECOND = 1024
@@ -30,9 +30,6 @@ _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"\d{1,19}", re.ASCII)
 _SHA_256 = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]{44}):", re.ASCII)
-
-_SECRET_PREFIX_LENGTH = 8
-"""This many first letters of a secret count as the secret, since a quotation may hold a part only."""
 
 
 class ByteSource(Protocol):
@@ -143,9 +140,7 @@ class Download:
             left += [cause.__cause__, cause.__context__]
 
     def _masked(self, text: str) -> str:
-        for secret in self._secrets:
-            text = "".join(_without(text, secret))
-        return text
+        return masked(text, self._secrets)
 
     def _start_measuring(self) -> None:
         """Each connection is measured on its own. The time that the consumer needs does not count."""
@@ -275,12 +270,3 @@ def _sha_256(headers: Mapping[str, str]) -> bytes | None:
     except binascii.Error:
         return None
     return digest if len(digest) == 32 else None
-
-
-def _without(text: str, secret: Secret) -> Iterator[str]:
-    """Yield the pieces of ``text``, with a mask in place of the secret and of its beginnings."""
-    start = secret.reveal()[:_SECRET_PREFIX_LENGTH]
-    while start and (place := text.find(start)) >= 0:
-        yield text[:place] + "***"
-        text = text[place:].removeprefix(commonprefix((text[place:], secret.reveal())))  # noqa: RUF071 - no paths
-    yield text

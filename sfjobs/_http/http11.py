@@ -97,7 +97,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         try:
             with anyio.move_on_after(timeout) as scope:
                 stream = await connect(self._host, self._port, self._context)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError is of a name that TLS does not accept
             raise httpx.ConnectError(str(error)) from error
         if scope.cancelled_caught:
             raise httpx.ConnectTimeout("")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal, NoReturn, Protocol, TypeAlias, TypeVa
 from urllib.parse import urlsplit
 
 from .._protocol import wire
+from .._protocol.salvage import salvaged
+from ..config import Secret
 from ..errors import (
     AuthenticationError,
     ConflictError,
@@ -25,6 +27,7 @@ from ..errors import (
     ServerError,
 )
 from ..models import Cursor, JSONValue
+from .masking import masked, masked_fields
 from .retry import retry_after
 
 if TYPE_CHECKING:
@@ -116,7 +119,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """The head of a response and, unless it is streamed, all of its body. The two links are as the platform sent them."""
+    """
+    The head of a response and, unless it is streamed, all of its body. The two links are as the platform sent them. ``secrets``
+    were sent with the request; errors do not repeat them.
+    """
 
     request: Request
     url: str
@@ -125,24 +131,45 @@ class Response:
     body: bytes = field(default=b"", repr=False)
     next_link: str | None = None
     monitor_link: str | None = None
+    secrets: Sequence[Secret] = field(default=(), repr=False)
 
-    def parse(self, read: Callable[[object], T]) -> T:
-        """Return the JSON body as read by ``read``, a function of ``wire``. Raises ProtocolError for an invalid response."""
+    @property
+    def is_json_object(self) -> bool:
+        """Whether the body begins as a JSON object, so that the platform sent it, and no intermediary."""
+        return self.body.lstrip()[:1] == b"{"
+
+    def parse(self, read: Callable[[object], T], *, salvage: bool = False) -> T:
+        """
+        Return the JSON body as read by ``read``, a function of ``wire``. With ``salvage``, invalid JSON in one item of a list
+        does not cost the others. Raises ProtocolError for an invalid response.
+        """
         # Raised outside the parser: its frames hold the body, which may be a token.
-        parsed, reason = self._parsed(read)
+        parsed, reason = self._parsed(read, salvage=salvage)
         if parsed is None:
             self.reject(reason)
         return parsed[0]
 
-    def _parsed(self, read: Callable[[object], T]) -> tuple[tuple[T] | None, str]:
+    def _parsed(self, read: Callable[[object], T], *, salvage: bool = False) -> tuple[tuple[T] | None, str]:
         if sum(map(self.body.count, (b"{", b"[", b'"'))) > MAX_JSON_VALUES or self.body.count(b",") > MAX_JSON_COMMAS:
             return None, "it has more values than any response of the protocol"
         try:
-            return (read(json.loads(self.body)),), ""
+            return (read(self._json(salvage=salvage)),), ""
         except wire.MalformedResponse as error:
-            return None, str(error)
+            return None, self.masked(str(error))
         except (ValueError, RecursionError):
             return None, self._kind()
+
+    def _json(self, *, salvage: bool) -> object:
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            if not salvage:
+                raise
+            return salvaged(self.body)
+
+    def masked(self, text: str) -> str:
+        """Return a text that may quote the response, without the secrets of the request."""
+        return masked(text, self.secrets)
 
     def next_page(self) -> str | None:
         """Return path and query of a list's next page. The host of the link is ignored: requests go to the platform only."""
@@ -191,7 +218,7 @@ class Response:
             self.request.method,
             self.url,
             self.status_code,
-            ("", reason if self.body else "", {}) if fields is None else fields[0],
+            ("", reason if self.body else "", {}) if fields is None else masked_fields(fields[0], self.secrets),
             retry_after=retry_after(self.headers.get("retry-after")),
         )
 
@@ -201,17 +228,19 @@ class Response:
             parts = urlsplit(self.headers.get("location", ""))
         except ValueError:
             return "an invalid address"
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2][:200]}" if parts.netloc else "another path"
+        host = self.masked(f"{parts.scheme}://{parts.netloc.rpartition('@')[2][:200]}")
+        return host if parts.netloc else "another path"
 
     def _kind(self) -> str:
         """The kind of a body that is not JSON."""
         if not self.body:
             return "an empty body instead of JSON"
         media_type = _MEDIA_TYPE.match(self.headers.get("content-type", ""))
-        kind = media_type[0] if media_type else "a body without type"
+        kind = self.masked(media_type[0]) if media_type else "a body without type"
         if self.request.path.endswith("/openid-connect/token"):  # never quoted, not even when it is malformed
             return f"{kind} instead of JSON"
-        return f"{kind} that starts with {self.body[:60].decode('utf-8', 'replace')!r} instead of JSON"
+        start = self.masked(self.body[:60].decode("utf-8", "replace"))
+        return f"{kind} that starts with {start!r} instead of JSON"
 
 
 def _path_of(link: str) -> str | None:

@@ -108,7 +108,7 @@ def is_transient(error: SFJobsError) -> bool:
     """
     if isinstance(error, ResponseError) and error.status_code in _MAYBE_PROCESSED:
         return True
-    return error.retryable or isinstance(error, ProtocolError)
+    return error.retryable or (isinstance(error, ProtocolError) and error.sent)
 
 
 def retry_after(value: str | None, *, now: datetime | None = None) -> float | None:

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import anyio
 import anyio.lowlevel
 
-from .._util.aio import in_daemon_thread
+from .._util.aio import in_daemon_thread, plain_task_group
 
 Address: TypeAlias = tuple[socket.AddressFamily, Any]
 """An address family and an address for ``socket.connect``."""
@@ -191,7 +191,7 @@ async def _connect_to_first(addresses: Sequence[Address]) -> socket.socket:
             ended.set()
 
     try:
-        async with anyio.create_task_group() as group:
+        async with plain_task_group() as group:
             for address in addresses:
                 ended = anyio.Event()
                 group.start_soon(attempt, address, ended)

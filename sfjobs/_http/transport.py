@@ -32,6 +32,7 @@ from .adapter import HTTPAdapter, HTTPTransport, StreamingResponse, timed_out
 from .auth import Token, TokenSource, read_token, token_request
 from .download import Download, Downloading
 from .messages import Lane, Request, Response
+from .odd_fields import OddFields
 from .rate_limiter import Permit, RateLimit, RateLimiter
 from .retry import Retry, RetryBudget, may_retry
 
@@ -60,6 +61,7 @@ class Transport:
     """The HTTP side of one connection: lanes with their adapters, and one token for all. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, *, transport: HTTPTransport | None = None) -> None:
+        self.odd_fields = OddFields(lambda: self.secrets)
         self._settings = settings
         self._given_transport = transport
         self._retry = Retry(attempts=settings.retries)
@@ -95,6 +97,12 @@ class Transport:
             raise ConnectionClosedError("this connection belongs to the parent process: open a new one after a fork")
         elif self._owner[0] != here[0]:
             raise ConnectionClosedError("this connection belongs to another event loop: open one in each loop")
+
+    @property
+    def secrets(self) -> list[Secret]:
+        """The secrets that are sent at present, which errors and logs do not show."""
+        settings = self._settings
+        return [secret for secret in (settings.api_key, settings.access_token, self._tokens.current) if secret]
 
     @property
     def rate_limit(self) -> RateLimit:
@@ -304,14 +312,17 @@ class Transport:
             return await self._send_once(request, token, attempt, permit), token
 
     async def _send_once(self, request: Request, token: Secret | None, attempt: int, permit: Permit) -> Response:
+        adapter = self._adapter(request.lane)  # a setting that it cannot use is found before anything is sent
         request.note_in_flight(True)
-        response = await self._in_time(request, self._whole_response(request, token, attempt))
+        response = await self._in_time(request, self._whole_response(adapter, request, token, attempt))
         permit.observe(response)
         return response
 
-    async def _whole_response(self, request: Request, token: Secret | None, attempt: int) -> Response:
+    async def _whole_response(
+        self, adapter: HTTPAdapter, request: Request, token: Secret | None, attempt: int
+    ) -> Response:
         with _Logged(request, attempt) as line:
-            streaming = await self._adapter(request.lane).start(request, token)
+            streaming = await adapter.start(request, token)
             line.status = streaming.status_code
             try:
                 return await streaming.read_whole()

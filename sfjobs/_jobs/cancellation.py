@@ -24,7 +24,7 @@ MAX_CONCURRENT_CANCELLATIONS = 32
 async def cancel(state: JobState) -> None:
     """Cancel the job and apply the platform's response. Raises InvalidJobOperationError when the job has ended."""
     if (conflict := await request_cancel(state)) is not None:
-        raise too_late_to_cancel_error(state.snapshot) from conflict
+        raise too_late_to_cancel_error(state.quoted) from conflict
     if state.status == JobStatus.CANCEL_PENDING:
         try:
             await state.poll()

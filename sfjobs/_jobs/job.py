@@ -150,7 +150,7 @@ class Job:
         if self.status.is_final:
             if wait:
                 return self.status
-            raise too_late_to_cancel_error(self.snapshot)
+            raise too_late_to_cancel_error(self._state.quoted)
         if wait:
             with anyio.move_on_after(timeout):
                 await request_cancel(self._state, until_available=True)
@@ -262,7 +262,7 @@ class Job:
             FailedJobError: it failed; the message has the platform's reason.
             CancelledJobError: it was cancelled.
         """
-        if (error := unsuccessful_error(self.snapshot)) is not None:
+        if (error := unsuccessful_error(self._state.quoted)) is not None:
             raise error
 
     def __eq__(self, other: object) -> bool:

@@ -35,7 +35,7 @@ def unsuccessful_error(snapshot: JobSnapshot) -> FailedJobError | CancelledJobEr
 
 
 def wait_timeout_error(state: JobState, timeout: float | None) -> WaitTimeoutError:
-    snapshot = state.snapshot
+    snapshot = state.quoted
     rest = "its result has not arrived" if snapshot.status.is_final else "it goes on"
     cause = f". The last request about it failed: {state.trouble}" if state.trouble else ""
     return WaitTimeoutError(

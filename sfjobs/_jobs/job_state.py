@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 
+from .._http.masking import masked_json
 from .._tracking.outages import retry_until_available
 from .._tracking.types import JobHandle, in_words
 from ..errors import SFJobsError
-from ..models import JobOutlook, JobSnapshot, JobStatus
+from ..models import JobOutlook, JobSnapshot, JobStatus, JSONValue
 from .session import Session
 
 if TYPE_CHECKING:
@@ -36,6 +38,12 @@ class JobState(JobHandle):
     @property
     def has_result(self) -> bool:
         return self.result is not None
+
+    @property
+    def quoted(self) -> JobSnapshot:
+        """The snapshot for an error, which shows no secret that the platform repeats."""
+        meta = cast("Mapping[str, JSONValue]", masked_json(self.snapshot.meta, self.session.secrets))
+        return replace(self.snapshot, meta=meta)
 
     async def poll(self) -> None:
         """Request the job and apply the response, here and to all waiters."""

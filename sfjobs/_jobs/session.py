@@ -12,7 +12,7 @@ from .._tracking.change_feed import ChangeFeed
 from .._tracking.poller import Poller
 from .._tracking.queries import StatusSources
 from .._tracking.types import PollInterval
-from ..config import Settings
+from ..config import Secret, Settings
 
 if TYPE_CHECKING:
     from ..results.download.fetcher import ResultFetcher
@@ -27,7 +27,12 @@ class Session:
         self.api = PlatformAPI(settings, transport)
         self.journal = JournalSession(settings)
         interval = PollInterval(least=settings.poll_interval_min, most=settings.poll_interval_max)
-        self.poller = Poller(StatusSources(self.api), ChangeFeed(self.api.changes), interval)
+        self.poller = Poller(StatusSources(self.api), ChangeFeed(self.api.changes, self.api.note), interval)
+
+    @property
+    def secrets(self) -> list[Secret]:
+        """The secrets of this connection, which errors do not show."""
+        return self.transport.secrets
 
     @cached_property
     def results(self) -> ResultFetcher:

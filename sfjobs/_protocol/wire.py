@@ -1,25 +1,44 @@
 """
 JSON to models and back: the only client file that knows the platform's field names. Pure functions. JSON that breaks the protocol
 raises ``MalformedResponse``; ``Response.parse`` turns it into a ``ProtocolError`` that names the request.
+
+One odd field does not cost the record, and one odd record does not cost the list. A field that cannot be read is None, or empty,
+and is noted with a ``Note``; a record of a list that cannot be read is a ``MalformedRecord``. Only the id and the status of a job
+are required, and the target of a device.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, time
+from collections.abc import Callable, Mapping
+from datetime import datetime, time
 from typing import NamedTuple, TypeAlias, cast
 from urllib.parse import parse_qsl, urlsplit
 
-from ..models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
+from ..models import Cursor, Device, DeviceSpecification, JobSnapshot, JSONValue
+from .fields import (
+    MAX_WORD_LENGTH,
+    MalformedResponse,
+    data,
+    excerpt,
+    mapping,
+    moment,
+    optional_mapping,
+    required_text,
+    seconds,
+    status,
+    text,
+    times,
+)
+from .salvage import UnparsableItem
+
+__all__ = ["MalformedResponse"]
 
 LANGUAGE = "blackbird:1.0"
 _JOB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:~-]{0,199}\Z")
 _TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z")
-_NUMBER = re.compile(r"[0-9]{1,18}\Z")
-_MAX_WORD_LENGTH = 100
+_EVENT_ID = re.compile(r"(?P<epoch>[!-~]{1,200})\.(?P<number>[0-9]{1,18})\Z")
 _MAX_DETAIL_LENGTH = 2000
-_MAX_RUNNING_TIME_SECONDS = 1e12
 
 Known: TypeAlias = Callable[[str], JobSnapshot | None]
 """Returns the last known snapshot of the job with this id."""
@@ -28,8 +47,19 @@ ErrorFields: TypeAlias = tuple[str, str, Mapping[str, JSONValue]]
 """``code``, ``detail`` and ``meta`` of an error response."""
 
 
-class MalformedResponse(ValueError):
-    """A response that is JSON but breaks the protocol. The message names the field."""
+Note: TypeAlias = Callable[[str, str], None]
+"""Is called with the name of a field that cannot be read, such as ``job.meta``, and what is wrong with it."""
+
+
+def ignore(field: str, reason: str) -> None:
+    """Note nothing."""
+
+
+class MalformedRecord(NamedTuple):
+    """A job of a response that cannot be read; ``id`` is None where that cannot be read, either."""
+
+    id: str | None
+    reason: str
 
 
 def job_path(job_id: str, tail: str = "") -> str:
@@ -65,41 +95,79 @@ def cursor(path: str) -> Cursor:
 
 
 def cursor_of_event(path: str, event_id: str) -> Cursor:
-    """Return the place after an event, in the feed at ``path``."""
-    epoch, _, number = event_id.rpartition(".")
-    return Cursor(path, epoch, int(number)) if epoch and _NUMBER.match(number) else Cursor(path)
+    """Return the place after an event, in the feed at ``path``. An id that could not be sent back in a header is none."""
+    found = _EVENT_ID.match(event_id)
+    return Cursor(path) if found is None else Cursor(path, found["epoch"], int(found["number"]))
 
 
-def job_snapshot(response: object, *, cursor: Cursor | None = None, known: Known | None = None) -> JobSnapshot:
+def job_snapshot(
+    response: object, *, cursor: Cursor | None = None, known: Known | None = None, note: Note = ignore
+) -> JobSnapshot:
     """
     Return the snapshot of a job object. Only ``id`` and ``status`` are required, as in version 0.2.0. Where nothing has changed,
     as in most responses, return the ``known`` snapshot itself.
     """
-    fields = _mapping(response, "the job")
+    fields = mapping(response, "the job")
     id_ = job_id(fields)
     before = None if known is None else known(id_)
     if before is not None and _is_same(fields, before):
         return before
+    try:
+        return _read_job(fields, id_, cursor)
+    except MalformedResponse:
+        status(fields.get("status"))
+        return _read_job(_without_odd_fields(fields, "job", _JOB_FIELDS, note), id_, cursor)
+
+
+def _read_job(fields: Mapping[str, JSONValue], id_: str, cursor: Cursor | None) -> JobSnapshot:
     return JobSnapshot(
         id=id_,
-        status=_status(fields.get("status")),
-        name=_text(fields, "name"),
-        target=_text(fields, "target"),
-        language=_text(fields, "language"),
-        created_at=_datetime(fields, "created_at"),
-        started_at=_datetime(fields, "started_at"),
-        finished_at=_datetime(fields, "finished_at"),
-        running_time=_seconds(fields, "running_time"),
-        meta=_optional_mapping(fields, "meta"),
+        status=status(fields.get("status")),
+        name=text(fields, "name"),
+        target=text(fields, "target"),
+        language=text(fields, "language"),
+        created_at=moment(fields, "created_at"),
+        started_at=moment(fields, "started_at"),
+        finished_at=moment(fields, "finished_at"),
+        running_time=seconds(fields, "running_time"),
+        meta=optional_mapping(fields, "meta"),
         cursor=cursor,
     )
 
 
+_Readers: TypeAlias = Mapping[str, Callable[[Mapping[str, JSONValue], str], object]]
+
+_JOB_FIELDS: _Readers = {
+    "name": text,
+    "target": text,
+    "language": text,
+    "created_at": moment,
+    "started_at": moment,
+    "finished_at": moment,
+    "running_time": seconds,
+    "meta": optional_mapping,
+}
+
+
+def _without_odd_fields(
+    fields: Mapping[str, JSONValue], kind: str, readers: _Readers, note: Note
+) -> Mapping[str, JSONValue]:
+    """Return the fields of which those that cannot be read are None, and note these."""
+    odd: dict[str, JSONValue] = {}
+    for key, read in readers.items():
+        try:
+            read(fields, key)
+        except MalformedResponse as error:
+            odd[key] = None
+            note(f"{kind}.{key}", str(error))
+    return {**fields, **odd}
+
+
 def job_id(response: object) -> str:
     """Return the id of a job object."""
-    found = _mapping(response, "the job").get("id")
+    found = mapping(response, "the job").get("id")
     if not isinstance(found, str) or not _JOB_ID.match(found):
-        raise MalformedResponse(f"the job's id is invalid: {_excerpt(found)}")
+        raise MalformedResponse(f"the job's id is invalid: {excerpt(found)}")
     return found
 
 
@@ -127,9 +195,25 @@ def _is_same_time(value: JSONValue, before: datetime | None) -> bool:
         return False
 
 
-def job_snapshots(response: object, *, cursor: Cursor | None = None, known: Known | None = None) -> list[JobSnapshot]:
+def job_records(
+    response: object, *, cursor: Cursor | None = None, known: Known | None = None, note: Note = ignore
+) -> list[JobSnapshot | MalformedRecord]:
     """Return the jobs of a list response, in its order."""
-    return [job_snapshot(item, cursor=cursor, known=known) for item in _data(response)]
+    return [_job_record(item, cursor, known, note) for item in data(response)]
+
+
+def _job_record(item: object, cursor: Cursor | None, known: Known | None, note: Note) -> JobSnapshot | MalformedRecord:
+    try:
+        return job_snapshot(item, cursor=cursor, known=known, note=note)
+    except MalformedResponse as error:
+        note("job", str(error))
+        return MalformedRecord(readable_id(item), str(error))
+
+
+def readable_id(item: object) -> str | None:
+    """Return the id of a record that cannot be read otherwise, None where it has none."""
+    found = item.id if isinstance(item, UnparsableItem) else item.get("id") if isinstance(item, dict) else None
+    return found if isinstance(found, str) and _JOB_ID.match(found) else None
 
 
 class RefusedItem(NamedTuple):
@@ -140,78 +224,121 @@ class RefusedItem(NamedTuple):
 
 
 def batch(
-    response: object, size: int, *, cursor: Cursor | None = None
+    response: object, size: int, *, cursor: Cursor | None = None, note: Note = ignore
 ) -> list[JobSnapshot | RefusedItem | MalformedResponse]:
     """
     Return the outcome of each item of a batch of ``size``, in order; fewer where the response has fewer. A malformed item
     concerns that item only. A response with more than ``size`` items is malformed as a whole.
     """
-    items = _data(response)
+    items = data(response)
     if len(items) > size:
         raise MalformedResponse(f"it has {len(items)} outcomes for {size} submissions")
-    return [_batch_item(item, cursor) for item in items]
+    return [_batch_item(item, cursor, note) for item in items]
 
 
-def _batch_item(item: object, cursor: Cursor | None) -> JobSnapshot | RefusedItem | MalformedResponse:
+def _batch_item(item: object, cursor: Cursor | None, note: Note) -> JobSnapshot | RefusedItem | MalformedResponse:
     try:
-        fields = _mapping(item, "the submission's outcome")
-        status = fields.get("status")
-        if isinstance(status, int) and 200 <= status < 300:
-            return job_snapshot(fields.get("job"), cursor=cursor)
-        if isinstance(status, int) and 400 <= status < 600:
-            return RefusedItem(status, error_fields(fields.get("error")))
-        raise MalformedResponse(f"the submission's status is invalid: {_excerpt(status)}")
+        fields = mapping(item, "the submission's outcome")
+        code = fields.get("status")
+        if isinstance(code, int) and 200 <= code < 300:
+            return job_snapshot(fields.get("job"), cursor=cursor, note=note)
+        if isinstance(code, int) and 400 <= code < 600:
+            return RefusedItem(code, error_fields(fields.get("error")))
+        raise MalformedResponse(f"the submission's status is invalid: {excerpt(code)}")
     except MalformedResponse as error:
         return MalformedResponse(str(error))  # a new one, without frames that hold the response
 
 
 def circuit(response: object) -> str:
     """Return the text of a job's program, exactly as it was submitted."""
-    text = _mapping(response, "the circuit").get("circuit")
-    if not isinstance(text, str):
-        raise MalformedResponse(f"circuit is not a text: {_excerpt(text)}")
-    return text
+    found = mapping(response, "the circuit").get("circuit")
+    if not isinstance(found, str):
+        raise MalformedResponse(f"circuit is not a text: {excerpt(found)}")
+    return found
 
 
-def devices(response: object) -> list[Device]:
-    """Return the devices of a list response."""
-    return [device(item) for item in _data(response)]
+def devices(response: object, *, note: Note = ignore) -> list[Device]:
+    """Return the devices of a list response, without those whose target cannot be read."""
+    found: list[Device] = []
+    for item in data(response):
+        try:
+            found.append(device(item, note=note))
+        except MalformedResponse as error:
+            note("device", str(error))
+    return found
 
 
-def device(response: object) -> Device:
-    """Return a device, as lists and ``GET /devices/{target}`` show it."""
-    fields = _mapping(response, "the device")
+def device(response: object, *, note: Note = ignore) -> Device:
+    """Return a device, as lists and ``GET /devices/{target}`` show it. Only ``target`` is required."""
+    fields = mapping(response, "the device")
+    target = required_text(fields, "target")
+    fields = _without_odd_fields(fields, "device", _DEVICE_FIELDS, note)
+    uptime: dict[str, tuple[time, time]] = {}
+    for day, span in optional_mapping(fields, "expected_uptime").items():
+        try:
+            uptime.update({day: times(day, span)} if span else {})
+        except MalformedResponse as error:
+            note("device.expected_uptime", str(error))
     return Device(
-        target=_required_text(fields, "target"),
-        status=_text(fields, "status"),
-        expected_uptime={
-            day: _times(day, span) for day, span in _optional_mapping(fields, "expected_uptime").items() if span
-        },
-        created_at=_datetime(fields, "created_at"),
+        target=target,
+        status=text(fields, "status"),
+        expected_uptime=uptime,
+        created_at=moment(fields, "created_at"),
     )
 
 
-def specification(response: object, *, target: str) -> DeviceSpecification:
-    """Return a device's specification. Version 0.2.0 may leave ``target`` out."""
-    fields = _mapping(response, "the specification")
-    modes = fields.get("modes", 0)
-    if isinstance(modes, bool) or not isinstance(modes, (int, Mapping)):
-        raise MalformedResponse(f"modes is neither a number nor an object: {_excerpt(modes)}")
-    compilers = fields.get("compiler") or []
-    if not isinstance(compilers, list) or not all(isinstance(name, str) for name in compilers):
-        raise MalformedResponse(f"compiler is not a list of names: {_excerpt(compilers)}")
+_DEVICE_FIELDS: _Readers = {"status": text, "expected_uptime": optional_mapping, "created_at": moment}
+
+
+def specification(response: object, *, target: str, note: Note | None = None) -> DeviceSpecification:
+    """
+    Return a device's specification. Version 0.2.0 may leave ``target`` out. A field that cannot be read is noted and left out;
+    without ``note`` it raises MalformedResponse, since a program must not be compiled for what the device is not.
+    """
+    fields = mapping(response, "the specification")
+    if note is not None:
+        fields = _without_odd_fields(fields, "specification", _SPECIFICATION_FIELDS, note)
     return DeviceSpecification(
-        target=_text(fields, "target") or target,
-        layout=_text(fields, "layout") or "",
-        modes=modes,
-        compiler=tuple(compilers),
-        gate_parameters=_optional_mapping(fields, "gate_parameters"),
+        target=text(fields, "target") or target,
+        layout=text(fields, "layout") or "",
+        modes=_modes(fields, "modes"),
+        compiler=_compilers(fields, "compiler"),
+        gate_parameters=optional_mapping(fields, "gate_parameters"),
     )
 
 
-def certificate(response: object) -> Mapping[str, JSONValue]:
-    """Return a device's certificate: any JSON object."""
-    return _mapping(response, "the certificate")
+def _modes(fields: Mapping[str, JSONValue], key: str) -> int | Mapping[str, JSONValue]:
+    modes = fields.get(key)
+    if modes is None:
+        return 0
+    if isinstance(modes, bool) or not isinstance(modes, (int, Mapping)):
+        raise MalformedResponse(f"{key} is neither a number nor an object: {excerpt(modes)}")
+    return modes
+
+
+def _compilers(fields: Mapping[str, JSONValue], key: str) -> tuple[str, ...]:
+    compilers = fields.get(key) or []
+    if not isinstance(compilers, list) or not all(isinstance(name, str) for name in compilers):
+        raise MalformedResponse(f"{key} is not a list of names: {excerpt(compilers)}")
+    return tuple(compilers)
+
+
+_SPECIFICATION_FIELDS: _Readers = {
+    "target": text,
+    "layout": text,
+    "modes": _modes,
+    "compiler": _compilers,
+    "gate_parameters": optional_mapping,
+}
+
+
+def certificate(response: object, *, note: Note = ignore) -> Mapping[str, JSONValue] | None:
+    """Return a device's certificate: any JSON object. None for other JSON."""
+    try:
+        return mapping(response, "the certificate")
+    except MalformedResponse as error:
+        note("certificate", str(error))
+        return None
 
 
 def access_token(response: object) -> tuple[str, float | None]:
@@ -243,7 +370,7 @@ def error_fields(response: object) -> ErrorFields:
     detail = detail if isinstance(detail, str) else ""
     if code == "validation-error":
         detail = "; ".join(_validation_messages(meta)) or detail
-    return code[:_MAX_WORD_LENGTH], detail[:_MAX_DETAIL_LENGTH], meta
+    return code[:MAX_WORD_LENGTH], detail[:_MAX_DETAIL_LENGTH], meta
 
 
 def _validation_messages(meta: Mapping[str, JSONValue]) -> list[str]:
@@ -254,78 +381,3 @@ def _validation_messages(meta: Mapping[str, JSONValue]) -> list[str]:
             texts = [str(text) for text in messages] if isinstance(messages, list) else [str(messages)]
             found += texts if field == "_schema" else [f"{field}: {text}" for text in texts]
     return found
-
-
-def _mapping(value: object, what: str) -> Mapping[str, JSONValue]:
-    if not isinstance(value, dict):  # the only mapping that JSON makes; checking for Mapping is slower
-        raise MalformedResponse(f"{what} is not an object: {_excerpt(value)}")
-    return cast("Mapping[str, JSONValue]", value)
-
-
-def _optional_mapping(fields: Mapping[str, JSONValue], key: str) -> Mapping[str, JSONValue]:
-    value = fields.get(key)
-    return {} if value is None else _mapping(value, key)
-
-
-def _data(response: object) -> Sequence[JSONValue]:
-    data = _mapping(response, "the list").get("data")
-    if not isinstance(data, list):
-        raise MalformedResponse(f"data is not a list: {_excerpt(data)}")
-    return data
-
-
-def _status(word: object) -> JobStatus:
-    if not isinstance(word, str) or not word or len(word) > _MAX_WORD_LENGTH or not word.isprintable():
-        raise MalformedResponse(f"the job's status is not a word: {_excerpt(word)}")
-    return JobStatus(word)
-
-
-def _text(fields: Mapping[str, JSONValue], key: str) -> str | None:
-    value = fields.get(key)
-    if value is not None and not isinstance(value, str):
-        raise MalformedResponse(f"{key} is not a text: {_excerpt(value)}")
-    return value
-
-
-def _required_text(fields: Mapping[str, JSONValue], key: str) -> str:
-    value = _text(fields, key)
-    if not value:
-        raise MalformedResponse(f"{key} is missing")
-    return value
-
-
-def _datetime(fields: Mapping[str, JSONValue], key: str) -> datetime | None:
-    text = _text(fields, key)
-    if text is None:
-        return None
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        raise MalformedResponse(f"{key} is not an ISO 8601 time: {_excerpt(text)}") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
-
-
-def _seconds(fields: Mapping[str, JSONValue], key: str) -> float | None:
-    value = fields.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _MAX_RUNNING_TIME_SECONDS:
-        raise MalformedResponse(f"{key} is not a number of seconds: {_excerpt(value)}")
-    return float(value)
-
-
-def _times(day: str, span: JSONValue) -> tuple[time, time]:
-    try:
-        start, end = cast("Sequence[str]", span)
-        return time.fromisoformat(start), time.fromisoformat(end)
-    except (TypeError, ValueError):
-        raise MalformedResponse(f"expected_uptime of {day[:20]} is not two times: {_excerpt(span)}") from None
-
-
-def _excerpt(value: object) -> str:
-    """What the platform sent, short enough for a message."""
-    if isinstance(value, str):
-        return repr(value[:60])
-    if value is None or isinstance(value, (bool, float)):
-        return repr(value)
-    return f"a JSON {'object' if isinstance(value, Mapping) else 'list' if isinstance(value, list) else 'number'}"

@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup
 from .._jobs.job import Job, state_of
 from .._protocol.blackbird_template import Params
 from .._util.aio import plain_task_group
+from ..errors import ConnectionClosedError, SFJobsError
 from ..models import JobSnapshot
 from .sender import BatchSender, PendingProgram
 from .session import SubmissionSession
@@ -59,6 +60,7 @@ class SubmissionPipeline:
         self._unfinished: list[Job] = []
         self._put = 0
         self._ended = False
+        self._bug: Exception | None = None  # to be raised once the outcomes before it are popped
         self._is_closed = False
         self._pop_above = 0  # with more programs than this, outcomes are popped before the next step
         self._is_fast = False
@@ -141,8 +143,11 @@ class SubmissionPipeline:
         """
         try:
             self._forget_finished()
-            if self.has_next and self._window.is_narrowed:
+            if self.has_next and (self._window.is_narrowed or self._bug is not None):
                 return
+            if self._bug is not None:
+                bug, self._bug = self._bug, None
+                raise bug
             await anyio.sleep_until(self._window.paused_until)
             if self._is_closed:
                 return
@@ -157,6 +162,8 @@ class SubmissionPipeline:
             error, self._sender.error = self._sender.error, None
         if error is not None and not self.has_next:
             raise error
+        # Any other error of this kind comes again with the next program, which is not settled yet.
+        self._bug = None if isinstance(error, SFJobsError | ConnectionClosedError) else error
 
     @property
     def _room(self) -> int:

@@ -6,6 +6,7 @@ errors end the step for all of them.
 from __future__ import annotations
 
 import copy
+import errno
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,12 +15,13 @@ from dataclasses import dataclass
 import anyio
 import anyio.lowlevel
 
-from .._http.retry import Retry, may_retry
+from .._http.retry import Retry, is_transient, may_retry
 from .._http.transport import MAX_CONNECTIONS
 from .._jobs.job import Job
 from .._protocol.blackbird_template import Params
 from ..errors import (
     AuthenticationError,
+    ConfigurationError,
     ConnectionClosedError,
     JournalError,
     RateLimitedError,
@@ -45,6 +47,17 @@ PROGRAMS_PER_STEP = 4 * MAX_CONCURRENT_SUBMISSIONS
 MAX_CONCURRENT_BATCHES = 3
 BATCHED_PROGRAMS_PER_STEP = 8 * MAX_BATCH_SIZE
 """While the platform works on one batch, the next is made. More batches would only make the platform hold more."""
+
+
+_ABOUT_ALL_PROGRAMS = (
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionClosedError,
+    JournalError,
+    ImportError,
+    MemoryError,
+)
+_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 @dataclass(slots=True, eq=False)
@@ -155,7 +168,9 @@ class BatchSender:
             params = self._params if submission.params is None else submission.params
             pending.request = await self._session.prepare(target, submission.program, shots, submission.name, params)
         except Exception as error:  # noqa: BLE001 - a caller's program object may raise anything
-            self._apply_failure([pending], error, generation)
+            # A request for the device's specification says nothing of the program when it fails.
+            is_own = not (isinstance(error, RequestFailedError) and is_transient(error))
+            self._apply_failure([pending], error, generation, is_own=is_own)
         return pending.request
 
     async def send(self, load: Sequence[PendingProgram]) -> None:
@@ -165,7 +180,7 @@ class BatchSender:
             try:
                 replies = await self._submit([pending.request for pending in load if pending.request is not None])
             except Exception as error:  # noqa: BLE001 - a bug must not end the task group around it
-                self._apply_failure(load, error, generation)
+                self._apply_failure(load, error, generation, is_own=isinstance(error, SFJobsError))
                 return
             load = self._apply_replies(load, replies, generation)
             if load:
@@ -199,11 +214,11 @@ class BatchSender:
             elif reply is not None and self._may_retry(pending, reply):
                 again.append(pending)
             elif reply is not None:
-                self._apply_failure([pending], reply, generation)
+                self._apply_failure([pending], reply, generation, is_own=True)
         if accepted:
             self._window.widen(generation, accepted)
         if limit is not None:
-            self._apply_failure(load, limit, generation)
+            self._apply_failure(load, limit, generation, is_own=True)
         return again
 
     def _may_retry(self, pending: PendingProgram, error: RequestFailedError) -> bool:
@@ -220,15 +235,22 @@ class BatchSender:
         attempts = max(pending.request.attempts for pending in load if pending.request is not None)
         return self._retry.pause(attempts % self._retry.attempts) or 0.0
 
-    def _apply_failure(self, load: Sequence[PendingProgram], error: Exception, generation: int) -> None:
-        """Apply an error that means the same for each of these programs."""
+    def _apply_failure(
+        self, load: Sequence[PendingProgram], error: Exception, generation: int, *, is_own: bool
+    ) -> None:
+        """
+        Apply an error that means the same for each of these programs. ``is_own``: it may be about these programs only. Any other,
+        such as a bug or a setting that cannot be used, stops the stream: it would burn the programs of a large source one by one.
+        """
         if isinstance(error, RateLimitedError):
             self.is_halted = True
             pause = self._window.narrow(generation, anyio.current_time(), error.retry_after)
             message = "at most %d unfinished jobs from now on, next submission in %.1f s: %s"
             logger.info(message, self._window.size, pause, error)
-        elif _would_repeat(error):
+        elif not is_own or _would_repeat(error):
             self.is_halted, self.error = True, error
+            if not isinstance(error, SFJobsError | ConnectionClosedError):
+                self._settle_delivered(load, error)
         elif not isinstance(error, SFJobsError):  # of a program object, or a bug: its traceback is needed
             for pending in load:
                 self._settle(pending, error)
@@ -237,6 +259,13 @@ class BatchSender:
             error = error.with_traceback(None)
             for pending in load:
                 self._settle(pending, error if len(load) == 1 else copy.copy(error))
+
+    def _settle_delivered(self, load: Sequence[PendingProgram], error: Exception) -> None:
+        """Send none of these again that the platform may have: a second job could come of it."""
+        for pending in load:
+            request = pending.request
+            if request is not None and request.in_flight and not self._capabilities.honours_keys:
+                self._settle(pending, self._submitter.unknown_error(request, f"{type(error).__name__}: {error}"))
 
     def _is_left_to_the_next_step(self, error: Exception) -> bool:
         """Return whether only the cancellation of this step ended the attempts, and the next can go on with the same key."""
@@ -251,4 +280,6 @@ def _would_repeat(error: Exception) -> bool:
         return True
     if isinstance(error, ResponseError) and error.status_code == 503:
         return True
-    return isinstance(error, AuthenticationError | ConnectionClosedError | JournalError)
+    if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
+        return True
+    return isinstance(error, _ABOUT_ALL_PROGRAMS)

@@ -50,7 +50,7 @@ class SubmissionSession(Session):
     async def _device_to_compile_for(self, target: str) -> Device:
         device = self._compiled_for.get(target)
         if device is None:
-            specification = await self.api.specification(target)
+            specification = await self.api.specification(target, is_strict=True)
             certificate = await self.api.certificate(target)
             device = Device(target=target, specification=specification, certificate=certificate)
             self._compiled_for[target] = device

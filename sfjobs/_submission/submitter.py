@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 import anyio
 
 from .._http import tracing
-from .._http.api import log_unknown_status
+from .._http.masking import masked_fields
 from .._http.messages import Request, Response, compact_json, response_error
 from .._http.transport import Transport
 from .._journal import Intent, JournalSession, State, SubmissionOutcome
@@ -23,6 +23,7 @@ from .._protocol import wire
 from .._protocol.blackbird_header import with_header
 from ..config import Settings
 from ..errors import (
+    ConfigurationError,
     JournalError,
     ProtocolError,
     RequestFailedError,
@@ -73,6 +74,8 @@ class Submitter:
         self._settings = settings
         self._transport = transport
         self._session = session
+        self._note = transport.odd_fields.note
+        self._note_status = transport.odd_fields.note_status
         self._legacy = settings.api_version == "0.2.0"
 
     def request(self, target: str, circuit: str, shots: int | None, name: str | None) -> SubmissionRequest:
@@ -166,7 +169,8 @@ class Submitter:
                     self.capabilities.honours_keys = True
                     self._session.note_keys_honoured()
                 self.capabilities.learn(response)
-                snapshot = log_unknown_status(response.parse(partial(wire.job_snapshot, cursor=response.cursor())))
+                read = partial(wire.job_snapshot, cursor=response.cursor(), note=self._note)
+                snapshot = self._note_status(response.parse(read, salvage=True))
             except (TransportError, ProtocolError) as error:
                 if self._is_conclusive(error):
                     raise
@@ -208,7 +212,8 @@ class Submitter:
                 return [None] * len(requests)
             return [self._missing(request, response) for request in requests]
         self.capabilities.learn(response)
-        items = response.parse(partial(wire.batch, size=len(requests), cursor=response.cursor()))
+        read = partial(wire.batch, size=len(requests), cursor=response.cursor(), note=self._note)
+        items = response.parse(read, salvage=True)
         replies: list[SubmissionReply] = [
             self._reply(request, item, response) for request, item in zip(requests, items, strict=False)
         ]
@@ -222,11 +227,12 @@ class Submitter:
     ) -> JobSnapshot | RequestFailedError:
         if isinstance(item, JobSnapshot):
             _log(item, request)
-            return log_unknown_status(item)
+            return self._note_status(item)
         method, url = response.request.method, response.url
         if isinstance(item, wire.RefusedItem):
-            return response_error(method, url, item.status_code, item.error)
-        message = f"{method} {url} returned a malformed reply to one submission of a batch: {item}"
+            return response_error(method, url, item.status_code, masked_fields(item.error, response.secrets))
+        reason = response.masked(str(item))
+        message = f"{method} {url} returned a malformed reply to one submission of a batch: {reason}"
         error = ProtocolError(message, method=method, url=url)
         return error if self._is_conclusive(error) else self.unknown_error(request, str(error), error)
 
@@ -287,6 +293,8 @@ def outcome_of(request: SubmissionRequest, reply: SubmissionReply | BaseExceptio
         in_flight = status not in _PLATFORM_DID_NOTHING
     elif isinstance(reply, RequestFailedError):
         in_flight = reply.sent
+    elif isinstance(reply, ConfigurationError):
+        in_flight = False
     state = State.OPEN if in_flight or request.maybe_delivered else State.UNSENT
     return SubmissionOutcome(key=key, state=state, reason=reason)
 

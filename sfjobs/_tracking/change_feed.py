@@ -18,8 +18,9 @@ import anyio
 
 from .._http.messages import ByteStream
 from .._protocol import wire
+from .._protocol.salvage import salvaged_item
 from .._protocol.sse import EventDecoder, ServerEvent
-from .._protocol.wire import Known
+from .._protocol.wire import Known, MalformedRecord, Note
 from ..errors import ProtocolError, ResponseError, SFJobsError, TransportError
 from ..models import Cursor, JobSnapshot
 from .outages import retry_hint
@@ -43,6 +44,10 @@ FEED_STABLE_SECONDS = 60.0
 """Time after which a stream has been stable."""
 
 
+MAX_UNREADABLE_EVENTS = 3
+"""Events of one stream that cannot be read and name no job. With more, the stream is lost."""
+
+
 Opener: TypeAlias = Callable[[str, str | None], Awaitable[ByteStream]]
 """Opens a stream at a path, after the event with this id."""
 
@@ -53,8 +58,10 @@ class ChangeFeed:
     ``cursor`` will be read, from the open stream or the next one; it is None while the feed is lost.
     """
 
-    def __init__(self, open_stream: Opener) -> None:
+    def __init__(self, open_stream: Opener, note: Note = wire.ignore) -> None:
         self._open_stream = open_stream
+        self._note = note
+        self._unreadable = 0
         self._stream: ByteStream | None = None
         self._decoder = EventDecoder()
         self._events: list[ServerEvent] = []  # received, and not returned yet
@@ -105,9 +112,10 @@ class ChangeFeed:
         self._opened_at = anyio.current_time()
         return self.cursor
 
-    async def read(self, known: Known) -> Iterable[JobSnapshot]:
+    async def read(self, known: Known) -> Iterable[JobSnapshot | MalformedRecord]:
         """
-        Return the snapshots in the next events, without those that are ``known`` already. Reopens a stream that was closed.
+        Return the snapshots in the next events, without those that are ``known`` already, and a ``MalformedRecord`` for each
+        event that cannot be read. Reopens a stream that was closed.
 
         Raises:
             SFJobsError: the stream is lost; call ``lose`` then.
@@ -150,24 +158,50 @@ class ChangeFeed:
             if self._stream is None:
                 self._opening = start, self._opening[1]
                 self._stream, self._decoder = await self._open_stream(start.path, last_event_id), EventDecoder()
+                self._unreadable = 0
             self._events = await self._receive(self._stream)
         if scope.cancelled_caught:
             raise _lost(f"there was no stream within {FEED_OPEN_TIMEOUT_SECONDS:g} s")
         start, self._opening = self._opening[0], None
         return start
 
-    async def _snapshots(self, cursor: Cursor, known: Known) -> Iterable[JobSnapshot]:
-        snapshots: dict[str, JobSnapshot] = {}
+    async def _snapshots(self, cursor: Cursor, known: Known) -> Iterable[JobSnapshot | MalformedRecord]:
+        records: dict[str | None, JobSnapshot | MalformedRecord] = {}
         events, self._events = self._events, []
         for event in events:
             if event.name == "bye":
                 await self.aclose()  # the access token has expired; the next stream begins at the same cursor
                 break
-            cursor = wire.cursor_of_event(cursor.path, event.id) if event.id else cursor
-            if event.name == "job" and (snapshot := _snapshot(event, cursor, known)) is not None:
-                snapshots[snapshot.id] = snapshot
+            place = wire.cursor_of_event(cursor.path, event.id) if event.id else cursor
+            if event.name == "job" and (record := self._record(event, place, known)) is not None:
+                records[record.id] = record
+            # The place of an event without a number is none at which a stream could begin.
+            cursor = cursor if place.number is None else place
         self.cursor = cursor
-        return snapshots.values()
+        return records.values()
+
+    def _record(self, event: ServerEvent, cursor: Cursor, known: Known) -> JobSnapshot | MalformedRecord | None:
+        """Return an event's snapshot, None for one that a response had before: a stream begins at the oldest job's cursor."""
+        try:
+            # Decoded here, which spares json the detection of the encoding, a third of its time.
+            fields = json.loads(event.data.decode())
+        except (ValueError, RecursionError):
+            fields = salvaged_item(event.data)
+        try:
+            before = known(wire.job_id(fields))
+            if before is not None and before.cursor is not None and before.cursor.covers(cursor):
+                return None
+            return wire.job_snapshot(fields, cursor=cursor, note=self._note)
+        except (ValueError, RecursionError) as error:
+            return self._malformed(fields, error)
+
+    def _malformed(self, fields: object, error: Exception) -> MalformedRecord:
+        record = MalformedRecord(wire.readable_id(fields), str(error))
+        self._note("job", record.reason)
+        self._unreadable += record.id is None
+        if self._unreadable > MAX_UNREADABLE_EVENTS:
+            raise ProtocolError("the change feed: its events are not about jobs")
+        return record
 
     async def _receive(self, stream: ByteStream) -> list[ServerEvent]:
         chunk = await (stream.read() if stream.is_resumable else self._read_once(stream))
@@ -193,19 +227,6 @@ class ChangeFeed:
 def silent_stream() -> TransportError:
     """Return the error of a stream that reached its read deadline."""
     return _lost(f"the stream was silent for {FEED_READ_TIMEOUT_SECONDS:g} s")
-
-
-def _snapshot(event: ServerEvent, cursor: Cursor, known: Known) -> JobSnapshot | None:
-    """Return the snapshot of an event, None for one that a response had before: a stream begins at the oldest job's cursor."""
-    try:
-        # Decoded here, which spares json the detection of the encoding, a third of its time.
-        fields = json.loads(event.data.decode())
-        before = known(wire.job_id(fields))
-        if before is not None and before.cursor is not None and before.cursor.covers(cursor):
-            return None
-        return wire.job_snapshot(fields, cursor=cursor)
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"an event of the change feed is not about a job: {error}") from None
 
 
 def _event_id(cursor: Cursor) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import anyio
 
+from .._protocol.wire import MalformedRecord
 from ..errors import SFJobsError
 from ..models import Cursor
 from .change_feed import ChangeFeed, silent_stream
@@ -127,6 +128,10 @@ class FeedListener:
         now = self._read_at = anyio.current_time()
         self._outages.note_response(now)
         for snapshot in snapshots:
-            self._recent.add(snapshot, now)
-            self._tracker.apply(snapshot, now)
+            if isinstance(snapshot, MalformedRecord):
+                self._tracker.poll_soon(snapshot.id, now)
+                self._interrupt()
+            else:
+                self._recent.add(snapshot, now)
+                self._tracker.apply(snapshot, now)
         self._tracker.advance_feed(self._feed.cursor)

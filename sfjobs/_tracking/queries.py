@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from .._http.api import MAX_PAGE_SIZE, PlatformAPI
 from .._protocol.wire import Known
-from ..errors import ResponseError
+from ..errors import ProtocolError, ResponseError
 from ..models import Cursor, JobSnapshot
 from .types import StatusReport
 
@@ -42,15 +42,31 @@ class StatusSources:
 
     async def query_single(self, job_id: str, known: Known) -> StatusReport:
         """Poll with ``GET /jobs/{id}``."""
-        snapshot = await self._api.job(job_id, attempts=1, known=known)
-        return StatusReport({job_id: snapshot}, snapshot.cursor)
+        try:
+            found = await self._api.job_or_error(job_id, known=known)
+        except ProtocolError as error:
+            # A platform that has just returned a list responds: then the response about this job is to blame.
+            if self.batch_limit == 1:
+                raise
+            found = error.with_traceback(None)
+        if isinstance(found, ProtocolError):
+            return StatusReport({}, None, {job_id: found})
+        return StatusReport({job_id: found}, found.cursor)
 
     async def _query_list(self, ids: Sequence[str], known: Known) -> StatusReport:
         snapshots: dict[str, JobSnapshot] = {}
+        unreadable: dict[str, ProtocolError | None] = {}
         cursor: Cursor | None = None
         size = max(MAX_IDS_CHARACTERS // max(len(f"&id={job_id}") for job_id in ids), 1)
         for start in range(0, len(ids), size):
-            page = await self._api.jobs(ids=ids[start : start + size], attempts=1, known=known)
-            snapshots.update((snapshot.id, snapshot) for snapshot in page.snapshots)
+            asked = ids[start : start + size]
+            page = await self._api.jobs(ids=asked, attempts=1, known=known)
+            for record in page.records:
+                if isinstance(record, JobSnapshot):
+                    # Of two records of one job the later one counts, unless the job would step back.
+                    if record.id not in snapshots or not record.is_behind(snapshots[record.id]):
+                        snapshots[record.id] = record
+                else:  # without an id it may be about each job that is missing
+                    unreadable.update(dict.fromkeys(asked if record.id is None else [record.id]))
             cursor = cursor or page.cursor  # the first is the oldest: all pages hold up to there
-        return StatusReport(snapshots, cursor)
+        return StatusReport(snapshots, cursor, unreadable)

@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias
 import anyio
 
 from .._protocol.wire import Known
-from ..errors import SFJobsError
+from ..errors import ProtocolError, SFJobsError
 from ..models import Cursor, JobSnapshot, JobStatus
 
 logger = logging.getLogger("sfjobs")
@@ -32,10 +32,14 @@ def in_words(error: SFJobsError) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """The snapshots in one response; a job that the response left out is missing. They hold up to ``cursor``."""
+    """
+    The snapshots in one response; a job that the response left out is missing. They hold up to ``cursor``. ``unreadable`` has
+    the jobs with a record that cannot be read: with the error of a poll of that job alone, None for a record in a list.
+    """
 
     snapshots: Mapping[str, JobSnapshot]
     cursor: Cursor | None = None
+    unreadable: Mapping[str, ProtocolError | None] = field(default_factory=dict)
 
 
 class StatusSource(Protocol):
@@ -120,6 +124,7 @@ class TrackedJob:
     cursor: Cursor | None = None
     feed_start: Cursor | None = None
     misses: int = 0
+    unreadable: int = 0
     failing_since: float | None = None
     trouble: str | None = None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ..errors import NotFoundError, SFJobsError
+from ..errors import NotFoundError, ProtocolError, SFJobsError
 from ..models import Cursor, JobSnapshot
 from .schedule import PollQueue
 from .types import JobHandle, Outcome, PollInterval, PollOutlook, StatusReport, TrackedJob, Waiter, in_words
@@ -18,6 +18,10 @@ FIRST_POLL_DELAY_SECONDS = 0.02
 
 MAX_MISSES = 3
 """Responses in a row without a job after which it is polled by itself: a list may lag briefly behind a submission."""
+
+MAX_UNREADABLE = 5
+MIN_UNREADABLE_SECONDS = 10.0
+"""Polls of a job alone in a row whose response cannot be read, and their time span, after which its polling ends."""
 
 FEED_VERIFY_INTERVAL_SECONDS = 300.0
 """Time between two polls of a job that the change feed covers: insurance against a feed that has lost an event."""
@@ -125,10 +129,12 @@ class JobTracker:
 
     def _apply_polled(self, job: TrackedJob, report: StatusReport, now: float) -> bool:
         snapshot = report.snapshots.get(job.job_id)
+        if snapshot is None and job.job_id in report.unreadable:
+            return self._note_unreadable(job, report.unreadable[job.job_id], now)
         if snapshot is None:
             job.misses += 1
             job.trouble = f"the platform's answer left it out ({job.misses} times in a row)"
-            job.failing_since = None
+            job.failing_since = job.failing_since if job.unreadable else None
             self._postpone(job, now)
             return job.misses < MAX_MISSES
         job.misses = 0
@@ -136,6 +142,20 @@ class JobTracker:
         if job.job_id in self._jobs:
             self._postpone(job, now)
         return True
+
+    def _note_unreadable(self, job: TrackedJob, error: ProtocolError | None, now: float) -> bool:
+        """Note a record that cannot be read. Return False if it came in a list, so that the job has to be polled by itself."""
+        job.cursor = None  # its present state is not known, so the change feed does not cover it
+        if error is not None:
+            if job.failing_since is None:
+                job.failing_since, job.unreadable = now, 0
+            job.trouble = in_words(error)
+            job.unreadable += 1
+            if job.unreadable >= MAX_UNREADABLE and now - job.failing_since >= MIN_UNREADABLE_SECONDS:
+                self._end(job, error)
+                return True
+        self._postpone(job, now)
+        return error is not None
 
     def _apply_to(self, job: TrackedJob, snapshot: JobSnapshot, cursor: Cursor | None, now: float) -> None:
         job.trouble = job.failing_since = None
@@ -171,6 +191,15 @@ class JobTracker:
 
     def _verify_interval(self) -> float:
         return FEED_VERIFY_INTERVAL_SECONDS * (1 + self._interval.jitter * self._draw())
+
+    def poll_soon(self, job_id: str | None, now: float) -> None:
+        """Poll this job now: an event about it could not be read. Without an id, poll all jobs that the feed covers."""
+        if job_id is None:
+            self._reschedule_covered(lambda: now)
+        for job in self._tracked([job_id] if job_id is not None else []):
+            job.cursor = None  # the feed has passed a change that is not known
+            if job.queue_entry is not None:
+                self.queue.put(job, now)
 
     # -- failures --
 

@@ -92,13 +92,13 @@ async def plain_task_group() -> AsyncIterator[TaskGroup]:
                 failures.append(error)
                 group.cancel_scope.cancel()
     except BaseExceptionGroup as errors:
-        failures.append(_most_urgent(errors))
+        failures.append(most_urgent(errors))
     if failures:
         raise failures[-1]
 
 
-def _most_urgent(error: BaseException) -> BaseException:
+def most_urgent(error: BaseException) -> BaseException:
     """Return the first plain exception in a tree of groups; one that is no ``Exception`` comes before all others."""
     if not isinstance(error, BaseExceptionGroup):
         return error
-    return min(map(_most_urgent, error.exceptions), key=lambda inner: isinstance(inner, Exception))
+    return min(map(most_urgent, error.exceptions), key=lambda inner: isinstance(inner, Exception))

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import anyio
 import pytest
@@ -15,6 +16,7 @@ from anyio.from_thread import start_blocking_portal
 
 from sfjobs import Connection, Job, Result
 from sfjobs.cli.application import run
+from sfjobs.cli.output.json import write_json
 from sfjobs.platform.server.serving import Platform
 from tests.support.commands import PROGRAM, start
 from tests.support.raw_server import JSON_HEAD, Peer, RawServer, Script, answering, raw_server
@@ -404,3 +406,12 @@ def test_a_platform_that_fails_exits_with_5(scripted, jobs, capsys, line):
 )
 def test_each_error_has_its_exit_code(configured, jobs, capsys, line, code):
     assert code_and_error(capsys, line, jobs) == (code, 2)
+
+
+def test_json_is_valid_whatever_numbers_the_platform_sends(capsys):
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    write_json({"meta": {"a": float("nan"), "b": [float("inf"), 1]}, "at": datetime(2026, 1, 27, tzinfo=UTC)})
+    document = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert document == {"meta": {"a": None, "b": [None, 1]}, "at": "2026-01-27T00:00:00+00:00"}

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta, timezone
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfjobs._protocol import wire
-from sfjobs._protocol.wire import MalformedResponse
+from sfjobs._protocol.wire import MalformedRecord, MalformedResponse
 from sfjobs.models import Device, JobSnapshot, JobStatus
 
 JOB: dict[str, Any] = {
@@ -32,12 +33,11 @@ JOB: dict[str, Any] = {
 DEEP = json.loads("[" * 200 + "]" * 200)
 READERS: dict[str, Callable[[object], object]] = {
     "job_snapshot": wire.job_snapshot,
-    "job_snapshots": wire.job_snapshots,
+    "job_records": wire.job_records,
     "circuit": wire.circuit,
     "devices": wire.devices,
     "device": wire.device,
     "specification": lambda response: wire.specification(response, target="X8_01"),
-    "certificate": wire.certificate,
     "access_token": wire.access_token,
 }
 
@@ -96,7 +96,7 @@ def test_a_time_is_aware(text: str, when: datetime) -> None:
     assert (read, read and read.utcoffset()) == (when, when.utcoffset())
 
 
-BAD_FIELDS: dict[str, list[object]] = {
+BAD_IDS_AND_STATUSES: dict[str, list[object]] = {
     "id": [
         None,
         7,
@@ -118,7 +118,9 @@ BAD_FIELDS: dict[str, list[object]] = {
         DEEP,
     ],
     "status": [None, 7, 1.5, True, "", "x" * 101, "a\nb", "a\x00", "\ud800", "\u202e", [], {}, ["complete"], DEEP],
-    "name": [7, False, [], {}, DEEP],
+}
+ODD_FIELDS: dict[str, list[object]] = {
+    "name": [7, False, [], {}, DEEP, "\ud800"],
     "target": [7, [], {}],
     "language": [1.0, [], {}],
     "created_at": [
@@ -130,6 +132,9 @@ BAD_FIELDS: dict[str, list[object]] = {
         "2021-01-27T25:00:00Z",
         "9" * 10_000,
         "\ud800",
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T23:59:59.999999-12:00",
+        "2016-12-31T23:59:60Z",
         [],
         {},
     ],
@@ -140,43 +145,96 @@ BAD_FIELDS: dict[str, list[object]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [(f, v) for f, values in BAD_FIELDS.items() for v in values], ids=lambda v: ascii(v)[:30]
-)
-def test_a_job_with_a_bad_field_is_refused_and_the_field_is_named(field: str, value: object) -> None:
-    with pytest.raises(MalformedResponse, match=field):
-        wire.job_snapshot({**JOB, field: value})
+def in_rows(table: dict[str, list[object]]) -> list[tuple[str, object]]:
+    return [(field, value) for field, values in table.items() for value in values]
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [(f, v) for f, values in BAD_FIELDS.items() for v in values], ids=lambda v: ascii(v)[:30]
-)
-def test_the_error_is_one_short_printable_line(field: str, value: object) -> None:
-    with pytest.raises(MalformedResponse) as refusal:
-        wire.job_snapshot({**JOB, field: value})
+class Notes(list[tuple[str, str]]):
+    """The fields that were noted, with what is wrong with each."""
+
+    def note(self, field: str, reason: str) -> None:
+        assert len(reason.encode()) < 300
+        assert reason.isprintable()
+        self.append((field, reason))
+
+    @property
+    def fields(self) -> list[str]:
+        return [field for field, _ in self]
+
+
+@pytest.mark.parametrize(("field", "value"), in_rows(BAD_IDS_AND_STATUSES), ids=lambda v: ascii(v)[:30])
+def test_a_job_without_an_id_or_a_status_is_refused_in_one_short_printable_line(field: str, value: object) -> None:
+    notes = Notes()
+    with pytest.raises(MalformedResponse, match=field) as refusal:
+        wire.job_snapshot({**JOB, field: value, "name": 7}, note=notes.note)
     assert len(str(refusal.value).encode()) < 300
     assert str(refusal.value).isprintable()
+    assert not notes, "it is no job whose name is odd"
+
+
+@pytest.mark.parametrize(("field", "value"), in_rows(ODD_FIELDS), ids=lambda v: ascii(v)[:30])
+def test_an_odd_field_is_none_and_noted_and_the_job_is_a_job(field: str, value: object) -> None:
+    notes = Notes()
+    read = wire.job_snapshot({**JOB, "name": "demo", field: value}, note=notes.note)
+    assert read == replace(wire.job_snapshot(JOB), **{field: {} if field == "meta" else None})
+    assert notes.fields == [f"job.{field}"]
+    assert field in notes[0][1]
+
+
+def test_all_fields_may_be_odd_at_once() -> None:
+    notes = Notes()
+    odd = {field: values[0] for field, values in ODD_FIELDS.items()}
+    read = wire.job_snapshot({**JOB, **odd}, note=notes.note)
+    assert read == JobSnapshot(id="c1b2", status=JobStatus.QUEUED)
+    assert notes.fields == [f"job.{field}" for field in ODD_FIELDS]
+
+
+@pytest.mark.parametrize("place", ["first", "middle", "last", "all"])
+@pytest.mark.parametrize(("field", "value"), in_rows(BAD_IDS_AND_STATUSES), ids=lambda v: ascii(v)[:30])
+def test_a_record_that_cannot_be_read_costs_no_other(field: str, value: object, place: str) -> None:
+    records = [{**JOB, "id": f"job-{number}"} for number in range(5)]
+    bad = {"first": [0], "middle": [2], "last": [4], "all": range(5)}[place]
+    for number in bad:
+        records[number] = {**records[number], field: value}
+    found = wire.job_records({"data": records})
+    for number, record in enumerate(found):
+        if number in bad:
+            assert isinstance(record, MalformedRecord)
+            assert record.id == (None if field == "id" else f"job-{number}")
+        else:
+            assert isinstance(record, JobSnapshot)
+            assert record.id == f"job-{number}"
+    assert len(found) == 5
 
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("response", [None, True, 7, 1e400, "text", [], [JOB], DEEP, {}], ids=lambda v: ascii(v)[:20])
 def test_a_response_of_the_wrong_type_is_refused(reader: str, response: object) -> None:
-    if response == {} and reader in ("specification", "certificate"):
+    if response == {} and reader == "specification":
         assert READERS[reader](response) is not None  # nothing in them is mandatory
         return
     with pytest.raises(MalformedResponse):
         READERS[reader](response)
 
 
-@pytest.mark.parametrize("data", [None, {}, "text", 7, [None], ["id"], [[]], [JOB, None], [JOB, {**JOB, "id": "../x"}]])
-def test_a_bad_list_of_jobs_is_refused(data: object) -> None:
+@pytest.mark.parametrize("data", [None, {}, "text", 7])
+def test_a_response_without_a_list_of_jobs_is_refused(data: object) -> None:
     with pytest.raises(MalformedResponse):
-        wire.job_snapshots({"data": data})
+        wire.job_records({"data": data})
+
+
+@pytest.mark.parametrize("item", [None, "id", [], 7, {}, {"id": "a"}, {"status": "open"}])
+def test_an_item_that_is_no_job_is_left_out(item: object) -> None:
+    notes = Notes()
+    job, left_out = wire.job_records({"data": [JOB, item]}, note=notes.note)
+    assert job == wire.job_snapshot(JOB)
+    assert isinstance(left_out, MalformedRecord)
+    assert notes.fields == ["job"]
 
 
 def test_a_list_keeps_its_order_and_its_duplicates() -> None:
     data = [{**JOB, "id": "b"}, {**JOB, "id": "a"}, {**JOB, "id": "b"}]
-    assert [job.id for job in wire.job_snapshots({"data": data})] == ["b", "a", "b"]
+    assert [job.id for job in wire.job_records({"data": data})] == ["b", "a", "b"]
 
 
 def test_a_circuit_is_the_exact_text() -> None:
@@ -201,9 +259,6 @@ def test_a_device_is_read() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("target", None),
-        ("target", ""),
-        ("target", 8),
         ("status", 1),
         ("created_at", "soon"),
         ("expected_uptime", []),
@@ -216,9 +271,38 @@ def test_a_device_is_read() -> None:
         ("expected_uptime", {"monday": {"from": "15:00:00"}}),
     ],
 )
-def test_a_bad_device_is_refused_and_the_field_is_named(field: str, value: object) -> None:
-    with pytest.raises(MalformedResponse, match=field):
-        wire.device({"target": "X8_01", "status": "online", field: value})
+def test_an_odd_field_of_a_device_is_left_out_and_noted(field: str, value: object) -> None:
+    notes = Notes()
+    read = wire.device({"target": "X8_01", field: value}, note=notes.note)
+    assert read == Device(target="X8_01")
+    assert notes.fields == [f"device.{field}"]
+
+
+def test_an_odd_day_does_not_cost_the_week() -> None:
+    notes = Notes()
+    hours = ["09:00:00+00:00", "17:00:00+00:00"]
+    uptime = {"monday": hours, "tuesday": ["00:00", "24:00"], "wednesday": 7, "thursday": hours}
+    read = wire.device({"target": "X8_01", "expected_uptime": uptime}, note=notes.note)
+    assert [*read.expected_uptime] == ["monday", "thursday"]
+    assert "tuesday" in notes[0][1]
+
+
+@pytest.mark.parametrize("target", [None, "", 8, [], "\ud800"])
+def test_a_device_without_a_target_is_left_out_of_a_list(target: object) -> None:
+    notes = Notes()
+    response = {"data": [{"target": "X8_01"}, {"target": target}, 7, {"target": "X12_01"}]}
+    assert [device.target for device in wire.devices(response, note=notes.note)] == ["X8_01", "X12_01"]
+    assert notes.fields == ["device", "device"]
+    with pytest.raises(MalformedResponse, match="target"):
+        wire.device({"target": target})
+
+
+@pytest.mark.parametrize("response", [None, True, 7, 1e400, "text", [], [JOB], DEEP], ids=lambda v: ascii(v)[:20])
+def test_an_odd_certificate_is_none_and_noted(response: object) -> None:
+    notes = Notes()
+    assert wire.certificate(response, note=notes.note) is None
+    assert notes.fields == ["certificate"]
+    assert wire.certificate({"a": response}) == {"a": response}
 
 
 @pytest.mark.parametrize(
@@ -232,6 +316,9 @@ def test_a_bad_device_is_refused_and_the_field_is_named(field: str, value: objec
 def test_a_bad_specification_is_refused_and_the_field_is_named(field: str, value: object) -> None:
     with pytest.raises(MalformedResponse, match=field):
         wire.specification({field: value}, target="X8_01")
+    notes = Notes()
+    found = wire.specification({field: value}, target="X8_01", note=notes.note)
+    assert (found, notes.fields) == (wire.specification({}, target="X8_01"), [f"specification.{field}"])
 
 
 @pytest.mark.parametrize("modes", [8, {"concurrent": 44, "spatial": 1, "temporal_max": 331}])
@@ -307,7 +394,7 @@ def test_the_fields_of_an_error_response_are_read(response: object, words: tuple
     assert wire.error_fields(response) == words
 
 
-@pytest.mark.parametrize("job_id", BAD_FIELDS["id"])
+@pytest.mark.parametrize("job_id", BAD_IDS_AND_STATUSES["id"])
 def test_no_text_reaches_another_path_as_an_id(job_id: object) -> None:
     if isinstance(job_id, str):
         with pytest.raises(ValueError, match="not a job id"):
@@ -338,6 +425,8 @@ def test_the_response_to_a_batch_is_read_item_by_item() -> None:
     words = {"code": "no", "detail": "not this one", "meta": {"a": 1}}
     items = [{"status": 201, "job": {"id": "a", "status": "open"}}, {"status": 409, "error": words}, 7]
     job, refused, malformed = wire.batch({"data": items}, 4)
+    [odd] = wire.batch({"data": [{"status": 201, "job": {"id": "a", "status": "open", "created_at": 7}}]}, 1)
+    assert odd == job
     assert job == wire.job_snapshot({"id": "a", "status": "open"})
     assert refused == wire.RefusedItem(409, ("no", "not this one", {"a": 1}))
     assert isinstance(malformed, wire.MalformedResponse)

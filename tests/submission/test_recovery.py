@@ -430,3 +430,22 @@ async def test_a_body_that_was_written_by_hand_does_not_fail_the_recovery(
         await journal.open([Intent(key="k", url=URL, account=account, target=TARGET, body=b"{}")])
         execute(path, "UPDATE intents SET owner = NULL")
     assert len((await recovered(connect)).outcomes) == 1
+
+
+async def test_a_response_with_a_good_id_and_odd_fields_settles_the_submission(
+    platform: FakePlatform, faults: Faults, path: Path
+) -> None:
+    platform.honours_keys = True
+    async with platform.connection(journal=str(path), retries=1) as connection:
+        await connection.create_job(TARGET, circuit(0))
+        faults.lose = lambda: True
+        with pytest.raises(sfjobs.SubmissionUnknownError):
+            await connection.create_job(TARGET, circuit(1))
+    faults.lose = lambda: False
+    lost = [*platform.jobs.values()][1]
+    plain = lost.json
+    lost.json = lambda: {**plain(), "created_at": 1.6e9, "running_time": "12.5", "meta": []}  # type: ignore[method-assign]
+    async with platform.connection(journal=str(path)) as connection:
+        recovery = await connection.recover()
+    assert [found.job_id for found in recovery.submitted] == [lost.id]
+    assert states(path) == ["submitted", "submitted"]

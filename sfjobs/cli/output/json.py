@@ -19,7 +19,11 @@ def write_json(document: Mapping[str, object]) -> None:
     """Print a document; times become ISO 8601, paths become strings."""
     import json
 
-    typer.echo(json.dumps(document, default=_encode))
+    try:
+        text = json.dumps(document, default=_encode, allow_nan=False)
+    except ValueError:  # a platform's NaN or infinity, which no other program reads
+        text = json.dumps(json.loads(json.dumps(document, default=_encode), parse_constant=lambda _: None))
+    typer.echo(text)
 
 
 def _encode(value: object) -> object:
