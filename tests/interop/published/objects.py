@@ -183,14 +183,14 @@ def _x8(unitary: Any, pairs: tuple[int, ...]) -> Any:
     return program
 
 
-def check_x8(unitary: Any, pairs: tuple[int, ...]) -> Any:
+def check_x8(unitary: Any, pairs: tuple[int, ...], r: float = 1.0) -> Any:
     """Return the check of an X8 program: its state by the symplectic matrices of thewalrus."""
 
     def check(samples: Any) -> None:
         cov = np.eye(16)
         for mode in pairs:
             # thewalrus has the other sign of the squeezing
-            matrix = expand(two_mode_squeezing(-1.0, 0.0), [mode, mode + 4], 8)
+            matrix = expand(two_mode_squeezing(-r, 0.0), [mode, mode + 4], 8)
             cov = matrix @ cov @ matrix.T
         for half in (range(4), range(4, 8)):
             matrix = expand(interferometer(unitary), list(half), 8)

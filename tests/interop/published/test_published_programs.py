@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+from thewalrus import quantum
+from thewalrus.random import random_covariance
 
 import sfjobs
 from sfjobs import sync
@@ -19,9 +22,10 @@ from tests.interop.published import (
     objects,  # noqa: F401
     refusals,  # noqa: F401
     scripts,  # noqa: F401
+    time_domain,  # noqa: F401
 )
 from tests.interop.published.comparison import check_samples
-from tests.interop.published.exact import measured
+from tests.interop.published.exact import Measured, measured, vacuum_probability
 from tests.interop.published.rows import ROWS, Row
 
 pytestmark = [
@@ -54,6 +58,12 @@ def test_the_table_is_long_enough() -> None:
     assert len(ROWS) >= 45
 
 
+def test_the_vacuum_probability_is_that_of_thewalrus() -> None:
+    means, cov = np.array([0.4, -0.3, 0.2, 0.7]), random_covariance(2)
+    vacuum = quantum.fidelity(means, cov, np.zeros(4), np.eye(4), hbar=2)
+    assert vacuum_probability(Measured(means, cov, ()), [0, 1]) == pytest.approx(vacuum, rel=1e-6)
+
+
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_a_published_program_is_right_or_refused(row: Row, outcomes: dict[str, Any]) -> None:
     outcome = outcomes[row.name]
@@ -64,7 +74,8 @@ def test_a_published_program_is_right_or_refused(row: Row, outcomes: dict[str, A
         return
     if isinstance(outcome, Exception):
         raise outcome
-    outcome.wait(timeout=120)
+    status = outcome.wait(timeout=120)
+    assert status == "complete", outcome.meta
     samples = outcome.result.samples
     assert len(samples) == row.shots
     if row.check is not None:
