@@ -18,6 +18,7 @@ from sfjobs import sync
 from sfjobs.platform import serving
 from tests.interop.published import (
     conventions,  # noqa: F401 - enters its rows
+    feed_forward,  # noqa: F401
     gbs,  # noqa: F401
     objects,  # noqa: F401
     refusals,  # noqa: F401
