@@ -229,8 +229,9 @@ def _declaration(name: str, rows: Sequence[Sequence[object]]) -> str:
 def _plain(value: object) -> object:
     """Return a number or an array of numpy as a plain number or list."""
     value = cast("_Array", value).tolist() if hasattr(value, "tolist") else value
-    # numpy.longdouble stays itself in tolist().
-    return float(cast("float", value)) if type(value).__name__ == "longdouble" else value
+    # numpy.longdouble and numpy.clongdouble stay themselves in tolist().
+    kind = {"longdouble": float, "clongdouble": complex}.get(type(value).__name__)
+    return value if kind is None else kind(cast("float", value))
 
 
 def _number(value: object, *, negated: bool = False) -> str:

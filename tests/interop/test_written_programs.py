@@ -178,6 +178,17 @@ def test_readings_and_selections_are_written() -> None:
     assert "MeasureHomodyne(0.3, select=0.5) | 0\nXgate(-(1.4142135623730951 * q0)) | 1" in text_of(program)
 
 
+def test_numbers_of_extended_precision_are_written() -> None:
+    """Takagi's decomposition of a complex graph has them."""
+    program = sf.Program(2)
+    with program.context as q:
+        ops.Rgate(np.longdouble(0.25)) | q[0]
+        ops.PassiveChannel(np.array([[0.5, 0.25j], [0.125, 0.5]], dtype=np.clongdouble)) | q
+    text = text_of(program)
+    assert "Rgate(0.25) | 0" in text
+    assert "    0.5+0.0j, 0.0+0.25j\n    0.125+0.0j, 0.5+0.0j" in text
+
+
 def test_expressions_of_loop_variables_become_loop_arrays() -> None:
     program = sf.TDMProgram(N=2)
     with program.context([1.0, 0.0, 0.5], [0.1, 0.2, 0.3]) as (p, q):
