@@ -3,7 +3,7 @@ A blocking script: the names of the async API, from ``sfjobs.sync``, without ``a
 
     python examples/blocking.py
 
-It samples one squeezed state split on a beamsplitter, then several at once, and catches the exception of a failed job.
+It samples one squeezed state split on a beamsplitter, then several at once, and catches the refusal of a program that cannot run.
 """
 
 from __future__ import annotations
@@ -40,12 +40,11 @@ def several_at_once(connection: Connection) -> None:
         print(f"several: r = {jobs[job]}: {job.result.mean_photon_number().sum():.3f} photons on average")
 
 
-def one_that_fails(connection: Connection) -> None:
-    job = connection.create_job("simulon_gaussian", PROGRAM.format(r=30), name="too_bright")
+def one_that_is_refused(connection: Connection) -> None:
     try:
-        job.finish()
-    except sfjobs.FailedJobError as error:
-        print(f"failed: {error.meta['error-detail']}")
+        connection.create_job("simulon_gaussian", PROGRAM.format(r=30), name="too_bright")
+    except sfjobs.ConflictError as error:
+        print(f"refused: {error.detail}")
 
 
 @contextmanager
@@ -64,4 +63,4 @@ if __name__ == "__main__":
     with any_platform() as settings, Connection(settings=settings) as connection:
         one_after_the_other(connection)
         several_at_once(connection)
-        one_that_fails(connection)
+        one_that_is_refused(connection)

@@ -95,7 +95,7 @@ def test_asyncio_app_answers_every_client(tmp_path: Path) -> None:
     assert len(lines) == 10
 
 
-def test_blocking_samples_one_and_several_and_shows_a_failure(tmp_path: Path) -> None:
+def test_blocking_samples_one_and_several_and_shows_a_refusal(tmp_path: Path) -> None:
     lines = run(tmp_path, str(EXAMPLES / "blocking.py")).stdout.splitlines()
     assert lines[0].startswith(NOT_CONFIGURED)
     one = re.fullmatch(r"one: 2000 shots, (\d\.\d+) photons on average", lines[1])
@@ -109,7 +109,7 @@ def test_blocking_samples_one_and_several_and_shows_a_failure(tmp_path: Path) ->
         deviation = math.sqrt(2 * expected * (expected + 1) / 2000)  # of the mean of 2000 shots of a squeezed state
         assert float(mean) == pytest.approx(expected, abs=6 * deviation)
     assert sorted(several) == ["0.2", "0.5", "0.8", "1.1"]
-    assert lines[9].startswith("failed: ")
+    assert lines[9].startswith("refused: line 5: ")
     assert len(lines) == 10
 
 

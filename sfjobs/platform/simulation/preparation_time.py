@@ -18,7 +18,7 @@ _SECONDS_PER_CUBED_MODE: Final = 3e-8
 
 def preparation_seconds(program: Program) -> float:
     """
-    Return the seconds of one core that ``prepare`` takes for ``program``: less for dim states, and up to 5 times as many for the
+    Return the seconds of one core that ``prepare`` takes for ``program``: less for dim states, and up to 6 times as many for the
     brightest. It needs memory for some 20 covariance matrices (2m, 2m): 150 MB for 5 s.
     """
     operations, modes = _size(program)

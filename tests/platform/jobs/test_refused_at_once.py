@@ -105,9 +105,10 @@ async def test_the_client_gets_a_refusal_for_each_and_the_jobs_beside_them() -> 
 
 async def test_a_missing_simulator_is_told_at_once(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "piquasso", None)
-    squeezers = "".join(f"Sgate(0.3) | {mode}\nLossChannel(0.9) | {mode}\n" for mode in range(40))
-    splitters = "".join(f"BSgate(0.3, 0.2) | [{mode}, {mode + 1}]\n" for mode in range(39))
-    text = f"name lossy\nversion 1.0\ntarget simulon_gaussian (shots=4)\n\n{squeezers}{splitters}MeasureFock() | {[*range(40)]}\n"
+    squeezers = "".join(f"Sgate(1.0) | {mode}\n" for mode in range(8))
+    splitters = "".join(f"BSgate() | [{mode}, {mode + 1}]\n" for mode in range(7))
+    gates = f"{squeezers}LossChannel(0.9) | 1\n{splitters}MeasureFock() | {list(range(8))}\n"
+    text = f"name lossy\nversion 1.0\ntarget simulon_gaussian (shots=1)\n\n{gates}"
     response = await client.post("/jobs", json={"circuit": text})
     assert (response.status_code, response.json()["code"]) == (409, "simulator-missing")
 
