@@ -116,7 +116,7 @@ def all_modes() -> Any:
 
 @published("idle modes", shots=8000)
 def idle_modes() -> Any:
-    program = sf.Program(7)
+    program = sf.Program(6)
     with program.context as q:
         ops.Squeezed(0.7, 0.3) | q[2]
         ops.BSgate(0.6, 0.4) | (q[2], q[5])
@@ -208,7 +208,7 @@ BSgate(0.6, 0.8) | [0, 1]
 MeasureHomodyne(0.7) | 2
 MeasureFock() | [1, 0]
 """,
-    shots=3000,
+    shots=1500,
 )
 script("no light", "MeasureFock() | [0, 1, 2]", shots=1000)
 

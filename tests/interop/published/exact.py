@@ -125,6 +125,12 @@ def quadratures(state: Measured, detectors: list[Reading]) -> tuple[Array, Array
     return matrix @ state.means, matrix @ state.cov @ matrix.T + np.diag(noise), matrix
 
 
+def is_pure(state: Measured, detectors: list[Reading]) -> bool:
+    """Return whether the modes of these detectors are in a pure state."""
+    _, cov = state.reduced([detector.mode for detector in detectors])
+    return bool(np.linalg.det(cov) < 1 + 1e-6)
+
+
 def photon_table(state: Measured, detectors: list[Reading]) -> Array:
     """
     Return the joint probabilities of the counts, one axis for each detector, below a cutoff that the memory allows; those of a
@@ -132,7 +138,7 @@ def photon_table(state: Measured, detectors: list[Reading]) -> Array:
     """
     means, cov = state.reduced([detector.mode for detector in detectors])
     modes = len(detectors)
-    if np.linalg.det(cov) < 1 + 1e-6:
+    if is_pure(state, detectors):
         cutoff = min(int(_MAX_AMPLITUDES ** (1 / modes) + 1e-9), 60)
         table = np.abs(quantum.state_vector(means, cov, cutoff=cutoff, hbar=2, check_purity=False)) ** 2
     else:

@@ -72,7 +72,7 @@ def _teleported() -> Any:
     return program
 
 
-@published("teleportation of a squeezed state, counted", shots=3000)
+@published("teleportation of a squeezed state, counted", shots=1500)
 def teleported_object() -> Any:
     program = sf.Program(3)
     with program.context as q:
@@ -304,7 +304,7 @@ Squeezed(0.7, 0.4) | 0
 BSgate(0.6, 0.8) | [0, 1]
 MeasureFock() | [0, 1]
 """,
-    shots=3000,
+    shots=1500,
 )
 
 

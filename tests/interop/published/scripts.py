@@ -233,6 +233,7 @@ Rgate(0.7) | 1
 MeasureHomodyne(0.5) | 0
 MeasureHomodyne(-0.9) | 1
 """,
+    shots=20_000,
 )
 script(
     "threshold detectors",
@@ -320,12 +321,12 @@ MeasureFock() | [17, 3, 9]
 script(
     "photon counts beside quadratures",
     f"{MIXED}\nMeasureHomodyne(0.6) | 1\nMeasureFock() | [0]\nMeasureHeterodyne() | 2",
-    shots=3000,
+    shots=1500,
 )
 script(
     "clicks beside quadratures",
     f"{MIXED}\nMeasureX | 0\nMeasureThreshold() | [2, 1]",
-    shots=3000,
+    shots=1500,
 )
 script(
     "clicks beside photon counts",

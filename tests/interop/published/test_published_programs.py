@@ -21,6 +21,7 @@ from tests.interop.published import (
     corners,  # noqa: F401
     feed_forward,  # noqa: F401
     gbs,  # noqa: F401
+    more_feed_forward,  # noqa: F401
     objects,  # noqa: F401
     refusals,  # noqa: F401
     scripts,  # noqa: F401
