@@ -19,12 +19,15 @@ from sfjobs.platform import serving
 from tests.interop.published import (
     conventions,  # noqa: F401 - enters its rows
     corners,  # noqa: F401
+    devices,  # noqa: F401
     feed_forward,  # noqa: F401
     gbs,  # noqa: F401
     more_feed_forward,  # noqa: F401
     objects,  # noqa: F401
+    printed,  # noqa: F401
     refusals,  # noqa: F401
     scripts,  # noqa: F401
+    submission,  # noqa: F401
     time_domain,  # noqa: F401
 )
 from tests.interop.published.comparison import check_samples
