@@ -24,6 +24,7 @@ from sfjobs.platform.jobs import acceptance
 from sfjobs.platform.jobs.preparation import MAX_SECONDS, SHORT_SECONDS, Preparation
 from sfjobs.platform.program import Program, ProgramError
 from sfjobs.platform.simulation import preparation_seconds
+from sfjobs.platform.simulation.pure_states import PureStateSampler
 from tests.platform.jobs.refused_programs import REFUSED, Refused
 from tests.platform.stand_ins import PROGRAM, Bench
 
@@ -105,6 +106,7 @@ async def test_the_client_gets_a_refusal_for_each_and_the_jobs_beside_them() -> 
 
 async def test_a_missing_simulator_is_told_at_once(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "piquasso", None)
+    monkeypatch.setattr(PureStateSampler, "applies", lambda *_: False)
     squeezers = "".join(f"Sgate(1.0) | {mode}\n" for mode in range(8))
     splitters = "".join(f"BSgate() | [{mode}, {mode + 1}]\n" for mode in range(7))
     gates = f"{squeezers}LossChannel(0.9) | 1\n{splitters}MeasureFock() | {list(range(8))}\n"
