@@ -219,7 +219,7 @@ class Response:
             self.url,
             self.status_code,
             ("", reason if self.body else "", {}) if fields is None else masked_fields(fields[0], self.secrets),
-            retry_after=retry_after(self.headers.get("retry-after")),
+            retry_after=retry_after(self.headers.get("retry-after"), self.headers.get("date")),
         )
 
     def _destination(self) -> str:

@@ -26,6 +26,9 @@ and 4 s of 503; where the 503 stays, they make 1 400 requests and not 5 000. Wit
 BUDGET_PER_SUCCESS = 0.1
 """Retries that each success adds to the budget, up to ``RETRY_BUDGET``: in the long run one retry for ten successes."""
 
+FIRST_YEAR = 2000
+"""Of a date in a header that is believed."""
+
 _NOT_PROCESSED = frozenset({429, 503})
 _MAYBE_PROCESSED = frozenset({408, 425, 500, 502, 504})
 
@@ -111,17 +114,29 @@ def is_transient(error: SFJobsError) -> bool:
     return error.retryable or (isinstance(error, ProtocolError) and error.sent)
 
 
-def retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
-    """Return the seconds of a ``Retry-After`` header (RFC 9110, 10.2.3), digits or an HTTP date; None for anything else."""
+def retry_after(value: str | None, date: str | None = None, *, now: datetime | None = None) -> float | None:
+    """
+    Return the seconds of a ``Retry-After`` header (RFC 9110, 10.2.3), digits or an HTTP date; None for anything else. A date is
+    counted from ``date``, the response's own ``Date``: this machine's clock may be hours away from the platform's.
+    """
     if value is None:
         return None
     text = value.strip()
     if text.isascii() and text.isdigit():
         return float(text[:12])
-    try:
-        when = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
+    when = http_date(text)
+    if when is None:
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+    return max(0.0, (when - (http_date(date) or now or datetime.now(UTC))).total_seconds())
+
+
+def http_date(text: str | None) -> datetime | None:
+    """Return the moment of an HTTP date, or None for anything that is none."""
+    if text is None:
+        return None
+    try:
+        when = parsedate_to_datetime(text.strip())
+        # A device without a clock counts from 1970 or 1980: its dates say nothing.
+        return None if when.year < FIRST_YEAR else when.replace(tzinfo=when.tzinfo or UTC)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -30,6 +30,7 @@ from ..errors import (
 from . import tracing
 from .adapter import HTTPAdapter, HTTPTransport, StreamingResponse, timed_out
 from .auth import Token, TokenSource, read_token, token_request
+from .clock import PlatformClock
 from .download import Download, Downloading
 from .messages import Lane, Request, Response
 from .odd_fields import OddFields
@@ -70,6 +71,7 @@ class Transport:
         self._slots = {lane: anyio.CapacityLimiter(width) for lane, width in MAX_CONNECTIONS.items()}
         self._stream_waits: set[anyio.CancelScope] = set()
         self._rate_limiter = RateLimiter()
+        self.clock = PlatformClock()
         self._tokens = TokenSource(self._fetch_token, initial=settings.access_token)
         self._owner: tuple[object, int] | None = None
         self._closed = False
@@ -212,10 +214,10 @@ class Transport:
                     line.status = streaming.status_code
                 held.push_async_callback(streaming.aclose)
                 if not 200 <= streaming.status_code < 300:
-                    response = await self._in_time(request, streaming.read_whole())
+                    response = self.clock.dated(await self._in_time(request, streaming.read_whole()))
                     permit.observe(response)
                     return response, token
-                permit.observe(streaming.response)
+                permit.observe(self.clock.dated(streaming.response))
                 streaming.response.check_status()
                 streaming.response.reject_html()
                 held.pop_all()
@@ -314,7 +316,9 @@ class Transport:
     async def _send_once(self, request: Request, token: Secret | None, attempt: int, permit: Permit) -> Response:
         adapter = self._adapter(request.lane)  # a setting that it cannot use is found before anything is sent
         request.note_in_flight(True)
-        response = await self._in_time(request, self._whole_response(adapter, request, token, attempt))
+        response = self.clock.dated(
+            await self._in_time(request, self._whole_response(adapter, request, token, attempt))
+        )
         permit.observe(response)
         return response
 
