@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -124,22 +124,26 @@ class Connection(Closeable):
         request = await self._session.prepare(target, program, shots, name, params)
         return self._job(await self._session.submitter.submit(request))
 
-    async def recover(self, *, give_up: bool = False) -> Recovery:
+    async def recover(self, *, give_up: bool = False, adopt: Mapping[str, str] | None = None) -> Recovery:
         """
         Settle the submissions in the journal that were sent and have no response, of any process.
 
         A connection broke, or a process ended, before the response. Where the platform honours idempotency keys, each is sent
-        again with its key: the response has its job, or the job is made now. Elsewhere the job is searched by name, target and
-        program; a submission whose job is not found stays unknown, and is never sent again automatically. With ``give_up``,
-        later calls skip the unknown ones. Submissions that a running process is sending are left alone. Submissions with an
+        again with its key: the response has its job, or the job is made now. Elsewhere it stays unknown, with the jobs of the
+        same target, name and program as its ``candidates``: another machine may have submitted them, so none is taken, and
+        nothing is sent again automatically. ``adopt={key: job_id}`` says which job is its own. With ``give_up``, later calls
+        skip the unknown ones. Submissions that a running process is sending are left alone. Submissions with an
         earlier API key are settled, too, when the platform shows the latest job of that key to this one.
 
         Raises:
+            ValueError: a job of ``adopt`` has another target, name or program than its submission, or belongs to another one; or
+                no submission without a response has that key. Nothing was changed.
+            NotFoundError: the platform has no such job.
             TransportError: the platform cannot be reached.
             JournalError: the journal cannot be used.
         """
         session = self._session
-        return await recover(session.journal, session.submitter, session.api, give_up=give_up)
+        return await recover(session.journal, session.submitter, session.api, give_up=give_up, adopt=adopt)
 
     def create_jobs(
         self,

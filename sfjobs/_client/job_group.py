@@ -216,7 +216,8 @@ class JobGroup:
 
         Raises:
             WaitTimeoutError: a job has not ended after ``timeout`` seconds.
-            SubmissionUnknownError: all others have ended, and the platform may or may not have the jobs of some programs.
+            SubmissionUnknownError: all others have ended, and the platform may or may not have the jobs of some programs. It
+                cannot tell them from others: see ``Connection.recover``.
             ConfigurationError: a setting or a variable of the environment keeps every program from being sent.
             AuthenticationError: the platform refuses the API key.
             JournalError: the journal cannot be used.

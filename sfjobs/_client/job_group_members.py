@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 from .._jobs.job import Job
 from .._journal import GroupMember, GroupTable, State
-from ..errors import SubmissionUnknownError
 from ..models import JobStatus
 from .connection import Connection
+from .job_group_doubt import unknown_error
 from .job_group_progress import GroupProgress, field_of
 
 
@@ -50,13 +50,8 @@ class GroupMembers:
         for member in unsent:
             if (error := refusals.get(member.key)) is not None:
                 raise error
-        if (in_doubt := self.progress.in_doubt) and not unsent:
-            raise SubmissionUnknownError(
-                f"the platform may or may not have the jobs of {in_doubt} programs of the group {name!r}; all others have ended."
-                " `sfjobs recover` looks for them, and `sfjobs recover --give-up` gives them up",
-                method="POST",
-                url=f"{self._connection.settings.url}/jobs",
-            )
+        if self.progress.in_doubt and not unsent:
+            raise unknown_error(name, self.latest, self._connection.settings.url)
 
     def attempts(self, index: int) -> list[GroupMember]:
         return [member for member in self._attempts if member.index == index]

@@ -13,5 +13,6 @@ Requests to the platform, from typed endpoints down to sockets.
     messages            Request and Response, and the errors that responses mean (pure)
     odd_fields          warnings of fields that cannot be read
     masking             secrets in what errors and logs quote (pure)
+    clock               the platform's clock
     tracing  proxies    spans for OpenTelemetry; proxies of the environment
 """

@@ -14,6 +14,7 @@ from .._protocol.wire import Known, MalformedRecord
 from ..config import Settings
 from ..errors import NotFoundError, ProtocolError, RequestFailedError
 from ..models import Cursor, Device, DeviceSpecification, JobSnapshot, JobStatus, JSONValue
+from .clock import PlatformClock
 from .messages import ByteStream, Lane, Request, Response, compact_json
 from .rate_limiter import RateLimit
 from .transport import Transport
@@ -57,6 +58,10 @@ class PlatformAPI:
     @property
     def rate_limit(self) -> RateLimit:
         return self._transport.rate_limit
+
+    @property
+    def clock(self) -> PlatformClock:
+        return self._transport.clock
 
     async def ping(self) -> None:
         """Return when the platform has accepted the credentials."""

@@ -25,7 +25,7 @@ class Session:
         self.settings = settings
         self.transport = transport
         self.api = PlatformAPI(settings, transport)
-        self.journal = JournalSession(settings)
+        self.journal = JournalSession(settings, lambda: transport.clock.offset)
         interval = PollInterval(least=settings.poll_interval_min, most=settings.poll_interval_max)
         self.poller = Poller(StatusSources(self.api), ChangeFeed(self.api.changes, self.api.note), interval)
 

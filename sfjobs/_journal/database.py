@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from .location import JournalLocation
 from .process_lock import ProcessLock
-from .schema import SCHEMA, VERSION, prune
+from .schema import VERSION, create, prune
 
 logger = logging.getLogger("sfjobs")
 
@@ -131,8 +131,7 @@ def _connect(location: JournalLocation) -> sqlite3.Connection:
         [version] = connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise OSError(f"it was written by a later version of sfjobs (format {version})")
-        if version < VERSION:
-            connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT;")
+        create(connection, version)
     except BaseException:
         connection.close()
         raise

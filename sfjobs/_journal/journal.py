@@ -22,15 +22,16 @@ T = TypeVar("T")
 INTENT_COLUMNS = "key, url, account, target, shots, name, body"
 
 _OPEN = """
-INSERT INTO intents (key, url, account, state, owner, target, shots, name, digest, body, opened_at)
-VALUES (?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO intents (key, url, account, state, owner, target, shots, name, digest, body, opened_at, clock)
+VALUES (?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET state = 'open', owner = excluded.owner, body = excluded.body, closed_at = NULL, reason = NULL,
-    opened_at = iif(state IN ('added', 'unsent'), excluded.opened_at, opened_at)
+    opened_at = iif(state IN ('added', 'unsent'), excluded.opened_at, opened_at),
+    clock = iif(state IN ('added', 'unsent'), excluded.clock, coalesce(clock, excluded.clock))
 WHERE state != 'submitted'
 """
 # In a group, UNSENT is ADDED again.
 _CLOSE = """
-UPDATE intents SET job_id = :job_id, reason = :reason, owner = NULL,
+UPDATE intents SET job_id = :job_id, reason = :reason, owner = NULL, clock = coalesce(clock, :clock),
     state = iif(:state = 'unsent' AND group_name IS NOT NULL, 'added', :state),
     closed_at = iif(:state = 'open' OR :state = 'unsent' AND group_name IS NOT NULL, NULL, :now),
     body = iif(:state = 'open' OR group_name IS NOT NULL, body, NULL)
@@ -39,7 +40,7 @@ WHERE key = :key AND state != 'submitted'
 _OPEN_KEYS = """
 SELECT key, owner FROM intents WHERE state = 'open' AND url = ? AND account = ? AND (? IS NULL OR group_name = ?)
 """
-_ENTRY = f"SELECT opened_at, group_name, reason, {INTENT_COLUMNS} FROM intents WHERE key = ?"  # noqa: S608 - constants
+_ENTRY = f"SELECT opened_at, group_name, reason, clock, {INTENT_COLUMNS} FROM intents WHERE key = ?"  # noqa: S608 - constants
 _COUNT_OPEN_OF_OTHERS = "SELECT count(*) FROM intents WHERE state = 'open' AND url = ? AND account != ?"
 _OTHER_ACCOUNTS = """
 SELECT account, (SELECT job_id FROM intents AS known
@@ -86,9 +87,10 @@ class Journal:
         """The earlier files that were set aside as damaged, oldest first."""
         return damaged_files(self._location)
 
-    async def open(self, intents: Sequence[Intent]) -> None:
+    async def open(self, intents: Sequence[Intent], clock: float | None = None) -> None:
         """
-        Write the intents to disk. After a cancellation the caller has to close them as UNSENT.
+        Write the intents to disk. After a cancellation the caller has to close them as UNSENT. ``clock`` is how far the
+        platform's clock is ahead of this machine's, in seconds, None if unknown.
 
         Raises:
             JournalError: they cannot be written, and nothing may be sent.
@@ -97,7 +99,7 @@ class Journal:
         self.active_keys.update(intent.key for intent in intents)
 
         def write(connection: sqlite3.Connection, lock: ProcessLock) -> None:
-            connection.executemany(_OPEN, [_row(intent, lock.number, now) for intent in intents])
+            connection.executemany(_OPEN, [_row(intent, lock.number, now, clock) for intent in intents])
 
         try:
             await self.writer.run(write)
@@ -105,12 +107,21 @@ class Journal:
             self.active_keys.difference_update(intent.key for intent in intents)
             raise
 
-    def close(self, outcomes: Iterable[SubmissionOutcome]) -> None:
-        """Write the outcomes, without waiting. A recovery finds out again those that are lost in a crash."""
+    def close(self, outcomes: Iterable[SubmissionOutcome], clock: float | None = None) -> None:
+        """
+        Write the outcomes, without waiting. A recovery finds out again those that are lost in a crash. ``clock`` as in ``open``.
+        """
         outcomes, now = list(outcomes), time.time()
         self.active_keys.difference_update(outcome.key for outcome in outcomes)
         rows = [
-            {"now": now, "key": done.key, "state": done.state.value, "job_id": done.job_id, "reason": done.reason}
+            {
+                "now": now,
+                "clock": clock,
+                "key": done.key,
+                "state": done.state.value,
+                "job_id": done.job_id,
+                "reason": done.reason,
+            }
             for done in outcomes
         ]
         self.writer.put(lambda connection, _: connection.executemany(_CLOSE, rows))
@@ -189,13 +200,13 @@ class Journal:
         names = {"url": url, "account": account, "former": former}
         await self.writer.run(lambda connection, _: connection.execute(_ADOPT, names))
 
-    def note_keys_honoured(self, url: str) -> None:
-        """Note that the platform has just honoured an idempotency key."""
-        row = (url, time.time())
+    def note_keys_honoured(self, url: str, now: float) -> None:
+        """Note that the platform has just honoured an idempotency key. ``now`` is on its clock."""
+        row = (url, now)
         self.writer.put(lambda connection, _: connection.execute(_NOTE_KEYS_HONOURED, row))
 
     async def keys_honoured_at(self, url: str) -> float | None:
-        """Return when the platform last honoured an idempotency key."""
+        """Return when the platform last honoured an idempotency key, on its clock."""
         rows = await self.query(_KEYS_HONOURED_AT, url)
         return float(rows[0][0]) if rows else None
 
@@ -214,11 +225,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-def _row(intent: Intent, owner: int, now: float) -> tuple[object, ...]:
+def _row(intent: Intent, owner: int, now: float, clock: float | None) -> tuple[object, ...]:
     described = (intent.target, intent.shots, intent.name, intent.digest, intent.body)
-    return (intent.key, intent.url, intent.account, owner, *described, now)
+    return (intent.key, intent.url, intent.account, owner, *described, now, clock)
 
 
 def _entry(connection: sqlite3.Connection, key: str) -> JournalEntry:
-    opened_at, group, reason, *intent = connection.execute(_ENTRY, (key,)).fetchone()
-    return JournalEntry(Intent(*intent), opened_at, group, reason)
+    opened_at, group, reason, clock, *intent = connection.execute(_ENTRY, (key,)).fetchone()
+    return JournalEntry(Intent(*intent), opened_at, group, reason, clock)

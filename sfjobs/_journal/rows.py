@@ -61,12 +61,16 @@ class SubmissionOutcome:
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """An open intent, the reason why it stayed open, and when it was first sent, in seconds since the epoch."""
+    """
+    An open intent, the reason why it stayed open, and when it was first sent, in seconds since the epoch on this machine's clock.
+    ``clock`` is how far the platform's was ahead then, None if that was not known.
+    """
 
     intent: Intent
     opened_at: float
     group: str | None
     reason: str | None
+    clock: float | None = None
 
     @property
     def key(self) -> str:

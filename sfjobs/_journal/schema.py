@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS intents (
     attempt INTEGER NOT NULL DEFAULT 1,
     follows TEXT,                -- the key of the attempt before this one
     status TEXT,                 -- of the job, as last noted by its group
+    clock REAL,                  -- how far the platform's clock was ahead when it was sent, in seconds; NULL if unknown
     body BLOB                    -- of the request; deleted when it is closed, unless it is in a group; last, for it may be long
 );
 CREATE INDEX IF NOT EXISTS open_intents ON intents (url, account) WHERE state = 'open';
@@ -51,6 +52,18 @@ DELETE FROM intents WHERE group_name IS NULL AND closed_at <=
     (SELECT closed_at FROM intents WHERE group_name IS NULL AND closed_at IS NOT NULL
      ORDER BY closed_at DESC LIMIT 1 OFFSET ?)
 """
+
+_COLUMNS = "SELECT name FROM pragma_table_info('intents')"
+# Earlier versions of sfjobs name the columns that they write, so they go on with the same file.
+_ADD_CLOCK = "ALTER TABLE intents ADD COLUMN clock REAL"
+
+
+def create(connection: sqlite3.Connection, version: int) -> None:
+    """Create the tables in a file of an earlier ``version`` (0: an empty one), or add what later releases have added."""
+    if version < VERSION:
+        connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT;")
+    elif ("clock",) not in connection.execute(_COLUMNS).fetchall():
+        connection.execute(_ADD_CLOCK)
 
 
 def prune(connection: sqlite3.Connection, now: float) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 
@@ -15,12 +16,16 @@ from .rows import Intent, SubmissionOutcome
 
 
 class JournalSession:
-    """The journal of one connection. Opened with the first submission."""
+    """
+    The journal of one connection. Opened with the first submission. ``clock`` returns how far the platform's clock is ahead of
+    this machine's, in seconds, or None as long as that is unknown.
+    """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float | None] = lambda: None) -> None:
         self.url = settings.url
         self.account = _account(settings)
         self._settings = settings
+        self._clock = clock
         self._journal: Journal | None = None
         self._process: int | None = None
 
@@ -42,15 +47,15 @@ class JournalSession:
             JournalError: they cannot be written.
         """
         if self.journal is not None:
-            await self.journal.open(intents)
+            await self.journal.open(intents, self._clock())
 
     def close(self, outcomes: Iterable[SubmissionOutcome]) -> None:
         if self.journal is not None:
-            self.journal.close(outcomes)
+            self.journal.close(outcomes, self._clock())
 
     def note_keys_honoured(self) -> None:
         if self.journal is not None:
-            self.journal.note_keys_honoured(self.url)
+            self.journal.note_keys_honoured(self.url, time.time() + (self._clock() or 0.0))
 
     async def flush(self) -> None:
         """Wait until all earlier writes are on disk or have failed."""

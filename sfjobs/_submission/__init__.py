@@ -15,5 +15,6 @@ From a program to a job: one program, a stream of many, and submissions that a c
     inverses                 gates in the place of inverses, before a program is compiled
     blackbird_writer         writes a ``strawberryfields.Program`` as Blackbird
     recovery                 settles the open submissions of the journal
+    candidates               the jobs that one of them may have become
     key_rotation             adopts journal entries of an API key that was replaced
 """

@@ -2,48 +2,42 @@
 Finds the outcome of submissions that were sent and have no reply, for ``Connection.recover``.
 
 Where the platform honours idempotency keys, each is sent once more with its key and the same body: the response is the existing
-job, or one that is made now. Elsewhere its job is searched for among the jobs of the same name and target that were created at
-about that time, and recognised by its program. A submission that is not found is never sent again: a list without a job does not
-prove that the job will never appear.
+job, or one that is made now. Elsewhere nothing that the platform gives back carries the key. The submission stays unknown, with
+the ``candidates`` that it may have become, until a person adopts one. It is never sent again: a list without a job does not prove
+that the job will never appear.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections import defaultdict
-from collections.abc import Collection, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Literal, TypeAlias
 
 import anyio
 
-from .._http.api import MAX_PAGE_SIZE, PlatformAPI
+from .._http.api import PlatformAPI
 from .._journal import Journal, JournalEntry, JournalSession, State, SubmissionOutcome
 from .._util.aio import plain_task_group
 from ..errors import (
     AuthenticationError,
-    NotFoundError,
     PermissionDeniedError,
     ProtocolError,
     ResponseError,
     SubmissionUnknownError,
 )
-from ..models import JobSnapshot
-from .key_rotation import adopt
+from .candidates import candidates, check_adoptions, unknown_reason
+from .key_rotation import adopt as adopt_account
 from .submitter import SubmissionRequest, Submitter, outcome_of
 
 KEY_LIFETIME_SECONDS = 23 * 3600.0
 """How long a key is relied on: a platform remembers it for at least 24 hours, by its own clock."""
 
 MAX_CLOCK_DIFFERENCE_SECONDS = 600.0
-"""Between the platform's clock and this machine's."""
+"""Between the clock in the platform's ``Date`` headers and the one of its jobs."""
 
-MAX_JOBS_SEARCHED = 5_000
-"""Jobs read in one recovery, newest first."""
+MAX_UNKNOWN_CLOCK_DIFFERENCE_SECONDS = 26 * 3600.0
+"""Between this machine's clock and one that the platform does not show: all time zones."""
 
 MAX_CONCURRENT_REQUESTS = 16
 
@@ -60,7 +54,8 @@ _OUTCOMES: dict[State, RecoveryOutcome] = {
 class Recovered:
     """
     The outcome of one submission. ``submitted``: the platform has it, as ``job_id``. The others have a ``reason``; those that are
-    ``unknown`` are tried again by the next recovery.
+    ``unknown`` are tried again by the next recovery. ``candidates`` are the ids of the jobs that an unknown one may be, oldest
+    first: ``Connection.recover(adopt={key: job_id})`` says which it is.
     """
 
     key: str
@@ -71,6 +66,7 @@ class Recovered:
     opened_at: datetime
     job_id: str | None = None
     reason: str | None = None
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,24 +103,34 @@ class Recovery:
 
 
 async def recover(
-    session: JournalSession, submitter: Submitter, api: PlatformAPI, *, give_up: bool = False, group: str | None = None
+    session: JournalSession,
+    submitter: Submitter,
+    api: PlatformAPI,
+    *,
+    give_up: bool = False,
+    adopt: Mapping[str, str] | None = None,
+    group: str | None = None,
 ) -> Recovery:
     """
     Settle the open submissions of this platform and account, or of one of its groups.
 
-    With ``give_up`` those that stay unknown are closed as given up. An error with which the platform cannot be asked, such as
-    TransportError, is raised and leaves the unsettled ones open.
+    ``adopt`` has the jobs of some of them, by key, as a person has decided. With ``give_up`` those that stay unknown are closed
+    as given up. An error with which the platform cannot be asked, such as TransportError, is raised and leaves the unsettled ones
+    open.
     """
     journal = session.journal
     if journal is None:
+        if adopt:
+            raise ValueError("the journal of submissions is off: it has nothing that could adopt a job")
         return Recovery()
     if group is None:  # opening a group does this
         for other in await journal.other_accounts(session.url, session.account):
-            await adopt(session, journal, api, other)
+            await adopt_account(session, journal, api, other)
     of_other_accounts = await journal.count_open_of_others(session.url, session.account)
     entries, under_way = await journal.claim(session.url, session.account, group)
     run = _RecoveryRun(journal, session, submitter, api, entries)
     try:
+        await run.adopt(adopt or {})
         await run.settle()
         if give_up:
             run.give_up()
@@ -133,20 +139,18 @@ async def recover(
         journal.close(run.outcomes.values())
     await session.flush()
     return Recovery(
-        outcomes=tuple(_recovered(entry, run.outcomes[entry.key]) for entry in entries),
+        outcomes=tuple(
+            _recovered(entry, run.outcomes[entry.key], run.candidates.get(entry.key, ())) for entry in entries
+        ),
         under_way=under_way,
         of_other_accounts=of_other_accounts,
         set_aside=tuple(journal.damaged_files),
     )
 
 
-_Traits: TypeAlias = tuple[str, str | None, str]
-"""Target, name and digest of the program: what a job is recognised by without a key."""
-
-
 @dataclass(slots=True)
 class _RecoveryRun:
-    """One recovery. ``outcomes`` has an outcome for each entry, by key; at first all are open."""
+    """One recovery. ``outcomes`` and ``candidates`` are by key; at first all entries are open."""
 
     _journal: Journal
     _session: JournalSession
@@ -155,23 +159,35 @@ class _RecoveryRun:
     _entries: Sequence[JournalEntry]
     _limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(MAX_CONCURRENT_REQUESTS))
     outcomes: dict[str, SubmissionOutcome] = field(default_factory=dict)
+    candidates: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for entry in self._entries:
             self._leave_open(entry, entry.reason)
 
+    async def adopt(self, jobs: Mapping[str, str]) -> None:
+        """Take these jobs, by key, for the entries' own. Raises what ``check_adoptions`` raises, and takes none."""
+        if jobs:
+            await check_adoptions(jobs, {entry.key: entry for entry in self._entries}, self._journal, self._api)
+        for key, job_id in jobs.items():
+            self.outcomes[key] = SubmissionOutcome(key=key, state=State.SUBMITTED, job_id=job_id)
+
     async def settle(self) -> None:
-        if not self._entries:
+        if not self._open_entries():
             return
+        await self._learn_clock()
         async with plain_task_group() as group:
             for entry in await self._with_reliable_keys():
                 group.start_soon(self._send_again, entry)
-        rest = [entry for entry in self._entries if self.outcomes[entry.key].state == State.OPEN]
+        rest = self._open_entries()
         if rest and self._api.settings.api_version == "0.2.0":
             for entry in rest:
                 self._leave_open(entry, "this version of the protocol has no list of jobs to search")
         elif rest:
             await self._search(rest)
+
+    def _open_entries(self) -> list[JournalEntry]:
+        return [entry for entry in self._entries if self.outcomes[entry.key].state == State.OPEN]
 
     def give_up(self) -> None:
         """Close those that are still open."""
@@ -180,15 +196,16 @@ class _RecoveryRun:
                 self.outcomes[key] = replace(outcome, state=State.GIVEN_UP)
 
     async def _with_reliable_keys(self) -> list[JournalEntry]:
-        now = time.time()
+        now = self._api.clock.now()
         honours_keys = self._submitter.capabilities.honours_keys
         honoured_at = now if honours_keys else await self._journal.keys_honoured_at(self._session.url)
         if honoured_at is None:
             return []
         return [
             entry
-            for entry in self._entries
-            if entry.intent.body and max(now, honoured_at) - min(entry.opened_at, honoured_at) < KEY_LIFETIME_SECONDS
+            for entry in self._open_entries()
+            if entry.intent.body
+            and max(now, honoured_at) - min(self._opened_at(entry), honoured_at) < KEY_LIFETIME_SECONDS
         ]
 
     async def _send_again(self, entry: JournalEntry) -> None:
@@ -204,67 +221,33 @@ class _RecoveryRun:
                 self.outcomes[entry.key] = outcome_of(request, snapshot)
 
     async def _search(self, entries: Sequence[JournalEntry]) -> None:
-        alike: dict[_Traits, list[JournalEntry]] = defaultdict(list)
+        """Name the jobs that the entries may have become. None is taken for ours: another machine may have submitted it."""
+        is_known = self._api.clock.offset is not None
+        margin = MAX_CLOCK_DIFFERENCE_SECONDS if is_known else MAX_UNKNOWN_CLOCK_DIFFERENCE_SECONDS
+        earliest = min(map(self._opened_at, entries)) - margin
+        found = await candidates(entries, earliest, self._journal, self._api, self._limiter)
         for entry in entries:
-            circuit = str(json.loads(entry.intent.body or b"{}").get("circuit", ""))
-            alike[entry.intent.target, entry.intent.name, _digest(circuit)].append(entry)
-        earliest = min(entry.opened_at for entry in entries) - MAX_CLOCK_DIFFERENCE_SECONDS
-        jobs = await self._jobs_since(
-            datetime.fromtimestamp(earliest, UTC), {(target, name) for target, name, _ in alike}
-        )
-        traits = await self._traits(jobs)
-        for its_traits, its_entries in alike.items():
-            # Oldest first, as they were submitted.
-            self._match(its_entries, [job.id for job in reversed(jobs) if traits.get(job.id) == its_traits])
+            self.candidates[entry.key] = found[entry.key]
+            self._leave_open(entry, unknown_reason(entry.key, found[entry.key]))
 
-    def _match(self, entries: Sequence[JournalEntry], job_ids: Sequence[str]) -> None:
-        """Match entries and jobs with the same traits. They are interchangeable unless there are more jobs than entries."""
-        if len(job_ids) > len(entries):
-            some = f"{', '.join(job_ids[:5])}{', and more' * (len(job_ids) > 5)}"
-            for entry in entries:
-                self._leave_open(entry, f"several jobs look like it: {some}")
-            return
-        for entry, job_id in zip(entries, job_ids, strict=False):
-            self.outcomes[entry.key] = SubmissionOutcome(key=entry.key, state=State.SUBMITTED, job_id=job_id)
-        for entry in entries[len(job_ids) :]:
-            self._leave_open(entry, "the platform lists no such job, but may have it")
+    async def _learn_clock(self) -> None:
+        """Any answer shows the platform's clock."""
+        if self._api.clock.offset is None:
+            try:
+                await self._api.ping()
+            except (ResponseError, ProtocolError) as error:
+                if isinstance(error, AuthenticationError | PermissionDeniedError):
+                    raise
 
-    async def _jobs_since(self, earliest: datetime, wanted: Collection[tuple[str, str | None]]) -> list[JobSnapshot]:
-        """Return the jobs with these targets and names, newest first, without those of other submissions in the journal."""
-        found: list[JobSnapshot] = []
-        searched = 0
-        async with aclosing(self._api.job_pages(size=MAX_PAGE_SIZE)) as pages:
-            async for page in pages:
-                searched += len(page)
-                recent = [job for job in page if job.created_at is None or job.created_at >= earliest]
-                found += [job for job in recent if (job.target or "", job.name) in wanted]
-                if searched >= MAX_JOBS_SEARCHED or len(recent) < len(page):
-                    break
-        known = await self._journal.known_jobs([job.id for job in found])
-        return [job for job in found if job.id not in known]
-
-    async def _traits(self, jobs: Sequence[JobSnapshot]) -> dict[str, _Traits]:
-        traits: dict[str, _Traits] = {}
-
-        async def fetch(job: JobSnapshot) -> None:
-            async with self._limiter:
-                with suppress(NotFoundError):
-                    traits[job.id] = (job.target or "", job.name, _digest(await self._api.circuit(job.id)))
-
-        async with plain_task_group() as group:
-            for job in jobs:
-                group.start_soon(fetch, job)
-        return traits
+    def _opened_at(self, entry: JournalEntry) -> float:
+        """When it was first sent, on the platform's clock."""
+        return entry.opened_at + (entry.clock if entry.clock is not None else self._api.clock.offset or 0.0)
 
     def _leave_open(self, entry: JournalEntry, reason: str | None) -> None:
         self.outcomes[entry.key] = SubmissionOutcome(key=entry.key, state=State.OPEN, reason=reason)
 
 
-def _digest(circuit: str) -> str:
-    return sha256(circuit.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _recovered(entry: JournalEntry, outcome: SubmissionOutcome) -> Recovered:
+def _recovered(entry: JournalEntry, outcome: SubmissionOutcome, found: tuple[str, ...]) -> Recovered:
     return Recovered(
         key=entry.key,
         outcome=_OUTCOMES.get(outcome.state, "unknown"),
@@ -274,4 +257,5 @@ def _recovered(entry: JournalEntry, outcome: SubmissionOutcome) -> Recovered:
         opened_at=datetime.fromtimestamp(entry.opened_at, UTC),
         job_id=outcome.job_id,
         reason=outcome.reason,
+        candidates=found if outcome.state == State.OPEN else (),
     )

@@ -93,9 +93,9 @@ class Connection(Closeable, View[AsyncConnection]):
         job = self._portal.call(self._async.create_job, target, program, shots=shots, name=name, params=params)
         return job_view(job, self)
 
-    def recover(self, *, give_up: bool = False) -> Recovery:
+    def recover(self, *, give_up: bool = False, adopt: Mapping[str, str] | None = None) -> Recovery:
         """Settle the submissions in the journal that were sent and have no response, of any process."""
-        return self._portal.call(self._async.recover, give_up=give_up)
+        return self._portal.call(self._async.recover, give_up=give_up, adopt=adopt)
 
     def create_jobs(
         self,

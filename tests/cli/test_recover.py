@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import anyio
@@ -39,10 +40,18 @@ def forget(journal: Path) -> None:
     execute(journal, "DELETE FROM platforms")
 
 
-def test_a_submission_without_a_response_is_found(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_job_of_a_submission_without_a_response_is_named_and_adopted(
+    journal: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     job_id = submit("demo0")
     forget(journal)
-    assert run(["recover"]) == 0
+    assert run(["recover"]) == 5
+    told = capsys.readouterr()
+    key = re.search("--adopt ([0-9a-f-]{36})=JOBID", told.out)
+    assert key is not None
+    assert job_id in told.out
+    assert "--adopt" in told.err
+    assert run(["recover", "--adopt", f"{key[1]}={job_id}"]) == 0
     assert capsys.readouterr().out == f"submitted  {job_id}  simulon_gaussian  demo0\n"
     assert states(journal) == ["submitted"]
 
@@ -50,11 +59,29 @@ def test_a_submission_without_a_response_is_found(journal: Path, capsys: pytest.
 def test_json_is_one_object(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     job_id = submit("demo1")
     forget(journal)
-    assert run(["recover", "--json"]) == 0
+    assert run(["recover", "--json"]) == 5
     told = json.loads(capsys.readouterr().out)
     [found] = told.pop("outcomes")
-    assert (found["outcome"], found["job_id"], found["name"]) == ("submitted", job_id, "demo1")
+    assert (found["outcome"], found["job_id"], found["name"]) == ("unknown", None, "demo1")
+    assert found["candidates"] == [job_id]
     assert told == {"under_way": 0, "of_other_accounts": 0, "set_aside": []}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--adopt", "nonsense"], "takes KEY=JOBID"),
+        (["--adopt", "=job"], "takes KEY=JOBID"),
+        (["--adopt", "key="], "takes KEY=JOBID"),
+        (["--adopt", "key=a", "--adopt", "key=b"], "one key twice"),
+        (["--adopt", "key=a"], "no submission without a response has the key 'key'"),
+    ],
+)
+def test_an_adoption_that_is_not_possible_exits_with_1(
+    options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["recover", *options]) == 1
+    assert words in capsys.readouterr().err
 
 
 def test_an_unknown_outcome_exits_with_5_until_it_is_given_up(

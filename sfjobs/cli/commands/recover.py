@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,27 +25,50 @@ def recover(
     give_up: Annotated[
         bool, typer.Option("--give-up", help="Do not look for those again that are still unknown after this.")
     ] = False,
+    adopt: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--adopt", metavar="KEY=JOBID", help="This job is the one of the submission KEY. May be repeated."
+        ),
+    ] = None,
     as_json: JSONOption = False,
 ) -> int:
     """
     Look up submissions that never got a response.
 
-    Prints one line each: outcome, job id, target and name. They are in the journal; the platform is searched for their jobs.
+    Prints one line each: outcome, job id, target and name. They are in the journal. Where the platform cannot tell, the
+    jobs that one may be are named: --adopt says which it is.
     """
+    jobs = _adoptions(adopt or ())
 
     async def work(connection: Connection) -> Recovery:
         required_journal(connection)
-        return await connection.recover(give_up=give_up)
+        try:
+            return await connection.recover(give_up=give_up, adopt=jobs)
+        except ValueError as error:
+            raise CommandError(
+                f"{error}.", "`sfjobs recover --json` has the keys and the jobs that they may be."
+            ) from error
 
     recovery = CommandContext.of(context).run(work)
     if as_json:
-        names = ("key", "outcome", "job_id", "target", "name", "group", "opened_at", "reason")
+        names = ("key", "outcome", "job_id", "target", "name", "group", "opened_at", "reason", "candidates")
         outcomes = [pick(found, *names) for found in recovery.outcomes]
         write_json({"outcomes": outcomes, **pick(recovery, "under_way", "of_other_accounts", "set_aside")})
     else:
         sys.stdout.write("".join(f"{_line(found)}\n" for found in recovery.outcomes))
         _print_notes(recovery)
     return ExitCode.PLATFORM if recovery.unknown else ExitCode.OK
+
+
+def _adoptions(options: Sequence[str]) -> dict[str, str]:
+    pairs = [option.partition("=") for option in options]
+    for option, (key, _, job_id) in zip(options, pairs, strict=True):
+        if not key or not job_id:
+            raise CommandError(f"--adopt takes KEY=JOBID, not {printable(option)!r}.", "`sfjobs recover` names them.")
+    if len(jobs := {key: job_id for key, _, job_id in pairs}) < len(pairs):
+        raise CommandError("--adopt has one key twice.", "A submission has one job: leave out one of them.")
+    return jobs
 
 
 def required_journal(connection: Connection) -> Journal:
@@ -68,7 +92,7 @@ def _print_notes(recovery: Recovery) -> None:
         note("Every submission has its response.")
     if recovery.unknown:
         unknown = f"The outcome of {len(recovery.unknown)} is still unknown"
-        note(f"{unknown}: try again later, or check `sfjobs list` and give them up with --give-up.")
+        note(f"{unknown}: check `sfjobs list`, then name their jobs with --adopt or give them up with --give-up.")
     if recovery.under_way:
         note(f"Being sent by a running process: {recovery.under_way}.")
     if recovery.of_other_accounts:

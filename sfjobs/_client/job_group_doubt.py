@@ -1,0 +1,28 @@
+"""The error of a group that has submissions without a response, which only a person can settle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .._journal import GroupMember, State
+from ..errors import SubmissionUnknownError
+
+MAX_NAMED = 5
+"""Programs that the message names."""
+
+
+def unknown_error(name: str, members: Sequence[GroupMember], url: str) -> SubmissionUnknownError:
+    """Return the error for the group ``name``, all of whose other ``members`` have ended."""
+    unknown = [member for member in members if member.state == State.OPEN]
+    lines = [
+        f"program {member.name or member.index}: {member.reason or 'no response'}" for member in unknown[:MAX_NAMED]
+    ]
+    more = f"; and {len(unknown) - MAX_NAMED} more" if len(unknown) > MAX_NAMED else ""
+    return SubmissionUnknownError(
+        f"the platform may or may not have the jobs of {len(unknown)} programs of the group {name!r}; all others have ended."
+        f" Say which job is whose, or give them up with `sfjobs recover --give-up`. {'; '.join(lines)}{more}",
+        method="POST",
+        url=f"{url}/jobs",
+        idempotency_key=unknown[0].key,
+        name=unknown[0].name,
+    )
