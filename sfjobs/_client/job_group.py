@@ -22,9 +22,10 @@ from .._submission.recovery import recover
 from .._submission.types import Submission
 from .._tracking.outages import retry_until_available
 from .._tracking.types import in_words
-from ..errors import ConfigurationError, InvalidJobOperationError, SFJobsError, WaitTimeoutError
+from ..errors import ConfigurationError, InvalidJobOperationError, SFJobsError
 from ..models import JobStatus
 from .connection import Connection, internals
+from .job_group_errors import timeout_error
 from .job_group_members import GroupMembers
 from .job_group_progress import GroupProgress
 from .job_group_sender import send
@@ -78,25 +79,29 @@ class JobGroup:
         self._table = GroupTable(journal, name, session.journal.url, session.journal.account)
         self._members = GroupMembers(self._table, connection)
         self._unnamed_before: set[str] = set()  # digests of the programs without a name when the group was opened
+        self._unknown: set[str] = set()  # the keys that the latest recovery could not settle
         self._trouble: str | None = None
         self._refusals: dict[str, Exception] = {}  # of the latest sending, by key
         self._lock = anyio.Lock()
 
     @classmethod
-    async def open(cls, name: str, connection: Connection) -> Self:
+    async def open(cls, name: str, connection: Connection, *, begin_anew: bool = False) -> Self:
         """
         Open the group of this name, or begin a new one.
 
         A group that was begun with another API key is found, too, when the platform shows the jobs of that key to this one.
-        Only this check sends a request.
+        Only this check sends a request. When an earlier journal was damaged and set aside, the group may have been there, and
+        its programs would be submitted a second time: ``begin_anew`` begins it all the same.
 
         Raises:
             ConfigurationError: the journal is off, or the group belongs to another API key.
             ValueError: ``name`` is not one line of text.
-            JournalError: the journal cannot be read.
+            JournalError: the journal cannot be read; or it has no such group, and an earlier one was set aside as damaged.
         """
         group = cls(name, connection)
         await group._load()
+        if not len(group) and not begin_anew:
+            group._table.check_nothing_is_lost()
         group._unnamed_before = {member.digest for member in group.members if member.name is None}
         return group
 
@@ -181,10 +186,10 @@ class JobGroup:
                 batch.append(await self._intent(target, shots, submission))
                 if len(batch) == PROGRAMS_PER_COMMIT:
                     full, batch = batch, []
-                    found += await self._table.add(full)
+                    found += await self._table.add(full, len(self))
         finally:
             if batch:
-                found += await self._table.add(batch)
+                found += await self._table.add(batch, len(self))
             await self._members.add(found)
         return found
 
@@ -227,7 +232,7 @@ class JobGroup:
         with anyio.move_on_after(timeout) as scope:
             await self._finish(progress=progress)
         if scope.cancelled_caught:
-            raise self._timeout_error(timeout)
+            raise timeout_error(self._name, self.jobs, len(self), timeout, self._trouble)
         return self.progress
 
     async def results(self) -> list[Result | None]:
@@ -255,6 +260,7 @@ class JobGroup:
         """
         if max_attempts < 1:
             raise ValueError(f"a program has at least one attempt, not {max_attempts}")
+        self._members.note_final(self.jobs)  # as long as these attempts are the latest
         failed = [
             member.key
             for member in self.members
@@ -301,6 +307,7 @@ class JobGroup:
                 f" response, {progress.unfinished} jobs are unfinished. Cancel the group and wait for it, or give up the"
                 " submissions without a response: `sfjobs recover --give-up`"
             )
+        self._members.clear()
         await self._load()
 
     def __len__(self) -> int:
@@ -340,6 +347,7 @@ class JobGroup:
     async def _settle(self) -> int:
         session = self._session
         recovery = await recover(session.journal, session.submitter, session.api, group=self._name)
+        self._unknown = {found.key for found in recovery.unknown}
         return recovery.under_way
 
     async def _finish(self, *, progress: bool) -> None:
@@ -348,10 +356,11 @@ class JobGroup:
             if self.progress.in_doubt:  # responses were lost just now, and these jobs are to be waited for as well
                 left_to_others = await self._retry(self._submit)
             self._trouble = None
+            self._members.note_final(self.jobs)  # also those that callers have waited for
             unfinished = [job for job in self.jobs if not job.status.is_final]
             async with shown(map(state_of, self.jobs)) if progress and unfinished else nullcontext():
                 await self._watch(unfinished)
-            if not left_to_others:
+            if not left_to_others and not self.progress.unfinished and self._members.in_doubt <= self._unknown:
                 if self.progress.is_over:
                     return
                 self._members.check_all_sent(self._name, self._refusals)
@@ -379,15 +388,6 @@ class JobGroup:
                         ended = []
         finally:
             self._members.note_final(ended)
+        await self._members.load()  # what is noted is on disk, and attempts of other processes are known
         if errors:
             raise errors[0]
-
-    def _timeout_error(self, timeout: float | None) -> WaitTimeoutError:
-        done = tuple(job.id for job in self.jobs if job.status.is_final)
-        trouble = "" if self._trouble is None else f". The last attempt to send programs failed: {self._trouble}"
-        return WaitTimeoutError(
-            f"after {timeout:g} s {len(done)} of {len(self)} programs of the group {self._name!r} have ended; the jobs of"
-            f" others go on{trouble}",
-            done=done,
-            pending=tuple(job.id for job in self.jobs if not job.status.is_final),
-        )

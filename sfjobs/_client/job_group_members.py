@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from .._jobs.job import Job
 from .._journal import GroupMember, GroupTable, State
 from ..models import JobStatus
 from .connection import Connection
-from .job_group_doubt import unknown_error
+from .job_group_errors import unknown_error
 from .job_group_progress import GroupProgress, field_of
 
 
@@ -29,7 +30,7 @@ class GroupMembers:
     @property
     def latest(self) -> list[GroupMember]:
         """Every program at its latest attempt, in the order in which they were added."""
-        return list(self._latest.values())
+        return [self._with_status(member) for member in self._latest.values()]
 
     @property
     def jobs(self) -> list[Job]:
@@ -53,18 +54,29 @@ class GroupMembers:
         if self.progress.in_doubt and not unsent:
             raise unknown_error(name, self.latest, self._connection.settings.url)
 
+    @property
+    def in_doubt(self) -> set[str]:
+        """The keys of the submissions without a response, also of those that a process is sending now."""
+        return {member.key for member in self._latest.values() if member.state == State.OPEN}
+
     def attempts(self, index: int) -> list[GroupMember]:
-        return [member for member in self._attempts if member.index == index]
+        return [self._with_status(member) for member in self._attempts if member.index == index]
 
     def status(self, member: GroupMember) -> JobStatus | None:
-        """The latest status of a member's job: of its handle, else as the journal has it."""
+        """The latest status of a member's job: a final one as the journal has it, else the one of its handle."""
         job = self._jobs.get(member.job_id or "")
-        return member.status if job is None else job.status
+        if job is None or (member.status is not None and member.status.is_final):
+            return member.status
+        return job.status
 
     async def load(self) -> None:
-        """Read all rows from the journal."""
-        self._attempts = await self._table.load()
+        """Read all rows from the journal. Raises JournalError when those that were known are gone."""
+        self._attempts = await self._table.load(self._attempts)
         self._latest = {member.index: member for member in self._attempts}  # the latest attempt comes last
+
+    def clear(self) -> None:
+        """Forget all rows, which are removed."""
+        self._attempts, self._latest = [], {}
 
     async def add(self, members: Iterable[GroupMember]) -> None:
         """Add what was just written. All rows are read again only when another process has added some, too."""
@@ -76,11 +88,18 @@ class GroupMembers:
             await self.load()
 
     def note_final(self, jobs: Iterable[Job]) -> None:
-        """Write the final statuses into the journal, so that no later program polls these jobs."""
-        keys = {member.job_id: member.key for member in self._latest.values()}
-        statuses = [(keys[job.id], job.status) for job in jobs if job.status.is_final and job.id in keys]
+        """Write final statuses that the journal has not into it, so that no later program polls these jobs."""
+        members = {member.job_id: member for member in self._latest.values()}
+        noted = [(members[job.id], job.status) for job in jobs if job.status.is_final and job.id in members]
+        statuses = [(member.key, status) for member, status in noted if member.status != status]
         if statuses:
             self._table.note_statuses(statuses)
+
+    def _with_status(self, member: GroupMember) -> GroupMember:
+        """The member as the journal has it once the final status of its job is noted."""
+        status = self.status(member)
+        is_news = status is not None and status.is_final and status != member.status
+        return replace(member, status=status) if is_news else member
 
     def _job(self, job_id: str, member: GroupMember) -> Job:
         job = self._jobs.get(job_id)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from ..errors import JournalError
 from ..models import JobStatus
 from .journal import INTENT_COLUMNS, Journal
 from .process_lock import ProcessLock
@@ -75,23 +76,34 @@ class GroupTable:
         self._journal = journal
         self._group = (name, url, account)
 
-    async def load(self) -> list[GroupMember]:
-        """Return all attempts at all programs, in the order of the programs and of the attempts."""
-        return [_member(row) for row in await self._journal.query(_MEMBERS, *self._group)]
+    async def load(self, known: Sequence[GroupMember] = ()) -> list[GroupMember]:
+        """
+        Return all attempts at all programs, in the order of the programs and of the attempts.
 
-    async def add(self, intents: Sequence[Intent]) -> list[GroupMember]:
+        Raises:
+            JournalError: the rows that are ``known`` are gone.
+        """
+        members = [_member(row) for row in await self._journal.query(_MEMBERS, *self._group)]
+        if known and (len(members) < len(known) or members[0].key != known[0].key):
+            raise self._rows_are_gone()
+        return members
+
+    async def add(self, intents: Sequence[Intent], known: int = 0) -> list[GroupMember]:
         """
         Add the intents, and return their members once they are on disk. An intent whose name the group has already is not added:
-        its member is the first attempt at that program.
+        its member is the first attempt at that program. ``known`` is how many programs the caller knows.
 
         Raises:
             ValueError: the group has another program of this name.
+            JournalError: the programs that the caller knows are gone.
         """
         now = time.time()
 
         def write(connection: sqlite3.Connection, _: ProcessLock) -> list[GroupMember]:
             last = connection.execute(_LAST, self._group).fetchone()
             position = 0 if last is None else last[0] + 1
+            if position < known:
+                raise self._rows_are_gone()
             members: list[GroupMember] = []
             for intent in intents:
                 row, digest = None, intent.digest
@@ -110,6 +122,32 @@ class GroupTable:
             return members
 
         return await self._journal.writer.run(write)
+
+    def check_nothing_is_lost(self) -> None:
+        """
+        Check that no earlier journal may have a group that this one has not.
+
+        Raises:
+            JournalError: an earlier one was damaged.
+        """
+        if files := self._journal.damaged_files:
+            raise JournalError(
+                f"The journal has no group {self._group[0]!r}, but it was damaged before and is set aside as {', '.join(files)}:"
+                " the group may be there, and its programs would be submitted again.\nLook at `sfjobs list`. If nothing of it"
+                " runs, begin the group anew with begin_anew=True, or move that file away."
+            )
+
+    def _rows_are_gone(self) -> JournalError:
+        files = ", ".join(self._journal.damaged_files)
+        reason = (
+            f"the journal was damaged and is set aside as {files}"
+            if files
+            else "it was removed, or its journal replaced"
+        )
+        return JournalError(
+            f"The programs of the group {self._group[0]!r} are no longer in the journal: {reason}.\nIts jobs go on at the"
+            " platform: see `sfjobs list` before you submit any of its programs again."
+        )
 
     async def claim(self) -> tuple[list[str], int]:
         """Claim the added programs that no living process is going to send. Returns their keys, and how many others there are."""

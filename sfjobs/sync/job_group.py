@@ -27,11 +27,11 @@ class JobGroup(View[AsyncJobGroup]):
         self._connection = connection
 
     @classmethod
-    def open(cls, name: str, connection: Connection) -> Self:
+    def open(cls, name: str, connection: Connection, *, begin_anew: bool = False) -> Self:
         """Open the group of this name, or begin a new one."""
         group = cls(name, connection)
         twin, portal = unwrap(connection)
-        group._async = portal.call(AsyncJobGroup.open, name, twin)
+        group._async = portal.call(AsyncJobGroup.open, name, twin, begin_anew=begin_anew)
         return group
 
     @property

@@ -208,3 +208,15 @@ def test_a_finished_group_is_removed(capsys: pytest.CaptureFixture[str]) -> None
 def test_an_unknown_group_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["group", "show", "nobodys"]) == 1
     assert "sfjobs group list" in capsys.readouterr().err
+
+
+def test_groups_that_a_damaged_journal_may_have_are_not_reported_as_missing(
+    journal: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal.write_bytes(b"no database" * 1000)
+    assert run(["group", "list"]) == 0
+    assert "A damaged journal was moved to " in capsys.readouterr().err
+    assert run(["group", "show", "sweep"]) == 1
+    assert f"set aside as {journal}.damaged-" in capsys.readouterr().err.replace("\n", " ")
+    assert run(["group", "list", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["set_aside"]) == 1

@@ -26,18 +26,24 @@ app = typer.Typer()
 def list_groups(context: typer.Context, *, as_json: JSONOption = False) -> None:
     """List the groups in the journal, newest first, and the states of their submissions."""
 
-    async def read(connection: Connection) -> tuple[Sequence[GroupSummary], Sequence[str]]:
+    async def read(connection: Connection) -> tuple[Sequence[GroupSummary], Sequence[str], Sequence[str]]:
         from ..._client.connection import internals
         from ..._journal import names_of_others, summaries
 
         session = internals(connection).journal
         owner = required_journal(connection), session.url, session.account
-        return await summaries(*owner), await names_of_others(*owner)
+        return await summaries(*owner), await names_of_others(*owner), owner[0].damaged_files
 
-    groups, of_others = CommandContext.of(context).run(read)
+    groups, of_others, set_aside = CommandContext.of(context).run(read)
     if as_json:
         names = ("name", "programs", "added", "in_doubt", "submitted", "begun_at", "changed_at")
-        write_json({"groups": [pick(group, *names) for group in groups], "of_other_accounts": of_others})
+        write_json(
+            {
+                "groups": [pick(group, *names) for group in groups],
+                "of_other_accounts": of_others,
+                "set_aside": set_aside,
+            }
+        )
         return
     if groups:
         _show_groups(groups)
@@ -47,6 +53,8 @@ def list_groups(context: typer.Context, *, as_json: JSONOption = False) -> None:
         names_of_others = ", ".join(map(printable, of_others))
         line = f"Groups of another API key: {names_of_others}. If this key has replaced it, open them to adopt them."
         typer.echo(line, err=True)
+    for path in set_aside:
+        typer.echo(f"A damaged journal was moved to {printable(path)}. Its groups are not listed.", err=True)
 
 
 @app.command("show")
