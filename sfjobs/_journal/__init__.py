@@ -8,7 +8,8 @@ A write-ahead log of submissions in SQLite: each is written before its request i
     writer                   one thread that commits many writes together
     database  schema         the SQLite file; its tables
     location                 the path of the file
-    process_lock             which processes are alive
+    process_lock  processes  which processes are alive
+    file_locks               locks on single bytes of a file
 """
 
 from .groups import GroupSummary as GroupSummary

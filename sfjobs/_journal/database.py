@@ -5,6 +5,7 @@ alone; other processes may have it open at the same time.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from . import file_locks, processes
 from .location import JournalLocation
 from .process_lock import ProcessLock
 from .schema import VERSION, create, prune
@@ -32,8 +34,6 @@ _SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 Operation: TypeAlias = Callable[[sqlite3.Connection, ProcessLock], Any]
 
-_process_locks: dict[tuple[int, Path], ProcessLock] = {}
-
 
 class JournalDatabase:
     """An SQLite file that is replaced after damage and that several processes write to."""
@@ -42,7 +42,9 @@ class JournalDatabase:
         self._location = location
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._path = location.path  # without symbolic links, as SQLite names its files
         self._pruned_at = float("-inf")
+        self._is_noted = False  # this process, in this file
 
     def transact(self, operations: Sequence[Operation]) -> list[Any]:
         """
@@ -56,6 +58,8 @@ class JournalDatabase:
         try:
             return self._transact(operations)
         except sqlite3.DatabaseError as error:
+            if _code(error) == sqlite3.SQLITE_BUSY:
+                raise OSError(errno.EBUSY, self._busy()) from error
             if not _is_damage(error):
                 raise
             self._set_aside(error)
@@ -74,8 +78,11 @@ class JournalDatabase:
             if time.monotonic() - self._pruned_at > PRUNE_INTERVAL_SECONDS:
                 prune(connection, time.time())
                 self._pruned_at = time.monotonic()
+            if not self._is_noted:
+                processes.note(connection, lock.number)
             values = [operation(connection, lock) for operation in operations]
             connection.execute("COMMIT")
+            self._is_noted = True
         except BaseException:
             with suppress(sqlite3.Error):
                 if connection.in_transaction:
@@ -89,16 +96,26 @@ class JournalDatabase:
             self.close()
         if self._connection is None:
             self._location.make()
+            self._path = self._location.real_path
             # One process at a time: the first one creates the tables.
-            with _process_lock(self._location.path).exclusive():
-                self._identity = _identity(self._location.path)
-                self._connection = _connect(self._location)
-        return self._connection, _process_lock(self._location.path)
+            with self._lock().exclusive(BUSY_TIMEOUT_SECONDS):
+                self._identity, self._is_noted = _identity(self._path), False
+                self._connection = _connect(self._path, is_on_a_network=self._location.is_on_a_network)
+        return self._connection, self._lock()
+
+    def _lock(self) -> ProcessLock:
+        return ProcessLock.at(self._path.with_name(self._path.name + "-owners"))
+
+    def _busy(self) -> str:
+        holders = file_locks.holders(*(self._path.with_name(self._path.name + suffix) for suffix in _SUFFIXES))
+        others = [str(holder) for holder in holders if holder != os.getpid()]
+        who = f"process {', '.join(others)}" if others else "another process"
+        return f"{self._path} has been locked by {who} for {BUSY_TIMEOUT_SECONDS:g} s"
 
     def _set_aside(self, error: sqlite3.Error) -> None:
-        path = self._location.path
+        path = self._path
         self.close()
-        with _process_lock(path).exclusive():
+        with self._lock().exclusive(BUSY_TIMEOUT_SECONDS):
             if self._identity != _identity(path):
                 return  # another process has done it
             aside = f"{path.name}.{_DAMAGED}-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S.%fZ')}"
@@ -116,17 +133,15 @@ class JournalDatabase:
 
 def damaged_files(location: JournalLocation) -> list[str]:
     """Return the files that were set aside as damaged, oldest first."""
-    found = location.path.parent.glob(f"{location.path.name}.{_DAMAGED}-*")
+    found = location.real_path.parent.glob(f"{location.real_path.name}.{_DAMAGED}-*")
     return sorted(str(path) for path in found if not path.name.endswith(_SUFFIXES[1:]))
 
 
-def _connect(location: JournalLocation) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        location.path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_SECONDS
-    )
+def _connect(path: Path, *, is_on_a_network: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_SECONDS)
     try:
         # A write-ahead log needs memory that all its users share: two machines would damage the file (sqlite.org/wal.html).
-        connection.execute(f"PRAGMA journal_mode = {'DELETE' if location.is_on_a_network else 'WAL'}")
+        connection.execute(f"PRAGMA journal_mode = {'DELETE' if is_on_a_network else 'WAL'}")
         connection.execute("PRAGMA synchronous = FULL")
         [version] = connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
@@ -138,13 +153,6 @@ def _connect(location: JournalLocation) -> sqlite3.Connection:
     return connection
 
 
-def _process_lock(path: Path) -> ProcessLock:
-    key = (os.getpid(), path)
-    if key not in _process_locks:
-        _process_locks[key] = ProcessLock(path.with_name(path.name + "-owners"))
-    return _process_locks[key]
-
-
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()
@@ -154,4 +162,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

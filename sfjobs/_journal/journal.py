@@ -8,9 +8,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
+from . import processes
 from .database import damaged_files
 from .location import JournalLocation
 from .process_lock import ProcessLock
@@ -71,16 +71,23 @@ class Journal:
         # The intents that this process is sending or settling. Changed in the writer's thread, too.
         self.active_keys: set[str] = set()
         self._location = location
+        self._process = os.getpid()
 
     @classmethod
     def at(cls, location: JournalLocation) -> Journal:
         """Return this process's journal of that file."""
-        key = (os.getpid(), location.path)
         with _lock:
-            journal = _journals.get(key)
-            if journal is None:
-                journal = _journals[key] = cls(location)
+            living = [journal for reference in _journals if (journal := reference()) is not None]
+            for journal in living:
+                if journal.is_at(location):
+                    return journal
+            journal = cls(location)
+            _journals[:] = map(weakref.ref, [*living, journal])
             return journal
+
+    def is_at(self, location: JournalLocation) -> bool:
+        """Whether this is this process's journal of that file."""
+        return self._process == os.getpid() and self._location.is_same(location)
 
     @property
     def damaged_files(self) -> list[str]:
@@ -152,9 +159,12 @@ class Journal:
 
         def write(connection: sqlite3.Connection, lock: ProcessLock) -> tuple[list[T], int]:
             rows = connection.execute(sql, parameters).fetchall()
-            alive = {owner: owner is not None and lock.is_held(owner) for owner in {owner for _, owner in rows}}
+            owners = {owner for _, owner in rows if owner is not None}
+            alive = {owner: lock.is_held(owner) or processes.is_alive(connection, owner) for owner in owners}
             claimed[:] = [
-                key for key, owner in rows if not (key in self.active_keys if owner == lock.number else alive[owner])
+                key
+                for key, owner in rows
+                if not (key in self.active_keys if owner == lock.number else alive.get(owner))
             ]
             connection.executemany(_CLAIM, [(lock.number, key) for key in claimed])
             self.active_keys.update(claimed)
@@ -211,7 +221,7 @@ class Journal:
         return float(rows[0][0]) if rows else None
 
 
-_journals: weakref.WeakValueDictionary[tuple[int, Path], Journal] = weakref.WeakValueDictionary()
+_journals: list[weakref.ref[Journal]] = []
 _lock = threading.Lock()
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,21 @@ class JournalLocation:
             )
         return cls(folder / "submissions.db")
 
+    @property
+    def real_path(self) -> Path:
+        """The path without symbolic links, as it is now."""
+        return Path(os.path.realpath(self.path))
+
+    def is_same(self, other: JournalLocation) -> bool:
+        """Whether both are one file, however their paths are spelled. It may not exist yet."""
+        if self.path == other.path or self.real_path == other.real_path:
+            return True
+        with suppress(OSError):
+            return self.path.samefile(other.path)
+        with suppress(OSError):
+            return self.path.name == other.path.name and self.real_path.parent.samefile(other.real_path.parent)
+        return False
+
     def make(self) -> None:
         """Create the folder and an empty file, for this user alone, unless they exist."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -78,6 +94,7 @@ def _remedy(error: Exception) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
         return "Make room on that disk, set SFJOBS_JOURNAL to a path on another one, or set it to off."
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    is_busy = isinstance(error, OSError) and error.errno == errno.EBUSY
+    if is_busy or code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return "Another process has locked it for long: find that process, or set SFJOBS_JOURNAL to a path of your own."
     return "Set SFJOBS_JOURNAL to a path in a writable folder, or to off."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from . import processes
+
 VERSION = 1
 
 KEEP_DAYS = 30
@@ -43,6 +45,10 @@ CREATE INDEX IF NOT EXISTS named_intents ON intents (group_name, name) WHERE gro
 CREATE TABLE IF NOT EXISTS platforms (
     url TEXT PRIMARY KEY,
     honoured_keys_at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS processes (
+    number INTEGER PRIMARY KEY,  -- as in intents.owner
+    life TEXT NOT NULL
 )
 """
 
@@ -55,6 +61,7 @@ DELETE FROM intents WHERE group_name IS NULL AND closed_at <=
 
 _COLUMNS = "SELECT name FROM pragma_table_info('intents')"
 # Earlier versions of sfjobs name the columns that they write, so they go on with the same file.
+_ADD_PROCESSES = SCHEMA[SCHEMA.rindex("CREATE TABLE") :]
 _ADD_CLOCK = "ALTER TABLE intents ADD COLUMN clock REAL"
 
 
@@ -62,7 +69,9 @@ def create(connection: sqlite3.Connection, version: int) -> None:
     """Create the tables in a file of an earlier ``version`` (0: an empty one), or add what later releases have added."""
     if version < VERSION:
         connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT;")
-    elif ("clock",) not in connection.execute(_COLUMNS).fetchall():
+        return
+    connection.execute(_ADD_PROCESSES)
+    if ("clock",) not in connection.execute(_COLUMNS).fetchall():
         connection.execute(_ADD_CLOCK)
 
 
@@ -70,3 +79,4 @@ def prune(connection: sqlite3.Connection, now: float) -> None:
     """Delete old rows."""
     connection.execute(_DELETE_OLD, (now - KEEP_DAYS * 86_400,))
     connection.execute(_DELETE_MANY, (KEEP_ROWS,))
+    processes.prune(connection)
