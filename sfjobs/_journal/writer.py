@@ -133,7 +133,7 @@ def _work(location: JournalLocation, writes: queue.SimpleQueue[Write | None]) ->
                     write.notify()
                 except RuntimeError:
                     logger.debug("a write to the journal was awaited in an event loop that has ended")
-            del first, batch
+            del first, batch, write  # their operations refer to the journal
     finally:
         database.close()
 

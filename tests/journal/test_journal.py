@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import logging
 import os
@@ -681,3 +682,42 @@ def test_the_body_is_the_json_that_was_sent(platform: FakePlatform, path: Path) 
         connection.create_job(TARGET, circuit(1))
     [row] = rows(path)
     assert json.loads(row["body"])["target"] == TARGET
+
+
+# -- the writer's thread and the states of submissions --------------------------------------------------------------------
+
+
+def writers() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "sfjobs-journal"}
+
+
+async def test_the_writer_ends_with_its_journal_after_its_last_write(path: Path) -> None:
+    """The thread, and the open file with it, stayed until the process ended."""
+    before = writers()
+    journal = Journal.at(JournalLocation(path))
+    await journal.open([intent(1)])
+    journal.close([SubmissionOutcome(key="key-1", state=State.REFUSED)])
+    [writer] = writers() - before
+    assert await journal.claim(URL, "") == ([], 0)  # an operation that refers to its journal
+    del journal
+    gc.collect()
+    await anyio.to_thread.run_sync(writer.join, 10)
+    assert not writer.is_alive()
+    assert states(path) == ["refused"]
+
+
+@pytest.mark.parametrize("honours_keys", [True, False])
+@pytest.mark.parametrize("status", [413, 415, 422])
+async def test_the_submissions_of_a_refused_batch_are_not_under_way(
+    platform: FakePlatform, path: Path, status: int, honours_keys: bool
+) -> None:
+    """Those that the platform had refused as a batch, and that were not sent since, counted as lost in transit."""
+    platform.offers_batches, platform.honours_keys = True, honours_keys
+    async with platform.connection(journal=str(path), retries=1) as connection:
+        await connection.create_job(TARGET, circuit(0))
+        refusals = iter([refusal(status, "no", "no batches")])
+        platform.trouble = for_submissions(lambda request: next(refusals, None) or unreachable(request))
+        with pytest.raises(sfjobs.TransportError):
+            async for _ in connection.create_jobs(TARGET, circuits(5), window=5):
+                pass
+    assert states(path) == ["submitted"] + ["unsent"] * 5
