@@ -157,9 +157,11 @@ async def test_after_the_wait_a_group_says_what_a_reopened_one_says(
     async with connect() as connection:
         group = await JobGroup.open("sweep", connection)
         await group.add_all(TARGET, programs(5))
+        counter.duration = lambda: float("inf")
         await group.submit()
         for job in scripted.jobs.values():
-            job.outcome = "failed" if job.name == "p1" else "complete"
+            job.outcome, job.ends_at = "failed" if job.name == "p1" else "complete", anyio.current_time()
+        counter.duration = lambda: 0.02
         await group.wait()
         statuses = ["complete", "failed", "complete", "complete", "complete"]
         assert [member.status for member in group.members] == statuses
@@ -179,9 +181,11 @@ async def test_jobs_that_a_caller_has_waited_for_are_noted_as_well(
     async with connect() as connection:
         group = await JobGroup.open("sweep", connection)
         await group.add_all(TARGET, programs(3))
+        counter.duration = lambda: float("inf")
         await group.submit()
         for job in scripted.jobs.values():
-            job.outcome = "failed"
+            job.outcome, job.ends_at = "failed", anyio.current_time()
+        counter.duration = lambda: 0.02
         await sfjobs.wait_all(group.jobs)
         assert [member.status for member in group.members] == [JobStatus.FAILED] * 3
         assert await group.rerun_failed() == 3
@@ -210,10 +214,11 @@ async def test_a_wait_includes_what_another_process_repeats_meanwhile(
                 await other.rerun_failed()
 
         [job] = scripted.jobs.values()
-        job.status, job.outcome, job.ends_at = "queued", "failed", anyio.current_time() + 0.1
+        job.status, job.outcome, job.ends_at = "queued", "failed", float("inf")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(group.wait)
             await anyio.sleep(0.1)
+            job.ends_at = anyio.current_time()
             tasks.start_soon(repeat)
         await group.wait()
         assert [attempt.status for attempt in group.attempts(0)] == ["failed", "complete"]
