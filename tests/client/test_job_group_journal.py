@@ -197,12 +197,25 @@ async def test_jobs_that_a_caller_has_waited_for_are_noted_as_well(
         await same_as_reopened(group, connect)
 
 
+async def test_a_job_that_has_ended_before_the_wait_is_noted(
+    scripted: FakePlatform, counter: Counter, connect: Callable[[], Connection]
+) -> None:
+    async with connect() as connection:
+        group = await JobGroup.open("sweep", connection)
+        await group.add_all(TARGET, programs(3))
+        await group.submit()
+        await sfjobs.wait_all(group.jobs)
+        assert (await group.wait()).complete == 3
+        await same_as_reopened(group, connect)
+
+
 async def test_a_wait_includes_what_another_process_repeats_meanwhile(
     scripted: FakePlatform, counter: Counter, path: Path, connect: Callable[[], Connection]
 ) -> None:
     await run_through(connect, 1)
     execute(path, "UPDATE intents SET status = NULL")
-    async with connect() as connection:
+    # Its next poll is after the other process has repeated the program.
+    async with scripted.connection(journal=str(path), retries=1, poll_interval_min=1.5) as connection:
         group = await JobGroup.open("sweep", connection)
         counter.duration = lambda: 0.3
 
@@ -220,6 +233,5 @@ async def test_a_wait_includes_what_another_process_repeats_meanwhile(
             await anyio.sleep(0.1)
             job.ends_at = anyio.current_time()
             tasks.start_soon(repeat)
-        await group.wait()
         assert [attempt.status for attempt in group.attempts(0)] == ["failed", "complete"]
         await same_as_reopened(group, connect)
