@@ -89,7 +89,7 @@ _NAMES = {
         "FailedJobError InvalidJobOperationError InvalidRequestError JobError JournalError NotFoundError "
         "PermissionDeniedError ProtocolError RateLimitedError RequestFailedError RequestTimeoutError "
         "ResponseError ResultCorruptError ResultError ResultTooLargeError ResultUnavailableError ServerError "
-        "SFJobsError SubmissionUnknownError TransportError WaitTimeoutError"
+        "SFJobsError SubmissionUnknownError TLSError TransportError WaitTimeoutError"
     ),
     "models": "Device DeviceSpecification JobOutlook JobSnapshot JobStatus",
     "results": "Result ResultStream",

@@ -7,6 +7,7 @@ All errors of sfjobs:
       RequestFailedError
         TransportError
           RequestTimeoutError          (also TimeoutError)
+          TLSError
         ProtocolError
         SubmissionUnknownError
         ResponseError
@@ -100,8 +101,23 @@ class RequestTimeoutError(TransportError, TimeoutError):
     """The response, or its next bytes, did not arrive within the timeout."""
 
 
+class TLSError(TransportError):
+    """
+    The platform's certificate is not trusted, or there is no TLS at this address; the message names the setting to change, such
+    as ``ca_file``. It is not retried.
+    """
+
+    retryable = False
+
+
 class ProtocolError(RequestFailedError):
-    """The response does not follow the platform's protocol, such as the HTML page of a proxy."""
+    """
+    The response does not follow the platform's protocol, such as the HTML page of a proxy. ``reason`` says what is wrong with it,
+    without the request. ``is_lasting``: it comes again until a setting is changed, as after a redirect.
+    """
+
+    reason: str = ""
+    is_lasting: bool = False
 
 
 class SubmissionUnknownError(RequestFailedError):

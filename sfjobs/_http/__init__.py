@@ -9,6 +9,8 @@ Requests to the platform, from typed endpoints down to sockets.
     rate_model          the rate that the platform accepts (pure)
     download            a body in pieces that resumes after a broken connection
     adapter             our requests and errors as those of httpx
+    content_coding      compressed bodies, decoded in bounded pieces
+    redirects  trust    where a redirect may lead (pure); certificate authorities
     http11  tcp_stream  HTTP/1.1 over our own connections; their sockets
     messages            Request and Response, and the errors that responses mean (pure)
     odd_fields          warnings of fields that cannot be read

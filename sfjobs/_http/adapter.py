@@ -5,11 +5,13 @@ One lane's way to the platform: our request as one of httpx, the response as a s
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from types import TracebackType
 from typing import Any, TypeAlias, cast
@@ -28,18 +30,24 @@ from ..errors import (
     ProtocolError,
     RequestTimeoutError,
     SFJobsError,
+    TLSError,
     TransportError,
 )
-from . import tracing
+from . import redirects, tracing
+from .content_coding import ABOUT_THE_CODED_BODY, DecodedBody, can_decode, codings
 from .http11 import KEEP_ALIVE_SECONDS, DirectTransport, ResponseBody
 from .messages import Request, Response
 from .proxies import EnvironmentProxy, proxy_for
+from .trust import lasting_failure, tls_context
 
 HTTPTransport: TypeAlias = httpx.AsyncBaseTransport
 """The type of a connection's ``transport=``, which tests replace. No other httpx type is visible to callers."""
 
 MAX_RESPONSE_BYTES = 16 * 2**20
 """No JSON response of the protocol comes near it. Results are streamed and have a limit of their own."""
+
+ERROR_BODY_SECONDS = 5.0
+"""Time for the body of an error response, which only adds details to its status."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]*", re.ASCII).fullmatch
 _COMMON_HEADERS = {"User-Agent": f"sfjobs/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
@@ -51,19 +59,25 @@ class HTTPAdapter:
     proxy. The caller bounds the concurrent requests to ``width``.
     """
 
-    def __init__(self, settings: Settings, width: int, transport: HTTPTransport | None = None) -> None:
+    def __init__(
+        self, settings: Settings, width: int, transport: HTTPTransport | None = None, *, url: str | None = None
+    ) -> None:
+        url = url or settings.url
         self.settings = settings
         self.is_closed = False
         self._is_direct = False
+        self._width = width
+        self._given_transport = transport
+        self._upgraded: dict[str, HTTPAdapter] = {}  # by origin, for redirects from http to https
         self._timeouts = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout).as_dict()
         self._connect_timeout = httpx.Timeout(None, connect=settings.connect_timeout).as_dict()
         self._send: Callable[[httpx.Request], Awaitable[httpx.Response]]
         self._close: Callable[[], Awaitable[None]]
         # Loading the trust store takes 150 ms, which plain HTTP need not pay.
-        context = _tls_context(settings) if settings.url.startswith("https:") else None
-        proxy = proxy_for(settings.url) if transport is None else None
+        context = _tls_context(settings) if url.startswith("https:") else None
+        proxy = proxy_for(url) if transport is None else None
         if transport is None and proxy is None:
-            direct = DirectTransport(settings.url, context)
+            direct = DirectTransport(url, context)
             self._send, self._close = direct.handle_async_request, direct.aclose
             self._is_direct = True
         else:
@@ -81,18 +95,54 @@ class HTTPAdapter:
         except Exception as error:
             if not _is_of_the_network(most_urgent(error)):
                 raise
+        finally:
+            while self._upgraded:
+                await self._upgraded.popitem()[1].aclose()
 
     async def start(self, request: Request, token: Secret | None, *, has_timeout: bool = True) -> StreamingResponse:
         """
         Send a request and return the response once its head has arrived. The caller closes it. ``has_timeout=False`` sets no
-        read timeout. Raises TransportError, ConnectionClosedError.
+        read timeout. A redirect of a GET within the platform is followed. Raises TransportError, ConnectionClosedError.
         """
         url = f"{self.settings.url}{request.path}{_query(request.params)}"
         translation = _ErrorTranslation(self, request)
         with translation:
             message = self._built(request, url, token, has_timeout=has_timeout)
             response = await self._send(message)
+        streaming = StreamingResponse(translation, url, token, response)
+        if request.method == "GET" and streaming.status_code in redirects.STATUSES:
+            return await self._follow(streaming, request, token, has_timeout=has_timeout)
+        return streaming
+
+    async def _follow(
+        self, streaming: StreamingResponse, request: Request, token: Secret | None, *, has_timeout: bool
+    ) -> StreamingResponse:
+        """Follow redirects within the platform. Returns the first response that is none, or that leads elsewhere."""
+        for _ in range(redirects.MAX_REDIRECTS):
+            to = redirects.destination(streaming.url, streaming.location)
+            if streaming.status_code not in redirects.STATUSES or to is None or not to.is_same_platform:
+                break
+            await streaming.aclose()
+            streaming = await self._adapter_of(to.origin).get(request, to.url, token, has_timeout=has_timeout)
+        return streaming
+
+    async def get(self, request: Request, url: str, token: Secret | None, *, has_timeout: bool) -> StreamingResponse:
+        """``start`` a GET at the address of a redirect."""
+        translation = _ErrorTranslation(self, request)
+        whole = replace(request, params=())  # the address has the parameters
+        with translation:
+            response = await self._send(self._built(whole, url, token, has_timeout=has_timeout))
         return StreamingResponse(translation, url, token, response)
+
+    def _adapter_of(self, origin: str) -> HTTPAdapter:
+        """Return the adapter for this origin: another one for the platform through TLS, where the url is without it."""
+        if self.is_closed:
+            raise ConnectionClosedError("this connection was closed while a request was in flight")
+        if self.settings.url.startswith("https:") or not origin.startswith("https:"):
+            return self
+        if origin not in self._upgraded:
+            self._upgraded[origin] = HTTPAdapter(self.settings, self._width, self._given_transport, url=origin)
+        return self._upgraded[origin]
 
     def _built(self, request: Request, url: str, token: Secret | None, *, has_timeout: bool) -> httpx.Request:
         try:
@@ -120,12 +170,9 @@ class HTTPAdapter:
 def _tls_context(settings: Settings) -> ssl.SSLContext:
     """Return a context that trusts the authorities of the settings. Raises ConfigurationError."""
     try:
-        context = ssl.create_default_context(cafile=settings.ca_file)
+        return tls_context(settings.ca_file)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "it is not valid"
-    else:
-        context.set_alpn_protocols(["http/1.1"])
-        return context
     name = "SSLKEYLOGFILE" if os.environ.get("SSLKEYLOGFILE") else "SSL_CERT_FILE or SSL_CERT_DIR"
     if settings.ca_file is None:
         what = f"The file of {name}, a variable of the environment, cannot be used"
@@ -168,12 +215,17 @@ class StreamingResponse:
         self, translation: _ErrorTranslation, url: str, token: Secret | None, response: httpx.Response
     ) -> None:
         self._translation = translation
-        self._url = url
+        self.url = url
         self.secrets = [secret for secret in (translation.adapter.settings.api_key, token) if secret is not None]
         """The secrets that were sent, which the response should not repeat."""
         self.status_code = response.status_code
         self._response = response
-        self._body: ResponseBody | _HTTPXBody | None = None
+        self._body: ResponseBody | _HTTPXBody | DecodedBody | None = None
+
+    @property
+    def location(self) -> str | None:
+        """Where a redirect leads, as the server wrote it."""
+        return cast("str | None", self._response.headers.get("location"))
 
     @property
     def is_resumable(self) -> bool:
@@ -187,11 +239,16 @@ class StreamingResponse:
     def _with_body(self, body: bytes) -> Response:
         response = self._response
         links = response.links if "link" in response.headers else {}
+        headers = response.headers
+        if codings(headers.get("content-encoding")):
+            headers = httpx.Headers(
+                [(name, value) for name, value in headers.multi_items() if name not in ABOUT_THE_CODED_BODY]
+            )
         return Response(
             request=self._translation.request,
-            url=self._url,
+            url=self.url,
             status_code=response.status_code,
-            headers=response.headers,
+            headers=headers,
             body=body,
             next_link=links.get("next", {}).get("url"),
             monitor_link=links.get("monitor", {}).get("url"),
@@ -212,16 +269,28 @@ class StreamingResponse:
         with self._translation:
             return await self._opened().read_into(buffer)
 
-    def _opened(self) -> ResponseBody | _HTTPXBody:
+    def _opened(self) -> ResponseBody | _HTTPXBody | DecodedBody:
         if self._body is None:
-            if self._response.headers.get("content-encoding", "identity") != "identity":
-                self.response.reject("it is compressed, which was not requested")
             stream = self._response.stream
-            self._body = stream if isinstance(stream, ResponseBody) else _HTTPXBody(self._response)
+            body = stream if isinstance(stream, ResponseBody) else _HTTPXBody(self._response)
+            coded = codings(self._response.headers.get("content-encoding"))
+            if coded and not can_decode(coded):
+                self.response.reject("it is compressed, which was not requested")
+            self._body = DecodedBody(body, coded[0], self.response.reject) if coded else body
         return self._body
 
     async def read_whole(self) -> Response:
-        """Return the response with its whole body. Raises ProtocolError for a body over ``MAX_RESPONSE_BYTES``."""
+        """
+        Return the response with its whole body. Raises ProtocolError for a body over ``MAX_RESPONSE_BYTES``. Where the body of an
+        error cannot be read, its status counts without it.
+        """
+        if self.status_code < 400:
+            return await self._with_whole_body()
+        with anyio.move_on_after(ERROR_BODY_SECONDS), contextlib.suppress(TransportError, ProtocolError):
+            return await self._with_whole_body()
+        return self.response
+
+    async def _with_whole_body(self) -> Response:
         body, piece = bytearray(), b""
         try:
             while piece := await self.read():
@@ -345,6 +414,9 @@ class _ErrorTranslation:
             return timed_out(settings, request, f"the platform {verb} for {seconds:g} s", sent=sent)
         url = settings.url + request.path
         *_, deepest = _causes(error)  # httpx's own messages are often empty
+        if remedy := lasting_failure(_causes(error)):
+            message = f"{request.method} {url}: the platform could not be reached ({deepest})\n{remedy}"
+            return TLSError(message, method=request.method, url=url, sent=False)
         problem = "the connection broke" if sent else "the platform could not be reached"
         return TransportError(
             f"{request.method} {url}: {problem} ({str(deepest) or type(deepest).__name__})",
@@ -357,7 +429,7 @@ class _ErrorTranslation:
         url = self.adapter.settings.url + self.request.path.partition("?")[0]
         message = f"{self.request.method} {url} was not sent, since it is no HTTP request: {error}"
         refused = ProtocolError(message, method=self.request.method, url=url)
-        refused.sent = False
+        refused.sent, refused.is_lasting = False, True
         return refused
 
 

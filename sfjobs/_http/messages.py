@@ -27,6 +27,7 @@ from ..errors import (
     ServerError,
 )
 from ..models import Cursor, JSONValue
+from . import redirects
 from .masking import masked, masked_fields
 from .retry import retry_after
 
@@ -187,11 +188,14 @@ class Response:
 
     def reject(self, reason: str) -> NoReturn:
         """Raise ProtocolError: the response is not what a platform sends."""
-        raise ProtocolError(
-            f"{self.request.method} {self.url} returned status {self.status_code}, but the response is invalid: {reason}",
-            method=self.request.method,
-            url=self.url,
-        )
+        raise self._invalid(reason)
+
+    def _invalid(self, reason: str) -> ProtocolError:
+        method, url = self.request.method, self.url
+        message = f"{method} {url} returned status {self.status_code}, but the response is invalid: {reason}"
+        error = ProtocolError(message, method=method, url=url)
+        error.reason = reason
+        return error
 
     def reject_html(self) -> None:
         """Reject an HTML page with a success status, where no body is read: an intermediary sent it, not the platform."""
@@ -207,8 +211,10 @@ class Response:
             self.reject(f"only {', '.join(map(str, sorted(self.request.expect)))} means success here")
         if 200 <= status < 300:
             return
+        if status in redirects.STATUSES:
+            raise self._redirected()
         if not 400 <= status < 600:
-            self.reject(f"a redirect to {self._destination()}" if 300 <= status < 400 else self._kind())
+            self.reject(self._kind())
         raise self.error()
 
     def error(self) -> ResponseError:
@@ -222,14 +228,27 @@ class Response:
             retry_after=retry_after(self.headers.get("retry-after"), self.headers.get("date")),
         )
 
-    def _destination(self) -> str:
-        """The host of a redirect. Its path and query are not shown: they may repeat the request."""
-        try:
-            parts = urlsplit(self.headers.get("location", ""))
-        except ValueError:
-            return "an invalid address"
-        host = self.masked(f"{parts.scheme}://{parts.netloc.rpartition('@')[2][:200]}")
-        return host if parts.netloc else "another path"
+    def _redirected(self) -> ProtocolError:
+        """
+        Return the error of a redirect that is not followed. Only its host is shown: path and query may repeat the request. It is
+        not transient.
+        """
+        to = redirects.destination(self.url, self.headers.get("location"))
+        origin = "" if to is None else self.masked(to.origin[:200])
+        if to is None:
+            error = self._invalid("a redirect to an invalid address\nCheck url (SFJOBS_URL).")
+        elif not to.is_same_platform:
+            reason = f"a redirect to {origin}, another party, to which no token is sent"
+            error = self._invalid(f"{reason}\nIf that is the platform, set url (SFJOBS_URL) to {origin}")
+        elif self.request.method == "GET":
+            error = self._invalid("too many redirects, one after the other")
+        elif origin == redirects.origin_of(self.url):
+            error = self._invalid("a redirect to another path, which is followed for GET only\nCheck url (SFJOBS_URL).")
+        else:
+            reason = f"a redirect to {origin}, which is followed for GET only"
+            error = self._invalid(f"{reason}\nSet url (SFJOBS_URL) to {origin}")
+        error.is_lasting = True
+        return error
 
     def _kind(self) -> str:
         """The kind of a body that is not JSON."""

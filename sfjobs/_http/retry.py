@@ -91,7 +91,7 @@ def may_retry(error: RequestFailedError, *, idempotent: bool) -> bool:
     """
     idempotent = idempotent or not error.sent
     if isinstance(error, TransportError):
-        return idempotent
+        return idempotent and error.retryable
     if isinstance(error, ResponseError):
         return error.status_code in _NOT_PROCESSED or (
             idempotent and (error.status_code in _MAYBE_PROCESSED or _is_in_progress(error))
@@ -111,7 +111,7 @@ def is_transient(error: SFJobsError) -> bool:
     """
     if isinstance(error, ResponseError) and error.status_code in _MAYBE_PROCESSED:
         return True
-    return error.retryable or (isinstance(error, ProtocolError) and error.sent)
+    return error.retryable or (isinstance(error, ProtocolError) and not error.is_lasting)
 
 
 def retry_after(value: str | None, date: str | None = None, *, now: datetime | None = None) -> float | None:

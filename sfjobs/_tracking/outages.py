@@ -13,7 +13,7 @@ from typing import TypeVar
 import anyio
 
 from .._http.retry import MAX_RETRY_AFTER_SECONDS, Retry, is_transient
-from ..errors import ResponseError, SFJobsError
+from ..errors import ProtocolError, ResponseError, SFJobsError
 from .types import PollInterval
 
 logger = logging.getLogger("sfjobs")
@@ -23,9 +23,44 @@ T = TypeVar("T")
 OUTAGE_WARNING_SECONDS = 10.0
 """Time without a response after which the log warns, once an outage."""
 
+SAME_ANSWERS = 5
+SAME_ANSWER_SECONDS = 120.0
+"""An unreadable response ends the polls when it has come so often, for so long, and nothing else has."""
+
+SAME_PAGE_SECONDS = 2 * 3600.0
+"""The same for an HTML page, as of a proxy in front of a platform that is down."""
 
 EARLY_POLL_FRACTION = 0.5
 """Fraction of the pause between two sweeps by which a job may be polled before it is due, together with others."""
+
+
+class SameAnswers:
+    """Finds out that a response which cannot be read will not change: an address or a program is wrong."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Note any other response."""
+        self._reason, self._count, self._since = "", 0, float("inf")
+
+    def lasting_error(self, error: SFJobsError, now: float) -> SFJobsError | None:
+        """Note a transient error. Return the error to raise if it has come too often, else None."""
+        reason = error.reason if isinstance(error, ProtocolError) else ""
+        if not reason or reason != self._reason:
+            self._reason, self._count, self._since = reason, 0, now
+        self._count += 1
+        seconds = now - self._since
+        least = SAME_PAGE_SECONDS if "html" in reason.lower() else SAME_ANSWER_SECONDS
+        if not isinstance(error, ProtocolError) or not reason or self._count < SAME_ANSWERS or seconds < least:
+            return None
+        message = (
+            f"{error.message}. The same response came {self._count} times in {seconds:.0f} s\n"
+            "Check that url (SFJOBS_URL) is a platform's; if it is, ask the platform's owner. The jobs go on."
+        )
+        lasting = ProtocolError(message, method=error.method, url=error.url, attempts=error.attempts)
+        lasting.reason, lasting.is_lasting = reason, True
+        return lasting
 
 
 class OutageMonitor:
@@ -38,6 +73,8 @@ class OutageMonitor:
         self._failing_since: float | None = None
         self._has_warned = False
         self._logged: set[object] = set()
+        self._same = SameAnswers()
+        self.lasting_error = self._same.lasting_error
         self.paused_until = float("-inf")
 
     def begin_sweep(self, now: float) -> float:
@@ -76,6 +113,7 @@ class OutageMonitor:
             logger.info("the platform responds again, after %.0f s", now - self._failing_since)
         self._backoff, self._failing_since, self._has_warned = 0.0, None, False
         self._logged.clear()
+        self._same.reset()
 
 
 async def retry_until_available(
@@ -86,8 +124,9 @@ async def retry_until_available(
     """
     Return what ``call`` returns; call it again after each transient error. Pauses grow from ``interval.least`` to
     ``interval.most`` seconds with full jitter, unless the platform names one. ``note`` gets each transient error; any other
-    error is raised.
+    error is raised, and an unreadable response that stays the same.
     """
+    same = SameAnswers()
     retry, attempts, logged = Retry(attempts=sys.maxsize, base=interval.least, ceiling=interval.most), 0, set[object]()
     while True:
         try:
@@ -95,6 +134,8 @@ async def retry_until_available(
         except SFJobsError as error:
             if not is_transient(error):
                 raise
+            if (lasting := same.lasting_error(error, anyio.current_time())) is not None:
+                raise lasting from error
             note(error)
             attempts += 1
             pause = retry.pause(attempts, retry_hint(error)) or 0.0

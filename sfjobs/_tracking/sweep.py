@@ -77,7 +77,10 @@ class Sweeper:
     def _note_failure(self, ids: Sequence[str], error: SFJobsError) -> None:
         """Retry after a transient error; any other ends the polling of the jobs that it is about."""
         now = anyio.current_time()
-        if is_transient(error):
+        is_passing = is_transient(error)
+        if is_passing and (lasting := self.outages.lasting_error(error, now)) is not None:
+            error, is_passing = lasting, False
+        if is_passing:
             self.outages.note_failure(len(ids), error, now)
             self.tracker.note_transient(ids, error, now, due=max(now, self.until))
         elif _is_about_one_job(error):

@@ -335,7 +335,7 @@ TOKEN_CUT_OFF = JSON_HEAD + b'Content-Length: 500\r\n\r\n{"access_token": "' + G
 SOCKETS: dict[str, tuple[Script, type[Exception]]] = {
     "a reset at once": (reset_at_once, TransportError),
     "a reset after the head": (reset_after_head, TransportError),
-    "a reset within a response that repeats all": (echo_and_reset, TransportError),
+    "a reset within a response that repeats all": (echo_and_reset, ServerError),
     "the request itself as the response": (garbage_of_the_request, TransportError),
     "a token cut off": (answering(TOKEN_CUT_OFF), TransportError),
 }
