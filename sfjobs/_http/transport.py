@@ -268,6 +268,8 @@ class Transport:
             return None
         if request.attempts is not None and attempts >= request.attempts:
             return None
+        if request.shield is not None and isinstance(error, RateLimitedError) and error.is_quota:
+            return None  # a stream of submissions goes on when one of its jobs has ended, which may be sooner
         pause = self._retry.pause(attempts, error.retry_after if isinstance(error, ResponseError) else None)
         if pause is None:
             return None
@@ -281,7 +283,9 @@ class Transport:
         if not isinstance(error, RateLimitedError) and not self._budget.spend():
             logger.info("no retry, since most requests of this connection fail: %s", error)
             return None
-        logger.info("attempt %d failed, another follows in %.1f s: %s", attempts, pause, error)
+        waits = {"wait_seconds": start - anyio.current_time(), "wait_reason": error.message}  # for the command line
+        extra = waits if isinstance(error, RateLimitedError) else None
+        logger.info("attempt %d failed, another follows in %.1f s: %s", attempts, pause, error, extra=extra)
         return pause
 
     async def _authorised(self, send_once: Attempt, attempt: int) -> Response:

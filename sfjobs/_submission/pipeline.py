@@ -5,6 +5,7 @@ Never holds more programs than the window. Between two steps it holds no task, s
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from itertools import islice
@@ -24,6 +25,8 @@ from .session import SubmissionSession
 from .submitter import SubmissionRequest
 from .types import FAST_SOURCE_SECONDS, End, Program, Refusal, Submission
 from .window import Window
+
+logger = logging.getLogger("sfjobs")
 
 Pull: TypeAlias = Callable[[int], Awaitable[bool]]
 """Puts up to so many programs, or the end of the source. Returns whether the source is fast enough to be read again at once."""
@@ -151,6 +154,7 @@ class SubmissionPipeline:
             await anyio.sleep_until(self._window.paused_until)
             if self._is_closed:
                 return
+            self._window.probe(anyio.current_time())
             if self._room > 0 and (self._unsettled or (pull is not None and self.wanted)):
                 await self._send_all(pull)
             elif self._room <= 0 and not self._pending and pull is not None:
@@ -174,11 +178,31 @@ class SubmissionPipeline:
         if self._room < self._sender.step_size:
             self._unfinished = [job for job in self._unfinished if not job.status.is_final]
 
+    def _learn_quota(self) -> None:
+        """Learn from the 429 of a quota at the end of a step, when it is known how many jobs the platform has accepted."""
+        refusal, self._sender.quota = self._sender.quota, None
+        now = anyio.current_time()
+        if refusal is None:
+            if self._window.is_narrowed:
+                self._forget_finished()
+            self._window.note_accepted(len(self._unfinished), now)
+            return
+        self._unfinished = [job for job in self._unfinished if not job.status.is_final]
+        self._window.meet_quota(len(self._unfinished), now, refusal.retry_after)
+        logger.info(
+            "at most %d unfinished jobs from now on, next submission in %.1f s, or when one has ended: %s",
+            self._window.size,
+            self._window.probe_at - now,
+            refusal,
+        )
+
     async def _wait_for_room(self) -> None:
+        """Wait until enough jobs have ended, or until it is time to try whether a quota is larger."""
         poller = self._poller
         waiter = poller.join(map(state_of, self._unfinished))
         try:
-            await poller.wait_for(waiter, 1 - self._room)
+            with anyio.CancelScope(deadline=self._window.next_probe(len(self._unfinished))):
+                await poller.wait_for(waiter, 1 - self._room)
             if (hundredth := self._window.size // 100) > 1:
                 with anyio.move_on_after(REFILL_DELAY_SECONDS):
                     await poller.wait_for(waiter, hundredth - self._room)
@@ -201,6 +225,7 @@ class SubmissionPipeline:
             finally:
                 # Without a cancellation nothing is in flight here.
                 self._sender.cut_short()
+                self._learn_quota()
 
     async def _pull_all(self, pull: Pull, workers: _Workers) -> None:
         sender = self._sender

@@ -77,7 +77,8 @@ class BatchSender:
     """
     Sends the programs of one stream, and calls ``settle`` with the outcome of each. A program without an outcome is sent again.
 
-    ``is_halted``: nothing more is sent in this step. ``error``: why, if the caller has to know.
+    ``is_halted``: nothing more is sent in this step. ``error``: why, if the caller has to know. ``quota``: the 429 of a quota
+    that this step met.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class BatchSender:
         self._is_cut_short = False
         self.is_halted = False
         self.error: Exception | None = None
+        self.quota: RateLimitedError | None = None
 
     @property
     def batch_size(self) -> int:
@@ -114,7 +116,8 @@ class BatchSender:
     @property
     def max_concurrent(self) -> int:
         """How many requests are worth sending at a time."""
-        return MAX_CONCURRENT_SUBMISSIONS if self.batch_size == 1 else MAX_CONCURRENT_BATCHES
+        most = MAX_CONCURRENT_SUBMISSIONS if self.batch_size == 1 else MAX_CONCURRENT_BATCHES
+        return min(most, self._window.concurrency)
 
     @property
     def read_ahead(self) -> int:
@@ -192,12 +195,17 @@ class BatchSender:
             self._in_flight.add(scope)
             try:
                 if len(requests) == 1:
-                    return [await self._submitter.submit(requests[0], shield=scope)]
-                return await self._submitter.submit_batch(requests, shield=scope)
+                    return [await self._submitter.submit(requests[0], shield=scope, before_sending=self._check_quota)]
+                return await self._submitter.submit_batch(requests, shield=scope, before_sending=self._check_quota)
             finally:
                 self._in_flight.discard(scope)
         reason = "the call was cancelled before the platform replied"
         return [self._submitter.unknown_error(request, reason) for request in requests]
+
+    def _check_quota(self) -> None:
+        """Raise the 429 that another request of this step has met: what has waited for its turn meanwhile would meet it, too."""
+        if self.quota is not None:
+            raise copy.copy(self.quota)
 
     def _apply_replies(
         self, load: Sequence[PendingProgram], replies: Sequence[SubmissionReply], generation: int
@@ -242,7 +250,9 @@ class BatchSender:
         Apply an error that means the same for each of these programs. ``is_own``: it may be about these programs only. Any other,
         such as a bug or a setting that cannot be used, stops the stream: it would burn the programs of a large source one by one.
         """
-        if isinstance(error, RateLimitedError):
+        if isinstance(error, RateLimitedError) and error.is_quota:
+            self.is_halted, self.quota = True, error
+        elif isinstance(error, RateLimitedError):
             self.is_halted = True
             pause = self._window.narrow(generation, anyio.current_time(), error.retry_after)
             message = "at most %d unfinished jobs from now on, next submission in %.1f s: %s"

@@ -88,30 +88,42 @@ class Submitter:
         return SubmissionRequest(Intent(key, self._session.url, self._session.account, target, shots, name, body))
 
     async def submit(
-        self, request: SubmissionRequest, *, shield: anyio.CancelScope | None = None, idempotent: bool = False
+        self,
+        request: SubmissionRequest,
+        *,
+        shield: anyio.CancelScope | None = None,
+        idempotent: bool = False,
+        before_sending: Callable[[], None] = lambda: None,
     ) -> JobSnapshot:
         """
         Send one submission.
 
         It is sent again only where that cannot make a second job: when it did not arrive, or when the platform honours keys.
-        ``idempotent`` states that the platform does, if this connection has not seen it yet.
+        ``idempotent`` states that the platform does, if this connection has not seen it yet. ``before_sending`` may raise
+        an error when the request would be sent, after all waits.
 
         Raises:
             SubmissionUnknownError: the platform may or may not have the job.
             JournalError: it cannot be written to the journal. Nothing was sent.
         """
         idempotent = idempotent or self.capabilities.honours_keys
-        [snapshot] = await self._journaled([request], partial(self._send_one, request, shield, idempotent))
+        [snapshot] = await self._journaled(
+            [request], partial(self._send_one, request, shield, idempotent, before_sending)
+        )
         return snapshot
 
     async def submit_batch(
-        self, requests: Sequence[SubmissionRequest], *, shield: anyio.CancelScope | None = None
+        self,
+        requests: Sequence[SubmissionRequest],
+        *,
+        shield: anyio.CancelScope | None = None,
+        before_sending: Callable[[], None] = lambda: None,
     ) -> Sequence[SubmissionReply]:
         """
         Send a batch, and return the reply to each submission, in order. All are None when the platform refuses this batch or all
         batches. Raises what ``submit`` would raise for each of them.
         """
-        return await self._journaled(requests, partial(self._send_batch, requests, shield))
+        return await self._journaled(requests, partial(self._send_batch, requests, shield, before_sending))
 
     def unknown_error(
         self, request: SubmissionRequest, reason: str, cause: RequestFailedError | None = None
@@ -149,7 +161,11 @@ class Submitter:
         return replies
 
     async def _send_one(
-        self, request: SubmissionRequest, shield: anyio.CancelScope | None, idempotent: bool
+        self,
+        request: SubmissionRequest,
+        shield: anyio.CancelScope | None,
+        idempotent: bool,
+        before_sending: Callable[[], None],
     ) -> Sequence[JobSnapshot]:
         intent = request.intent
         message = Request(
@@ -160,7 +176,7 @@ class Submitter:
             idempotent=idempotent,
             expect=frozenset({201}) if self._legacy else None,
             shield=shield,
-            on_in_flight=partial(_note_departure, [request], idempotent),
+            on_in_flight=partial(_note_departure, [request], idempotent, before_sending),
         )
         with tracing.span("submit", requests=True, target=intent.target, shots=intent.shots) as span:
             try:
@@ -180,7 +196,10 @@ class Submitter:
         return [snapshot]
 
     async def _send_batch(
-        self, requests: Sequence[SubmissionRequest], shield: anyio.CancelScope | None
+        self,
+        requests: Sequence[SubmissionRequest],
+        shield: anyio.CancelScope | None,
+        before_sending: Callable[[], None],
     ) -> Sequence[SubmissionReply]:
         message = Request(
             method="POST",
@@ -189,7 +208,7 @@ class Submitter:
             content=b"[%s]" % b",".join(map(_batch_item, requests)),
             idempotent=self.capabilities.honours_keys,
             shield=shield,
-            on_in_flight=partial(_note_departure, requests, self.capabilities.honours_keys),
+            on_in_flight=partial(_note_departure, requests, self.capabilities.honours_keys, before_sending),
         )
         targets = {request.intent.target for request in requests}
         target = targets.pop() if len(targets) == 1 else None
@@ -273,7 +292,11 @@ def _batch_item(request: SubmissionRequest) -> bytes:
     return b'%s,"idempotency_key":"%s"}' % (request.intent.body[:-1], request.intent.key.encode())
 
 
-def _note_departure(requests: Iterable[SubmissionRequest], idempotent: bool, is_sent: bool) -> None:
+def _note_departure(
+    requests: Iterable[SubmissionRequest], idempotent: bool, before_sending: Callable[[], None], is_sent: bool
+) -> None:
+    if is_sent:
+        before_sending()
     for request in requests:
         # Without a key a request is repeated only if it was not accepted. With one it may have been, which stays unknown.
         request.maybe_delivered = request.maybe_delivered or (idempotent and request.in_flight)

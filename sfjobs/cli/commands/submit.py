@@ -45,8 +45,11 @@ def submit(
                 # At once: an id must not be lost when a later submission fails or is interrupted.
                 typer.echo(jobs[-1].id)
 
+    from ..waiting.notices import waits_shown
+
     try:
-        command.run(work)
+        with waits_shown():
+            command.run(work)
     finally:
         if jobs and as_json:
             write_json({"jobs": [about_job(job) for job in jobs]})
