@@ -44,6 +44,9 @@ MAX_CONCURRENT_SUBMISSIONS = MAX_CONNECTIONS["bulk"]
 PROGRAMS_PER_STEP = 4 * MAX_CONCURRENT_SUBMISSIONS
 """Enough to keep all connections busy, and few enough to be done soon."""
 
+CANCEL_SECONDS = 0.3
+"""Time for the responses of requests in flight when a step is cancelled. A caller that cancels does not want to wait."""
+
 MAX_CONCURRENT_BATCHES = 3
 BATCHED_PROGRAMS_PER_STEP = 8 * MAX_BATCH_SIZE
 """While the platform works on one batch, the next is made. More batches would only make the platform hold more."""
@@ -133,10 +136,13 @@ class BatchSender:
         self.is_halted = self._is_cut_short = False
 
     def cut_short(self) -> None:
-        """Leave requests in flight the time for one more attempt: the transport begins no pause beyond that."""
+        """
+        Leave requests in flight a moment for their responses. Those that have none then are in the journal; where the platform
+        honours keys, the next step sends them again.
+        """
         self._is_cut_short = bool(self._in_flight)
         for scope in self._in_flight:
-            scope.deadline = anyio.current_time() + self._session.settings.attempt_timeout
+            scope.deadline = anyio.current_time() + CANCEL_SECONDS
 
     async def load(self, unsent: deque[PendingProgram]) -> list[PendingProgram]:
         """

@@ -20,8 +20,8 @@ from ._calls import Call, CallQueue
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CLEANUP_SECONDS = 5.0
-"""How long an interrupted call may clean up before the interrupt is raised anyway."""
+CLEANUP_SECONDS = 0.2
+"""How long an interrupted call may clean up before the interrupt is raised anyway. It goes on in the loop's thread."""
 
 
 class Portal:

@@ -14,6 +14,7 @@ from sfjobs import Job, Refusal
 from sfjobs._client.connection import internals
 from sfjobs._submission.sender import MAX_CONCURRENT_SUBMISSIONS
 from sfjobs._submission.window import Window
+from sfjobs.errors import SubmissionUnknownError
 from tests.support.counter import Counter, Numbered, circuit, circuits, circuits_of
 from tests.support.fake_platform import FakePlatform, refusal
 
@@ -54,6 +55,25 @@ async def test_a_cancelled_step_sends_nothing_more(platform: FakePlatform, count
             await anext(stream)
         assert counter.in_flight == 0
         assert len(stream.submitted) == len(counter.accepted) == MAX_CONCURRENT_SUBMISSIONS
+
+
+async def test_a_cancelled_step_returns_soon_though_the_platform_is_slow(
+    platform: FakePlatform, counter: Counter
+) -> None:
+    async with platform.connection() as connection:
+        await connection.ping()
+        counter.latency = 20.0
+        stream = connection.create_jobs("simulon_gaussian", circuits(200), window=200)
+        start = anyio.current_time()
+        with anyio.move_on_after(1):
+            await anext(stream)
+        assert anyio.current_time() - start <= 1.5
+        # What was in flight is unknown and not sent twice, since this platform honours no keys. ``recover`` looks for it.
+        items = [item async for item in stream]
+    unknown = [item for item in items if isinstance(item, Refusal)]
+    assert unknown
+    assert all(isinstance(item.error, SubmissionUnknownError) for item in unknown)
+    assert (len(items), len(counter.accepted)) == (200, 200 - len(unknown))
 
 
 async def test_a_closed_stream_has_the_jobs_that_were_not_returned(platform: FakePlatform, counter: Counter) -> None:

@@ -36,7 +36,7 @@ def run(
     plot: PlotOption = None,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0, help="How long to wait for the job; it goes on afterwards."),
+        typer.Option(metavar="SECONDS", min=0, help="How long it may take in all; the job goes on afterwards."),
     ] = None,
     name: NameOption = None,
     param: ParamOption = None,

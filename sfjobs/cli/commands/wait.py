@@ -17,7 +17,8 @@ def wait(
     *,
     first: Annotated[bool, typer.Option("--any", help="Wait for the first of them only.")] = False,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=0, help="How long to wait; the jobs go on afterwards.")
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="How long it may take in all; the jobs go on afterwards."),
     ] = None,
     then: Annotated[
         str | None,

@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TextIO
@@ -29,10 +29,33 @@ from ..errors import CommandError, ExitCode, explain, printable
 from ..output.json import about_job, write_json
 from ..output.tables import counted
 from ..program_files import Script
+from .notices import waits_shown
 from .progress import MultiJobDisplay, WaitProgress, job_line, print_lines, while_showing
 
 CANCEL_SECONDS = 3.0
 """How long after Ctrl-C a second one cancels the job."""
+
+
+class TimeLimit:
+    """``--timeout``, from the start of a command: the look-up of names and ids and the token count, too."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self._deadline = None if timeout is None else anyio.current_time() + timeout
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that are left; None without a limit."""
+        return None if self._deadline is None else max(self._deadline - anyio.current_time(), 0.0)
+
+    @contextmanager
+    def before_waiting(self, what: str, remedy: str) -> Iterator[None]:
+        """Bound what comes before the wait. With a timeout of 0, which asks once, only the connection's timeouts bound it."""
+        with anyio.move_on_after(self.left if self._timeout else None) as scope:
+            yield
+        if scope.cancelled_caught:
+            more = "Give --timeout a larger number, or leave it out."
+            raise CommandError(f"{what} after {self._timeout:g} s.", f"{more} {remedy}", ExitCode.TIMEOUT)
 
 
 @dataclass
@@ -46,14 +69,18 @@ class RunSession:
     job: Job | None = None
 
     async def run(self, timeout: float | None) -> Result:
-        """Submit, wait and fetch the result. Raises FailedJobError and CancelledJobError, too."""
+        """Submit, wait and fetch the result, all within ``timeout``. Raises FailedJobError and CancelledJobError, too."""
+        limit = TimeLimit(timeout)
         with WaitProgress(stderr()) as progress:
             async with Connection(settings=self.settings) as connection:
                 progress.show(f"Submitting to {printable(self.script.target)}")
                 self.is_submitting = True
-                self.job = job = await self.script.submit(connection)
+                remedy = "`sfjobs recover` shows if it has it."
+                with waits_shown(), limit.before_waiting("The platform had not accepted the job", remedy):
+                    self.job = await self.script.submit(connection)
+                job = self.job
                 line = partial(job_line, job, with_result=True)
-                await while_showing(progress, line, lambda: job.wait(timeout=timeout))
+                await while_showing(progress, line, lambda: job.wait(timeout=limit.left))
                 progress.conclude(line())
                 job.raise_for_status()
                 return job.result
@@ -114,12 +141,14 @@ class WaitSession:
 
     async def wait(self, connection: Connection) -> None:
         """Wait and report each job. Does not raise for jobs that fail: see ``raise_for_jobs``."""
+        limit = TimeLimit(self.timeout)
         with WaitProgress(stderr()) as progress:
-            # Waiting retries until the platform responds, so that a wrong url must be found before.
-            await connection.ping()
-            job_ids = await ids.resolve(connection, self.shortened_ids)
+            with limit.before_waiting("The platform had not responded", "The jobs go on."):
+                # Waiting retries until the platform responds, so that a wrong url must be found before.
+                await connection.ping()
+                job_ids = await ids.resolve(connection, self.shortened_ids)
             self._jobs = [Job(job_id, JobStatus.OPEN, connection) for job_id in job_ids]
-            async with as_completed(self._jobs, self.timeout, fetch_results=False) as completions:
+            async with as_completed(self._jobs, limit.left, fetch_results=False) as completions:
                 if len(self._jobs) == 1:
                     line = partial(job_line, self._jobs[0])
                     await self._report_each(lambda: while_showing(progress, line, completions.advance), progress)
