@@ -378,6 +378,14 @@ async def test_a_slow_drip_that_breaks_off_is_no_progress() -> None:
     assert len(asked(platform)) == 3
 
 
+async def test_a_slow_download_that_is_complete_is_no_failure() -> None:
+    platform = platform_with(BODY, etag='"v1"')
+    platform.drip = 1.0  # for each of 101 pieces
+    async with transport_to(platform, attempt_timeout=100.5, read_timeout=10).download(WHOLE) as download:
+        assert await read(download) == BODY
+    assert len(asked(platform)) == 1
+
+
 async def test_the_time_of_the_consumer_does_not_count() -> None:
     platform = platform_with()
     async with transport_to(platform, attempt_timeout=10).download(WHOLE) as download:

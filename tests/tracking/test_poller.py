@@ -514,6 +514,41 @@ async def test_a_job_that_a_list_shows_late_is_not_lost() -> None:
     assert not source.single_polls
 
 
+async def test_closing_cancels_a_poll_that_is_under_way() -> None:
+    source = ScriptedSource({"a": 1000.0})
+    source.latency = lambda: 500.0
+    poller = poller_for(source)
+
+    async def wait() -> None:
+        with pytest.raises(ConnectionClosedError):
+            await wait_for(poller, ["a"])
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.sleep(5)
+        assert source.in_flight == 1
+        await poller.aclose()
+        assert (source.in_flight, source.cancelled) == (0, 1)
+    assert anyio.current_time() == pytest.approx(5, abs=0.01)
+
+
+async def test_each_waiter_gets_an_error_of_its_own() -> None:
+    source = ScriptedSource({"a": 1000.0})
+    source.error = AuthenticationError("no", status_code=401)
+    poller, errors = poller_for(source), list[AuthenticationError]()
+
+    async def wait() -> None:
+        with pytest.raises(AuthenticationError) as caught:
+            await wait_for(poller, ["a"])
+        errors.append(caught.value)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(wait)
+    assert len({id(error) for error in errors}) == len(errors) == 3
+    assert {(str(error), error.status_code) for error in errors} == {("no", 401)}
+
+
 async def test_closing_ends_every_wait_at_once() -> None:
     source = ScriptedSource({"a": 1000.0, "b": 1000.0})
     poller = poller_for(source)
