@@ -8,7 +8,8 @@ Requests to the platform, from typed endpoints down to sockets.
     rate_limiter        waiting for the rate limit after a 429
     rate_model          the rate that the platform accepts (pure)
     download            a body in pieces that resumes after a broken connection
-    adapter             our requests and errors as those of httpx
+    adapter             our requests as those of httpx
+    failures            failures of httpx as our errors
     content_coding      compressed bodies, decoded in bounded pieces
     redirects  trust    where a redirect may lead (pure); certificate authorities
     http11  tcp_stream  HTTP/1.1 over our own connections; their sockets

@@ -1,6 +1,6 @@
 """
-One lane's way to the platform: our request as one of httpx, the response as a stream, and every failure as one of our errors.
-``transport`` decides when and how often to send. Besides ``http11``, no other file of the client imports httpx.
+One lane's way to the platform: our request as one of httpx, and the response as a stream. ``transport`` decides when and how often to
+send. No file of the client but this one, ``http11`` and ``failures`` imports httpx.
 """
 
 from __future__ import annotations
@@ -8,17 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from types import TracebackType
 from typing import Any, TypeAlias, cast
 from urllib.parse import quote_plus
 
 import anyio
-import h11
 import httpx
 
 from .._util.aio import most_urgent
@@ -28,17 +25,15 @@ from ..errors import (
     ConfigurationError,
     ConnectionClosedError,
     ProtocolError,
-    RequestTimeoutError,
-    SFJobsError,
-    TLSError,
     TransportError,
 )
 from . import redirects, tracing
 from .content_coding import ABOUT_THE_CODED_BODY, DecodedBody, can_decode, codings
+from .failures import ErrorTranslation, is_of_the_network
 from .http11 import KEEP_ALIVE_SECONDS, DirectTransport, ResponseBody
 from .messages import Request, Response
 from .proxies import EnvironmentProxy, proxy_for
-from .trust import lasting_failure, tls_context
+from .trust import tls_context
 
 HTTPTransport: TypeAlias = httpx.AsyncBaseTransport
 """The type of a connection's ``transport=``, which tests replace. No other httpx type is visible to callers."""
@@ -93,7 +88,7 @@ class HTTPAdapter:
         try:
             await self._close()
         except Exception as error:
-            if not _is_of_the_network(most_urgent(error)):
+            if not is_of_the_network(most_urgent(error)):
                 raise
         finally:
             while self._upgraded:
@@ -105,7 +100,7 @@ class HTTPAdapter:
         read timeout. A redirect of a GET within the platform is followed. Raises TransportError, ConnectionClosedError.
         """
         url = f"{self.settings.url}{request.path}{_query(request.params)}"
-        translation = _ErrorTranslation(self, request)
+        translation = ErrorTranslation(self, request)
         with translation:
             message = self._built(request, url, token, has_timeout=has_timeout)
             response = await self._send(message)
@@ -128,7 +123,7 @@ class HTTPAdapter:
 
     async def get(self, request: Request, url: str, token: Secret | None, *, has_timeout: bool) -> StreamingResponse:
         """``start`` a GET at the address of a redirect."""
-        translation = _ErrorTranslation(self, request)
+        translation = ErrorTranslation(self, request)
         whole = replace(request, params=())  # the address has the parameters
         with translation:
             response = await self._send(self._built(whole, url, token, has_timeout=has_timeout))
@@ -211,9 +206,7 @@ class StreamingResponse:
     """The attempts that it took to get the response."""
     on_close: Callable[[], None] | None = None
 
-    def __init__(
-        self, translation: _ErrorTranslation, url: str, token: Secret | None, response: httpx.Response
-    ) -> None:
+    def __init__(self, translation: ErrorTranslation, url: str, token: Secret | None, response: httpx.Response) -> None:
         self._translation = translation
         self.url = url
         self.secrets = [secret for secret in (translation.adapter.settings.api_key, token) if secret is not None]
@@ -317,7 +310,7 @@ class StreamingResponse:
                     await self._body.aclose()
                 await self._response.aclose()
             except Exception as error:
-                if not _is_of_the_network(most_urgent(error)):
+                if not is_of_the_network(most_urgent(error)):
                     raise
 
 
@@ -351,98 +344,3 @@ class _HTTPXBody:
 
     async def aclose(self) -> None:
         await self._pieces.aclose()
-
-
-_NOT_HTTP = (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL, h11.LocalProtocolError)
-"""What is raised for a request that cannot be written, before any of it is sent."""
-
-_NOT_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    ConnectionRefusedError,
-    socket.gaierror,
-    ssl.SSLCertVerificationError,
-)
-"""What is raised before the platform or the proxy has a connection for the request."""
-
-_LIBRARIES = frozenset({"anyio", "h11", "h2", "hpack", "httpcore", "httpx", "socksio", "ssl", "trio"})
-
-
-def _is_of_the_network(error: BaseException) -> bool:
-    """Return whether an exception is of the operating system or of a library below us, whatever its class."""
-    if not isinstance(error, Exception):
-        return False
-    return isinstance(error, OSError | EOFError) or any(
-        kind.__module__.partition(".")[0] in _LIBRARIES for kind in type(error).__mro__
-    )
-
-
-class _ErrorTranslation:
-    """Raises httpx's errors as ours. Frames below ours hold headers with the token, so no traceback keeps them."""
-
-    __slots__ = ("adapter", "request")
-
-    def __init__(self, adapter: HTTPAdapter, request: Request) -> None:
-        self.adapter = adapter
-        self.request = request
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None or isinstance(error, SFJobsError):
-            return
-        for cause in _causes(error):
-            cause.__traceback__ = None
-        error = most_urgent(error)
-        is_network_error = _is_of_the_network(error)
-        if self.adapter.is_closed and (is_network_error or isinstance(error, RuntimeError)):
-            raise ConnectionClosedError("this connection was closed while a request was in flight") from None
-        if is_network_error:
-            raise self._translated(error) from error
-
-    def _translated(self, error: BaseException) -> TransportError | ProtocolError:
-        request, settings = self.request, self.adapter.settings
-        if isinstance(error, _NOT_HTTP):
-            return self._unsendable(error)
-        sent = not isinstance(error, _NOT_SENT)
-        if isinstance(error, httpx.TimeoutException):
-            seconds = settings.read_timeout if sent else settings.connect_timeout
-            verb = "sent nothing" if sent else "could not be reached"
-            return timed_out(settings, request, f"the platform {verb} for {seconds:g} s", sent=sent)
-        url = settings.url + request.path
-        *_, deepest = _causes(error)  # httpx's own messages are often empty
-        if remedy := lasting_failure(_causes(error)):
-            message = f"{request.method} {url}: the platform could not be reached ({deepest})\n{remedy}"
-            return TLSError(message, method=request.method, url=url, sent=False)
-        problem = "the connection broke" if sent else "the platform could not be reached"
-        return TransportError(
-            f"{request.method} {url}: {problem} ({str(deepest) or type(deepest).__name__})",
-            method=request.method,
-            url=url,
-            sent=sent,
-        )
-
-    def _unsendable(self, error: BaseException) -> ProtocolError:
-        url = self.adapter.settings.url + self.request.path.partition("?")[0]
-        message = f"{self.request.method} {url} was not sent, since it is no HTTP request: {error}"
-        refused = ProtocolError(message, method=self.request.method, url=url)
-        refused.sent, refused.is_lasting = False, True
-        return refused
-
-
-def timed_out(settings: Settings, request: Request, reason: str, *, sent: bool = True) -> RequestTimeoutError:
-    """Return the error for a request that took too long."""
-    url = settings.url + request.path
-    return RequestTimeoutError(f"{request.method} {url}: {reason}", method=request.method, url=url, sent=sent)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error and its chain of causes, each once."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__

@@ -28,10 +28,11 @@ from ..errors import (
     TransportError,
 )
 from . import tracing
-from .adapter import HTTPAdapter, HTTPTransport, StreamingResponse, timed_out
+from .adapter import HTTPAdapter, HTTPTransport, StreamingResponse
 from .auth import Token, TokenSource, read_token, token_request
 from .clock import PlatformClock
 from .download import Download, Downloading
+from .failures import timed_out
 from .messages import Lane, Request, Response
 from .odd_fields import OddFields
 from .rate_limiter import Permit, RateLimit, RateLimiter
