@@ -1,6 +1,6 @@
 """
-One lane's way to the platform: our request as one of httpx, and the response as a stream. ``transport`` decides when and how often to
-send. No file of the client but this one, ``http11`` and ``failures`` imports httpx.
+One lane's way to the platform: our request as one of httpx, and the response as a stream. ``transport`` decides when and how
+often to send. No file of the client but this one, ``http11`` and ``failures`` imports httpx.
 """
 
 from __future__ import annotations

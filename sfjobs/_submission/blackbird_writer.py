@@ -122,6 +122,7 @@ class _Writer:
     """The statements of one program, and the arrays that they need."""
 
     def __init__(self, program: object) -> None:
+        self._parameters: Mapping[str, object] = getattr(program, "free_params", {})
         self._arrays: list[str] = []
         self.loop_arrays: dict[str, list[object]] = {}
         self.timebins = 0
@@ -188,7 +189,9 @@ class _Writer:
         return _number(value, negated=negated)
 
     def _expression(self, value: _Symbolic, *, negated: bool) -> str:
-        values = {symbol: getattr(symbol, "val", None) for symbol in value.free_symbols}
+        # Equal expressions are one object in sympy's cache, so a symbol may be that of another program with the same names.
+        own = {symbol: self._parameters.get(getattr(symbol, "name", ""), symbol) for symbol in value.free_symbols}
+        values = {symbol: getattr(parameter, "val", None) for symbol, parameter in own.items()}
         value = value.subs({symbol: bound for symbol, bound in values.items() if bound is not None})
         symbols = list(value.free_symbols)
         if not symbols:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import strawberryfields as sf
 from strawberryfields import ops
+from sympy.core.cache import clear_cache
 from thewalrus.random import random_covariance, random_interferometer, random_symplectic
 
 from sfjobs._protocol import wire
@@ -154,6 +155,18 @@ def test_bound_parameters_are_written_as_numbers_and_free_ones_by_name() -> None
         ops.Rgate(sf.math.sin(squeezing) / 3) | q[0]
     program.bind_params({"squeezing": 0.25})
     assert "Sgate(-0.5, {angle}) | 0\nRgate(0.0824" in text_of(program)
+
+
+def test_an_expression_of_an_equal_parameter_has_the_value_of_the_program() -> None:
+    """sympy's cache may put the parameter of another program into an expression, since both have the same name."""
+    other = sf.Program(1).params("squeezing_of_two")
+    clear_cache()
+    program = sf.Program(1)
+    assert program.params("squeezing_of_two") is not other
+    with program.context as q:
+        ops.Sgate(2 * other) | q[0]
+    program.bind_params({"squeezing_of_two": 0.25})
+    assert "Sgate(0.5, 0" in text_of(program)
 
 
 def test_deleted_and_new_modes_keep_their_numbers() -> None:
@@ -321,7 +334,7 @@ def test_readings_and_loop_variables_are_not_free() -> None:
         ops.MeasureHomodyne(gain) | q[0]
         ops.Xgate(gain * q[0].par) | q[1]
     text = compiled_text(program, "simulon_gaussian", None, 5, {"gain": 0.5})
-    assert "MeasureHomodyne(0.5) | 0\nXgate(0.5*q0) | 1" in text
+    assert "MeasureHomodyne(0.5) | 0\nXgate(0.5 * q0) | 1" in text
     looped = sf.TDMProgram(N=2)
     with looped.context([1.0, 0.0]) as (p, q):
         ops.Sgate(looped.params("r"), 0) | q[1]

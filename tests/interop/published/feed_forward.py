@@ -346,3 +346,15 @@ MeasureHeterodyne() | 1
         shots=4000,
         check=_check_squeezed_by_measurement,
     )
+
+
+@published("squeezing by measurement, as an object", shots=4000, check=_check_squeezed_by_measurement)
+def squeezing_by_measurement() -> Any:
+    program = sf.Program(2)
+    with program.context as q:
+        ops.Dgate(0.6, 0.8) | q[0]
+        ops.S2gate(0.4) | (q[0], q[1])
+        ops.MSgate(0.5, 0.7, r_anc=1.2, eta_anc=0.9, avg=True) | q[0]
+        ops.MeasureHD | q[0]
+        ops.MeasureHD | q[1]
+    return program

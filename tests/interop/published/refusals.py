@@ -113,13 +113,3 @@ def fock_on_chip() -> Any:
         ops.Fock(1) | q[0]
         ops.MeasureFock() | q
     return program
-
-
-@published("squeezing by measurement, as an object", refused="MSgate")
-def squeezing_by_measurement() -> Any:
-    # The Gaussian compiler of Strawberry Fields does not take it; a script may have it.
-    program = sf.Program(1)
-    with program.context as q:
-        ops.MSgate(0.5, 0.7, r_anc=1.2, eta_anc=0.9, avg=True) | q[0]
-        ops.MeasureX | q[0]
-    return program
