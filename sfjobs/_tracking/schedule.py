@@ -13,6 +13,8 @@ from collections.abc import Iterable
 
 from .types import TrackedJob
 
+_MIN_OUTDATED = 64
+
 
 class PollQueue:
     """
@@ -34,6 +36,12 @@ class PollQueue:
         # Without this the outdated entries would pile up with each change of the whole queue.
         self._heap = [item for item in self._heap if item[2].queue_entry == item[1]]
         heapq.heapify(self._heap)
+
+    def discard_outdated(self, jobs: int) -> None:
+        """Discard the outdated entries if there are more of them than of ``jobs``, the number of tracked jobs."""
+        if len(self._heap) > 2 * jobs + _MIN_OUTDATED:
+            self._heap = [item for item in self._heap if item[2].queue_entry == item[1]]
+            heapq.heapify(self._heap)
 
     def next_due(self) -> float:
         """Return the time of the next poll, infinity when the queue is empty."""

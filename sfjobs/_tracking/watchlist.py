@@ -177,12 +177,15 @@ class JobTracker:
 
     def _end(self, job: TrackedJob, outcome: Outcome) -> None:
         self._remove(job)
-        for waiter in job.waiters:
+        # Its entry in the queue may stay for a while, and must not keep the handles and their results.
+        waiters, job.waiters = job.waiters, []
+        for waiter in waiters:
             waiter.settle(job.job_id, outcome)
 
     def _remove(self, job: TrackedJob) -> None:
         del self._jobs[job.job_id]
         job.queue_entry = None
+        self.queue.discard_outdated(len(self._jobs))
 
     def _postpone(self, job: TrackedJob, now: float) -> None:
         age = now - job.first_seen

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -123,6 +125,25 @@ def test_events_in_the_blocking_twin() -> None:
         ends = [event.job for event in connection.events(jobs, timeout=60) if event.new.is_final]
         assert {id(job) for job in ends} == {id(job) for job in jobs}
         assert all(job.status == JobStatus.COMPLETED for job in jobs)
+
+
+@pytest.mark.parametrize("kind", ["wait", "wait_all", "as_completed"])
+async def test_dropped_jobs_and_results_are_free_at_once(platform: Platform, kind: str) -> None:
+    async with connected(platform) as connection:
+        jobs = await submitted(connection, 20)
+        if kind == "wait":
+            async with anyio.create_task_group() as group:
+                for job in jobs:
+                    group.start_soon(job.wait)
+        elif kind == "wait_all":
+            await sfjobs.wait_all(jobs)
+        else:
+            assert {job async for job in sfjobs.as_completed(jobs)} == {*jobs}
+        alive = [weakref.ref(job) for job in jobs] + [weakref.ref(job.result) for job in jobs]
+        job = None  # type: ignore[assignment]
+        jobs.clear()
+        gc.collect()
+        assert not [reference for reference in alive if reference() is not None]
 
 
 async def test_a_wait_that_begins_after_a_restart_of_the_platform_sees_the_end(tmp_path: Path) -> None:
