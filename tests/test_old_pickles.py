@@ -27,15 +27,18 @@ RESULTS = {
 }
 
 
+SINCE_THEN = {"TLSError"}
+
+
 def unpickled(name: str) -> Any:
     return pickle.loads(base64.b64decode(OLD[name]))
 
 
 def test_every_error_and_result_has_its_pickle() -> None:
-    assert OLD.keys() == CLASSES.keys() | RESULTS.keys()
+    assert OLD.keys() == (CLASSES.keys() - SINCE_THEN) | RESULTS.keys()
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", sorted(CLASSES.keys() - SINCE_THEN))
 def test_an_error_of_0_1_0_loads(name: str) -> None:
     loaded, expected = unpickled(name), example(CLASSES[name])
     assert type(loaded) is type(expected)

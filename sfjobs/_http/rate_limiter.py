@@ -81,7 +81,9 @@ class RateLimiter:
             while now < self.model.resume_at:
                 await anyio.sleep_until(self.model.resume_at)
                 now = anyio.current_time()
-            self._grant(permit, now, waited=False)
+            # The platform's limit is that of its API, so neither the request nor its outcome counts.
+            self.in_flight += 1
+            permit.is_in_flight, permit.generation = True, self.model.generation
             return
         if self._next() is None and self.model.allows(now, self.in_flight):
             self._grant(permit, now, waited=False)
@@ -199,7 +201,9 @@ class Permit:
             self.unavailable(error.retry_after)
 
     def accepted(self) -> None:
-        if self.is_in_flight:
+        if self.is_in_flight and self.is_for_token:
+            self._limiter.release(self)
+        elif self.is_in_flight:
             self._limiter.model.record_accepted(anyio.current_time(), self.generation, self._limiter.in_flight)
             self._limiter.release(self)
 

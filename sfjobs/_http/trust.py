@@ -61,6 +61,8 @@ def _variables() -> list[str]:
 
 def _of_the_environment(variables: Iterable[str]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if keys := os.environ.get("SSLKEYLOGFILE"):
+        context.keylog_filename = keys
     for name in variables:
         value = os.environ[name]
         paths = value.split(os.pathsep) if name == "SSL_CERT_DIR" else [value]
@@ -106,17 +108,18 @@ def lasting_failure(causes: Iterable[BaseException]) -> str | None:
     for error in causes:
         if isinstance(error, ssl.SSLCertVerificationError):
             return _untrusted(error)
-        if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+        if isinstance(error, ssl.SSLError) and getattr(error, "reason", None) in _NO_TLS:
             return "The server does not speak TLS at this address: check https and the port in url (SFJOBS_URL)."
-        if isinstance(error, ssl.SSLError) and error.reason in _NO_COMMON_TLS:
+        if isinstance(error, ssl.SSLError) and getattr(error, "reason", None) in _NO_COMMON_TLS:
             return "Server and client have no version, cipher or name of TLS in common: ask the platform's owner."
     return None
 
 
 def _untrusted(error: ssl.SSLCertVerificationError) -> str:
     trust = "give a PEM file with the authority that you trust as ca_file (SFJOBS_CA_FILE)"
-    if error.verify_code in _WRONG_HOST:
+    code = getattr(error, "verify_code", None)  # only those of OpenSSL itself have one
+    if code in _WRONG_HOST:
         return f"Write the host name of the platform's certificate in url (SFJOBS_URL), or {trust} and has this host."
-    if error.verify_code in _WRONG_TIME:
+    if code in _WRONG_TIME:
         return f"Check this computer's clock; if it is right, ask the platform's owner to renew the certificate, or {trust}."
     return f"The authority of the platform's certificate is not trusted: {trust}."

@@ -10,11 +10,9 @@ from typing import Final
 
 import anyio
 
+from .._http.retry import is_transient
 from ..errors import SFJobsError
 from .job_state import JobState
-
-SHORT_TIMEOUT_SECONDS: Final = 1.0
-"""A longer timeout has time for polls."""
 
 LATE_SECONDS: Final = 1.0
 """A process that notices its timeout this much later was stopped, or its event loop was blocked."""
@@ -40,7 +38,7 @@ class Deadline:
         passed, so this has a limit of its own. Raises an error that is not transient.
         """
         late = anyio.current_time() - self.time > LATE_SECONDS
-        if not late and self.time - self._start > SHORT_TIMEOUT_SECONDS:
+        if not late and self.time > self._start:
             return False
         since = self.time if late else self._start
         unpolled = [
@@ -53,6 +51,6 @@ class Deadline:
                 try:
                     await unpolled[0].session.poller.query_once(unpolled)
                 except SFJobsError as error:
-                    if not error.retryable:
+                    if not is_transient(error):
                         raise
         return any(state.status.is_final for state in unpolled)

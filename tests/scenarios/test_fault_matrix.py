@@ -38,6 +38,7 @@ WAIT = 0.6
 PROGRAM = "name v\nversion 1.0\n\nVac | 0\nMeasureFock() | 0\n"
 WORDS = {
     sfjobs.TransportError: "lost",
+    sfjobs.errors.TLSError: "no tls",
     sfjobs.RequestTimeoutError: "late",
     sfjobs.ProtocolError: "alien",
     sfjobs.SubmissionUnknownError: "maybe",

@@ -27,6 +27,7 @@ from sfjobs.errors import (
     AuthenticationError,
     ConflictError,
     InvalidRequestError,
+    NotFoundError,
     PermissionDeniedError,
     ProtocolError,
     RateLimitedError,
@@ -162,7 +163,7 @@ BODIES: dict[str, MakeResponse] = {
     "a status from the future": body("{}", 600),
     "not modified": body("{}", 304),
 }
-JSON_BODIES = {"null", "a list", "a bare text", "a number"}
+JSON_BODIES = {"null", "a list", "a bare text", "a number", "gzip of something else"}
 """Each is JSON, and so a certificate that is left out."""
 
 BAD_JOBS: dict[str, MakeResponse] = {
@@ -307,7 +308,7 @@ SPECIAL = [
         "a refusal larger than the limit",
         "get_job",
         lambda: _status(streamed(b"x" * 2**16, 200 * 16)(), 404),
-        ProtocolError,
+        NotFoundError,
     ),
     Case("a huge Retry-After", "get_job", json_response({}, 503, retry_after=LONG), ServerError),
     Case("a huge Retry-After", "create_job", json_response({}, 429, retry_after=LONG), RateLimitedError),

@@ -45,8 +45,8 @@ class TimeLimit:
 
     @property
     def left(self) -> float | None:
-        """Seconds that are left; None without a limit."""
-        return None if self._deadline is None else max(self._deadline - anyio.current_time(), 0.0)
+        """Seconds that are left, as messages show them; None without a limit."""
+        return None if self._deadline is None else max(round(self._deadline - anyio.current_time(), 1), 0.0)
 
     @contextmanager
     def before_waiting(self, what: str, remedy: str) -> Iterator[None]:
