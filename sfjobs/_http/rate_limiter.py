@@ -81,7 +81,7 @@ class RateLimiter:
             while now < self.model.resume_at:
                 await anyio.sleep_until(self.model.resume_at)
                 now = anyio.current_time()
-            # The platform's limit is that of its API, so neither the request nor its outcome counts.
+            # It does not delay the next request: where tokens have a limit, it is mostly another one.
             self.in_flight += 1
             permit.is_in_flight, permit.generation = True, self.model.generation
             return
@@ -201,9 +201,7 @@ class Permit:
             self.unavailable(error.retry_after)
 
     def accepted(self) -> None:
-        if self.is_in_flight and self.is_for_token:
-            self._limiter.release(self)
-        elif self.is_in_flight:
+        if self.is_in_flight:
             self._limiter.model.record_accepted(anyio.current_time(), self.generation, self._limiter.in_flight)
             self._limiter.release(self)
 
