@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from ..program import Array
+from .state import quadrature_indices
 
 MAX_QUADRATURE: Final = 1e7
 """Beyond this deviation of a quadrature rounding (1e-9) nears the deviation of the squeezed one (1e-7)."""
@@ -46,8 +47,7 @@ class FactorState:
 
     def indices(self, modes: Sequence[int]) -> Array:
         """Return the rows of the quadratures of these modes: all x, then all p."""
-        chosen = np.asarray(modes, dtype=np.intp)
-        return np.concatenate([chosen, chosen + self.num_modes])
+        return quadrature_indices(modes, self.num_modes)
 
     def apply(
         self, modes: Sequence[int], matrix: Array | None, noise: Array | None = None, shift: Array | None = None

@@ -17,6 +17,7 @@ from .gate_arrays import ARRAY_GATES, matrices
 from .gate_reader import read_gate
 from .gates import GaussianMap
 from .limits import beyond_limit
+from .state import quadrature_indices
 
 
 class PhaseSpace:
@@ -30,14 +31,7 @@ class PhaseSpace:
     def apply(self, modes: Sequence[int], gaussian_map: GaussianMap) -> None:
         """Apply the same map to all shots."""
         where = self._indices(modes)
-        matrix, noise = with_loss(gaussian_map)
-        if matrix is not None:
-            self.values[where] = matrix @ self.values[where]
-        if noise is not None:
-            factor = noise_factor(noise)
-            self.values[where] += factor @ self._rng.standard_normal((factor.shape[1], self._shots))
-        if gaussian_map.shift is not None:
-            self.values[where] += gaussian_map.shift[:, np.newaxis]
+        self.values[where] = self._mapped(self.values[where], gaussian_map)
 
     def apply_each(self, operation: Operation, readings: Mapping[int, Array]) -> None:
         """Apply a gate with the values of its formulas in each shot. Raises ``ProgramError`` for a value that it cannot have."""
@@ -51,16 +45,7 @@ class PhaseSpace:
             return
         for shot, each in enumerate(operations_of_shots(operation, readings, self._shots)):
             gaussian_map, _ = read_gate(each)
-            matrix, noise = with_loss(gaussian_map)
-            values = self.values[where, shot]
-            if matrix is not None:
-                values = matrix @ values
-            if noise is not None:
-                factor = noise_factor(noise)
-                values = values + factor @ self._rng.standard_normal(factor.shape[1])
-            if gaussian_map.shift is not None:
-                values = values + gaussian_map.shift
-            self.values[where, shot] = values
+            self.values[where, shot] = self._mapped(self.values[where, shot, np.newaxis], gaussian_map)[:, 0]
 
     def read(self, detector: Detector) -> Array:
         """Return the readings (shots) of a detector, and reset its mode to the vacuum."""
@@ -80,8 +65,19 @@ class PhaseSpace:
             raise beyond_limit("gates that depend on readings lead to more light than double precision holds")
 
     def _indices(self, modes: Sequence[int]) -> Array:
-        chosen = np.asarray(modes, dtype=np.intp)
-        return np.concatenate([chosen, chosen + self._modes])
+        return quadrature_indices(modes, self._modes)
+
+    def _mapped(self, values: Array, gaussian_map: GaussianMap) -> Array:
+        """Return the values (2k, n) of k modes in n shots after a map."""
+        matrix, noise = with_loss(gaussian_map)
+        if matrix is not None:
+            values = matrix @ values
+        if noise is not None:
+            factor = noise_factor(noise)
+            values = values + factor @ self._rng.standard_normal((factor.shape[1], values.shape[1]))
+        if gaussian_map.shift is not None:
+            values = values + gaussian_map.shift[:, np.newaxis]
+        return values
 
 
 def with_loss(gaussian_map: GaussianMap) -> tuple[Array | None, Array | None]:

@@ -24,6 +24,12 @@ def real_form(passive: Array, active: Array | None = None) -> Array:
     return real
 
 
+def quadrature_indices(modes: Sequence[int], num_modes: int) -> Array:
+    """Return the indices of the quadratures of some of ``num_modes`` modes: all x, then all p."""
+    chosen = np.asarray(modes, dtype=np.intp)
+    return np.concatenate([chosen, chosen + num_modes])
+
+
 def symplectic_form(modes: int) -> Array:
     """Return ``omega`` (2m, 2m): zero with the blocks 1 and -1 off the diagonal."""
     return real_form(-1j * np.eye(modes))
@@ -48,8 +54,7 @@ class GaussianState:
 
     def indices(self, modes: Sequence[int]) -> Array:
         """Return the indices of the quadratures of these modes: all x, then all p."""
-        chosen = np.asarray(modes, dtype=np.intp)
-        return np.concatenate([chosen, chosen + self.num_modes])
+        return quadrature_indices(modes, self.num_modes)
 
     def apply(
         self, modes: Sequence[int], matrix: Array | None, noise: Array | None = None, shift: Array | None = None
