@@ -28,7 +28,7 @@ from ..errors import (
     TransportError,
 )
 from . import redirects, tracing
-from .content_coding import ABOUT_THE_CODED_BODY, DecodedBody, can_decode, codings
+from .content_coding import ABOUT_THE_CODED_BODY, DecodedBody, PieceBody, can_decode, codings
 from .failures import ErrorTranslation, is_of_the_network
 from .http11 import KEEP_ALIVE_SECONDS, DirectTransport, ResponseBody
 from .messages import Request, Response
@@ -314,13 +314,12 @@ class StreamingResponse:
                     raise
 
 
-class _HTTPXBody:
+class _HTTPXBody(PieceBody):
     """A body from one of httpx's own streams. A cancelled read ends it."""
 
     def __init__(self, response: httpx.Response) -> None:
         # Not through the response's own iterators, which drop this one when they are left half-way.
         self._pieces = cast("AsyncGenerator[bytes, None]", aiter(cast("AsyncIterable[bytes]", response.stream)))
-        self._rest = memoryview(b"")
         self._is_broken = False
 
     async def read(self) -> bytes:
@@ -334,13 +333,6 @@ class _HTTPXBody:
             self._is_broken = True
             raise
         return b""
-
-    async def read_into(self, buffer: memoryview) -> int:
-        if not self._rest:
-            self._rest = memoryview(await self.read())
-        count = min(len(self._rest), len(buffer))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
-        return count
 
     async def aclose(self) -> None:
         await self._pieces.aclose()

@@ -41,7 +41,25 @@ def can_decode(names: list[str]) -> bool:
     return len(names) == 1 and names[0] in _WINDOW_BITS
 
 
-class DecodedBody:
+class PieceBody:
+    """A body that is received in pieces of any size."""
+
+    _rest = memoryview(b"")
+
+    async def read(self) -> bytes:
+        """Return the next piece, ``b""`` at the end."""
+        raise NotImplementedError
+
+    async def read_into(self, buffer: memoryview) -> int:
+        """Read into the start of ``buffer``. Returns the number of bytes, 0 at the end."""
+        if not self._rest:
+            self._rest = memoryview(await self.read())
+        count = min(len(self._rest), len(buffer))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+
+class DecodedBody(PieceBody):
     """
     A body without its coding. ``reject`` raises the error of one that cannot be decoded. A cancelled ``read`` loses no bytes
     where one of ``body`` does not.
@@ -54,7 +72,6 @@ class DecodedBody:
         self._inflater: zlib._Decompress | None = None
         self._waiting = memoryview(b"")  # received, and not decoded yet
         self._has_ended = False
-        self._rest = memoryview(b"")
 
     async def read(self) -> bytes:
         """Return the next decoded bytes, ``b""`` at the end."""
@@ -68,14 +85,6 @@ class DecodedBody:
             received = await self._body.read()
             self._waiting = memoryview(bytes(self._waiting) + received)
             self._has_ended = not received
-
-    async def read_into(self, buffer: memoryview) -> int:
-        """Read into the start of ``buffer``. Returns the number of bytes, 0 at the end."""
-        if not self._rest:
-            self._rest = memoryview(await self.read())
-        count = min(len(self._rest), len(buffer))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
-        return count
 
     async def aclose(self) -> None:
         await self._body.aclose()
