@@ -88,7 +88,7 @@ with sync.Connection() as connection:
     try:
         {call}
     except KeyboardInterrupt:
-        print(f"{{time.monotonic():.3f}}", flush=True)
+        print(repr(time.monotonic()), flush=True)
 """
 CALLS = {
     "ping": "connection.ping()",
