@@ -107,9 +107,9 @@ OPERATIONS: dict[str, Operation] = {"wait": wait, "list": list_all, "group": gro
 @pytest.mark.parametrize(
     ("anyio_backend", "place", "oddity"),
     [
-        *[("asyncio", place, oddity) for place in ("middle", "all") for oddity in ODDITIES],
-        *[("asyncio", place, "no status") for place in ("first", "last")],
-        *[("trio", "middle", oddity) for oddity in ODDITIES],
+        (backend, place, oddity)
+        for backend in ("asyncio", "trio")
+        for place, oddity in [*product(("middle", "all"), ODDITIES), ("first", "no status"), ("last", "no status")]
     ],
 )
 async def test_an_odd_record_has_no_false_outcome_and_harms_no_neighbour(
