@@ -10,6 +10,9 @@ from ..models import JobStatus, JSONValue
 
 LANGUAGE: Final = "blackbird:1.0"
 
+MAX_PRIORITY: Final = 100
+"""Priorities are from -100 to 100, and 0 unless a submission says otherwise. A higher one runs earlier."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
@@ -106,8 +109,24 @@ class JobRecord:
     result: ResultFile | None
 
     @property
+    def queued(self) -> QueuedJob:
+        """What the queue has to know of the job."""
+        return QueuedJob(self.sequence, self.id, self.account, self.target)
+
+    @property
     def running_time(self) -> float | None:
         """Seconds from start to end, None for a job that has not run or not ended."""
         if self.started is None or self.finished is None:
             return None
         return (self.finished - self.started) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A waiting job, as the queue knows it. ``sequence`` grows with each submission."""
+
+    sequence: int
+    id: str
+    account: str
+    target: str
+    priority: int = 0

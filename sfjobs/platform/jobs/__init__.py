@@ -5,7 +5,9 @@ Jobs between the HTTP interface and the store.
     validation      checks a submission and makes the job
     preparation     the check of a program by the simulation before its job is accepted
     acceptance      accepts submissions, one or a batch, under quotas and idempotency keys
-    scheduler       decides which job runs when
+    fair_share      how much each account has used the slots
+    job_queue       which of the waiting jobs runs next
+    scheduler       runs the jobs
     change_feed     open streams, and the changes they have not sent yet
     representation  jobs as JSON
 """

@@ -1,5 +1,5 @@
 """
-How much each account has used the slots lately. The scheduler starts next a job of the account with the least use, so that an
+How much each account has used the slots. The scheduler starts next a job of the account with the least use, so that an
 account with ten thousand jobs delays another's first job by about the time of one.
 """
 
@@ -76,7 +76,7 @@ class FairShare:
 
     def _past(self, account: str, now: float) -> float:
         use, then = self._uses.get(account, (0.0, now))
-        return use * 2.0 ** (-max(0.0, now - then) / self._half_life)
+        return use * math.exp2(-max(0.0, now - then) / self._half_life)
 
     def _decayed_span(self, seconds: float) -> float:
         """Return the use that is left now of a slot that was used for the last ``seconds``."""

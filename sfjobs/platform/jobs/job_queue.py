@@ -7,32 +7,18 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from ..records import MAX_PRIORITY, QueuedJob
 from .fair_share import FairShare
-
-MAX_PRIORITY: Final = 100
-"""Priorities are from -100 to 100, and 0 unless a submission says otherwise."""
 
 _SEQUENCE_BITS: Final = 48
 _SEQUENCE_MASK: Final = (1 << _SEQUENCE_BITS) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedJob:
-    """A waiting job. ``sequence`` grows with each submission."""
-
-    sequence: int
-    id: str
-    account: str
-    target: str
-    priority: int = 0
-
-    @property
-    def order(self) -> int:
-        """A number that is smaller for jobs that run earlier, among those of one account."""
-        return (MAX_PRIORITY - self.priority) << _SEQUENCE_BITS | self.sequence
+def _order(job: QueuedJob) -> int:
+    """Return a number that is smaller for jobs that run earlier, among those of one account."""
+    return (MAX_PRIORITY - job.priority) << _SEQUENCE_BITS | job.sequence
 
 
 class JobQueue:
@@ -54,7 +40,7 @@ class JobQueue:
     def add(self, job: QueuedJob) -> None:
         """Let a job wait."""
         self._jobs[job.sequence] = job
-        self._lines.setdefault(job.account, {}).setdefault(job.target, _Line()).add(job.order)
+        self._lines.setdefault(job.account, {}).setdefault(job.target, _Line()).add(_order(job))
 
     def remove(self, sequence: int) -> QueuedJob | None:
         """Take a job out of the queue. None if it does not wait."""
@@ -62,7 +48,7 @@ class JobQueue:
             return None
         lines = self._lines[job.account]
         line = lines[job.target]
-        line.remove(job.order)
+        line.remove(_order(job))
         if not line:
             del lines[job.target]
             if not lines:
@@ -95,8 +81,8 @@ class JobQueue:
             return None
         lines = self._lines[job.account]
         if not self._runs(job.target):
-            return lines[job.target].count_below(job.order) + 1
-        own = 1 + sum(line.count_below(job.order) for target, line in lines.items() if self._runs(target))
+            return lines[job.target].count_below(_order(job)) + 1
+        own = 1 + sum(line.count_below(_order(job)) for target, line in lines.items() if self._runs(target))
         rank = self._rank(job.account)
         return own + sum(
             min(self._count(others), own if self._rank(account) < rank else own - 1)

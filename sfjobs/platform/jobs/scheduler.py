@@ -1,15 +1,14 @@
 """
-Decide which job runs when: first come, first served, as many at the same time as the executor has slots. Events wake the
-scheduler, never a timer.
+Run the waiting jobs in the order of ``job_queue``, as many at the same time as the executor has slots. Events wake the scheduler,
+never a timer.
 
     open -> queued -> (running: started_at is set) -> complete | failed | cancelled
 
-The store has the state that must survive. The queues here are rebuilt from it at start.
+The store has the state that must survive. The queue here is rebuilt from it at start.
 """
 
 from __future__ import annotations
 
-import bisect
 import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -24,14 +23,15 @@ from anyio.abc import TaskGroup
 from ...models import JobStatus
 from ..devices import TargetDevice
 from ..execution.executor import ExecutionError, Executor, Run, Work, WorkerLost
-from ..records import JobRecord, NewJob
+from ..records import JobRecord, NewJob, QueuedJob
 from ..store.interface import JobStore
+from .fair_share import FairShare
+from .job_queue import JobQueue
 
 T = TypeVar("T")
 MAX_LOST_WORKERS: Final = 3
 """Workers that one job may lose."""
 
-_RUNNABLE: Final = ""  # the queue of the jobs that will run; the other queues have the names of their targets
 _STORE_RETRY_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ class Scheduler(anyio.AsyncContextManagerMixin):
         self._store = store
         self._executor = executor
         self._devices = devices
-        self._queues: dict[str, list[int]] = {}  # sequences, in order
-        self._queued: dict[int, str] = {}  # job ids by sequence
+        self._share = FairShare(anyio.current_time)
+        self._queue = JobQueue(self._share, self._runs)
         self._running: dict[str, anyio.CancelScope] = {}
         self._submitted: list[str] = []
         self._submission = anyio.Event()
@@ -56,12 +56,12 @@ class Scheduler(anyio.AsyncContextManagerMixin):
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         async with anyio.create_task_group() as self._tasks:
-            for sequence, job_id, target, status in self._store.unfinished_jobs():
+            for job, status in self._store.unfinished_jobs():
                 if status == JobStatus.OPEN:
-                    self._submitted.append(job_id)
+                    self._submitted.append(job.id)
                     self._submission.set()
                 else:
-                    self._enqueue(sequence, job_id, target)
+                    self._enqueue(job)
             self._tasks.start_soon(self._enqueue_submitted)
             self._fill_slots()
             try:
@@ -94,7 +94,7 @@ class Scheduler(anyio.AsyncContextManagerMixin):
         record = await self._store.request_cancel(account, job_id)
         if record is None:
             return None
-        self._remove_from_queue(record.sequence)
+        self._queue.remove(record.sequence)
         if record.status == JobStatus.CANCEL_PENDING and job_id in self._running:
             self._running[job_id].cancel()
         return record
@@ -106,10 +106,8 @@ class Scheduler(anyio.AsyncContextManagerMixin):
             await self._idle.wait()
 
     def position(self, record: JobRecord) -> int | None:
-        """Return the place of a job in its queue, counted from 1. None if it is not in a queue."""
-        queue = self._queues.get(self._queue_of(record.target), [])
-        index = _index(queue, record.sequence)
-        return None if index is None else index + 1
+        """Return the place of a job in the queue, counted from 1; see ``JobQueue.position``. None if it does not wait."""
+        return self._queue.position(record.sequence)
 
     async def _enqueue_submitted(self) -> None:
         while True:
@@ -117,51 +115,44 @@ class Scheduler(anyio.AsyncContextManagerMixin):
             self._submission = anyio.Event()
             submitted, self._submitted = self._submitted, []
             for record in await self._write(partial(self._store.enqueue, submitted)):
-                self._enqueue(record.sequence, record.id, record.target)
+                self._enqueue(record.queued)
             self._fill_slots()
 
-    def _enqueue(self, sequence: int, job_id: str, target: str) -> None:
-        if target in self._devices and self._devices[target].engine == "always_fails":
-            self._tasks.start_soon(self._fail_at_once, job_id)
-            return
-        bisect.insort(self._queues.setdefault(self._queue_of(target), []), sequence)
-        self._queued[sequence] = job_id
+    def _enqueue(self, job: QueuedJob) -> None:
+        if job.target in self._devices and self._devices[job.target].engine == "always_fails":
+            self._tasks.start_soon(self._fail_at_once, job.id)
+        else:
+            self._queue.add(job)
 
-    def _queue_of(self, target: str) -> str:
-        """Offline devices, devices that never run a job, and unknown ones each have a queue of their own."""
+    def _runs(self, target: str) -> bool:
+        """Whether jobs of this target run; they do not on an offline device, one that never runs a job, or an unknown one."""
         device = self._devices.get(target)
-        runs = device is not None and device.engine != "never" and device.status == "online"
-        return _RUNNABLE if runs else target
-
-    def _remove_from_queue(self, sequence: int) -> None:
-        if self._queued.pop(sequence, None) is None:
-            return
-        for queue in self._queues.values():
-            if (index := _index(queue, sequence)) is not None:
-                del queue[index]
+        return device is not None and device.engine != "never" and device.status == "online"
 
     def _fill_slots(self) -> None:
         if self.is_draining or self._stopping.is_set():
             return
-        queue = self._queues.setdefault(_RUNNABLE, [])
-        while queue and len(self._running) < self._executor.slots:
-            job_id = self._queued.pop(queue.pop(0))
-            scope = self._running[job_id] = anyio.CancelScope()
-            self._tasks.start_soon(self._run, job_id, scope)
+        while len(self._running) < self._executor.slots and (job := self._queue.start_next()) is not None:
+            scope = self._running[job.id] = anyio.CancelScope()
+            self._tasks.start_soon(self._run, job, scope)
 
     async def _fail_at_once(self, job_id: str) -> None:
         if await self._write(lambda: self._store.start(job_id)) is not None:
             detail = "this target fails every job, as its name says"
             await self._write(lambda: self._store.fail(job_id, "always-fails", detail))
 
-    async def _run(self, job_id: str, scope: anyio.CancelScope) -> None:
+    async def _run(self, job: QueuedJob, scope: anyio.CancelScope) -> None:
+        job_id = job.id
         requeued: JobRecord | None = None
+        has_started = False
         try:
             with scope:
                 # Started only when it can run at once: a crash while its worker starts must not count against the job.
                 async with self._executor.acquire_slot() as run:
                     record = None if self.is_draining else await self._write(lambda: self._store.start(job_id))
                     if record is not None:
+                        has_started = True
+                        self._share.start(job.account, job_id, job.target)
                         requeued = await self._run_attempt(record, run)
             if scope.cancel_called:
                 await self._write(lambda: self._store.finish_cancel(job_id))
@@ -175,10 +166,11 @@ class Scheduler(anyio.AsyncContextManagerMixin):
             raise
         finally:
             del self._running[job_id]
+            self._share.end(job.account, job_id, is_charged=has_started)
             if self.is_draining and not self._running:
                 self._idle.set()
         if requeued is not None:
-            self._enqueue(requeued.sequence, requeued.id, requeued.target)
+            self._enqueue(requeued.queued)
         self._fill_slots()
 
     async def _put_back(self, job_id: str) -> None:
@@ -247,8 +239,3 @@ class Scheduler(anyio.AsyncContextManagerMixin):
 
 class _NotWritten(Exception):
     """The platform stops before a change of a job could be written."""
-
-
-def _index(queue: Sequence[int], sequence: int) -> int | None:
-    index = bisect.bisect_left(queue, sequence)
-    return index if index < len(queue) and queue[index] == sequence else None

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from ...models import JobStatus, JSONValue
-from ..records import JobRecord, KeyRecord, NewJob, ResultFile, StoredResponse
+from ..records import JobRecord, KeyRecord, NewJob, QueuedJob, ResultFile, StoredResponse
 
 MAX_CRASHES: Final = 5
 """
@@ -88,8 +88,8 @@ class JobStore(AccountStore, Protocol):
     def count_unfinished(self, account: str) -> int:
         """Return how many jobs of the account have not ended."""
 
-    def unfinished_jobs(self) -> list[tuple[int, str, str, JobStatus]]:
-        """Return sequence, id, target and status of every job that has not ended, oldest first."""
+    def unfinished_jobs(self) -> list[tuple[QueuedJob, JobStatus]]:
+        """Return every job that has not ended with its status, oldest first."""
 
     def result_names(self) -> set[str]:
         """Return the names of all result files that jobs have."""

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfjobs.platform.jobs.fair_share import FairShare
-from sfjobs.platform.jobs.job_queue import JobQueue, QueuedJob
+from sfjobs.platform.jobs.job_queue import JobQueue
+from sfjobs.platform.records import QueuedJob
 
 DAY = 86_400.0
 

@@ -1,4 +1,4 @@
-"""The scheduler: first come, first served, woken by events, correct in every race."""
+"""The scheduler: fair to accounts, woken by events, correct in every race. ``test_job_queue`` has the rules of the order."""
 
 from __future__ import annotations
 
@@ -44,6 +44,37 @@ async def test_jobs_run_in_the_order_they_came(tmp_path: Path) -> None:
             bench.executor.finish(work.job_id)
         await bench.store.ended(ids[-1])
     assert order == ids
+
+
+async def test_a_newcomer_is_not_behind_the_jobs_of_another_account(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        other = bench.store.ensure_account("another")
+        many = await bench.scheduler.submit([new_job(bench.account, number) for number in range(100)])
+        first = await bench.executor.started()
+        (newcomer,) = await bench.scheduler.submit([new_job(other, 100)])
+        while (position := bench.scheduler.position(newcomer)) is None:
+            await anyio.lowlevel.checkpoint()
+        bench.executor.finish(first.job_id)
+        second = await bench.executor.started()
+    assert (position, first.job_id, second.job_id) == (1, many[0].id, newcomer.id)
+
+
+async def test_accounts_take_turns(tmp_path: Path) -> None:
+    order = ""
+    async with open_bench(tmp_path) as bench:
+        accounts = {bench.store.ensure_account(name): name for name in "ab"}
+        owners = {}
+        for number, account in enumerate([account for account in accounts for _ in range(5)]):
+            (record,) = await bench.scheduler.submit([new_job(account, number)])
+            owners[record.id] = accounts[account]
+        for _ in owners:
+            work = await bench.executor.started()
+            order += owners[work.job_id]
+            await anyio.sleep(0.01)
+            bench.executor.finish(work.job_id)
+        await bench.store.ended(work.job_id)
+    assert sorted(order) == list("aaaaabbbbb")
+    assert order[:2] == "ab"
 
 
 async def test_no_more_jobs_run_than_there_are_slots(tmp_path: Path) -> None:

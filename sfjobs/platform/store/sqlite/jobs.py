@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ....models import JobStatus, JSONValue
-from ...records import JobRecord, NewJob, ResultFile, StoredResponse
+from ...records import JobRecord, NewJob, QueuedJob, ResultFile, StoredResponse
 from ..interface import MAX_CRASHES
 from . import idempotency
 from .accounts import SQLiteAccounts, now
@@ -82,12 +82,9 @@ class SQLiteStore(SQLiteAccounts):
     def count_unfinished(self, account: str) -> int:
         return int(self._read_value("SELECT unfinished FROM accounts WHERE id = ?", account))
 
-    def unfinished_jobs(self) -> list[tuple[int, str, str, JobStatus]]:
-        query = f"SELECT sequence, id, target, status FROM jobs WHERE {_UNFINISHED} ORDER BY sequence"  # noqa: S608 - a constant
-        return [
-            (sequence, job_id, target, JobStatus(status))
-            for sequence, job_id, target, status in self._database.read(query)
-        ]
+    def unfinished_jobs(self) -> list[tuple[QueuedJob, JobStatus]]:
+        query = f"SELECT sequence, id, account, target, status FROM jobs WHERE {_UNFINISHED} ORDER BY sequence"  # noqa: S608 - a constant
+        return [(QueuedJob(*job), JobStatus(status)) for *job, status in self._database.read(query)]
 
     def result_names(self) -> set[str]:
         query = "SELECT json_extract(result, '$.name') FROM jobs WHERE result IS NOT NULL"
