@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 HALF_LIFE_SECONDS: Final = 3600.0
-"""After this time a use counts half. Whoever had a slot for a night has used about 1.4 half-lives of it."""
+"""After this time a use counts half. An account that had a slot for a night has used about 1.4 half-lives of it."""
 
 _FIRST_EXPECTED_SECONDS: Final = 1.0
 _WEIGHT_OF_NEWEST: Final = 0.3

@@ -1,6 +1,6 @@
 """
 Which of the waiting jobs runs next: one of the account with the least use; of its jobs one with the highest priority; of these
-the oldest. A target that is paused, or never runs, holds up nobody's jobs for other targets.
+the oldest. A target that is paused, or never runs, does not hold up jobs for other targets.
 """
 
 from __future__ import annotations
