@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -14,32 +13,11 @@ import pytest
 from sfjobs.errors import ConfigurationError
 from sfjobs.models import JobStatus
 from sfjobs.platform.records import JobRecord, ResultFile
-from sfjobs.platform.store.api_keys import has_created_key
 from sfjobs.platform.store.sqlite.database import Database
 from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.stand_ins import add_job, new_job
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
-
-VERSION_1 = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
-CREATE TABLE accounts (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL);
-CREATE TABLE api_keys (hash TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES accounts (id), created INTEGER NOT NULL);
-CREATE TABLE jobs (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL,
-    account TEXT NOT NULL REFERENCES accounts (id),
-    name TEXT, target TEXT NOT NULL, language TEXT NOT NULL, shots INTEGER NOT NULL, seed INTEGER NOT NULL,
-    status TEXT NOT NULL, created INTEGER NOT NULL, started INTEGER, finished INTEGER,
-    meta TEXT NOT NULL DEFAULT '{}', attempt INTEGER NOT NULL DEFAULT 0, change INTEGER NOT NULL, result TEXT
-);
-CREATE TABLE circuits (job TEXT PRIMARY KEY REFERENCES jobs (id), circuit TEXT NOT NULL);
-INSERT INTO meta VALUES ('schema', 1), ('changes', 3);
-INSERT INTO accounts VALUES ('a', 'local', 1);
-INSERT INTO api_keys VALUES ('older', 'a', 1), ('newer', 'a', 2);
-INSERT INTO jobs (id, account, target, language, shots, seed, status, created, change)
-    VALUES ('job-1', 'a', 'simulon_gaussian', 'blackbird:1.0', 1, 1, 'queued', 1, 2);
-"""
 
 RESULT = ResultFile(name="x.npz", size=10, digest="aa", npy_offset=2, npy_size=5, npy_digest="bb")
 
@@ -181,7 +159,8 @@ async def test_a_list_of_ids_goes_on_below_a_job(store: SQLiteStore, account: st
 
 
 async def test_a_failed_write_leaves_the_others_of_its_group_alone(tmp_path: Path) -> None:
-    database = Database(tmp_path / "db", "CREATE TABLE numbers (value INTEGER UNIQUE)")
+    database = Database(tmp_path / "db")
+    await database.write(lambda db: db.execute("CREATE TABLE numbers (value INTEGER UNIQUE)").rowcount)
     outcomes: list[str] = []
 
     async def insert(value: int) -> None:
@@ -201,7 +180,7 @@ async def test_a_failed_write_leaves_the_others_of_its_group_alone(tmp_path: Pat
 
 
 async def test_a_write_after_closing_is_refused(tmp_path: Path) -> None:
-    database = Database(tmp_path / "db", "")
+    database = Database(tmp_path / "db")
     database.close()
     with pytest.raises(RuntimeError, match="closed"):
         await database.write(lambda _: None)
@@ -210,15 +189,6 @@ async def test_a_write_after_closing_is_refused(tmp_path: Path) -> None:
 def test_the_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     SQLiteStore(tmp_path / "db").close()
     assert stat.S_IMODE((tmp_path / "db").stat().st_mode) == 0o600
-
-
-def test_a_store_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
-    SQLiteStore(tmp_path / "db").close()
-    with sqlite3.connect(tmp_path / "db") as connection:
-        connection.execute("UPDATE meta SET value = 99 WHERE key = 'schema'")
-    connection.close()
-    with pytest.raises(ConfigurationError, match="schema 99"):
-        SQLiteStore(tmp_path / "db")
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
@@ -342,22 +312,3 @@ async def test_a_change_that_comes_too_late_makes_no_room(store: SQLiteStore, ac
     await store.complete(job.id, 1, RESULT, {})
     await store.fail(job.id, "code", "detail")
     assert store.count_unfinished(account) == 0
-
-
-async def test_a_file_of_an_earlier_version_is_upgraded(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "db")) as old:
-        old.executescript(VERSION_1)
-    with closing(SQLiteStore(tmp_path / "db")) as store:
-        keys = {key.name: (key.hash, key.account_name) for key in store.api_keys()}
-        job = store.job("job-1")
-        assert keys == {"local": ("newer", "local"), "local-1": ("older", "local")}
-        assert job is not None
-        assert (job.status, job.lost, store.count_unfinished("a"), has_created_key(store)) == (
-            JobStatus.QUEUED,
-            0,
-            1,
-            False,
-        )
-        await store.add_jobs([new_job("a", 7)], quota=2)
-    with closing(SQLiteStore(tmp_path / "db")) as again:
-        assert len(again.api_keys()) == 2

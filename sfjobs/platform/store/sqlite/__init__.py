@@ -5,5 +5,6 @@ The store in one SQLite file.
     accounts     ``SQLiteAccounts``: accounts and API keys; opened alone by ``sfjobs platform keys``
     idempotency  rows of idempotency keys
     database     connections, reads, and group commits
-    schema       tables and upgrades
+    schema       the tables, as numbered steps
+    migration    new and earlier files, and their backups
 """

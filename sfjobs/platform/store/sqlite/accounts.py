@@ -16,9 +16,9 @@ from typing import Final
 
 from ....errors import ConfigurationError
 from ...records import KeyRecord
-from ...settings import PlatformSettings, make_folder
-from . import schema
+from ...settings import PlatformSettings, locked_data_dir, make_folder
 from .database import Database
+from .migration import migrate, needs_migration
 
 USE_RESOLUTION_MICROSECONDS: Final = 3600 * 1_000_000
 """How exactly the last use of a key is known. A use within this time of the last one costs no write."""
@@ -35,18 +35,17 @@ def now() -> int:
 
 
 class SQLiteAccounts:
-    """An ``AccountStore`` in a database file, which is created if necessary."""
+    """
+    An ``AccountStore`` in a database file, which is created or migrated if necessary. The caller holds the lock of the data
+    directory if the file may need a migration.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
-            self._database = Database(path, schema.TABLES)
+            migrate(path)
+            self._database = Database(path)
         except (sqlite3.DatabaseError, OSError) as error:
             raise ConfigurationError(f"{path} cannot be opened as the platform's database: {error}") from error
-        try:
-            self._database.write_blocking(lambda db: schema.upgrade(db, path))
-        except BaseException:
-            self._database.close()
-            raise
 
     def close(self) -> None:
         """Finish the pending writes and close the file."""
@@ -107,7 +106,8 @@ def open_accounts(data_dir: Path, *, create: bool = False) -> Iterator[SQLiteAcc
     Open the accounts of the platform with this data directory, whether it runs or not.
 
     Raises:
-        ConfigurationError: the directory has no platform and ``create`` is false, or it cannot be used.
+        ConfigurationError: the directory has no platform and ``create`` is false, it cannot be used, or it must be migrated and
+            a platform of an earlier version runs on it.
     """
     settings = PlatformSettings(data_dir=data_dir)
     try:
@@ -115,7 +115,11 @@ def open_accounts(data_dir: Path, *, create: bool = False) -> Iterator[SQLiteAcc
             make_folder(settings.data_dir)
         elif not settings.database.exists():
             raise ConfigurationError(f"there is no platform in {data_dir}")
-        accounts = SQLiteAccounts(settings.database)
+        if needs_migration(settings.database):
+            with locked_data_dir(settings):
+                accounts = SQLiteAccounts(settings.database)
+        else:
+            accounts = SQLiteAccounts(settings.database)
     except OSError as error:
         raise ConfigurationError(f"the data directory {data_dir} cannot be used: {error}") from error
     with closing(accounts):

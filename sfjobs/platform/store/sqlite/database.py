@@ -39,14 +39,12 @@ class _Write:
 class Database:
     """An open database file. ``path`` is created with mode 0600; so are the files SQLite puts beside it."""
 
-    def __init__(self, path: Path, schema: str) -> None:
+    def __init__(self, path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
-        self._path = path
-        writer = self._connect()
+        writer = connect(path)
         try:
-            writer.executescript(f"BEGIN IMMEDIATE; {schema}; COMMIT;")  # one commit, and so one sync, for all
-            self._reader = self._connect()
+            self._reader = connect(path)
         except BaseException:
             writer.close()
             raise
@@ -90,14 +88,6 @@ class Database:
         self._writes.put(_Write(operation, outcome))
         return outcome
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        return connection
-
     def _commit_groups(self, connection: sqlite3.Connection) -> None:
         """Run until None is in the queue."""
         with closing(connection):
@@ -110,6 +100,16 @@ class Database:
                 _commit(connection, group)
                 if write is not None:
                     write = self._writes.get()
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a connection as durable as an answer promises. The caller begins and ends transactions."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
 
 
 def _call_on_commit(on_commit: Callable[[T], None], outcome: Future[T]) -> None:

@@ -1,52 +1,69 @@
-"""The tables of the platform's database file, and the upgrade of a file that an earlier version wrote."""
+"""
+The tables of the platform's database file, as numbered steps. Step n makes version n of version n - 1, and a new file takes all
+of them, so a new and a migrated file have the same tables. ``migration`` runs the steps.
+
+A released step is never changed: a change of the tables is a new step at the end. A step may also be a function, for a change
+that SQL alone cannot make.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
-from ....errors import ConfigurationError
+Step: TypeAlias = tuple[str, ...] | Callable[[sqlite3.Connection], None]
+"""SQL statements, one in each string, or a function. Neither may begin or end a transaction."""
 
-VERSION: Final = 2
+_UNFINISHED: Final = "status IN ('open', 'queued', 'cancel_pending')"
 
-TABLES: Final = """
-CREATE TABLE IF NOT EXISTS idempotency_keys (
-    account TEXT NOT NULL REFERENCES accounts (id), key TEXT NOT NULL, fingerprint TEXT NOT NULL,
-    job TEXT NOT NULL, answer BLOB NOT NULL, created INTEGER NOT NULL, PRIMARY KEY (account, key)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS idempotency_keys_oldest ON idempotency_keys (created);
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS accounts (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, unfinished INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE IF NOT EXISTS keys (
-    id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, name TEXT NOT NULL, account TEXT NOT NULL REFERENCES accounts (id),
-    created INTEGER NOT NULL, used INTEGER, revoked INTEGER
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS jobs (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL,
-    account TEXT NOT NULL REFERENCES accounts (id),
-    name TEXT, target TEXT NOT NULL, language TEXT NOT NULL, shots INTEGER NOT NULL, seed INTEGER NOT NULL,
-    status TEXT NOT NULL, created INTEGER NOT NULL, started INTEGER, finished INTEGER,
-    meta TEXT NOT NULL DEFAULT '{}', attempt INTEGER NOT NULL DEFAULT 0, change INTEGER NOT NULL, result TEXT,
-    lost INTEGER NOT NULL DEFAULT 0, rerun TEXT
-);
-CREATE TABLE IF NOT EXISTS circuits (job TEXT PRIMARY KEY REFERENCES jobs (id), circuit TEXT NOT NULL);
-CREATE UNIQUE INDEX IF NOT EXISTS keys_live ON keys (name) WHERE revoked IS NULL;
-CREATE UNIQUE INDEX IF NOT EXISTS jobs_id ON jobs (id);
-CREATE INDEX IF NOT EXISTS jobs_newest ON jobs (account, sequence);
-CREATE INDEX IF NOT EXISTS jobs_of_status ON jobs (account, status, sequence);
-CREATE INDEX IF NOT EXISTS jobs_changed ON jobs (account, change);
-CREATE INDEX IF NOT EXISTS jobs_unfinished ON jobs (sequence) WHERE status IN ('open', 'queued', 'cancel_pending');
-INSERT OR IGNORE INTO meta VALUES ('schema', 2), ('changes', 0);
-"""
+# The earliest files of version 1 lack two of these, as the next step allows for.
+_JOBS_ACCOUNTS_AND_KEYS: Final = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE accounts (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL)",
+    """
+    CREATE TABLE api_keys (
+        hash TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES accounts (id), created INTEGER NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE jobs (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL,
+        account TEXT NOT NULL REFERENCES accounts (id),
+        name TEXT, target TEXT NOT NULL, language TEXT NOT NULL, shots INTEGER NOT NULL, seed INTEGER NOT NULL,
+        status TEXT NOT NULL, created INTEGER NOT NULL, started INTEGER, finished INTEGER,
+        meta TEXT NOT NULL DEFAULT '{}', attempt INTEGER NOT NULL DEFAULT 0, change INTEGER NOT NULL, result TEXT
+    )
+    """,
+    "CREATE TABLE circuits (job TEXT PRIMARY KEY REFERENCES jobs (id), circuit TEXT NOT NULL)",
+    "CREATE INDEX jobs_newest ON jobs (account, sequence)",
+    "CREATE INDEX jobs_of_status ON jobs (account, status, sequence)",
+    "CREATE INDEX jobs_changed ON jobs (account, change)",
+    f"CREATE INDEX jobs_unfinished ON jobs (sequence) WHERE {_UNFINISHED}",
+    "INSERT INTO meta VALUES ('schema', 1), ('changes', 0)",
+)
 
-_FROM_1: Final = (
+_NAMED_KEYS_AND_RERUNS: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS idempotency_keys (
+        account TEXT NOT NULL REFERENCES accounts (id), key TEXT NOT NULL, fingerprint TEXT NOT NULL,
+        job TEXT NOT NULL, answer BLOB NOT NULL, created INTEGER NOT NULL, PRIMARY KEY (account, key)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX IF NOT EXISTS idempotency_keys_oldest ON idempotency_keys (created)",
+    "CREATE UNIQUE INDEX IF NOT EXISTS jobs_id ON jobs (id)",
     "ALTER TABLE accounts ADD COLUMN unfinished INTEGER NOT NULL DEFAULT 0",
+    f"UPDATE accounts SET unfinished = (SELECT count(*) FROM jobs WHERE account = accounts.id AND {_UNFINISHED})",  # noqa: S608 - a constant
     "ALTER TABLE jobs ADD COLUMN lost INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE jobs ADD COLUMN rerun TEXT",
+    """
+    CREATE TABLE keys (
+        id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, name TEXT NOT NULL, account TEXT NOT NULL REFERENCES accounts (id),
+        created INTEGER NOT NULL, used INTEGER, revoked INTEGER
+    ) WITHOUT ROWID
+    """,
+    "CREATE UNIQUE INDEX keys_live ON keys (name) WHERE revoked IS NULL",
     # The newest key is in the file of the first start; the files of the older ones were deleted.
     """
     INSERT INTO keys
@@ -55,20 +72,36 @@ _FROM_1: Final = (
     FROM api_keys
     """,
     "DROP TABLE api_keys",
-    "UPDATE meta SET value = 2 WHERE key = 'schema'",
 )
 
-
-def upgrade(db: sqlite3.Connection, path: Path) -> None:
+_RETENTION: Final = (
+    # The bytes of the programs and results that an account stores.
+    "ALTER TABLE accounts ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0",
     """
-    Upgrade the tables to ``VERSION``.
-
-    Raises:
-        ConfigurationError: a newer sfjobs wrote the file.
+    UPDATE accounts SET stored_bytes = (
+        SELECT ifnull(sum(length(CAST(circuit AS BLOB)) + ifnull(json_extract(result, '$.size'), 0)), 0)
+        FROM jobs JOIN circuits ON job = id WHERE account = accounts.id
+    )
+    """,
+    # When the result of a complete job was deleted, and the jobs by the age of what they store.
+    "ALTER TABLE jobs ADD COLUMN result_deleted INTEGER",
+    "CREATE INDEX jobs_finished ON jobs (finished) WHERE finished IS NOT NULL",
+    "CREATE INDEX jobs_with_result ON jobs (finished) WHERE result IS NOT NULL",
+    # Deleted jobs, for the change feed.
     """
-    version = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()[0]
-    if version == 1:
-        for statement in _FROM_1:
-            db.execute(statement)
-    elif version != VERSION:
-        raise ConfigurationError(f"{path} has schema {version}; this sfjobs reads schema {VERSION}")
+    CREATE TABLE deleted_jobs (
+        change INTEGER PRIMARY KEY, account TEXT NOT NULL REFERENCES accounts (id), job TEXT NOT NULL, deleted INTEGER NOT NULL
+    )
+    """,
+    # Files of deleted results: to be deleted after the commit that deletes their rows, also if the platform ends in between.
+    "CREATE TABLE deleted_results (name TEXT PRIMARY KEY) WITHOUT ROWID",
+)
+
+STEPS: Final[tuple[Step, ...]] = (
+    _JOBS_ACCOUNTS_AND_KEYS,
+    _NAMED_KEYS_AND_RERUNS,
+    _RETENTION,
+)
+
+VERSION: Final = len(STEPS)
+"""The version that this code reads and writes."""
