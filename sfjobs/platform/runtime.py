@@ -60,7 +60,10 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
         if public and not has_created_key(store):
             raise ConfigurationError(_NO_KEYS.format(data_dir=shlex.quote(str(settings.data_dir))))
         results = ResultFolder(settings.results)
-        results.delete_all_but(store.result_names())  # a crash can leave results that no job has
+        try:
+            results.reconcile(store.result_names())
+        except OSError as error:
+            raise ConfigurationError(f"the folder of results {settings.results} cannot be used: {error}") from error
         api_key = _api_key(settings.api_key, store)
         devices = build_devices(test_targets=settings.test_targets)
         executor = ProcessExecutor(

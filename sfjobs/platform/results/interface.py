@@ -30,5 +30,9 @@ class ResultStore(Protocol):
     def delete(self, name: str) -> None:
         """Delete the result with this name, complete or not, if it exists. Raises ``OSError``."""
 
-    def delete_all_but(self, names: Collection[str]) -> None:
-        """Delete all other results, such as the leftovers of a crash. Raises ``OSError``."""
+    def reconcile(self, names: Collection[str]) -> None:
+        """
+        Compare the results with ``names``, those that the jobs have. Called at the start, while no job runs. Other results are
+        set aside, never deleted: the jobs may be those of an older backup. Incomplete ones are deleted, missing ones logged.
+        Raises ``OSError``.
+        """

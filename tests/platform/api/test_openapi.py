@@ -66,11 +66,12 @@ here.
 
 @dataclass(frozen=True)
 class World:
-    """A platform with a job that is complete and one that waits; its feed ends every stream at once."""
+    """A platform with a complete job, one that waits, and one with a lost result; its feed ends every stream at once."""
 
     bench: Bench
     complete: str
     waiting: str
+    lost: str
 
 
 @asynccontextmanager
@@ -82,9 +83,12 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
         async with bench.client() as client:
             ids = [
                 (await client.post("/jobs", json={"circuit": circuit})).json()["id"]
-                for circuit in (PROGRAM, PROGRAM.replace("simulon_gaussian", "never"))
+                for circuit in (PROGRAM, PROGRAM.replace("simulon_gaussian", "never"), PROGRAM)
             ]
         await bench.store.ended(ids[0])
+        lost = (await bench.store.ended(ids[2])).result
+        assert lost is not None
+        (folder / lost.name).unlink()
         yield World(bench, *ids)
 
 
@@ -188,6 +192,7 @@ ANSWERS: dict[tuple[str, str, int], Ask | tuple[Ask, Ask]] = {
     ("/jobs/{id}/result", "get", 206): {"headers": {"range": "bytes=0-9", "accept": "application/x-numpy"}},
     ("/jobs/{id}/result", "get", 304): {"headers": {"if-none-match": "*"}},
     ("/jobs/{id}/result", "get", 404): {"id": "waiting"},
+    ("/jobs/{id}/result", "get", 410): {"id": "lost"},
     ("/jobs/{id}/result", "get", 416): {"headers": {"range": "bytes=9999-"}},
 }
 
@@ -205,7 +210,9 @@ async def test_a_documented_status_is_answered_in_its_shape(world: World, path: 
     asked = ANSWERS[path, method, status]
     async with world.bench.client() as client:
         for ask in asked if isinstance(asked, tuple) else (asked,):
-            job_id = {"waiting": world.waiting}.get(ask.get("id", ""), ask.get("id", world.complete))
+            job_id = {"waiting": world.waiting, "lost": world.lost}.get(
+                ask.get("id", ""), ask.get("id", world.complete)
+            )
             place = {"id": job_id, "target": ask.get("target", "X8_01")}
             details = {name: value for name, value in ask.items() if name not in place}
             response = await client.request(method.upper(), path.format(**place), **details)

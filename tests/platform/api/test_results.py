@@ -138,13 +138,20 @@ async def test_head_is_get_without_the_bytes_and_knows_no_ranges(
 
 
 @pytest.mark.parametrize("headers", [{}, {"range": "bytes=0-1"}])
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"PK")], ids=["missing", "shorter"])
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        pytest.param(Path.unlink, (410, "result-missing"), id="missing"),
+        pytest.param(lambda path: path.write_bytes(b"PK"), (500, "server-error"), id="shorter"),
+    ],
+)
 async def test_a_lost_result_is_an_error_that_tells_nothing_of_the_inside(
     bench: Bench,
     client: httpx.AsyncClient,
     tmp_path: Path,
     path: str,
     damage: Callable[[Path], object],
+    expected: tuple[int, str],
     headers: dict[str, str],
 ) -> None:
     record = bench.store.job(path.split("/")[2])
@@ -153,7 +160,7 @@ async def test_a_lost_result_is_an_error_that_tells_nothing_of_the_inside(
     file = tmp_path / record.result.name
     damage(file)
     response = await client.get(path, headers=headers)
-    assert (response.status_code, response.json()["code"]) == (500, "server-error")
+    assert (response.status_code, response.json()["code"]) == expected
     assert file.name not in response.text
     assert set(response.headers) == {"content-type", "content-length"}
 

@@ -196,20 +196,6 @@ def test_the_data_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     assert {mode for name, mode in files.items() if name != "results"} == {0o600}
 
 
-def test_results_that_no_job_has_are_removed_at_start(tmp_path: Path) -> None:
-    results = tmp_path / "data" / "results"
-    with serving(data_dir=tmp_path / "data") as platform, client_of(platform) as client:
-        job_id = submit(client)
-        final(client, job_id)
-    (kept,) = results.iterdir()
-    for name in ("x-1.npz.part", "x-1.npz", f"{job_id}-2.npz"):
-        (results / name).write_bytes(b"half")
-    (results / "lost+found").mkdir()
-    with serving(data_dir=tmp_path / "data") as platform, client_of(platform) as client:
-        assert {path.name for path in results.iterdir()} == {kept.name, "lost+found"}
-        assert client.get(f"/jobs/{job_id}/result").status_code == 200
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_NOFILE")
 def test_a_server_takes_more_connections_than_it_was_given_files_at_first(tmp_path: Path) -> None:
     import resource

@@ -180,6 +180,7 @@ _RESULT: Final = operation(
         "200": {"description": "the whole", "headers": headers_of(_BYTES), "content": _FORMATS},
         "206": {"description": "the range", "headers": headers_of(_PART), "content": _FORMATS},
         "304": {"description": "the client has the bytes", "headers": headers_of({"ETag": _ENTITY_TAG})},
+        "410": response("`result-missing`: the platform has lost the file", _ERROR),
         "416": response(
             "`range-not-satisfiable`: the range has none of the bytes",
             _ERROR,

@@ -129,6 +129,11 @@ class JobRoutes:
         if stored is None:
             raise not_found(f"Job {record.id} has no result: it is {record.status.value}.")
         path, size = self.results.path(stored), stored.size
+        if not path.is_file():
+            detail = (
+                f"The result of job {record.id} is missing on the platform: tell its operator, or submit the job again."
+            )
+            raise ApiError(410, "result-missing", detail)
         if _wants_npy(request):
             part = FilePart(path, size, stored.npy_offset, stored.npy_size, stored.npy_digest, "application/x-numpy")
         else:
