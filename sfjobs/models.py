@@ -116,6 +116,7 @@ class JobOutlook:
     """
     Why a job is not done yet, as far as this program knows; ``print`` it. Times are in seconds.
 
+    queue_reason: what the job waits for, in the platform's words, where that is not the jobs before it.
     age: since the job was first seen.
     last_check: since the last poll.
     last_error: error of the last poll; None if it succeeded.
@@ -133,6 +134,7 @@ class JobOutlook:
     status: JobStatus
     started_at: datetime | None = None
     queue_position: int | None = None
+    queue_reason: str | None = None
     age: float | None = None
     last_check: float | None = None
     last_error: str | None = None
@@ -153,7 +155,8 @@ class JobOutlook:
         if self.started_at is not None:
             return f"has been running since {self.started_at.isoformat(' ', 'seconds')} ({self.status.value})"
         place = "" if self.queue_position is None else f", number {self.queue_position} in the queue"
-        return f"is {self.status.value} and has not started{place}"
+        reason = "" if self.queue_reason is None else f": {' '.join(self.queue_reason.split())}"
+        return f"is {self.status.value} and has not started{place}{reason}"
 
     def _checks(self) -> Iterator[str]:
         if self.age is not None and self.last_check is not None:
@@ -204,7 +207,8 @@ class DeviceSpecification:
 class Device:
     """
     A target that runs jobs. ``expected_uptime`` maps lower-case English weekdays to the (start, end) of that day.
-    ``specification`` and ``certificate`` are None in a list of devices, which does not contain them.
+    ``specification`` and ``certificate`` are None in a list of devices, which does not contain them. A paused device is offline;
+    ``pause_reason`` is why, "" if no reason was given, and ``paused_until`` is None if no end is known.
     """
 
     target: str
@@ -213,6 +217,8 @@ class Device:
     created_at: datetime | None = None
     specification: DeviceSpecification | None = None
     certificate: Mapping[str, JSONValue] | None = None
+    pause_reason: str | None = None
+    paused_until: datetime | None = None
 
     @property
     def is_online(self) -> bool:

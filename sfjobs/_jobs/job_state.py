@@ -81,12 +81,13 @@ class JobState(JobHandle):
         """Return why the job is not done yet, from what this state, the poller and the rate limiter know."""
         snapshot, poll, now = self.snapshot, self.session.poller.outlook(self.id), _loop_time()
         limit = None if now is None else self.session.api.rate_limit
-        position = snapshot.meta.get("queue_position")
+        position, reason = snapshot.meta.get("queue_position"), snapshot.meta.get("queue_reason")
         return JobOutlook(
             job_id=snapshot.id,
             status=snapshot.status,
             started_at=snapshot.started_at,
             queue_position=position if isinstance(position, int) and not isinstance(position, bool) else None,
+            queue_reason=reason if isinstance(reason, str) and reason else None,
             age=_seconds(self.first_seen, now),
             last_check=_seconds(self.asked_at, now),
             last_error=poll.trouble or self.trouble,

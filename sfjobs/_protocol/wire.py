@@ -279,15 +279,24 @@ def device(response: object, *, note: Note = ignore) -> Device:
             uptime.update({day: times(day, span)} if span else {})
         except MalformedResponse as error:
             note("device.expected_uptime", str(error))
+    pause = _without_odd_fields(optional_mapping(fields, "pause"), "device.pause", _PAUSE_FIELDS, note)
     return Device(
         target=target,
         status=text(fields, "status"),
         expected_uptime=uptime,
         created_at=moment(fields, "created_at"),
+        pause_reason=(text(pause, "reason") or "") if fields.get("pause") is not None else None,
+        paused_until=moment(pause, "until"),
     )
 
 
-_DEVICE_FIELDS: _Readers = {"status": text, "expected_uptime": optional_mapping, "created_at": moment}
+_DEVICE_FIELDS: _Readers = {
+    "status": text,
+    "expected_uptime": optional_mapping,
+    "created_at": moment,
+    "pause": optional_mapping,
+}
+_PAUSE_FIELDS: _Readers = {"reason": text, "until": moment}
 
 
 def specification(response: object, *, target: str, note: Note | None = None) -> DeviceSpecification:

@@ -29,6 +29,7 @@ class Limits:
     of 216 modes with all digits has 2 MB, a Gaussian transformation of them 4 MB.
 
     An account: ``quota``, the number of its unfinished jobs. Further submissions get 429 ``quota-exceeded`` with ``Retry-After``.
+    ``running`` is the number of its jobs that run at the same time (0 for no limit); the others wait.
 
     A job: ``shots`` and ``modes``, checked at submission and again in the worker; ``time`` in seconds of wall clock and of
     processor; ``memory`` in bytes of the worker's address space (``RLIMIT_AS``; 0 for no limit; without effect on Windows and
@@ -45,6 +46,7 @@ class Limits:
     body: int = 8 << 20
     circuit: int = 6 << 20
     quota: int = 10_000
+    running: int = 0
     shots: int = SIMULATED_SHOTS
     modes: int = SIMULATED_MODES
     time: float = 3600.0
@@ -53,7 +55,7 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not 0 < value < _UPPER_BOUND and not (field.name == "memory" and value == 0):
+            if not 0 < value < _UPPER_BOUND and not (field.name in {"memory", "running"} and value == 0):
                 raise ConfigurationError(
                     f"the limit '{field.name}' must be more than 0 and less than {_UPPER_BOUND}, not {value}"
                 )

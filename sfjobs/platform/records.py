@@ -31,6 +31,16 @@ class KeyRecord:
     revoked: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A target that runs no jobs from ``since`` to ``until``; None for no end that is known."""
+
+    target: str
+    reason: str
+    since: int
+    until: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyKey:
     """
@@ -64,6 +74,7 @@ class NewJob:
     seed: int
     name: str | None = None
     language: str = LANGUAGE
+    priority: int = 0
     idempotency_key: IdempotencyKey | None = None
 
 
@@ -107,11 +118,12 @@ class JobRecord:
     lost: int
     change: int
     result: ResultFile | None
+    priority: int = 0
 
     @property
     def queued(self) -> QueuedJob:
         """What the queue has to know of the job."""
-        return QueuedJob(self.sequence, self.id, self.account, self.target)
+        return QueuedJob(self.sequence, self.id, self.account, self.target, self.priority)
 
     @property
     def running_time(self) -> float | None:

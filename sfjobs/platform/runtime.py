@@ -69,7 +69,10 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
         executor = ProcessExecutor(
             settings.results, workers=settings.workers, runner=settings.runner, limits=settings.limits
         )
-        async with executor, Scheduler(store, executor, devices) as scheduler:
+        async with (
+            executor,
+            Scheduler(store, executor, devices, running_limit=settings.limits.running or None) as scheduler,
+        ):
             feed = ChangePublisher(store, scheduler)
             app = create_app(
                 store=store,

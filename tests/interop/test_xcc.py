@@ -9,12 +9,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sfjobs.cli.application import run
 from sfjobs.platform import Platform, serving
 
 xcc = pytest.importorskip("xcc")
@@ -69,6 +71,19 @@ def test_an_expired_access_token_is_refreshed(monkeypatch: pytest.MonkeyPatch) -
 def test_devices_are_listed_by_status(connection: Any) -> None:
     targets = [device.target for device in xcc.Device.list(connection, status="online")]
     assert {"simulon_gaussian", "X8_01"} <= set(targets)
+
+
+def test_a_paused_device_is_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    with serving(data_dir=tmp_path) as platform:
+        connection = xcc.Connection(refresh_token=platform.api_key, host=platform.host, port=platform.port, tls=False)
+        assert run(["platform", "pause", "X8_01", "--reason", "calibration", "--data-dir", str(tmp_path)]) == 0
+        deadline = time.monotonic() + 30
+        while xcc.Device("X8_01", connection).up:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert xcc.Device("X8_01", connection).status == "offline"
+        assert [device.target for device in xcc.Device.list(connection, status="offline")] == ["X8_01"]
 
 
 def test_a_device_shows_all_its_sides(connection: Any) -> None:

@@ -196,7 +196,7 @@ async def open_bench(
         account = store.ensure_account("someone")
         store.add_key(account, hash_api_key("key"), name="local")
         tokens = AccessTokens(store, lifetime=lifetime)
-        async with Scheduler(store, executor, devices) as scheduler:
+        async with Scheduler(store, executor, devices, running_limit=limits.running or None) as scheduler:
             make_app = partial(
                 create_app,
                 store=store,

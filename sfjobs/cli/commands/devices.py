@@ -30,7 +30,8 @@ def devices(context: typer.Context, *, as_json: JSONOption = False) -> None:
     grid.add_column("expected uptime")
     for device in found:
         style = "green" if device.is_online else "dim"
-        grid.add_row(printable(device.target), printable(device.status or "unknown"), _uptime(device), style=style)
+        status = printable(device.status or "unknown") + _pause(device, ", ")
+        grid.add_row(printable(device.target), status, _uptime(device), style=style)
     indented(stdout(), grid)
 
 
@@ -72,6 +73,7 @@ def _show(device: Device) -> None:
     pairs: dict[str, str | None] = {
         "target": device.target,
         "status": device.status,
+        "paused": _pause(device) or None,
         "expected uptime": _uptime(device) or None,
         "since": moment(device.created_at) or None,
     }
@@ -106,6 +108,17 @@ def _ranges(values: JSONValue) -> str:
         f"{_text(value[0])} to {_text(value[1])}" if isinstance(value, list) and len(value) == 2 else _text(value)
         for value in values
     )
+
+
+def _pause(device: Device, before: str = "") -> str:
+    """Return why a device is paused and until when, after ``before``, or nothing."""
+    if device.pause_reason is None:
+        return ""
+    from ..output.tables import moment
+
+    until = "" if device.paused_until is None else f" until {moment(device.paused_until)}"
+    reason = f": {printable(device.pause_reason)}" if device.pause_reason else ""
+    return f"{before}paused{until}{reason}"
 
 
 def _uptime(device: Device) -> str:

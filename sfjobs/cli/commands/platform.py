@@ -1,8 +1,12 @@
-"""``sfjobs platform keys``: the API keys of the platform on this machine. Works on the data directory, also of a running one."""
+"""
+``sfjobs platform``: API keys and paused targets of the platform on this machine. Works on the data directory, also of a running
+platform, which notices a pause within a second.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +21,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ...platform.records import KeyRecord
-    from ...platform.store.interface import AccountStore
+    from ...platform.store.interface import OperatorStore
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 app = typer.Typer()
 keys = typer.Typer()
@@ -81,7 +87,74 @@ def revoke(
         typer.echo(f"The key '{printable(name)}' is revoked.")
 
 
-def _accounts(data_dir: Path | None, *, create: bool = False) -> AbstractContextManager[AccountStore]:
+@app.command("pause")
+def pause(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The target whose jobs shall wait.")],
+    *,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; the owners of waiting jobs see it.")] = "",
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="When it ends: 2h, 3d, or 2027-01-31T08:00, in this machine's time zone."),
+    ] = None,
+    data_dir: DataDirOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Let the jobs of a target wait. Running ones go on, and new ones are accepted."""
+    from ...platform.devices import build_devices
+    from ...platform.records import Pause
+
+    known = build_devices(test_targets=True)
+    if target not in known:
+        raise CommandError(f"There is no target {printable(target)}.", f"The targets are: {', '.join(known)}.")
+    begin = datetime.now(UTC)
+    end = None if until is None else _end_of_pause(until, begin)
+    with _accounts(data_dir) as store:
+        store.pause(Pause(target, printable(reason), _microseconds(begin), None if end is None else _microseconds(end)))
+    if as_json:
+        write_json({"target": target, "reason": reason, "since": begin, "until": end})
+    else:
+        from ..output.tables import moment
+
+        typer.echo(f"{target} is paused" + ("." if end is None else f" until {moment(end)}."))
+
+
+@app.command("resume")
+def resume(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The paused target.")],
+    *,
+    data_dir: DataDirOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Let the jobs of a paused target run again."""
+    with _accounts(data_dir) as store:
+        was_paused = store.resume(target)
+    if not was_paused:
+        raise CommandError(f"{printable(target)} is not paused.", "`sfjobs devices` shows which targets are.")
+    if as_json:
+        write_json({"target": target, "resumed": True})
+    else:
+        typer.echo(f"{target} runs jobs again.")
+
+
+def _end_of_pause(text: str, begin: datetime) -> datetime:
+    match = re.fullmatch(r"([0-9]{1,4})([mhd])", text)
+    try:
+        if match is not None:
+            end = begin + timedelta(minutes=int(match[1]) * {"m": 1, "h": 60, "d": 1440}[match[2]])
+        else:
+            end = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise CommandError(f"{printable(text)} is not a time.", "Write 30m, 2h, 3d, or 2027-01-31T08:00.") from error
+    if end <= begin:
+        raise CommandError(f"{printable(text)} has passed.", "Give a time that is to come.")
+    return end
+
+
+def _microseconds(time: datetime) -> int:
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def _accounts(data_dir: Path | None, *, create: bool = False) -> AbstractContextManager[OperatorStore]:
     from ...platform.settings import default_data_dir
     from ...platform.store.sqlite.accounts import open_accounts
 

@@ -24,6 +24,9 @@ DataDirOption: TypeAlias = Annotated[
 _TestTargetsOption: TypeAlias = Annotated[
     bool, typer.Option("--test-targets", help="Add the targets `never` and `always_fails`, to test with.")
 ]
+_RunningLimitOption: TypeAlias = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Most jobs of an account that run at the same time; 0 for no limit.")
+]
 _TimeLimitOption: TypeAlias = Annotated[
     float, typer.Option(metavar="SECONDS", min=0.01, help="A job that runs longer is ended and fails.")
 ]
@@ -49,6 +52,7 @@ def serve(
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Jobs that run at the same time.")] = 1,
     test_targets: _TestTargetsOption = False,
     quota: Annotated[int, typer.Option(metavar="N", min=1, help="Most unfinished jobs of an account.")] = 10_000,
+    running_limit: _RunningLimitOption = 0,
     max_shots: Annotated[int, typer.Option(metavar="N", min=1, help="Most shots of a job.")] = 10_000_000,
     max_modes: Annotated[int, typer.Option(metavar="N", min=1, help="Most modes of a job.")] = 216,
     time_limit: _TimeLimitOption = 3600.0,
@@ -74,6 +78,7 @@ def serve(
         test_targets=test_targets,
         limits=Limits(
             quota=quota,
+            running=running_limit,
             shots=max_shots,
             modes=max_modes,
             time=time_limit,

@@ -64,6 +64,8 @@ def about_device(device: Device) -> dict[str, object]:
     """Return the fields of a device that lists have, and its specification and certificate if it has them."""
     uptime = {day: [begin.isoformat(), end.isoformat()] for day, (begin, end) in device.expected_uptime.items()}
     about = {**pick(device, "target", "status"), "expected_uptime": uptime, "created_at": device.created_at}
+    if device.pause_reason is not None:
+        about["pause"] = {"reason": device.pause_reason, "until": device.paused_until}
     if device.specification is not None:
         about["specification"] = pick(device.specification, "layout", "modes", "compiler", "gate_parameters")
         about["certificate"] = device.certificate

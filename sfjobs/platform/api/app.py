@@ -63,7 +63,7 @@ def create_app(
     feed = feed or ChangePublisher(store, scheduler)
     change = ChangeRoutes(feed, tokens)
     account = AccountRoutes(tokens)
-    device = DeviceRoutes(devices)
+    device = DeviceRoutes(devices, scheduler.targets)
     validator = SubmissionValidator(devices, parse, limits, preparation)
     acceptance = JobAcceptance(store, scheduler, validator, quota=limits.quota)
     job = JobRoutes(store=store, scheduler=scheduler, feed=feed, acceptance=acceptance, results=results, limits=limits)

@@ -7,6 +7,7 @@ Jobs between the HTTP interface and the store.
     acceptance      accepts submissions, one or a batch, under quotas and idempotency keys
     fair_share      how much each account has used the slots
     job_queue       which of the waiting jobs runs next
+    target_status   which targets run jobs now
     scheduler       runs the jobs
     change_feed     open streams, and the changes they have not sent yet
     representation  jobs as JSON

@@ -133,7 +133,7 @@ class ChangePublisher:
         return change if change <= self._store.newest_change() else None
 
     def _event(self, record: JobRecord) -> bytes:
-        data = compact_json(job_object(record, self._scheduler.position(record)))
+        data = compact_json(job_object(record, self._scheduler.position(record), self._scheduler.reason(record)))
         return b"event: job\nid: %s\ndata: %s\n\n" % (self.cursor(record.change).encode(), data)
 
     def _on_commit(self, account: str) -> None:

@@ -6,8 +6,8 @@ account with ten thousand jobs delays another's first job by about the time of o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Self
 
 HALF_LIFE_SECONDS: Final = 3600.0
 """After this time a use counts half. An account that had a slot for a night has used about 1.4 half-lives of it."""
@@ -38,6 +38,14 @@ class FairShare:
         self._uses = {account: (use, clock()) for account, use in (uses or {}).items()}  # with the time that it is of
         self._running: dict[str, dict[str, tuple[str, float]]] = {}  # by account and job: target and start
         self._expected: dict[tuple[str, str], float] = {}  # seconds, by account and target
+
+    @classmethod
+    def of_ended_jobs(cls, clock: Callable[[], float], seconds: Iterable[tuple[str, float, float]]) -> Self:
+        """Count the jobs of an earlier run of the platform: account, age in seconds and seconds in a slot."""
+        uses: dict[str, float] = {}
+        for account, age, used in seconds:
+            uses[account] = uses.get(account, 0.0) + max(0.0, used) * math.exp2(-max(0.0, age) / HALF_LIFE_SECONDS)
+        return cls(clock, uses=uses)
 
     def start(self, account: str, job_id: str, target: str) -> None:
         """A job of the account has taken a slot."""

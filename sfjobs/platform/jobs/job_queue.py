@@ -90,6 +90,12 @@ class JobQueue:
             if account != job.account
         )
 
+    def limit_reason(self, account: str) -> str | None:
+        """Return why the jobs of an account wait although slots may be free, or None."""
+        if self._may_start(account):
+            return None
+        return f"{self._running_limit} jobs of the account run, which is the most that may run at the same time"
+
     def _may_start(self, account: str) -> bool:
         return self._running_limit is None or self._share.count_running(account) < self._running_limit
 

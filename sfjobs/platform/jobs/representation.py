@@ -11,11 +11,16 @@ from ..records import JobRecord
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC; written as Z, for which an aware one has no format
 
 
-def job_object(record: JobRecord, position: int | None) -> dict[str, object]:
-    """Return a job as every response shows it, always with all keys. ``position`` is its place in the queue while it waits."""
+def job_object(record: JobRecord, position: int | None, reason: str | None = None) -> dict[str, object]:
+    """
+    Return a job as every response shows it, always with all keys. ``position`` is its place in the queue while it waits,
+    ``reason`` why it waits where that is not for the jobs before it.
+    """
     meta = dict(record.meta)
     if position is not None:
         meta["queue_position"] = position
+    if reason is not None:
+        meta["queue_reason"] = reason
     return {
         "id": record.id,
         "name": record.name,

@@ -1,6 +1,6 @@
 """
-Run the waiting jobs in the order of ``job_queue``, as many at the same time as the executor has slots. Events wake the scheduler,
-never a timer.
+Run the waiting jobs in the order of ``job_queue``, as many at the same time as the executor has slots. Events wake the scheduler;
+only pauses of targets, which another process may write, are read once a second.
 
     open -> queued -> (running: started_at is set) -> complete | failed | cancelled
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -25,26 +26,38 @@ from ..devices import TargetDevice
 from ..execution.executor import ExecutionError, Executor, Run, Work, WorkerLost
 from ..records import JobRecord, NewJob, QueuedJob
 from ..store.interface import JobStore
-from .fair_share import FairShare
+from .fair_share import HALF_LIFE_SECONDS, FairShare
 from .job_queue import JobQueue
+from .target_status import TargetStatus
 
 T = TypeVar("T")
 MAX_LOST_WORKERS: Final = 3
 """Workers that one job may lose."""
 
 _STORE_RETRY_SECONDS: Final = 1.0
+_PAUSES_INTERVAL_SECONDS: Final = 1.0
+_USE_WINDOW_SECONDS: Final = 10 * HALF_LIFE_SECONDS  # what was used before counts less than a thousandth
 _log = logging.getLogger(__name__)
 
 
 class Scheduler(anyio.AsyncContextManagerMixin):
     """An async context manager. Jobs run inside it; on exit, running jobs are stopped and put back into the queue."""
 
-    def __init__(self, store: JobStore, executor: Executor, devices: Mapping[str, TargetDevice]) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        executor: Executor,
+        devices: Mapping[str, TargetDevice],
+        *,
+        running_limit: int | None = None,
+    ) -> None:
         self._store = store
         self._executor = executor
         self._devices = devices
-        self._share = FairShare(anyio.current_time)
-        self._queue = JobQueue(self._share, self._runs)
+        self.targets = TargetStatus(devices, store)
+        since = time.time_ns() // 1000 - int(_USE_WINDOW_SECONDS * 1e6)
+        self._share = FairShare.of_ended_jobs(anyio.current_time, store.slot_seconds(since))
+        self._queue = JobQueue(self._share, self.targets.runs, running_limit=running_limit)
         self._running: dict[str, anyio.CancelScope] = {}
         self._submitted: list[str] = []
         self._submission = anyio.Event()
@@ -63,6 +76,7 @@ class Scheduler(anyio.AsyncContextManagerMixin):
                 else:
                     self._enqueue(job)
             self._tasks.start_soon(self._enqueue_submitted)
+            self._tasks.start_soon(self._follow_pauses)
             self._fill_slots()
             try:
                 yield self
@@ -109,6 +123,24 @@ class Scheduler(anyio.AsyncContextManagerMixin):
         """Return the place of a job in the queue, counted from 1; see ``JobQueue.position``. None if it does not wait."""
         return self._queue.position(record.sequence)
 
+    def reason(self, record: JobRecord) -> str | None:
+        """Return why a job in the queue does not start although slots may be free, or None."""
+        if self._queue.position(record.sequence) is None:
+            return None
+        return self.targets.reason(record.target) or self._queue.limit_reason(record.account)
+
+    async def _follow_pauses(self) -> None:
+        """Notice pauses that begin and end. Another process may write them."""
+        while True:
+            await anyio.sleep(_PAUSES_INTERVAL_SECONDS)
+            try:
+                if self.targets.refresh():
+                    self._fill_slots()
+            except sqlite3.Error as error:
+                _log.error(
+                    "the pauses of targets cannot be read, retrying in %g s: %s", _PAUSES_INTERVAL_SECONDS, error
+                )
+
     async def _enqueue_submitted(self) -> None:
         while True:
             await self._submission.wait()
@@ -123,11 +155,6 @@ class Scheduler(anyio.AsyncContextManagerMixin):
             self._tasks.start_soon(self._fail_at_once, job.id)
         else:
             self._queue.add(job)
-
-    def _runs(self, target: str) -> bool:
-        """Whether jobs of this target run; they do not on an offline device, one that never runs a job, or an unknown one."""
-        device = self._devices.get(target)
-        return device is not None and device.engine != "never" and device.status == "online"
 
     def _fill_slots(self) -> None:
         if self.is_draining or self._stopping.is_set():

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from ...models import JobStatus, JSONValue
-from ..records import JobRecord, KeyRecord, NewJob, QueuedJob, ResultFile, StoredResponse
+from ..records import JobRecord, KeyRecord, NewJob, Pause, QueuedJob, ResultFile, StoredResponse
 
 MAX_CRASHES: Final = 5
 """
@@ -57,9 +57,26 @@ class AccountStore(Protocol):
         """Record when the key was last used, to the hour."""
 
 
-class JobStore(AccountStore, Protocol):
+class PauseStore(Protocol):
+    """Targets that an operator has paused."""
+
+    def pauses(self) -> list[Pause]:
+        """Return all pauses, also those that have ended."""
+
+    def pause(self, pause: Pause) -> None:
+        """Pause a target, instead of an earlier pause of it."""
+
+    def resume(self, target: str) -> bool:
+        """Remove the pause of a target. False if it has none."""
+
+
+class OperatorStore(AccountStore, PauseStore, Protocol):
+    """What an operator changes also while a platform runs on the same store."""
+
+
+class JobStore(OperatorStore, Protocol):
     """
-    Jobs, with their accounts.
+    Jobs, with their accounts and the pauses of targets.
 
     A job that runs again has ``attempts`` in its ``meta``, the number of its starts, and ``rerun_reason``, the reason for the
     last of them. Runs that were ended by a clean stop of the platform do not count.
@@ -90,6 +107,12 @@ class JobStore(AccountStore, Protocol):
 
     def unfinished_jobs(self) -> list[tuple[QueuedJob, JobStatus]]:
         """Return every job that has not ended with its status, oldest first."""
+
+    def slot_seconds(self, since: int) -> list[tuple[str, float, float]]:
+        """
+        Return how long the jobs that ended after ``since`` had a slot, summed for each account and each age in steps of five
+        minutes: account, age in seconds, seconds.
+        """
 
     def result_names(self) -> set[str]:
         """Return the names of all result files that jobs have."""

@@ -50,7 +50,7 @@ SCHEMAS: Final[dict[str, Any]] = {
             "scope": STRING,
         }
     ),
-    "Device": closed(
+    "Device": open_object(
         {
             "target": STRING,
             "status": {"enum": ["online", "offline"]},
@@ -60,7 +60,13 @@ SCHEMAS: Final[dict[str, Any]] = {
                 "additionalProperties": False,
             },
             "created_at": _DATE_TIME,
-        }
+            "pause": closed({"reason": STRING, "since": _TIME, "until": _TIME_OR_NULL}),
+        },
+        "target",
+        "status",
+        "expected_uptime",
+        "created_at",
+        additionalProperties=False,
     ),
     "Specification": open_object(
         {
@@ -102,6 +108,7 @@ SCHEMAS: Final[dict[str, Any]] = {
                 "type": "object",
                 "properties": {
                     "queue_position": {"type": "integer", "minimum": 1, "description": "while the job waits"},
+                    "queue_reason": {**STRING, "description": "what it waits for, if not the jobs before it"},
                     "error-code": {**STRING, "description": "of a failed job"},
                     "error-detail": {**STRING, "description": "of a failed job"},
                 },

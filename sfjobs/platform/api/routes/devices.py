@@ -10,18 +10,20 @@ from starlette.responses import Response
 
 from ...devices import TargetDevice
 from ...errors import not_found
+from ...jobs.target_status import TargetStatus
 from ..responses import CompactJSONResponse
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceRoutes:
     devices: Mapping[str, TargetDevice]
+    targets: TargetStatus
 
     async def list_devices(self, _: Request) -> Response:
-        return CompactJSONResponse({"data": [device.detail() for device in self.devices.values()]})
+        return CompactJSONResponse({"data": [self.targets.detail(target) for target in self.devices]})
 
     async def get_device(self, request: Request) -> Response:
-        return CompactJSONResponse(self._device(request).detail())
+        return CompactJSONResponse(self.targets.detail(self._device(request).target))
 
     async def specification(self, request: Request) -> Response:
         return CompactJSONResponse(self._device(request).specification)

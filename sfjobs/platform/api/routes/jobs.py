@@ -152,7 +152,7 @@ class JobRoutes:
         return record
 
     def _shown(self, record: JobRecord) -> dict[str, object]:
-        return job_object(record, self.scheduler.position(record))
+        return job_object(record, self.scheduler.position(record), self.scheduler.reason(record))
 
 
 def _parse_batch(body: bytes) -> list[IncomingSubmission | ApiError]:

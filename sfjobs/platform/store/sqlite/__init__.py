@@ -2,6 +2,7 @@
 The store in one SQLite file.
 
     jobs         ``SQLiteStore``: jobs and their changes
+    pauses       paused targets
     accounts     ``SQLiteAccounts``: accounts and API keys; opened alone by ``sfjobs platform keys``
     idempotency  rows of idempotency keys
     database     connections, reads, and group commits

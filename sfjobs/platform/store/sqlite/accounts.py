@@ -19,6 +19,7 @@ from ...records import KeyRecord
 from ...settings import PlatformSettings, locked_data_dir, make_folder
 from .database import Database
 from .migration import migrate, needs_migration
+from .pauses import SQLitePauses
 
 USE_RESOLUTION_MICROSECONDS: Final = 3600 * 1_000_000
 """How exactly the last use of a key is known. A use within this time of the last one costs no write."""
@@ -34,9 +35,9 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
-class SQLiteAccounts:
+class SQLiteAccounts(SQLitePauses):
     """
-    An ``AccountStore`` in a database file, which is created or migrated if necessary. The caller holds the lock of the data
+    An ``OperatorStore`` in a database file, which is created or migrated if necessary. The caller holds the lock of the data
     directory if the file may need a migration.
     """
 

@@ -19,6 +19,7 @@ _PLATFORM_ENDED: Final = "the platform ended without a stop while it ran this jo
 _UNFINISHED: Final = "status IN ('open', 'queued', 'cancel_pending')"
 _CANCELLED: Final = "status = 'cancelled', finished = :now"
 _FAILED: Final = "status = 'failed', finished = :now, meta = :meta"
+_USE_STEP_MICROSECONDS: Final = 300 * 1_000_000
 _AFTER_ALL: Final = (1 << 63) - 1  # a sequence above that of every job
 
 
@@ -83,8 +84,18 @@ class SQLiteStore(SQLiteAccounts):
         return int(self._read_value("SELECT unfinished FROM accounts WHERE id = ?", account))
 
     def unfinished_jobs(self) -> list[tuple[QueuedJob, JobStatus]]:
-        query = f"SELECT sequence, id, account, target, status FROM jobs WHERE {_UNFINISHED} ORDER BY sequence"  # noqa: S608 - a constant
+        query = (
+            f"SELECT sequence, id, account, target, priority, status FROM jobs WHERE {_UNFINISHED} ORDER BY sequence"  # noqa: S608 - a constant
+        )
         return [(QueuedJob(*job), JobStatus(status)) for *job, status in self._database.read(query)]
+
+    def slot_seconds(self, since: int) -> list[tuple[str, float, float]]:
+        query = (
+            "SELECT account, (? - finished) / ? AS step, sum(finished - started) FROM jobs"
+            " WHERE finished > ? AND started IS NOT NULL GROUP BY account, step"
+        )
+        found = self._database.read(query, (now(), _USE_STEP_MICROSECONDS, since))
+        return [(account, step * _USE_STEP_MICROSECONDS / 1e6, used / 1e6) for account, step, used in found]
 
     def result_names(self) -> set[str]:
         query = "SELECT json_extract(result, '$.name') FROM jobs WHERE result IS NOT NULL"
@@ -178,9 +189,20 @@ def _add(db: sqlite3.Connection, job: NewJob, quota: int | None) -> JobRecord | 
     if not db.execute(counting, (job.account, quota)).rowcount:
         return None
     row = db.execute(
-        "INSERT INTO jobs (id, account, name, target, language, shots, seed, status, created, change)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, 'open', ?, ?) RETURNING *",
-        (job.id, job.account, job.name, job.target, job.language, job.shots, job.seed, now(), _next_change(db)),
+        "INSERT INTO jobs (id, account, name, target, language, shots, seed, priority, status, created, change)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open', ?, ?) RETURNING *",
+        (
+            job.id,
+            job.account,
+            job.name,
+            job.target,
+            job.language,
+            job.shots,
+            job.seed,
+            job.priority,
+            now(),
+            _next_change(db),
+        ),
     ).fetchone()
     db.execute("INSERT INTO circuits VALUES (?, ?)", (job.id, job.circuit))
     record = _record(row)
@@ -241,6 +263,7 @@ def _record(row: sqlite3.Row) -> JobRecord:
         language=row["language"],
         shots=row["shots"],
         seed=row["seed"],
+        priority=row["priority"],
         status=JobStatus(row["status"]),
         created=row["created"],
         started=row["started"],
