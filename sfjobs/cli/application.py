@@ -11,8 +11,10 @@ import typer
 
 from .._version import __version__
 from ..errors import SFJobsError
+from . import streams
 from .context import CommandContext, report
 from .errors import CommandError, ExitCode, Failure, explain
+from .output.json import answer
 
 _COMPLETION_VARIABLE = "_SFJOBS_COMPLETE"
 """Set in the environment by a shell that asks for completions."""
@@ -52,7 +54,7 @@ def application(words: Sequence[str]) -> typer.Typer:
         name="sfjobs",
         invoke_without_command=True,
         epilog="Exit codes: 0 done, 1 usage or configuration, 2 job failed or cancelled, 3 timed out, 4 authentication,"
-        " 5 network or platform, 130 interrupted.",
+        " 5 network or platform, 6 not found, 7 refused, 8 not ready, 9 too late, 10 --then failed, 130 interrupted.",
         # Without rich: importing what draws its boxes around the help takes longer than everything else.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -97,20 +99,53 @@ def _global_options(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code, 0 for a command that returns none. Other exceptions are bugs."""
+    streams.escape()
+    answer.begin(is_wanted="--json" in arguments)
+    try:
+        code = _run(arguments)
+        streams.flush()
+    except OSError as error:
+        return report_output(error)
+    return code
+
+
+def report_output(error: OSError) -> ExitCode:
+    """Report standard output that cannot be written. A reader that has ended, as of ``| head -1``, wants no message."""
+    if error.filename is None:
+        streams.discard()
+    if streams.is_closed_pipe(error):
+        return ExitCode.CLOSED_PIPE
+    what = f"{error.filename or 'Standard output'} cannot be read or written: {error.strerror or error}."
+    failure = Failure(what, "Free some space, or choose another place.", ExitCode.USAGE)
+    report(failure)
+    answer.fail(failure)
+    return failure.code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    failure: Failure | None = None
     try:
         code = application(arguments)(args=list(arguments), prog_name="sfjobs", standalone_mode=False)
     except _CommandLineError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: the message is its help
-            typer.echo(str(error))
+            typer.echo(str(error), err=answer.is_wanted)
+            answer.fail(Failure("A command is missing.", "See `sfjobs --help`.", ExitCode.USAGE))
             return ExitCode.USAGE
         failure = _usage_failure(error)
-    except typer.Abort:
-        return ExitCode.INTERRUPTED
+    except (typer.Abort, KeyboardInterrupt):
+        code = ExitCode.INTERRUPTED
     except (SFJobsError, CommandError) as error:
         failure = explain(error)
-    else:
+    except SystemExit as error:  # of typer, after an OSError for a closed pipe
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
+    if failure is None:
+        if code == ExitCode.INTERRUPTED:
+            answer.fail(Failure("Interrupted.", "Run the command again.", ExitCode.INTERRUPTED))
         return int(code or ExitCode.OK)
     report(failure)
+    answer.fail(failure)
     return failure.code
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .._client.connection import Connection
     from ..config import Settings
     from ..errors import SFJobsError
-    from .errors import Failure
+    from .errors import CommandError, Failure
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ def report(failure: Failure) -> None:
     console.print(f"  {printable(failure.remedy)}", soft_wrap=True)
 
 
-def raise_first(errors: Sequence[SFJobsError]) -> None:
+def raise_first(errors: Sequence[SFJobsError | CommandError]) -> None:
     """Raise the first of several errors, if there are any, after reporting the others."""
     from .errors import explain
 
@@ -108,6 +108,22 @@ def raise_first(errors: Sequence[SFJobsError]) -> None:
         report(explain(error))
     if errors:
         raise errors[0]
+
+
+def finite(value: float) -> float:
+    """Check the number of an option, for typer: ``nan`` and ``inf`` are numbers, too."""
+    import math
+
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value:g} is not a number of seconds.")
+    return value
+
+
+def limit(value: float | None) -> float | None:
+    """Check a time limit, for typer: ``inf`` is none."""
+    import math
+
+    return None if value is None or value == math.inf else finite(value)
 
 
 def can_draw(console: Console) -> bool:

@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
 
     OK = 0
     USAGE = 1
-    """The command line, a setting or the program is wrong; the same command will fail again."""
+    """The command line, a setting or a file on this machine is wrong; nothing was sent."""
     JOB = 2
     """The job failed or was cancelled."""
     TIMEOUT = 3
@@ -29,8 +29,24 @@ class ExitCode(IntEnum):
     AUTHENTICATION = 4
     PLATFORM = 5
     """The network or the platform failed, or sent an invalid response."""
+    NOT_FOUND = 6
+    """There is no such job, device, result, group or key."""
+    REFUSED = 7
+    """The platform refused the program or the request; the same command will fail again."""
+    NOT_READY = 8
+    """The job has no result yet, or the group is not over."""
+    TOO_LATE = 9
+    """The job has ended: it can no longer be cancelled."""
+    FOLLOW_UP = 10
+    """A command of ``--then`` failed."""
+    HANGUP = 129
+    """SIGHUP, as when a terminal is closed: 128 + its number, as in shells. So are the next three."""
     INTERRUPTED = 130
-    """Ctrl-C: 128 + SIGINT, as in shells."""
+    """SIGINT: Ctrl-C."""
+    CLOSED_PIPE = 141
+    """SIGPIPE: the program that reads standard output has ended."""
+    TERMINATED = 143
+    """SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +56,15 @@ class Failure:
     what: str
     remedy: str
     code: ExitCode
+
+    def as_json(self) -> dict[str, object]:
+        """Return the failure for programs, each text on one line."""
+        return {
+            "message": printable(self.what),
+            "remedy": printable(self.remedy),
+            "kind": self.code.name.lower().replace("_", "-"),
+            "exit_code": int(self.code),
+        }
 
 
 class CommandError(Exception):
@@ -57,18 +82,19 @@ _REMEDIES: tuple[tuple[type[errors.SFJobsError], ExitCode, str], ...] = (
     (errors.FailedJobError, ExitCode.JOB, "Correct the program, or ask the platform's owner if it is not the cause."),
     (errors.CancelledJobError, ExitCode.JOB, "Submit it again if that was a mistake."),
     (errors.WaitTimeoutError, ExitCode.TIMEOUT, "Give --timeout a larger number, or leave it out to wait to the end."),
-    (errors.JobError, ExitCode.USAGE, "Check its status: `sfjobs show ID`."),
+    (errors.JobError, ExitCode.TOO_LATE, "Check its status: `sfjobs show ID`."),
     (errors.AuthenticationError, ExitCode.AUTHENTICATION, "Run `sfjobs login`, or set SFJOBS_API_KEY to a valid key."),
     (errors.PermissionDeniedError, ExitCode.AUTHENTICATION, "Ask the platform's owner, or use another account's key."),
-    (errors.InvalidRequestError, ExitCode.USAGE, "Correct the program or the options; no job was created."),
-    (errors.ConflictError, ExitCode.USAGE, "Correct the program, or choose another target with --target."),
-    (errors.NotFoundError, ExitCode.USAGE, "Check the id or target, and the platform with `sfjobs config show`."),
+    (errors.InvalidRequestError, ExitCode.REFUSED, "Correct the program or the options; no job was created."),
+    (errors.ConflictError, ExitCode.REFUSED, "Correct the program, or choose another target with --target."),
+    (errors.NotFoundError, ExitCode.NOT_FOUND, "Check the id or target, and the platform with `sfjobs config show`."),
     (errors.RateLimitedError, ExitCode.PLATFORM, "Wait a while, then try again."),
     (errors.ResponseError, ExitCode.PLATFORM, "Try again later; if it persists, ask the platform's owner."),
     (errors.SubmissionUnknownError, ExitCode.PLATFORM, "Run `sfjobs recover` before you submit it again."),
     (errors.ProtocolError, ExitCode.PLATFORM, "Check that the url is a platform's, not a proxy's or a web page's."),
     (errors.RequestFailedError, ExitCode.PLATFORM, "Check url and network, or start a platform: `sfjobs serve`."),
     (errors.ResultTooLargeError, ExitCode.PLATFORM, "Set SFJOBS_MAX_RESULT_BYTES higher if there is memory for it."),
+    (errors.ResultUnavailableError, ExitCode.NOT_READY, "Check its status: `sfjobs show ID`."),
     (errors.ResultError, ExitCode.PLATFORM, "Fetch it again; if it persists, ask the platform's owner."),
     (errors.SFJobsError, ExitCode.PLATFORM, "Try again later."),
 )

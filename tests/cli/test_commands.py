@@ -122,9 +122,9 @@ def test_the_program_may_come_from_standard_input(configured):
         (PROGRAM.replace("S2gate", "Kgate"), "Kgate"),
     ],
 )
-def test_a_program_that_the_platform_refuses_exits_with_1_and_says_why(configured, home, capsys, program, words):
+def test_a_program_that_the_platform_refuses_exits_with_7_and_says_why(configured, home, capsys, program, words):
     (home / "bad.xbb").write_text(program)
-    assert run(["run", "bad.xbb"]) == 1
+    assert run(["run", "bad.xbb"]) == 7
     err = capsys.readouterr().err
     assert words in err
 

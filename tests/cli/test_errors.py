@@ -19,19 +19,19 @@ EXIT_CODES = {
     errors.FailedJobError: 2,
     errors.CancelledJobError: 2,
     errors.WaitTimeoutError: 3,
-    errors.InvalidJobOperationError: 1,
+    errors.InvalidJobOperationError: 9,
     errors.AuthenticationError: 4,
     errors.PermissionDeniedError: 4,
-    errors.InvalidRequestError: 1,
-    errors.ConflictError: 1,
-    errors.NotFoundError: 1,
+    errors.InvalidRequestError: 7,
+    errors.ConflictError: 7,
+    errors.NotFoundError: 6,
     errors.RateLimitedError: 5,
     errors.ServerError: 5,
     errors.TransportError: 5,
     errors.RequestTimeoutError: 5,
     errors.ProtocolError: 5,
     errors.SubmissionUnknownError: 5,
-    errors.ResultUnavailableError: 5,
+    errors.ResultUnavailableError: 8,
     errors.ResultCorruptError: 5,
     errors.ResultTooLargeError: 5,
 }
@@ -77,9 +77,9 @@ def test_a_refusal_that_would_come_again_is_not_to_be_tried_again(status, advice
     assert "again" not in failure.remedy
 
 
-def test_a_program_that_is_too_large_is_a_mistake_in_the_use():
+def test_a_program_that_is_too_large_is_refused():
     failure = explain(response_error("POST", "http://host/jobs", 413, ("payload-too-large", "8 bytes allowed", {})))
-    assert failure.code == 1
+    assert failure.code == 7
     assert failure.what == "The platform refused this (413 payload-too-large): 8 bytes allowed"
 
 

@@ -126,11 +126,31 @@ def test_submit_refuses_a_program_before_any_is_submitted(configured, capsys):
     assert ids() == before
 
 
-def test_submit_reports_how_many_programs_were_submitted(configured, capsys):
-    assert run(["submit", "demo.xbb", "bad.xbb", "demo.xbb"]) == 1
+def test_submit_goes_on_after_a_program_that_is_refused_and_names_it(configured, capsys):
+    assert run(["submit", "demo.xbb", "bad.xbb", "demo.xbb"]) == 7
     captured = capsys.readouterr()
-    assert len(captured.out.split()) == 1
-    assert "Submitted 1 of 3 programs, up to bad.xbb." in captured.err
+    assert len(captured.out.split()) == 2
+    assert "Submitted 2 of 3 programs." in captured.err
+    assert "Error: bad.xbb: The platform refused this (400 " in captured.err
+
+
+def test_submit_stops_where_the_platform_cannot_take_the_others_either(configured, capsys, monkeypatch):
+    monkeypatch.setenv("SFJOBS_API_KEY", "wrong")
+    assert run(["submit", "demo.xbb", "bad.xbb", "--json"]) == 4
+    captured = capsys.readouterr()
+    assert "Submitted 0 of 2 programs. demo.xbb and those after it were not tried." in captured.err
+    document = json.loads(captured.out)
+    assert (document["jobs"], document["errors"], document["error"]["exit_code"]) == ([], [], 4)
+
+
+def test_the_document_of_submit_has_the_jobs_and_the_refusals(configured, capsys):
+    assert run(["submit", "bad.xbb", "demo.xbb", "--target", "simulon_gaussian", "--json"]) == 7
+    document = json.loads(capsys.readouterr().out)
+    assert [job["name"] for job in document["jobs"]] == ["demo"]
+    assert [(error["program"], error["exit_code"], error["kind"]) for error in document["errors"]] == [
+        ("bad.xbb", 7, "refused")
+    ]
+    assert document["error"]["exit_code"] == 7
 
 
 def test_list_has_the_newest_first_and_whole_ids_for_pipes(configured, jobs, capsys):
@@ -176,7 +196,7 @@ def test_cancel_prints_the_final_status_of_each(configured, capsys):
 def test_cancel_goes_on_after_a_job_that_cannot_be_cancelled(configured, jobs, capsys):
     run(["submit", "demo.xbb", "--target", "never"])
     job_id = capsys.readouterr().out.strip()
-    assert run(["cancel", jobs["failed"], job_id, "--wait"]) == 1
+    assert run(["cancel", jobs["failed"], job_id, "--wait"]) == 9
     assert capsys.readouterr().out == f"{job_id} cancelled\n"
 
 
@@ -204,7 +224,7 @@ def test_the_output_of_a_command_is_kept_out_of_the_document(configured, jobs, c
 
 
 def test_a_failed_command_sets_the_exit_code(configured, jobs, capfd):
-    assert run(["wait", jobs["complete"], "--then", "exit 7"]) == 1
+    assert run(["wait", jobs["complete"], "--then", "exit 7"]) == 10
     assert f"7 for job {jobs['complete']}" in capfd.readouterr().err
 
 
@@ -299,7 +319,7 @@ def test_a_shortened_id_is_looked_up_among_the_newest_thousand_jobs(scripted, ca
         await peer.send(json_response({"data": jobs}).replace(b"\r\n\r\n", b"\r\n" + link + b"\r\n", 1))
 
     with scripted(script):
-        assert run(["show", "ffff"]) == 1
+        assert run(["show", "ffff"]) == 6
     assert len(requests) == 10
 
 
@@ -381,8 +401,8 @@ def test_a_platform_that_fails_exits_with_5(scripted, jobs, capsys, line):
 @pytest.mark.parametrize(
     ("line", "code"),
     [
-        *((f"{command} {{unknown}}", 1) for command in ("show", "wait", "result", "circuit", "cancel")),
-        *((f"{command} ffffffff-unknown", 1) for command in ("show", "wait", "result", "circuit", "cancel")),
+        *((f"{command} {{unknown}}", 6) for command in ("show", "wait", "result", "circuit", "cancel")),
+        *((f"{command} ffffffff-unknown", 6) for command in ("show", "wait", "result", "circuit", "cancel")),
         ("show abc", 1),
         ("wait {failed}", 2),
         ("wait {failed} {complete}", 2),
@@ -391,12 +411,12 @@ def test_a_platform_that_fails_exits_with_5(scripted, jobs, capsys, line):
         ("result {failed}", 2),
         ("result {cancelled}", 2),
         ("wait {waiting} --timeout 0.1", 3),
-        ("result {waiting}", 1),
-        ("cancel {complete}", 1),
-        ("submit bad.xbb", 1),
+        ("result {waiting}", 8),
+        ("cancel {complete}", 9),
+        ("submit bad.xbb", 7),
         ("submit missing.xbb", 1),
-        ("submit demo.xbb --target X99", 1),
-        ("device X99", 1),
+        ("submit demo.xbb --target X99", 7),
+        ("device X99", 6),
         ("device ../jobs", 1),
         ("list --status running", 1),
         ("list --watch --json", 1),

@@ -193,7 +193,7 @@ def test_a_group_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_finished_group_is_removed(capsys: pytest.CaptureFixture[str]) -> None:
     begin("sweep", 1)
-    assert run(["group", "remove", "sweep"]) == 1
+    assert run(["group", "remove", "sweep"]) == 8
     assert "1 programs are yet to be sent" in capsys.readouterr().err
 
     async def finish() -> None:
@@ -201,12 +201,14 @@ def test_a_finished_group_is_removed(capsys: pytest.CaptureFixture[str]) -> None
             await (await JobGroup.open("sweep", connection)).wait()
 
     anyio.run(finish)
-    assert run(["group", "remove", "sweep"]) == 0
-    assert run(["group", "show", "sweep"]) == 1
+    capsys.readouterr()
+    assert run(["group", "remove", "sweep", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "sweep", "removed": True}
+    assert run(["group", "show", "sweep"]) == 6
 
 
-def test_an_unknown_group_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["group", "show", "nobodys"]) == 1
+def test_an_unknown_group_exits_with_6(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["group", "show", "nobodys"]) == 6
     assert "sfjobs group list" in capsys.readouterr().err
 
 

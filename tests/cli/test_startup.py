@@ -66,6 +66,10 @@ def test_help_imports_no_command():
         "sfjobs.cli.application",
         "sfjobs.cli.errors",
         "sfjobs.cli.context",
+        "sfjobs.cli.output",
+        "sfjobs.cli.output.json",
+        "sfjobs.cli.signals",
+        "sfjobs.cli.streams",
         "sfjobs.errors",
     }
 

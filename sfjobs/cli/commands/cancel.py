@@ -9,8 +9,8 @@ import typer
 
 from .. import job_ids as ids
 from ..context import CommandContext, JSONOption, raise_first
-from ..errors import printable
-from ..output.json import about_job, write_json
+from ..errors import explain, printable
+from ..output.json import about_job, answer, write_json
 
 if TYPE_CHECKING:
     from ..._client.connection import Connection
@@ -31,8 +31,12 @@ def cancel(
     A job may complete before the platform cancels it: --wait shows which.
     """
     shortened = ids.given(job_ids)
+    if not shortened:  # an empty standard input
+        if as_json:
+            write_json({"jobs": [], "errors": []})
+        return
     jobs: list[Job] = []
-    failures: list[SFJobsError] = []
+    failures: dict[str, SFJobsError] = {}
 
     async def work(connection: Connection) -> None:
         from ..._jobs.job import Job
@@ -44,7 +48,7 @@ def cancel(
             try:
                 await job.cancel()
             except SFJobsError as error:
-                failures.append(error)
+                failures[job_id] = error
             else:
                 jobs.append(job)
         if wait:
@@ -53,8 +57,10 @@ def cancel(
     try:
         CommandContext.of(context).run(work)
     finally:
-        if as_json and (jobs or failures):
-            write_json({"jobs": [about_job(job) for job in jobs]})
-        elif not as_json:
+        errors = [{"id": job_id, **explain(error).as_json()} for job_id, error in failures.items()]
+        answer.so_far = {"jobs": [about_job(job) for job in jobs], "errors": errors}
+        if not as_json:
             sys.stdout.write("".join(f"{printable(job.id)} {printable(job.status.value)}\n" for job in jobs))
-    raise_first(failures)
+    raise_first([*failures.values()])
+    if as_json:
+        write_json(answer.so_far)

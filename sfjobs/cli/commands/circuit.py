@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 def circuit(context: typer.Context, job_id: ids.IdArgument, *, as_json: JSONOption = False) -> None:
     """Print the program of a job, exactly as it was submitted."""
-    shortened = ids.given([job_id])
+    shortened = ids.one(job_id)
 
     async def fetch(connection: Connection) -> tuple[str, str]:
-        [whole] = await ids.resolve(connection, shortened)
+        [whole] = await ids.resolve(connection, [shortened])
         return whole, await connection.get_job_circuit(whole)
 
     whole, text = CommandContext.of(context).run(fetch)

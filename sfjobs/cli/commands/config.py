@@ -36,7 +36,7 @@ def show(context: typer.Context, *, as_json: JSONOption = False) -> None:
         write_json({"file": config_path(), "settings": described})
         return
 
-    from ..output.tables import indented, table
+    from ..output.tables import cell, indented, table
 
     grid = table("setting")
     grid.add_column("value", overflow="fold")
@@ -44,8 +44,8 @@ def show(context: typer.Context, *, as_json: JSONOption = False) -> None:
     for name, value in values.items():
         if value is not None:
             source = settings.sources[name]
-            shown = printable(source.replace(config_path(), "the file"))
-            grid.add_row(name, printable(str(value)), shown, style="dim" * (source == "default"))
+            shown = cell(source.replace(config_path(), "the file"))
+            grid.add_row(name, cell(value), shown, style="dim" * (source == "default"))
     indented(stdout(), grid)
     typer.echo(f"\nThe file: {printable(config_path())}")
 

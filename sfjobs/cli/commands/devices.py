@@ -24,14 +24,14 @@ def devices(context: typer.Context, *, as_json: JSONOption = False) -> None:
     if as_json:
         write_json({"devices": [about_device(device) for device in found]})
         return
-    from ..output.tables import indented, table
+    from ..output.tables import cell, indented, table
 
     grid = table("target", "status")
     grid.add_column("expected uptime")
     for device in found:
         style = "green" if device.is_online else "dim"
-        status = printable(device.status or "unknown") + _pause(device, ", ")
-        grid.add_row(printable(device.target), status, _uptime(device), style=style)
+        status = (device.status or "unknown") + _pause(device, ", ")
+        grid.add_row(*map(cell, (device.target, status, _uptime(device))), style=style)
     indented(stdout(), grid)
 
 
@@ -79,7 +79,7 @@ def _show(device: Device) -> None:
     }
     if specification is not None:
         pairs["modes"] = _text(specification.modes)
-        pairs["compilers"] = ", ".join(specification.compiler)
+        pairs["compilers"] = ", ".join(specification.compiler) or None
         lines = len(specification.layout.splitlines())
         pairs["layout"] = f"{lines} lines: sfjobs device {device.target} --layout" if lines else "any circuit"
     fields(stdout(), pairs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..context import CommandContext, JSONOption, stdout
-from ..errors import CommandError, printable
+from ..errors import CommandError, ExitCode, printable
 from ..output.json import pick, write_json
 from .recover import required_journal
 
@@ -79,14 +79,25 @@ def show(
 
 @app.command("remove")
 def remove(
-    context: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a finished group.")]
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a finished group.")],
+    *,
+    as_json: JSONOption = False,
 ) -> None:
     """Remove a finished group from the journal. Its jobs stay on the platform."""
+    from ...errors import InvalidJobOperationError
 
     async def work(connection: Connection) -> None:
-        await (await _open(name, connection)).remove()
+        group = await _open(name, connection)
+        try:
+            await group.remove()
+        except InvalidJobOperationError as error:
+            what, remedy = str(error), "`sfjobs group show NAME` has the state of each program."
+            raise CommandError(what, remedy, ExitCode.NOT_READY) from error
 
     CommandContext.of(context).run(work)
+    if as_json:
+        write_json({"name": name, "removed": True})
 
 
 async def _open(name: str, connection: Connection) -> JobGroup:
@@ -94,28 +105,25 @@ async def _open(name: str, connection: Connection) -> JobGroup:
 
     group = await JobGroup.open(name, connection)
     if not len(group):
-        raise CommandError(f"The journal has no group {printable(group.name)!r}.", "See `sfjobs group list`.")
+        what = f"The journal has no group {printable(group.name)!r}."
+        raise CommandError(what, "See `sfjobs group list`.", ExitCode.NOT_FOUND)
     return group
 
 
 def _show_groups(groups: Sequence[GroupSummary]) -> None:
-    from rich.text import Text
-
-    from ..output.tables import indented, moment, table
+    from ..output.tables import cell, indented, moment, table
 
     grid = table("group", "begun")
     for column in ("programs", "added", "in doubt", "submitted"):
         grid.add_column(column, justify="right", no_wrap=True)
     for group in groups:
         counts = (group.programs, group.added, group.in_doubt, group.submitted)
-        grid.add_row(Text(printable(group.name)), moment(group.begun_at), *map(str, counts))
+        grid.add_row(cell(group.name), moment(group.begun_at), *map(str, counts))
     indented(stdout(), grid)
 
 
 def _show_members(group: JobGroup) -> None:
-    from rich.text import Text
-
-    from ..output.tables import counted, indented, short_ids, table
+    from ..output.tables import cell, counted, indented, short_ids, table
 
     counts = {state: count for state, count in asdict(group.progress).items() if count and state != "programs"}
     listed = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in counts.items())
@@ -125,5 +133,5 @@ def _show_members(group: JobGroup) -> None:
     for member, job_id in zip(group.members, job_ids, strict=True):
         state = member.state.value.replace("_", " ") if member.status is None else member.status.value
         row = (member.name or str(member.index), state, job_id, str(member.attempt), member.target)
-        grid.add_row(*(Text(printable(cell)) for cell in row))
+        grid.add_row(*map(cell, row))
     indented(stdout(), grid)

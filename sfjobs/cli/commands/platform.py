@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..context import JSONOption, stdout
-from ..errors import CommandError, printable
+from ..errors import CommandError, ExitCode, printable
 from ..output.json import write_json
 from .serve import DataDirOption
 
@@ -53,7 +53,7 @@ def add(
         write_json({"name": name, "account": account, "api_key": api_key})
         return
     typer.echo(api_key)
-    typer.echo(f"This is the key '{name}' of the account '{account}'. It is not shown again.", err=True)
+    typer.echo(printable(f"This is the key '{name}' of the account '{account}'. It is not shown again."), err=True)
 
 
 @keys.command("list")
@@ -80,7 +80,8 @@ def revoke(
     with _accounts(data_dir) as accounts:
         revoked = accounts.revoke_key(name)
     if not revoked:
-        raise CommandError(f"There is no key '{name}' to revoke.", "See `sfjobs platform keys list`.")
+        what = f"There is no key '{name}' to revoke."
+        raise CommandError(what, "See `sfjobs platform keys list`.", ExitCode.NOT_FOUND)
     if as_json:
         write_json({"name": name, "revoked": True})
     else:
@@ -171,10 +172,10 @@ def _time(microseconds: int | None) -> datetime | None:
 
 
 def _show(found: list[KeyRecord]) -> None:
-    from ..output.tables import indented, moment, table
+    from ..output.tables import cell, indented, moment, table
 
     grid = table("key", "account", "created", "last used", "revoked")
     for key in found:
         times = [moment(_time(value)) for value in (key.created, key.used, key.revoked)]
-        grid.add_row(printable(key.name), printable(key.account_name), *times, style="dim" * (key.revoked is not None))
+        grid.add_row(cell(key.name), cell(key.account_name), *times, style="dim" * (key.revoked is not None))
     indented(stdout(), grid)

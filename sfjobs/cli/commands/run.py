@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...errors import WaitTimeoutError
-from ..context import CommandContext, JSONOption
+from ..context import CommandContext, JSONOption, limit
 from ..errors import CommandError, ExitCode
-from ..output.json import about_job, write_json
+from ..output.json import about_job, answer, write_json
 from ..output.results import OutputOption, PlotOption, about_result, check_files, show_result, write_files
 from ..program_files import NameOption, ParamOption, Script, ShotsOption, TargetOption
 
 if TYPE_CHECKING:
-    from ..._jobs.job import Job
     from ...config import Settings
 
 _EMBEDDED_POLL_INTERVAL_SECONDS = 0.05
@@ -36,7 +35,9 @@ def run(
     plot: PlotOption = None,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0, help="How long it may take in all; the job goes on afterwards."),
+        typer.Option(
+            metavar="SECONDS", min=0, callback=limit, help="How long it may take in all; the job goes on afterwards."
+        ),
     ] = None,
     name: NameOption = None,
     param: ParamOption = None,
@@ -58,7 +59,6 @@ def run(
     command = CommandContext.of(context)
     with _platform(command) as (settings, is_embedded):
         session = RunSession(settings, script, is_embedded=is_embedded)
-        result = None
         try:
             result = anyio.run(session.run, timeout)
         except KeyboardInterrupt:
@@ -69,11 +69,11 @@ def run(
             what = f"Job {error.job_id} had not ended after {timeout:g} s; it ends with the platform that this run started."
             raise CommandError(what, "Give --timeout a larger number, or none.", ExitCode.TIMEOUT) from error
         finally:
-            if as_json and result is None:
-                _print_json(session.job, settings, {})
+            if session.job is not None:
+                answer.so_far = {**about_job(session.job), "platform": settings.url}
     write_files(result, output, plot)
     if as_json:
-        _print_json(session.job, settings, about_result(result, output, plot))
+        write_json({**answer.so_far, **about_result(result, output, plot)})
     else:
         show_result(result, script.target)
     return ExitCode.OK
@@ -99,8 +99,3 @@ def _platform(command: CommandContext) -> Iterator[tuple[Settings, bool]]:
 
         key = platform.api_key
         yield Settings.load(url=platform.url, api_key=key, poll_interval_min=_EMBEDDED_POLL_INTERVAL_SECONDS), True
-
-
-def _print_json(job: Job | None, settings: Settings, more: Mapping[str, object]) -> None:
-    if job is not None:
-        write_json({**about_job(job), "platform": settings.url, **more})

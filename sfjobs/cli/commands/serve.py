@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from ..context import JSONOption, stderr, stdout
+from ..context import JSONOption, finite, stderr, stdout
 from ..errors import CommandError
 from ..output.json import write_json
 
@@ -28,13 +28,16 @@ _RunningLimitOption: TypeAlias = Annotated[
     int, typer.Option(metavar="N", min=0, help="Most jobs of an account that run at the same time; 0 for no limit.")
 ]
 _TimeLimitOption: TypeAlias = Annotated[
-    float, typer.Option(metavar="SECONDS", min=0.01, help="A job that runs longer is ended and fails.")
+    float, typer.Option(metavar="SECONDS", min=0.01, callback=finite, help="A job that runs longer is ended and fails.")
 ]
 _MemoryLimitOption: TypeAlias = Annotated[
     int, typer.Option(metavar="MIB", min=0, help="A job that needs more memory fails; 0 for no limit.")
 ]
 _GraceOption: TypeAlias = Annotated[
-    float, typer.Option(metavar="SECONDS", min=0, help="How long running jobs may go on after Ctrl-C or SIGTERM.")
+    float,
+    typer.Option(
+        metavar="SECONDS", min=0, callback=finite, help="How long running jobs may go on after Ctrl-C or SIGTERM."
+    ),
 ]
 _CertificateOption: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Certificate, with its chain, as PEM: speak https.")

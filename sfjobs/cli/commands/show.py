@@ -12,7 +12,7 @@ from ..output.json import about_job, compact, write_json
 
 def show(context: typer.Context, job_id: ids.IdArgument, *, as_json: JSONOption = False) -> None:
     """Show one job: status, times, and the platform's messages."""
-    shortened = ids.given([job_id])
+    shortened = ids.one(job_id)
     job = CommandContext.of(context).run(lambda connection: ids.find(connection, shortened))
     if as_json:
         write_json(about_job(job))

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from .. import job_ids as ids
-from ..context import CommandContext, JSONOption
+from ..context import CommandContext, JSONOption, limit
 from ..errors import ExitCode
+from ..output.json import answer, write_json
 
 
 def wait(
@@ -18,7 +19,9 @@ def wait(
     first: Annotated[bool, typer.Option("--any", help="Wait for the first of them only.")] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0, help="How long it may take in all; the jobs go on afterwards."),
+        typer.Option(
+            metavar="SECONDS", min=0, callback=limit, help="How long it may take in all; the jobs go on afterwards."
+        ),
     ] = None,
     then: Annotated[
         str | None,
@@ -36,6 +39,10 @@ def wait(
     Prints id and status of each as it ends. Ctrl-C and --timeout leave the jobs running.
     """
     shortened = ids.given(job_ids)
+    if not shortened:  # an empty standard input
+        if as_json:
+            write_json({"jobs": [], "pending": [], "errors": []})
+        return ExitCode.OK
     command = CommandContext.of(context)
     from ..waiting.session import WaitSession
 
@@ -45,6 +52,8 @@ def wait(
     except KeyboardInterrupt:
         return session.interrupted(command)
     finally:
-        session.print_json()
+        answer.so_far = session.document()
     session.raise_for_jobs()
+    if as_json:
+        write_json(answer.so_far)
     return ExitCode.OK

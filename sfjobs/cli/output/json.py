@@ -1,4 +1,6 @@
-"""What commands print for programs: with ``--json`` one document on one line of stdout, and texts unchanged."""
+"""
+What commands print for programs: with ``--json`` one document on one line of stdout, also when they fail, and texts unchanged.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,39 @@ from ..errors import visible
 if TYPE_CHECKING:
     from ..._jobs.job import Job
     from ...models import Device, JSONValue
+    from ..errors import Failure
+
+
+class Answer:
+    """
+    The one document of a command line with ``--json``. A command puts what it has in ``so_far`` before it raises; a failure adds
+    its ``error``.
+    """
+
+    def __init__(self) -> None:
+        self.begin(is_wanted=False)
+
+    def begin(self, *, is_wanted: bool) -> None:
+        """Start a command line, with or without ``--json``."""
+        self.is_wanted = is_wanted
+        self.is_written = False
+        self.so_far: dict[str, object] = {}
+
+    def fail(self, failure: Failure) -> None:
+        """Print the document of a failure, unless the command has printed its own."""
+        if self.is_wanted and not self.is_written:
+            write_json({**self.so_far, "error": failure.as_json()})
+
+
+answer = Answer()
+"""Of this process, which runs one command line at a time."""
 
 
 def write_json(document: Mapping[str, object]) -> None:
     """Print a document; times become ISO 8601, paths become strings."""
     import json
 
+    answer.is_written = True
     try:
         text = json.dumps(document, default=_encode, allow_nan=False)
     except ValueError:  # a platform's NaN or infinity, which no other program reads

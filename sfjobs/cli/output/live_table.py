@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 
 import anyio
@@ -13,7 +13,7 @@ from ..context import stdout
 from .tables import indentation, job_table, no_jobs, write
 
 
-async def keep_showing(fetch: Callable[[], Awaitable[list[Job]]], interval: float, status: str | None) -> None:
+async def keep_showing(fetch: Callable[[], Awaitable[list[Job]]], interval: float, statuses: Sequence[str]) -> None:
     """Fetch and show jobs every ``interval`` seconds until cancelled."""
     console = stdout()
     live = Live(console=console, auto_refresh=False) if console.is_terminal else None
@@ -21,7 +21,7 @@ async def keep_showing(fetch: Callable[[], Awaitable[list[Job]]], interval: floa
     with live or nullcontext():
         while True:
             jobs = await fetch()
-            table = indentation(job_table(console, jobs) if jobs else no_jobs(status))
+            table = indentation(job_table(console, jobs) if jobs else no_jobs(statuses))
             snapshots = [job.snapshot for job in jobs]
             if live is not None:
                 live.update(table, refresh=True)

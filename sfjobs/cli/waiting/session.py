@@ -26,9 +26,10 @@ from ...results import Result
 from .. import job_ids as ids
 from ..context import CommandContext, raise_first, run_with_connection, stderr
 from ..errors import CommandError, ExitCode, explain, printable
-from ..output.json import about_job, write_json
+from ..output.json import about_job
 from ..output.tables import counted
 from ..program_files import Script
+from ..signals import received
 from .notices import waits_shown
 from .progress import MultiJobDisplay, WaitProgress, job_line, print_lines, while_showing
 
@@ -99,12 +100,14 @@ class RunSession:
                     "  To keep jobs alive, start `sfjobs serve` and follow what it prints.",
                 )
             else:
+                more = f"; Ctrl-C within {CANCEL_SECONDS:g} s cancels it" if received() is None else ""
                 print_lines(
-                    f"Job {self.job.id} goes on; Ctrl-C within {CANCEL_SECONDS:g} s cancels it.",
+                    f"Job {self.job.id} goes on{more}.",
                     f"  Come back with {command.command_line('wait', self.job.id)}",
                     f"  and then with  {command.command_line('result', self.job.id)}",
                 )
-                time.sleep(CANCEL_SECONDS)
+                if received() is None:
+                    time.sleep(CANCEL_SECONDS)
         except KeyboardInterrupt:
             if self.job is not None and not self.is_embedded:
                 self._cancel(self.job.id)
@@ -136,7 +139,7 @@ class WaitSession:
     _stdout: TextIO = field(default_factory=lambda: sys.stdout)  # rich may replace sys.stdout for the progress line
     _jobs: list[Job] = field(default_factory=list)
     _ended: list[Job] = field(default_factory=list)
-    _failures: list[SFJobsError] = field(default_factory=list)
+    _failures: dict[str, SFJobsError] = field(default_factory=dict)
     _exit_codes: dict[str, int] = field(default_factory=dict)
 
     async def wait(self, connection: Connection) -> None:
@@ -163,7 +166,7 @@ class WaitSession:
         while completion := await advance():
             job, failure = completion
             if failure is not None:
-                self._failures.append(failure)
+                self._failures[job.id] = failure
                 continue
             self._ended.append(job)
             if not self.as_json:
@@ -182,19 +185,18 @@ class WaitSession:
         done = await anyio.run_process(command, env=environment, stdout=stdout, stderr=None, check=False)
         self._exit_codes[job.id] = done.returncode
 
-    def print_json(self) -> None:
-        """Print the document of ``--json``, also after a timeout or Ctrl-C."""
-        if not self.as_json or not self._jobs:
-            return
+    def document(self) -> dict[str, object]:
+        """Return the document of ``--json``, also after a timeout or Ctrl-C."""
         about = [
             {**about_job(job), **({"then_exit_code": self._exit_codes[job.id]} if job.id in self._exit_codes else {})}
             for job in self._ended
         ]
-        write_json({"jobs": about, "pending": self._pending()})
+        errors = [{"id": job_id, **explain(error).as_json()} for job_id, error in self._failures.items()]
+        return {"jobs": about, "pending": self._pending(), "errors": errors}
 
     def raise_for_jobs(self) -> None:
         """Raise for jobs that are unknown, failed or were cancelled, and for commands of ``--then`` that failed."""
-        raise_first(self._failures)
+        raise_first([*self._failures.values()])
         errors: list[JobError] = []
         for job in self._ended:
             try:
@@ -208,7 +210,8 @@ class WaitSession:
             raise CommandError(what, "`sfjobs show ID` gives the platform's reason for each.", ExitCode.JOB)
         failed = [f"{code} for job {job_id}" for job_id, code in self._exit_codes.items() if code]
         if failed:
-            raise CommandError(f"The command of --then exited with {', '.join(failed)}.", "The jobs are complete.")
+            what = f"The command of --then exited with {', '.join(failed)}."
+            raise CommandError(what, "The jobs are complete.", ExitCode.FOLLOW_UP)
 
     def interrupted(self, command: CommandContext) -> ExitCode:
         """After Ctrl-C: say that the jobs go on and how to come back to them."""
@@ -221,4 +224,5 @@ class WaitSession:
         return ExitCode.INTERRUPTED
 
     def _pending(self) -> list[str]:
-        return [job.id for job in self._jobs if not job.status.is_final]
+        known = {job.id for job in self._ended} | self._failures.keys()
+        return [job.id for job in self._jobs if job.id not in known and not job.status.is_final]
