@@ -225,7 +225,7 @@ def test_odd_urls(capsys: pytest.CaptureFixture[str], url: str) -> None:
 
 def test_the_guide_lists_every_exit_code() -> None:
     guide = (ROOT / "examples/guides/command-line.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\d+) \| `([a-z-]+)` \| (.+) \|$", guide, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| `([a-z-]+)`: (.+) \|$", guide, re.MULTILINE)
     assert {int(number): kind for number, kind, _ in rows} == {
         int(code): code.name.lower().replace("_", "-") for code in ExitCode
     }

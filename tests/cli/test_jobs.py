@@ -131,7 +131,7 @@ def test_submit_goes_on_after_a_program_that_is_refused_and_names_it(configured,
     captured = capsys.readouterr()
     assert len(captured.out.split()) == 2
     assert "Submitted 2 of 3 programs." in captured.err
-    assert "Error: bad.xbb: The platform refused this (400 " in captured.err
+    assert "Error: bad.xbb: The platform refused this (409 " in captured.err
 
 
 def test_submit_stops_where_the_platform_cannot_take_the_others_either(configured, capsys, monkeypatch):

@@ -84,12 +84,13 @@ def test_the_list_as_json(capsys, monkeypatch):
     assert all(key["created_at"].endswith("+00:00") and key["revoked_at"] is None for key in used)
 
 
-def test_errors_are_two_lines_and_exit_code_1(capsys):
+def test_errors_are_two_lines_and_have_the_exit_code_of_their_kind(capsys):
     assert keys("list") == 1
     assert "there is no platform in data" in capsys.readouterr().err
     made(capsys, "alice")
-    for words in (["add", "alice"], ["add", "two words"], ["add", "local"], ["revoke", "bob"]):
-        assert keys(*words) == 1
+    wrong = [(["add", "alice"], 1), (["add", "two words"], 1), (["add", "local"], 1), (["revoke", "bob"], 6)]
+    for words, code in wrong:
+        assert keys(*words) == code
         assert len(capsys.readouterr().err.splitlines()) == 2
 
 

@@ -115,7 +115,7 @@ def test_locales_and_encodings(odd: OddPlatform, environment: dict[str, str], en
     assert (code, err) == (0, b"")
     text = out.decode(encoding)
     assert "\x1b" not in text
-    assert "\\x1b[31m" in text
+    assert "\\x1b" in text
     assert "\u91cf" in text or "\\u91cf" in text
 
 
@@ -137,7 +137,7 @@ def test_colours(odd: OddPlatform, environment: dict[str, str], has_colours: boo
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_wait_and_says_what_goes_on(odd: OddPlatform, number: signal.Signals) -> None:
-    odd.job = {"status": '"queued"'}
+    odd.job = {"status": '"queued"', "started_at": "null"}
     with start("wait", ID, "--json") as process:
         read_until(process, ": queued", stream="stderr")
         process.send_signal(number)
@@ -148,7 +148,7 @@ def test_a_signal_ends_a_wait_and_says_what_goes_on(odd: OddPlatform, number: si
 
 
 def test_a_signal_ends_a_run_at_once_and_the_job_goes_on(odd: OddPlatform) -> None:
-    odd.job = {"status": '"queued"'}
+    odd.job = {"status": '"queued"', "started_at": "null"}
     with start("run", "demo.xbb", "--json") as process:
         read_until(process, ": queued", stream="stderr")
         process.terminate()
@@ -174,7 +174,7 @@ def test_sigterm_leaves_no_files_and_no_processes_of_an_embedded_platform(
 
 
 def test_an_ignored_hangup_stays_ignored(odd: OddPlatform) -> None:
-    odd.job = {"status": '"queued"'}
+    odd.job = {"status": '"queued"', "started_at": "null"}
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         process = start("wait", ID)

@@ -24,9 +24,9 @@ def devices(context: typer.Context, *, as_json: JSONOption = False) -> None:
     if as_json:
         write_json({"devices": [about_device(device) for device in found]})
         return
-    from ..output.tables import cell, indented, table
+    from ..output.tables import MAX_WIDTH, cell, indented, table
 
-    grid = table("target", "status")
+    grid = table("target", "status", max_width=MAX_WIDTH)
     grid.add_column("expected uptime")
     for device in found:
         style = "green" if device.is_online else "dim"

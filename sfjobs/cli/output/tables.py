@@ -20,7 +20,7 @@ from ..streams import encodable
 if TYPE_CHECKING:
     from ..._jobs.job import Job
 
-_MAX_WIDTH = 40
+MAX_WIDTH = 40
 """Of a column: a long text in one row must not push the others off the terminal."""
 _JOB_WIDTHS = {"id": 36, "status": 14, "target": 24}
 _MIN_NAME_WIDTH = 8
@@ -30,11 +30,12 @@ MIN_ID_LENGTH = 8
 _STYLES = {"complete": "green", "failed": "red", "cancelled": "dim", "running": "blue"}
 
 
-def table(first: str, *others: str, justify: Literal["left", "right"] = "left") -> Table:
+def table(first: str, *others: str, justify: Literal["left", "right"] = "left", max_width: int | None = None) -> Table:
+    """Return a table without rows. ``max_width`` is that of each column."""
     grid = Table(box=box.SIMPLE_HEAD, safe_box=True, show_edge=False, pad_edge=False)
     for column in (first, *others):
         grid.add_column(
-            column, justify="left" if column == first else justify, no_wrap=True, overflow=_cut(), max_width=_MAX_WIDTH
+            column, justify="left" if column == first else justify, no_wrap=True, overflow=_cut(), max_width=max_width
         )
     return grid
 
@@ -107,7 +108,7 @@ def job_table(console: Console, jobs: Sequence[Job]) -> Table:
 def _job_widths(columns: Mapping[str, Sequence[Text]], room: int) -> dict[str, int]:
     """Return the columns for which there is room, and their widths. The name gets what is left."""
     natural = {name: max(len(name), *(text.cell_len for text in cells)) for name, cells in columns.items()}
-    widths = {name: min(width, _JOB_WIDTHS.get(name, _MAX_WIDTH)) for name, width in natural.items()}
+    widths = {name: min(width, _JOB_WIDTHS.get(name, MAX_WIDTH)) for name, width in natural.items()}
     widths["name"] = min(natural["name"], _MIN_NAME_WIDTH)
 
     def left() -> int:
@@ -170,8 +171,7 @@ def _short_moment(value: datetime | None) -> str:
 
 def _local(value: datetime) -> datetime | None:
     """
-    Return the naive local time; None where there is none: beyond the first and the last year, or in a zone that ``TZ`` puts a day
-    or more from UTC.
+    Return the naive local time; None beyond the first and the last year, and in a zone that ``TZ`` puts a day or more from UTC.
     """
     try:
         return value.astimezone().replace(tzinfo=None)
