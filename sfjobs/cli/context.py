@@ -126,6 +126,11 @@ def limit(value: float | None) -> float | None:
     return None if value is None or value == math.inf else finite(value)
 
 
+def can_move(console: Console) -> bool:
+    """Return whether the console can update lines in place. A terminal with ``TERM=dumb`` gets lines, as a log does."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 def can_draw(console: Console) -> bool:
     """Return whether the console's encoding has block characters and kets."""
     return console.encoding.lower().replace("-", "").startswith("utf")

@@ -118,6 +118,23 @@ def test_a_paused_line_is_not_drawn() -> None:
     assert "after" in written.getvalue()[length:]
 
 
+def test_a_terminal_that_cannot_move_gets_lines() -> None:
+    written = io.StringIO()
+    with WaitProgress(Console(file=written, width=80, force_terminal=True, _environ={"TERM": "dumb"})) as progress:
+        progress.show("before")
+        progress.show("after")
+        progress.show("after")
+    assert written.getvalue() == "before\nafter\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_narrow_terminal_keeps_the_line_on_one_row(jobs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    written = on_a_terminal("wait", jobs[0])
+    assert f"Job {jobs[0][:8]}: queued (" in written
+    assert "\x1b[1A\x1b[2K\x1b[1A" not in written  # two rows that are erased
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_a_terminal_has_one_line_and_its_cursor_is_restored(jobs: list[str]) -> None:
     written = on_a_terminal("wait", *jobs[:-2])

@@ -9,14 +9,14 @@ import anyio
 from rich.live import Live
 
 from ..._jobs.job import Job
-from ..context import stdout
+from ..context import can_move, stdout
 from .tables import indentation, job_table, no_jobs, write
 
 
 async def keep_showing(fetch: Callable[[], Awaitable[list[Job]]], interval: float, statuses: Sequence[str]) -> None:
     """Fetch and show jobs every ``interval`` seconds until cancelled."""
     console = stdout()
-    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    live = Live(console=console, auto_refresh=False) if can_move(console) else None
     shown = None
     with live or nullcontext():
         while True:

@@ -73,7 +73,7 @@ def cell(text: object, style: str = "") -> Text:
 def fields(console: Console, pairs: Mapping[str, str | Text | None]) -> None:
     """Print a line for each pair with a value: labels in one column, values, folded when they are long, in another."""
     shown = {label: value for label, value in pairs.items() if value is not None}
-    width = min(max(map(len, shown), default=0), max(console.width // 2 - 2, 1))
+    width = min(max(map(len, shown), default=0), max(console.width - 14, console.width // 2 - 2, 1))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(overflow="fold", style="bold", min_width=width, max_width=width)
     grid.add_column(overflow="fold")

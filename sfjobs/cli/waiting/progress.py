@@ -17,14 +17,16 @@ from ..._progress import Progress
 from ..._progress.text import COMMA, DOT, LogSchedule, last_line, line
 from ..._util.aio import plain_task_group
 from ...models import JobStatus
-from ..context import can_draw
+from ..context import can_draw, can_move
 from ..errors import printable
-from ..output.tables import status_word
+from ..output.tables import MIN_ID_LENGTH, status_word
 
 T = TypeVar("T")
 
 _REDRAW_SECONDS = 0.1
 """Interval of the line's updates, which send no request."""
+_WIDTH_OF_A_LINE = 70
+"""Columns of the line of one job with a whole id and the elapsed time."""
 
 
 class WaitProgress:
@@ -33,7 +35,7 @@ class WaitProgress:
     def __init__(self, console: Console) -> None:
         self.console = console
         spinner = "dots" if can_draw(console) else "line"
-        self._status = console.status("", spinner=spinner) if console.is_terminal else None
+        self._status = console.status("", spinner=spinner) if can_move(console) else None
         self._is_paused = False
         self._line = ""
         self._started = time.monotonic()
@@ -90,7 +92,7 @@ class MultiJobDisplay:
 
     def show(self, jobs: Progress) -> None:
         console = self._progress.console
-        if console.is_terminal:
+        if can_move(console):
             # The spinner and the elapsed time need 15 columns.
             self._progress.show(line(jobs, max(console.width - 15, 1), separator=self._separator))
         elif self._schedule.is_due(jobs):
@@ -118,12 +120,16 @@ async def _redraw(progress: WaitProgress, text: Callable[[], str]) -> None:
         await anyio.sleep(_REDRAW_SECONDS)
 
 
-def job_line(job: Job, *, with_result: bool = False) -> str:
-    """Return id and status of a job and the error of its last poll; ``with_result`` says that its result is fetched as well."""
+def job_line(job: Job, console: Console, *, with_result: bool = False) -> str:
+    """
+    Return id, shortened on a narrow terminal, and status of a job and the error of its last poll. ``with_result`` says that its
+    result is fetched as well.
+    """
+    job_id = job.id[:MIN_ID_LENGTH] if can_move(console) and console.width < _WIDTH_OF_A_LINE else job.id
     is_fetching = with_result and job.status == JobStatus.COMPLETED and not job.has_result
     error = job.why().last_error
     retrying = "" if error is None else f", retrying after {printable(error)}"
-    return f"Job {printable(job.id)}: {status_word(job)}{', fetching the result' if is_fetching else ''}{retrying}"
+    return f"Job {printable(job_id)}: {status_word(job)}{', fetching the result' if is_fetching else ''}{retrying}"
 
 
 def print_lines(*lines: str) -> None:

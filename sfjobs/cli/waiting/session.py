@@ -80,7 +80,7 @@ class RunSession:
                 with waits_shown(), limit.before_waiting("The platform had not accepted the job", remedy):
                     self.job = await self.script.submit(connection)
                 job = self.job
-                line = partial(job_line, job, with_result=True)
+                line = partial(job_line, job, progress.console, with_result=True)
                 await while_showing(progress, line, lambda: job.wait(timeout=limit.left))
                 progress.conclude(line())
                 job.raise_for_status()
@@ -153,7 +153,7 @@ class WaitSession:
             self._jobs = [Job(job_id, JobStatus.OPEN, connection) for job_id in job_ids]
             async with as_completed(self._jobs, limit.left, fetch_results=False) as completions:
                 if len(self._jobs) == 1:
-                    line = partial(job_line, self._jobs[0])
+                    line = partial(job_line, self._jobs[0], progress.console)
                     await self._report_each(lambda: while_showing(progress, line, completions.advance), progress)
                 else:
                     async with shown(map(state_of, self._jobs), display=MultiJobDisplay(progress)):
