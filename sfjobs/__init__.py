@@ -21,6 +21,7 @@ Map of the package. A folder is a layer and imports only from layers below it. N
     _protocol/     JSON of the wire, server-sent events; no I/O
     errors.py  models.py
     _util/         helpers that know nothing of sfjobs
+    testing/       for tests of programs that use sfjobs: a platform in memory, scripted faults, fixtures of pytest
     platform/      the embedded platform, ``sfjobs serve``; shares only errors, models and the version with the client
 
 Where to look first:

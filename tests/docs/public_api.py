@@ -16,7 +16,9 @@ from types import ModuleType
 from typing import Any
 
 FILE = Path(__file__).with_suffix(".txt")
-PACKAGES = [f"sfjobs{name}" for name in ("", ".models", ".errors", ".results", ".config", ".sync", ".platform")]
+PACKAGES = [
+    f"sfjobs{name}" for name in ("", ".models", ".errors", ".results", ".config", ".sync", ".platform", ".testing")
+]
 STATEMENTS = {
     "__await__": "await",
     "__aenter__": "async with",
@@ -26,7 +28,7 @@ STATEMENTS = {
     "__len__": "len()",
     "__getitem__": "[]",
 }
-NOT_MADE_BY_CALLERS = {"Completions", "Events", "JobStream", "ResultStream"}
+NOT_MADE_BY_CALLERS = {"Completions", "Events", "FakeJob", "JobStream", "ResultStream", "ScriptedPlatform", "Served"}
 
 
 def main() -> None:
