@@ -14,7 +14,7 @@ import pytest
 import trio.testing
 
 from sfjobs.platform import Platform, serving
-from tests.support.virtual_time import VirtualLoop
+from sfjobs.testing.loops import VirtualLoop
 
 # Nobody's own journal hears of tests, those in other processes among them; tests of the journal say where theirs is.
 os.environ["SFJOBS_JOURNAL"] = "off"

@@ -17,7 +17,7 @@ class ArrayLike(Protocol):
     def __array__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
-ResultSource: TypeAlias = ArrayLike | Sequence[object] | Callable[["FakeJob"], "ArrayLike | Sequence[object]"]
+ResultSource: TypeAlias = ArrayLike | Sequence[object] | Callable[["FakeJob"], ArrayLike | Sequence[object]]
 """
 An array of shape (shots, modes) or nested lists, a list of numpy arrays where a job has several outputs, or a function of the job
 that returns one of them.

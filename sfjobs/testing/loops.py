@@ -9,6 +9,7 @@ that waits for them looks idle, and the clock jumps past its timeouts. So this g
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeVar, TypeVarTuple
@@ -70,10 +71,12 @@ class _JumpingSelector(selectors.BaseSelector):
     def __init__(self) -> None:
         self._real = selectors.DefaultSelector()
         self.offset = 0.0
+        self.is_endless: Callable[[], bool] = lambda: False
+        """Whether the next timer is in infinity: the loop sleeps for a day at a time until then."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = self._real.select(0)
-        if not ready and timeout is None:
+        if not ready and (timeout is None or (timeout > 0 and self.is_endless())):
             raise Deadlock("deadlock: every task waits, and no timer is set")
         if not ready and timeout:
             self.offset += timeout
@@ -101,6 +104,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
+        self._jumping.is_endless = self._has_no_finite_timer
+
+    def _has_no_finite_timer(self) -> bool:
+        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]  # a heap
+        return bool(timers) and math.isinf(timers[0].when())
 
     def time(self) -> float:
         """Return the virtual time in seconds."""

@@ -47,7 +47,9 @@ def sfjobs_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     for name in FOLDERS:
         monkeypatch.setenv(name, str(folder))
-    monkeypatch.setenv("SFJOBS_CONFIG", str(folder / "config.toml"))
+    config = folder / "config.toml"
+    config.touch(mode=0o600)
+    monkeypatch.setenv("SFJOBS_CONFIG", str(config))
     monkeypatch.setenv("SFJOBS_JOURNAL", str(folder / "journal.db"))
     return folder
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import sfjobs
+from sfjobs.testing.loops import VirtualLoop
 from tests.benchmarks import raw
 from tests.benchmarks.arena import (
     Broken,
@@ -23,7 +24,6 @@ from tests.benchmarks.arena import (
 from tests.benchmarks.fast.board import KEY, TARGET, Board, job_id, job_index, uniform
 from tests.benchmarks.fast.delay import DelayLine
 from tests.benchmarks.fast.protocol import Bucket
-from tests.support.virtual_time import VirtualLoop
 
 
 @pytest.fixture

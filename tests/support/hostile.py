@@ -39,8 +39,8 @@ from sfjobs.errors import (
     SubmissionUnknownError,
     TransportError,
 )
+from sfjobs.testing.loops import VirtualLoop
 from tests.support.fake_platform import SAMPLES, FakePlatform, npy, npz
-from tests.support.virtual_time import VirtualLoop
 
 JOB = "c1b2-job"
 SUBMISSION = "name p\nversion 1.0\n\nMeasureFock() | 0\n"
