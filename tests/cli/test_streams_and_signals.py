@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -138,7 +139,8 @@ def test_colours(odd: OddPlatform, environment: dict[str, str], has_colours: boo
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_wait_and_says_what_goes_on(odd: OddPlatform, number: signal.Signals) -> None:
     odd.job = {"status": '"queued"', "started_at": "null"}
-    with start("wait", ID, "--json") as process:
+    # The tests may have been started with nohup, whose children inherit that SIGHUP is ignored.
+    with start("wait", ID, "--json", preexec_fn=partial(signal.signal, number, signal.SIG_DFL)) as process:
         read_until(process, ": queued", stream="stderr")
         process.send_signal(number)
         out, err = process.communicate(timeout=60)

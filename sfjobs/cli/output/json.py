@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..errors import Failure
 
 
-class Answer:
+class CommandDocument:
     """
     The one document of a command line with ``--json``. A command puts what it has in ``so_far`` before it raises; a failure adds
     its ``error``.
@@ -39,7 +39,7 @@ class Answer:
             write_json({**self.so_far, "error": failure.as_json()})
 
 
-answer = Answer()
+answer = CommandDocument()
 """Of this process, which runs one command line at a time."""
 
 
