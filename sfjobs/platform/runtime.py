@@ -18,6 +18,7 @@ from .api.app import create_app
 from .api.tokens import AccessTokens
 from .blackbird import parse
 from .devices import build_devices
+from .execution.executor import Executor, PlatformTrouble
 from .execution.process_executor import SIMULATE, ProcessExecutor
 from .jobs.change_feed import ChangePublisher
 from .jobs.preparation import Preparation
@@ -29,6 +30,10 @@ from .store.interface import AccountStore
 from .store.sqlite.jobs import SQLiteStore
 
 _log = logging.getLogger(__name__)
+_NO_WORKER: Final = (
+    "no worker can be started, so that no job could run: {reason}\n"
+    "Check `--memory-limit`, the processes and open files that this user may have (`ulimit -u -n`), and the installation."
+)
 _NO_KEYS: Final = (
     "other machines could reach this address, and no API key has been made for them\n"
     "Make one with `sfjobs platform keys add NAME --data-dir {data_dir}`, or listen at 127.0.0.1."
@@ -51,8 +56,8 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
     Run a platform; jobs run inside the ``async with`` block.
 
     Raises:
-        ConfigurationError: the data directory cannot be used or is in use, or other machines could connect (``public``) and no
-            key was made for them.
+        ConfigurationError: the data directory cannot be used or is in use, no worker can be started, or other machines could
+            connect (``public``) and no key was made for them.
     """
     with ExitStack() as stack:
         stack.enter_context(locked_data_dir(settings))
@@ -69,23 +74,35 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
         executor = ProcessExecutor(
             settings.results, workers=settings.workers, runner=settings.runner, limits=settings.limits
         )
-        async with (
-            executor,
-            Scheduler(store, executor, devices, running_limit=settings.limits.running or None) as scheduler,
-        ):
-            feed = ChangePublisher(store, scheduler)
-            app = create_app(
-                store=store,
-                scheduler=scheduler,
-                tokens=AccessTokens(store, lifetime=settings.access_token_lifetime),
-                devices=devices,
-                results=results,
-                parse=parse,
-                preparation=Preparation() if settings.runner == SIMULATE else None,
-                feed=feed,
-                limits=settings.limits,
-            )
-            yield Runtime(app, api_key, feed, scheduler)
+        async with executor:
+            problem = await _start_problem(executor)
+            if problem is None:
+                limit = settings.limits.running or None
+                async with Scheduler(store, executor, devices, running_limit=limit) as scheduler:
+                    feed = ChangePublisher(store, scheduler)
+                    app = create_app(
+                        store=store,
+                        scheduler=scheduler,
+                        tokens=AccessTokens(store, lifetime=settings.access_token_lifetime),
+                        devices=devices,
+                        results=results,
+                        parse=parse,
+                        preparation=Preparation() if settings.runner == SIMULATE else None,
+                        feed=feed,
+                        limits=settings.limits,
+                    )
+                    yield Runtime(app, api_key, feed, scheduler)
+        if problem is not None:  # not inside of the executor, whose task group would wrap it
+            raise ConfigurationError(_NO_WORKER.format(reason=problem))
+
+
+async def _start_problem(executor: Executor) -> str | None:
+    """Wait until a worker is ready. Return why none is: a platform on which no job can run must not announce itself."""
+    try:
+        await executor.wait_ready()
+    except PlatformTrouble as error:
+        return error.detail
+    return None
 
 
 def _api_key(path: Path, accounts: AccountStore) -> str:

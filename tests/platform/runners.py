@@ -6,11 +6,14 @@ or polls. ``SFJOBS_TEST_MEETING`` in the environment is the folder of the pipes.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import select
 import signal
+import subprocess
 import sys
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,9 +40,9 @@ def meet(work: Work) -> Samples:
     return zeros(work)
 
 
-def announce(work: Work) -> None:
+def announce(work: Work, pid: int | None = None) -> None:
     with (Path(os.environ[VARIABLE]) / "arrivals").open("w") as arrivals:
-        arrivals.write(f"{work.job_id} {os.getpid()} {work.attempt}\n")
+        arrivals.write(f"{work.job_id} {pid or os.getpid()} {work.attempt}\n")
 
 
 def pass_by(work: Work) -> Samples:
@@ -93,6 +96,83 @@ def overflow(work: Work) -> Samples:
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
     return Samples(np.zeros((1 << 20,), dtype=np.uint8), {})
+
+
+def stay(work: Work) -> Samples:
+    """Announce the pid of a child instead of this process, ignore SIGTERM, and wait for the child."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with subprocess.Popen(["sleep", "600"], start_new_session=work.circuit == "a session of its own") as child:
+        announce(work, child.pid)
+    return zeros(work)
+
+
+BROKEN_ANSWERS = {
+    "nothing": b"\n",
+    "no JSON": b"Traceback (most recent call last):\n",
+    "half of it": b'{"event": "done", "result"\n',
+    "no object": b"[]\n",
+    "no event": b'{"result": 1}\n',
+    "an unknown event": b'{"event": "dance"}\n',
+    "an event of the start": b'{"event": "ready"}\n',
+    "too deep": b"[" * 100_000 + b"\n",
+    "too long": b"x" * (5 << 20) + b"\n",
+    "not Unicode": b'{"event": "failed", "code": "\xff", "detail": ""}\n',
+    "no detail": b'{"event": "failed", "code": "x"}\n',
+}
+
+
+def answer_badly(work: Work) -> Samples:
+    """Let the worker send one of ``BROKEN_ANSWERS``, which the circuit names, instead of its reply."""
+    if work.circuit in BROKEN_ANSWERS:
+        vars(sys.modules["__main__"])["reply_line"] = lambda *_, **__: BROKEN_ANSWERS[work.circuit]
+    return zeros(work)
+
+
+def lose_the_file(work: Work) -> Samples:
+    """Remove the file of the result before the worker replies."""
+    main = vars(sys.modules["__main__"])
+    reply_line = main["reply_line"]
+
+    def remove_first(event: str, **fields: object) -> bytes:
+        if event == "done":
+            (Path(sys.argv[1]) / work.result_name).unlink()
+        line: bytes = reply_line(event, **fields)
+        return line
+
+    main["reply_line"] = remove_first
+    return zeros(work)
+
+
+def flag(name: str) -> Path:
+    """Return a file whose existence is a fault: the test makes and removes it."""
+    return Path(os.environ[VARIABLE]) / name
+
+
+def store_on_a_full_disk(work: Work) -> Samples:
+    """Let no file be synced while there is the flag ``full``."""
+    fsync = os.fsync
+
+    def full(descriptor: int) -> None:
+        if flag("full").exists():
+            raise OSError(errno.ENOSPC, "No space left on device", "/a/path/of/the/platform")
+        fsync(descriptor)
+
+    os.fsync = full
+    return pass_by(work)
+
+
+def upgrade(work: Work) -> Samples:
+    """Need a module that is not installed while there is the flag ``upgrading``."""
+    if flag("upgrading").exists():
+        import_module("sfjobs.a_module_of_the_next_version")
+    return zeros(work)
+
+
+def run_out(work: Work) -> Samples:
+    """Need a descriptor while there is none."""
+    if flag("full").exists():
+        raise OSError(errno.EMFILE, "Too many open files")
+    return zeros(work)
 
 
 class Meeting:

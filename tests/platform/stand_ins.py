@@ -85,17 +85,18 @@ class WatchedStore(SQLiteStore):
     ) -> JobRecord | None:
         return self._note(await super().complete(job_id, attempt, result, meta))
 
-    async def fail(self, job_id: str, code: str, detail: str) -> JobRecord | None:
-        return self._note(await super().fail(job_id, code, detail))
+    async def fail(self, job_id: str, attempt: int, code: str, detail: str) -> JobRecord | None:
+        return self._note(await super().fail(job_id, attempt, code, detail))
 
-    async def finish_cancel(self, job_id: str) -> JobRecord | None:
-        return self._note(await super().finish_cancel(job_id))
+    async def finish_cancel(self, job_id: str, attempt: int) -> JobRecord | None:
+        return self._note(await super().finish_cancel(job_id, attempt))
 
 
 class ScriptedExecutor:
     """
     An executor whose jobs wait until the test calls ``finish`` or ``fail``. ``started()`` returns the next one that has
-    started. With ``automatic`` every job completes at once. ``workers`` is an event that the test sets when a worker exists.
+    started. With ``automatic`` every job completes at once. ``workers`` is an event that the test sets when a worker exists;
+    ``claims`` counts the calls that wait for it. ``free_bytes`` is the room for results.
     """
 
     def __init__(self, results: Path, *, slots: int = 1, automatic: bool = False) -> None:
@@ -107,6 +108,10 @@ class ScriptedExecutor:
         self._ends: dict[str, tuple[anyio.Event, list[ExecutionError]]] = {}
         self.stopped: list[str] = []
         self.workers: anyio.Event | None = None
+        self.claims = 0
+        self.free_bytes = 1 << 40
+        self.worker_problem: str | None = None
+        self.disk_problem: str | None = None
 
     @property
     def slots(self) -> int:
@@ -119,6 +124,16 @@ class ScriptedExecutor:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         return None
+
+    async def wait_ready(self) -> None:
+        if self.workers is not None:
+            await self.workers.wait()
+
+    async def storage_problem(self) -> str | None:
+        return self.disk_problem
+
+    def has_room(self, size: int) -> bool:
+        return size <= self.free_bytes
 
     async def started(self) -> Work:
         with anyio.fail_after(30):
@@ -136,7 +151,11 @@ class ScriptedExecutor:
     @asynccontextmanager
     async def acquire_slot(self) -> AsyncIterator[Run]:
         if self.workers is not None:
-            await self.workers.wait()
+            self.claims += 1
+            try:
+                await self.workers.wait()
+            finally:
+                self.claims -= 1
         yield self._run
 
     async def _run(self, work: Work) -> Outcome:
@@ -186,9 +205,10 @@ async def open_bench(
     lifetime: float = 300.0,
     offline: str = "",
     limits: Limits = DEFAULTS,
+    executor: type[ScriptedExecutor] = ScriptedExecutor,
 ) -> AsyncIterator[Bench]:
     with closing(WatchedStore(folder / "platform.sqlite3")) as store:
-        executor = ScriptedExecutor(folder, slots=slots, automatic=automatic)
+        scripted = executor(folder, slots=slots, automatic=automatic)
         devices = {
             name: replace(device, status="offline") if name == offline else device
             for name, device in build_devices(test_targets=True).items()
@@ -196,7 +216,7 @@ async def open_bench(
         account = store.ensure_account("someone")
         store.add_key(account, hash_api_key("key"), name="local")
         tokens = AccessTokens(store, lifetime=lifetime)
-        async with Scheduler(store, executor, devices, running_limit=limits.running or None) as scheduler:
+        async with Scheduler(store, scripted, devices, running_limit=limits.running or None) as scheduler:
             make_app = partial(
                 create_app,
                 store=store,
@@ -208,4 +228,4 @@ async def open_bench(
                 preparation=Preparation(),
                 limits=limits,
             )
-            yield Bench(store, executor, scheduler, make_app(), account, tokens, make_app)
+            yield Bench(store, scripted, scheduler, make_app(), account, tokens, make_app)

@@ -31,7 +31,7 @@ import pytest
 from sfjobs.models import JobStatus
 from sfjobs.platform import PlatformSettings, serving
 from sfjobs.platform.api.routes.account import TOKEN_PATH
-from sfjobs.platform.jobs.scheduler import MAX_LOST_WORKERS
+from sfjobs.platform.jobs.attempt import MAX_LOST_WORKERS
 from sfjobs.platform.records import JobRecord
 from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.runners import Meeting

@@ -62,7 +62,7 @@ def serve(
     memory_limit: _MemoryLimitOption = 4096,
     max_program: Annotated[int, typer.Option(metavar="MIB", min=1, max=8, help="Largest program that is read.")] = 6,
     max_body: Annotated[int, typer.Option(metavar="MIB", min=1, help="Largest request that is read.")] = 8,
-    grace: _GraceOption = 10.0,
+    grace: _GraceOption = 7.0,
     tls_cert: _CertificateOption = None,
     tls_key: _KeyOption = None,
     as_json: JSONOption = False,

@@ -25,6 +25,7 @@ from ..errors import ApiError, server_error
 from ..jobs.acceptance import JobAcceptance
 from ..jobs.change_feed import CHANGES_PATH, ChangePublisher
 from ..jobs.preparation import Preparation
+from ..jobs.readiness import Readiness
 from ..jobs.scheduler import Scheduler
 from ..jobs.validation import Parse, SubmissionValidator
 from ..limits import DEFAULTS, Limits
@@ -35,12 +36,13 @@ from .responses import error_response
 from .routes.account import TOKEN_PATH, AccountRoutes
 from .routes.changes import ChangeRoutes
 from .routes.devices import DeviceRoutes
+from .routes.health import LIVE_PATH, READY_PATH, HealthRoutes
 from .routes.jobs import JobRoutes
 from .tokens import AccessTokens, Bearer
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 _STORE_RETRY_AFTER_SECONDS: Final = 10
-PUBLIC_PATHS: Final = frozenset({TOKEN_PATH, OPENAPI_PATH})
+PUBLIC_PATHS: Final = frozenset({TOKEN_PATH, OPENAPI_PATH, LIVE_PATH, READY_PATH})
 _log = logging.getLogger(__name__)
 
 
@@ -64,6 +66,7 @@ def create_app(
     change = ChangeRoutes(feed, tokens)
     account = AccountRoutes(tokens)
     device = DeviceRoutes(devices, scheduler.targets)
+    health = HealthRoutes(Readiness(store, scheduler))
     validator = SubmissionValidator(devices, parse, limits, preparation)
     acceptance = JobAcceptance(store, scheduler, validator, quota=limits.quota)
     job = JobRoutes(store=store, scheduler=scheduler, feed=feed, acceptance=acceptance, results=results, limits=limits)
@@ -71,6 +74,8 @@ def create_app(
         routes=[
             _route(TOKEN_PATH, POST=account.token),
             _route(OPENAPI_PATH, GET=show_document),
+            _route(LIVE_PATH, GET=health.livez),
+            _route(READY_PATH, GET=health.readyz),
             _route("/healthz", GET=account.healthz),
             _route("/devices", GET=device.list_devices),
             _route("/devices/{target}", GET=device.get_device),

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from ...models import JSONValue
 from ..records import ResultFile
+
+FIRST_RETRY_SECONDS: Final = 1.0
+LAST_RETRY_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +56,26 @@ class WorkFailed(ExecutionError):
 
 
 class WorkerLost(ExecutionError):
-    """The worker ended or could not be started, perhaps for a reason outside the program; a further attempt may succeed."""
+    """The worker ended while it ran the program, perhaps for a reason outside of it; a further attempt may succeed."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("worker-lost", detail)
+
+
+class PlatformTrouble(ExecutionError):
+    """
+    The platform could not run the attempt or store its result. That says nothing about the job, which waits and runs again.
+    ``bytes_needed`` is the room on the disk that its result needs, 0 if that is not the reason.
+    """
+
+    def __init__(self, detail: str, *, bytes_needed: int = 0) -> None:
+        super().__init__("platform-trouble", detail)
+        self.bytes_needed = bytes_needed
+
+
+def retry_delay(failures: int) -> float:
+    """Return the seconds before the next try after this many failures in a row: 0, 1, 2, 4 and so on up to 60."""
+    return 0.0 if failures < 1 else min(FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 30), LAST_RETRY_SECONDS)
 
 
 Run: TypeAlias = Callable[[Work], Awaitable[Outcome]]
@@ -65,7 +84,8 @@ Run one attempt to its end.
 
 Raises:
     WorkFailed: the program cannot be run or exceeds a limit.
-    WorkerLost: the worker ended, or none could be started.
+    WorkerLost: the worker ended while it ran the program.
+    PlatformTrouble: the attempt did not begin, or its result could not be stored.
 
 When the calling task is cancelled, the attempt has stopped and uses no processor before the cancellation propagates.
 """
@@ -79,4 +99,25 @@ class Executor(AbstractAsyncContextManager["Executor"], Protocol):
         """The number of slots that can be acquired at the same time."""
 
     def acquire_slot(self) -> AbstractAsyncContextManager[Run]:
-        """Acquire a slot, wait until it can start an attempt at once, and return the function that runs one attempt."""
+        """
+        Acquire a slot, wait until it can start an attempt at once, and return the function that runs one attempt. The wait lasts
+        as long as no worker can be started and no result can be stored; the executor logs why.
+        """
+
+    async def wait_ready(self) -> None:
+        """
+        Wait until one slot can start an attempt.
+
+        Raises:
+            PlatformTrouble: each slot has tried to start a worker, and none could.
+        """
+
+    @property
+    def worker_problem(self) -> str | None:
+        """Why no slot can start an attempt, None if one can or has not tried yet."""
+
+    async def storage_problem(self) -> str | None:
+        """Probe, or remember for a moment, whether results can be stored. Return why not, None if they can."""
+
+    def has_room(self, size: int) -> bool:
+        """Return whether a result of this many bytes can be stored, as far as that is known."""

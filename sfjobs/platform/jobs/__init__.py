@@ -9,6 +9,9 @@ Jobs between the HTTP interface and the store.
     job_queue       which of the waiting jobs runs next
     target_status   which targets run jobs now
     scheduler       runs the jobs
+    attempt         one attempt at a job, from its start to the change that ends it
+    durable_writes  writes that are repeated while the store cannot be written
+    readiness       whether jobs can be accepted and run now
     change_feed     open streams, and the changes they have not sent yet
     representation  jobs as JSON
 """

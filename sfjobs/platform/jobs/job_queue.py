@@ -55,6 +55,12 @@ class JobQueue:
                 del self._lines[job.account]
         return job
 
+    def has_next(self) -> bool:
+        """Return whether a job may run now, if it gets a slot."""
+        return any(
+            self._may_start(account) and self._first(lines) is not None for account, lines in self._lines.items()
+        )
+
     def start_next(self) -> QueuedJob | None:
         """Take out the job that runs next, and give it a slot. None if none may run."""
         candidates = [

@@ -1,6 +1,7 @@
 """
-Run the waiting jobs in the order of ``job_queue``, as many at the same time as the executor has slots. Events wake the scheduler;
-only pauses of targets, which another process may write, are read once a second.
+Run the waiting jobs in the order of ``job_queue``, as many at the same time as the executor has slots. A job is chosen when a
+slot can run it at once. Events wake the scheduler; only pauses of targets, which another process may write, are read once a
+second, and a timer is used after trouble of the platform.
 
     open -> queued -> (running: started_at is set) -> complete | failed | cancelled
 
@@ -12,32 +13,39 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from ...models import JobStatus
 from ..devices import TargetDevice
-from ..execution.executor import ExecutionError, Executor, Run, Work, WorkerLost
+from ..execution.executor import Executor, retry_delay
 from ..records import JobRecord, NewJob, QueuedJob
 from ..store.interface import JobStore
+from .attempt import Attempts, RunAgain
+from .durable_writes import DurableWrites, NotWritten
 from .fair_share import HALF_LIFE_SECONDS, FairShare
 from .job_queue import JobQueue
 from .target_status import TargetStatus
 
-T = TypeVar("T")
-MAX_LOST_WORKERS: Final = 3
-"""Workers that one job may lose."""
-
-_STORE_RETRY_SECONDS: Final = 1.0
 _PAUSES_INTERVAL_SECONDS: Final = 1.0
 _USE_WINDOW_SECONDS: Final = 10 * HALF_LIFE_SECONDS  # what was used before counts less than a thousandth
+_NO_WORKER: Final = "the platform cannot start a worker now, and tries again"
+_SET_BACK: Final = "the platform could not run it, or has no room for its result, and tries again"
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Running:
+    """A job that was chosen to run, and the number of its attempt once it has started."""
+
+    scope: anyio.CancelScope
+    attempt: int | None = None
 
 
 class Scheduler(anyio.AsyncContextManagerMixin):
@@ -58,12 +66,15 @@ class Scheduler(anyio.AsyncContextManagerMixin):
         since = time.time_ns() // 1000 - int(_USE_WINDOW_SECONDS * 1e6)
         self._share = FairShare.of_ended_jobs(anyio.current_time, store.slot_seconds(since))
         self._queue = JobQueue(self._share, self.targets.runs, running_limit=running_limit)
-        self._running: dict[str, anyio.CancelScope] = {}
+        self._running: dict[str, _Running] = {}
+        self._claims: set[anyio.CancelScope] = set()  # the tasks that wait for a slot, to run the job that is next then
+        self._setbacks: dict[str, int] = {}  # attempts in a row that ended with trouble of the platform, by job id
         self._submitted: list[str] = []
         self._submission = anyio.Event()
         self._idle = anyio.Event()
+        self._writes = DurableWrites()
+        self._attempts = Attempts(store, self._writes)
         self.is_draining = False
-        self._stopping = anyio.Event()
         self._tasks: TaskGroup
 
     @asynccontextmanager
@@ -81,13 +92,27 @@ class Scheduler(anyio.AsyncContextManagerMixin):
             try:
                 yield self
             finally:
-                self._stopping.set()
+                self._writes.stop()
                 self._tasks.cancel_scope.cancel()
 
     @property
     def running(self) -> tuple[str, ...]:
         """The ids of the running jobs."""
         return tuple(self._running)
+
+    @property
+    def worker_problem(self) -> str | None:
+        """Why no worker can be started, None if one can."""
+        return self._executor.worker_problem
+
+    async def storage_problem(self) -> str | None:
+        """Why results cannot be stored now, None if they can."""
+        return await self._executor.storage_problem()
+
+    @property
+    def store_problem(self) -> str | None:
+        """Why changes of jobs cannot be written now, None if they can."""
+        return self._writes.problem
 
     async def submit(self, jobs: Sequence[NewJob], *, quota: int | None = None) -> list[JobRecord]:
         """
@@ -110,24 +135,45 @@ class Scheduler(anyio.AsyncContextManagerMixin):
             return None
         self._queue.remove(record.sequence)
         if record.status == JobStatus.CANCEL_PENDING and job_id in self._running:
-            self._running[job_id].cancel()
+            self._running[job_id].scope.cancel()
         return record
 
     async def drain(self) -> None:
-        """Start no more jobs, and return when none runs."""
+        """
+        Start no more jobs, and return when none runs. If the whole platform is killed from now on, attempts do not count.
+        """
         self.is_draining = True
+        for claim in list(self._claims):
+            claim.cancel()
+        try:
+            await self._store.announce_stop()
+        except sqlite3.Error as error:
+            _log.error("the stop cannot be noted; a job that is killed before its end counts an attempt: %s", error)
         if self._running:
             await self._idle.wait()
+
+    async def put_back_running(self) -> None:
+        """Put all running jobs back into the queue, durably, and stop their attempts."""
+        self.is_draining = True
+        self._writes.stop()
+        async with anyio.create_task_group() as tasks:
+            for job_id, running in self._running.items():
+                if running.attempt is not None:
+                    tasks.start_soon(self._attempts.put_back, job_id, running.attempt)
+        for running in self._running.values():
+            running.scope.cancel()
 
     def position(self, record: JobRecord) -> int | None:
         """Return the place of a job in the queue, counted from 1; see ``JobQueue.position``. None if it does not wait."""
         return self._queue.position(record.sequence)
 
     def reason(self, record: JobRecord) -> str | None:
-        """Return why a job in the queue does not start although slots may be free, or None."""
+        """Return why a job that waits does not start although slots may be free, or None."""
         if self._queue.position(record.sequence) is None:
-            return None
-        return self.targets.reason(record.target) or self._queue.limit_reason(record.account)
+            is_set_back = record.id in self._setbacks and record.id not in self._running
+            return _SET_BACK if is_set_back and not record.status.is_final else None
+        reason = self.targets.reason(record.target) or self._queue.limit_reason(record.account)
+        return reason or (None if self.worker_problem is None else _NO_WORKER)
 
     async def _follow_pauses(self) -> None:
         """Notice pauses that begin and end. Another process may write them."""
@@ -146,9 +192,21 @@ class Scheduler(anyio.AsyncContextManagerMixin):
             await self._submission.wait()
             self._submission = anyio.Event()
             submitted, self._submitted = self._submitted, []
-            for record in await self._write(partial(self._store.enqueue, submitted)):
+            for record in await self._write_queued(submitted):
                 self._enqueue(record.queued)
             self._fill_slots()
+
+    async def _write_queued(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """Change new jobs to ``queued``, all in one transaction, or one by one if there is something wrong with one of them."""
+        try:
+            return await self._writes.repeat(partial(self._store.enqueue, job_ids))
+        except NotWritten:
+            return []
+        except Exception:  # noqa: BLE001 - one job must not keep the others
+            if len(job_ids) == 1:
+                _log.exception("job %s cannot be queued; the next start tries it again", job_ids[0])
+                return []
+        return [record for job_id in job_ids for record in await self._write_queued([job_id])]
 
     def _enqueue(self, job: QueuedJob) -> None:
         if job.target in self._devices and self._devices[job.target].engine == "always_fails":
@@ -157,112 +215,103 @@ class Scheduler(anyio.AsyncContextManagerMixin):
             self._queue.add(job)
 
     def _fill_slots(self) -> None:
-        if self.is_draining or self._stopping.is_set():
+        if self.is_draining or self._writes.is_stopping:
             return
-        while len(self._running) < self._executor.slots and (job := self._queue.start_next()) is not None:
-            scope = self._running[job.id] = anyio.CancelScope()
-            self._tasks.start_soon(self._run, job, scope)
+        if not self._queue.has_next():
+            return
+        # For each free slot, also for one job: which slot can start it first is known only then.
+        while len(self._claims) + len(self._running) < self._executor.slots:
+            claim = anyio.CancelScope()
+            self._claims.add(claim)
+            self._tasks.start_soon(self._run_next, claim)
 
     async def _fail_at_once(self, job_id: str) -> None:
-        if await self._write(lambda: self._store.start(job_id)) is not None:
-            detail = "this target fails every job, as its name says"
-            await self._write(lambda: self._store.fail(job_id, "always-fails", detail))
+        try:
+            record = await self._writes.repeat(partial(self._store.start, job_id))
+            if record is not None:
+                detail = "this target fails every job, as its name says"
+                fail = partial(self._store.fail, job_id, record.attempt, "always-fails", detail)
+                await self._writes.repeat(fail)
+        except Exception:  # noqa: BLE001 - it is one job's
+            _log.exception("job %s keeps its status until the next start", job_id)
 
-    async def _run(self, job: QueuedJob, scope: anyio.CancelScope) -> None:
-        job_id = job.id
-        requeued: JobRecord | None = None
-        has_started = False
+    async def _run_next(self, scope: anyio.CancelScope) -> None:
+        """Wait for a slot, and run the job that is next then."""
+        record: JobRecord | None = None
+        again: RunAgain | None = None
         try:
             with scope:
                 # Started only when it can run at once: a crash while its worker starts must not count against the job.
                 async with self._executor.acquire_slot() as run:
-                    record = None if self.is_draining else await self._write(lambda: self._store.start(job_id))
+                    self._claims.discard(scope)
+                    record = await self._start_next(scope)
                     if record is not None:
-                        has_started = True
-                        self._share.start(job.account, job_id, job.target)
-                        requeued = await self._run_attempt(record, run)
-            if scope.cancel_called:
-                await self._write(lambda: self._store.finish_cancel(job_id))
-        except _NotWritten as error:
-            _log.error(
-                "job %s keeps its old status until the next start, since the store cannot be written: %s", job_id, error
-            )
+                        again = await self._attempts.run(record, run)
+            if record is not None and scope.cancel_called and await self._attempts.finish_cancel(record) is None:
+                await self._attempts.put_back(record.id, record.attempt)  # it was no cancellation but a stop
+        except NotWritten as error:
+            message = "job %s keeps its old status until the next start, since the store cannot be written: %s"
+            _log.error(message, record and record.id, error)
         except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True):
-                await self._put_back(job_id)
+            if record is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._attempts.put_back(record.id, record.attempt)
             raise
+        except Exception:  # noqa: BLE001 - it is one job's
+            _log.exception("job %s keeps its status until the next start of the platform", record and record.id)
+            await anyio.sleep(retry_delay(1))  # the next job may meet the same
         finally:
-            del self._running[job_id]
-            self._share.end(job.account, job_id, is_charged=has_started)
-            if self.is_draining and not self._running:
-                self._idle.set()
-        if requeued is not None:
-            self._enqueue(requeued.queued)
+            self._claims.discard(scope)
+            self._ended(record, again)
         self._fill_slots()
 
-    async def _put_back(self, job_id: str) -> None:
-        """Put a running job back into the queue for the next start of the platform."""
-        try:
-            if await self._store.put_back(job_id) is None:
-                await self._store.finish_cancel(job_id)
-        except sqlite3.Error as error:
-            _log.error(
-                "the next start puts job %s back into the queue, since the store cannot be written: %s", job_id, error
-            )
-
-    async def _run_attempt(self, record: JobRecord, run: Run) -> JobRecord | None:
-        """Run a started job. Return it if it must run again."""
-        work = Work(
-            job_id=record.id,
-            attempt=record.attempt,
-            target=record.target,
-            circuit=self._store.circuit(record.id),
-            shots=record.shots,
-            seed=record.seed,
-        )
-        try:
-            outcome = await run(work)
-        except WorkerLost as error:
-            lost = record.lost + 1
-            if lost < MAX_LOST_WORKERS:
-                _log.warning("job %s runs again after attempt %d: %s", record.id, record.attempt, error)
-                with anyio.CancelScope(shield=True):
-                    return await self._requeue(record.id, error.detail)
-            await self._fail(record.id, error.code, f"given up after {lost} workers were lost: {error.detail}")
-        except ExecutionError as error:
-            await self._fail(record.id, error.code, error.detail)
-        else:
-            # The job is complete: a cancellation that comes now is too late and must not lose the result.
-            with anyio.CancelScope(shield=True):
-                await self._write(lambda: self._store.complete(record.id, record.attempt, outcome.result, outcome.meta))
+    async def _start_next(self, scope: anyio.CancelScope) -> JobRecord | None:
+        """Start an attempt at the job that is next. None if no job can run."""
+        while not self.is_draining and (job := self._queue.start_next()) is not None:
+            running = self._running[job.id] = _Running(scope)
+            try:
+                with anyio.CancelScope(shield=True):  # otherwise the number of a started attempt could be lost
+                    record = await self._writes.repeat(partial(self._store.start, job.id))
+                if record is not None:
+                    running.attempt = record.attempt
+                    self._share.start(job.account, job.id, job.target)  # from now on, it uses its slot
+                    return record
+            except NotWritten:
+                _log.error("job %s waits for the next start of the platform, since the store cannot be written", job.id)
+                return None
+            except Exception:  # noqa: BLE001 - it is one job's
+                _log.exception("job %s cannot be started; the next start of the platform tries it again", job.id)
+            finally:
+                if running.attempt is None:  # for instance, it was cancelled in the meantime
+                    del self._running[job.id]
+                    self._share.end(job.account, job.id, is_charged=False)
         return None
 
-    async def _requeue(self, job_id: str, reason: str) -> JobRecord | None:
-        requeued = await self._write(lambda: self._store.requeue(job_id, reason))
-        if requeued is None:  # it was cancelled in the meantime
-            await self._write(lambda: self._store.finish_cancel(job_id))
-        return requeued
+    def _ended(self, record: JobRecord | None, again: RunAgain | None) -> None:
+        if record is not None:
+            del self._running[record.id]
+            self._share.end(record.account, record.id, is_charged=again is None or again.trouble is None)
+            if again is None:
+                self._setbacks.pop(record.id, None)
+            elif again.trouble is None:
+                self._enqueue(again.record.queued)
+            else:
+                self._tasks.start_soon(self._enqueue_later, again.record, again.trouble.bytes_needed)
+        if self.is_draining and not self._running:
+            self._idle.set()
 
-    async def _fail(self, job_id: str, code: str, detail: str) -> None:
-        with anyio.CancelScope(shield=True):
-            await self._write(lambda: self._store.fail(job_id, code, detail))
-
-    async def _write(self, write: Callable[[], Awaitable[T]]) -> T:
+    async def _enqueue_later(self, record: JobRecord, bytes_needed: int) -> None:
         """
-        Repeat a write until it succeeds, for instance on a full disk: otherwise the change of the job would be lost. Raises
-        ``_NotWritten`` when the platform stops; the jobs that ran then run again.
+        Queue a job again after trouble of the platform, at once for the first time and then after 1 to 60 s, and when the disk
+        has room for its result. Meanwhile other jobs run.
         """
-        while True:
-            try:
-                return await write()
-            except sqlite3.Error as error:
-                if self._stopping.is_set():
-                    await anyio.lowlevel.checkpoint()  # raises in a task that is cancelled
-                    raise _NotWritten(str(error)) from error
-                _log.error("the store cannot be written, retrying in %g s: %s", _STORE_RETRY_SECONDS, error)
-            with anyio.move_on_after(_STORE_RETRY_SECONDS):
-                await self._stopping.wait()
-
-
-class _NotWritten(Exception):
-    """The platform stops before a change of a job could be written."""
+        setbacks = self._setbacks[record.id] = self._setbacks.get(record.id, 0) + 1
+        await anyio.sleep(retry_delay(setbacks - 1))
+        while bytes_needed and not self._executor.has_room(bytes_needed):  # noqa: ASYNC110 - a disk tells no one
+            await anyio.sleep(retry_delay(setbacks))
+        waiting = self._store.job(record.id)
+        if waiting is None or waiting.status != JobStatus.QUEUED:  # it was cancelled in the meantime
+            self._setbacks.pop(record.id, None)
+            return
+        self._enqueue(record.queued)
+        self._fill_slots()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import tempfile
 import threading
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -32,8 +34,13 @@ from .shutdown import Stop, stop_on_signals
 
 _KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep idle connections, so that the client closes them, and no request meets a connection that closes."""
-_STOP_TIMEOUT_SECONDS = 1
+STOP_TIMEOUT_SECONDS = 1
 """For unfinished requests when the server stops."""
+
+DEFAULT_GRACE_SECONDS: Final = 7.0
+"""With the end of requests and workers less than the 10 s after which ``docker stop`` and its like kill the process."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +77,8 @@ def serving(
     ``always_fails``. ``access_token_lifetime`` is in seconds. ``settings`` replaces all parameters but ``host`` and ``port``.
 
     Raises:
-        ConfigurationError: the address or the data directory cannot be used or is in use, or other machines could reach the
-            address and no key was made for them.
+        ConfigurationError: the address or the data directory cannot be used or is in use, no worker can be started, or other
+            machines could reach the address and no key was made for them.
     """
     is_temporary = settings is None and data_dir is None
     settings = settings or PlatformSettings(
@@ -144,7 +151,7 @@ def run_server(
     workers: int = 1,
     test_targets: bool = False,
     settings: PlatformSettings | None = None,
-    grace: float = 10.0,
+    grace: float = DEFAULT_GRACE_SECONDS,
     tls_certificate: Path | None = None,
     tls_key: Path | None = None,
     on_ready: Callable[[Platform], None],
@@ -232,7 +239,7 @@ class _Server(uvicorn.Server):
             proxy_headers=False,
             backlog=BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=_STOP_TIMEOUT_SECONDS,
+            timeout_graceful_shutdown=STOP_TIMEOUT_SECONDS,
             ssl_certfile=None if tls is None else tls.chain,
             ssl_keyfile=None if tls is None else str(tls.key),
         )
@@ -259,11 +266,17 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         await super().main_loop()
         scheduler = self._runtime.scheduler
-        if self._on_stopping is not None:
-            self._on_stopping(len(scheduler.running))
         self._draining.deadline = anyio.current_time() + self._grace
+        if self._on_stopping is not None:
+            try:
+                self._on_stopping(len(scheduler.running))
+            except (
+                OSError
+            ) as error:  # the reader of the output has ended, or its disk is full: jobs are put back all the same
+                _log.error("the stop could not be reported: %s", error)
         with self._draining:
             await scheduler.drain()
+        await scheduler.put_back_running()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._runtime.feed.close()

@@ -2,8 +2,8 @@
 What a store offers to the rest of the platform. Reads are inline and show the committed state; writes return when they are
 durable.
 
-Every change of a job's status names the statuses that it may start from. A change that loses a race writes nothing and returns
-None. Who decides about changes is ``jobs/scheduler``.
+Every change of a job's status names the statuses that it may start from, and every change that ends an attempt the number of the
+attempt. A change that loses a race writes nothing and returns None. Who decides about changes is ``jobs/scheduler``.
 
 Each change of a job takes the next number of one counter. The change feed reads the jobs that changed after a number, each at
 its newest state, oldest change first.
@@ -126,6 +126,9 @@ class JobStore(OperatorStore, Protocol):
     def changes(self, account: str, *, after: int, size: int) -> list[JobRecord]:
         """Return up to ``size`` jobs of the account that changed after that change, by their last change, oldest first."""
 
+    async def check_writable(self) -> None:
+        """Write something durably, and forget it. Raises ``sqlite3.Error`` while the store cannot be written."""
+
     async def add_jobs(self, jobs: Sequence[NewJob], *, quota: int | None = None) -> list[JobRecord]:
         """
         Add new jobs as ``open``, with the responses to those that have an idempotency key, in one transaction. With ``quota``,
@@ -143,14 +146,23 @@ class JobStore(OperatorStore, Protocol):
     ) -> JobRecord | None:
         """End the running attempt with a result, also if its cancellation was requested."""
 
-    async def fail(self, job_id: str, code: str, detail: str) -> JobRecord | None:
-        """End an unfinished job without a result. The reason goes into its ``meta``."""
+    async def fail(self, job_id: str, attempt: int, code: str, detail: str) -> JobRecord | None:
+        """End the running attempt without a result, also if its cancellation was requested. The reason goes into ``meta``."""
 
-    async def requeue(self, job_id: str, reason: str) -> JobRecord | None:
-        """Put a running job that lost its worker back into the queue."""
+    async def requeue(self, job_id: str, attempt: int, reason: str) -> JobRecord | None:
+        """End the running attempt, which lost its worker, and put the job back into the queue."""
 
-    async def put_back(self, job_id: str) -> JobRecord | None:
-        """Put a running job back into the queue because the platform stops. The attempt does not count."""
+    async def put_back(self, job_id: str, attempt: int) -> JobRecord | None:
+        """
+        Put a running job back into the queue, because the platform stops or could not run it. The attempt does not count: its
+        number is given again.
+        """
+
+    async def announce_stop(self) -> None:
+        """
+        Note that the platform was asked to stop. If it is killed before it has put its running jobs back, the next start does,
+        and does not count their attempts.
+        """
 
     async def request_cancel(self, account: str, job_id: str) -> JobRecord | None:
         """
@@ -158,5 +170,5 @@ class JobStore(OperatorStore, Protocol):
         has ended.
         """
 
-    async def finish_cancel(self, job_id: str) -> JobRecord | None:
-        """Change a ``cancel_pending`` job, whose work has stopped, to ``cancelled``."""
+    async def finish_cancel(self, job_id: str, attempt: int) -> JobRecord | None:
+        """Change a ``cancel_pending`` job, whose running attempt has stopped, to ``cancelled``."""

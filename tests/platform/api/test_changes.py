@@ -184,7 +184,7 @@ async def test_every_change_of_a_job_is_sent_as_it_happens(bench: Bench, feed: C
         events.append(await stream.event())
         await bench.store.start(job.id)
         events.append(await stream.event())
-        await bench.store.fail(job.id, "x", "y")
+        await bench.store.fail(job.id, 1, "x", "y")
         events.append(await stream.event())
     seen = [(event.name, event.data["status"], event.data["started_at"] is not None) for event in events]
     assert seen == [("job", "open", False), ("job", "queued", False), ("job", "queued", True), ("job", "failed", True)]

@@ -119,7 +119,9 @@ async def fill(path: Path) -> None:
     with contextlib.closing(SQLiteStore(path)) as store:
         account = store.ensure_account("local")
         for job in await store.add_jobs([new_job(account, number) for number in range(200)]):
-            await store.fail(job.id, "verbose", "x" * 65536)
+            await store.enqueue([job.id])
+            await store.start(job.id)
+            await store.fail(job.id, 1, "verbose", "x" * 65536)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the sizes of socket buffers are another matter there")

@@ -46,6 +46,8 @@ async def test_every_route_is_requested_by_the_tests_below(accounts: TwoAccounts
     assert {path for path, _ in accounts.routes if "{" not in path} == {
         TOKEN_PATH,
         "/openapi.json",
+        "/livez",
+        "/readyz",
         "/healthz",
         "/devices",
         "/jobs",

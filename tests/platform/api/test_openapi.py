@@ -155,6 +155,8 @@ ANSWERS: dict[tuple[str, str, int], Ask | tuple[Ask, Ask]] = {
     (TOKEN_PATH, "post", 400): {"data": {"grant_type": "refresh_token", "refresh_token": "no key"}},
     (TOKEN_PATH, "post", 413): {"content": TOO_LONG},
     ("/openapi.json", "get", 200): {},
+    ("/livez", "get", 200): {},
+    ("/readyz", "get", 200): {},
     ("/healthz", "get", 200): {},
     ("/devices", "get", 200): {},
     ("/devices/{target}", "get", 200): {},

@@ -293,9 +293,10 @@ async def test_a_job_that_waits_for_a_worker_has_not_started(tmp_path: Path) -> 
     async with open_bench(tmp_path) as bench:
         bench.executor.workers = anyio.Event()
         job_id = await submit(bench)
-        while not bench.scheduler.running:
+        while not bench.executor.claims:
             await anyio.lowlevel.checkpoint()
         before = bench.store.job(job_id)
+        assert (place_of(bench, job_id), bench.scheduler.running) == (1, ())
         bench.executor.workers.set()
         await bench.executor.started()
         after = bench.store.job(job_id)
@@ -308,13 +309,13 @@ async def test_a_drain_that_comes_while_a_job_waits_for_a_worker_does_not_start_
     async with open_bench(tmp_path) as bench:
         bench.executor.workers = anyio.Event()
         job_id = await submit(bench)
-        while not bench.scheduler.running:
+        while not bench.executor.claims:
             await anyio.lowlevel.checkpoint()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(bench.scheduler.drain)
             while not bench.scheduler.is_draining:
                 await anyio.lowlevel.checkpoint()
-            bench.executor.workers.set()
+        bench.executor.workers.set()
         job = bench.store.job(job_id)
     assert job is not None
     assert (job.status, job.attempt) == (JobStatus.QUEUED, 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -11,8 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sfjobs.cli.commands.serve import serve
 from sfjobs.models import JobStatus
+from sfjobs.platform import run_server
 from sfjobs.platform.records import JobRecord
+from sfjobs.platform.server.serving import STOP_TIMEOUT_SECONDS
 from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.runners import Meeting, has_ended, is_alive
 from tests.platform.server.test_serving import client_of, final, submit
@@ -161,10 +166,47 @@ def test_a_killed_platform_leaves_no_worker_even_in_the_middle_of_native_code(tm
     assert has_ended(pid)
 
 
-def test_a_job_whose_worker_never_starts_fails_and_says_why(tmp_path: Path) -> None:
-    server = ServerProcess(tmp_path, runner="there_is_no_such_runner")
+def test_a_platform_that_is_killed_while_it_stops_counts_no_attempt(tmp_path: Path, meeting: Meeting) -> None:
+    """As by a supervisor that waits for less time than ``grace``: each restart counted as a crash of the job."""
+    job_id = None
+    for _ in range(3):
+        server = ServerProcess(tmp_path, runner="meet", grace=FOR_EVER)
+        platform = server.ready()
+        if job_id is None:
+            with client_of(platform) as client:
+                job_id = submit(client)
+        assert meeting.arrival()[::2] == (job_id, 1)
+        server.signal(signal.SIGTERM)
+        assert server.line() == "stopping 1"
+        while not stop_is_noted(tmp_path):
+            pass
+        server.stop(signal.SIGKILL)
+    assert job_id is not None
+    job = left_behind(tmp_path, job_id)
+    assert (job.status, job.attempt, dict(job.meta)) == (JobStatus.QUEUED, 0, {})
+
+
+def stop_is_noted(folder: Path) -> bool:
+    with closing(sqlite3.connect(folder / "platform.sqlite3")) as database:
+        return bool(database.execute("SELECT count(*) FROM meta WHERE key = 'stop'").fetchone()[0])
+
+
+def test_the_default_grace_leaves_room_below_the_ten_seconds_of_docker_stop() -> None:
+    for function in (run_server, serve):
+        assert inspect.signature(function).parameters["grace"].default + STOP_TIMEOUT_SECONDS + 1 < 10
+
+
+def test_a_stop_whose_report_cannot_be_written_puts_jobs_back_all_the_same(tmp_path: Path, meeting: Meeting) -> None:
+    """As after ``sfjobs serve | head``, or with a log on a full disk."""
+    server = ServerProcess(tmp_path, runner="meet", grace=0.01)
     with client_of(server.ready()) as client:
-        job = final(client, submit(client))
-    server.stop(signal.SIGTERM)
-    assert (job["status"], job["meta"]["error-code"], job["meta"]["attempts"]) == ("failed", "worker-lost", 3)
-    assert "there_is_no_such_runner" in job["meta"]["error-detail"]
+        job_id = submit(client)
+        meeting.arrival()
+    assert server.process.stdout is not None
+    server.process.stdout.close()
+    server.signal(signal.SIGTERM)
+    assert server.process.wait(timeout=60) in {0, 1}  # the script prints again at its end
+    assert server.process.stderr is not None
+    server.process.stderr.close()
+    job = left_behind(tmp_path, job_id)
+    assert (job.status, job.attempt) == (JobStatus.QUEUED, 0)

@@ -53,7 +53,7 @@ async def test_a_submission_that_cannot_be_written_is_a_503_that_has_done_nothin
 
 
 async def test_the_end_of_a_job_is_written_as_soon_as_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sfjobs.platform.jobs.scheduler._STORE_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("sfjobs.platform.jobs.durable_writes._RETRY_SECONDS", 0.01)
     tried = anyio.Event()
 
     async def full_for_now(*_: Any, **__: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -13,6 +14,7 @@ import pytest
 from sfjobs.errors import ConfigurationError
 from sfjobs.models import JobStatus
 from sfjobs.platform.records import JobRecord, ResultFile
+from sfjobs.platform.store.interface import MAX_CRASHES
 from sfjobs.platform.store.sqlite.database import Database
 from sfjobs.platform.store.sqlite.jobs import SQLiteStore
 from tests.platform.stand_ins import add_job, new_job
@@ -92,15 +94,34 @@ async def test_a_complete_job_is_not_cancelled(store: SQLiteStore, account: str)
 async def test_a_cancelled_job_is_not_completed(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
     await store.request_cancel(account, job.id)
-    await store.finish_cancel(job.id)
+    await store.finish_cancel(job.id, 1)
     assert await store.complete(job.id, 1, RESULT, {}) is None
 
 
 async def test_an_abandoned_attempt_does_not_complete_the_next(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
-    await store.requeue(job.id, "lost")
+    await store.requeue(job.id, 1, "lost")
     await store.start(job.id)
     assert await store.complete(job.id, 1, RESULT, {}) is None
+
+
+@pytest.mark.parametrize("end", ["fail", "requeue", "put_back", "finish_cancel"])
+async def test_an_abandoned_attempt_changes_nothing_of_the_next(store: SQLiteStore, account: str, end: str) -> None:
+    """Only a result was refused then; a late failure ended the attempt that ran."""
+    job = await running_job(store, account)
+    await store.requeue(job.id, 1, "lost")
+    reasons = {"fail": ("code", "detail"), "requeue": ("lost",)}.get(end, ())
+    late = getattr(store, end)
+    assert await late(job.id, 1, *reasons) is None  # while the job waits
+    running = await store.start(job.id)
+    assert running is not None
+    if end == "finish_cancel":
+        await store.request_cancel(account, job.id)
+    assert await late(job.id, 1, *reasons) is None
+    found = store.job(job.id)
+    assert found is not None
+    assert (found.status.is_final, found.started, found.attempt) == (False, running.started, 2)
+    assert await late(job.id, 2, *reasons) is not None
 
 
 async def test_another_accounts_job_cannot_be_cancelled(store: SQLiteStore, account: str) -> None:
@@ -110,7 +131,7 @@ async def test_another_accounts_job_cannot_be_cancelled(store: SQLiteStore, acco
 
 async def test_a_clean_stop_does_not_count_as_an_attempt(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
-    waiting = await store.put_back(job.id)
+    waiting = await store.put_back(job.id, 1)
     assert waiting is not None
     assert (waiting.attempt, waiting.started) == (0, None)
 
@@ -258,12 +279,30 @@ async def test_a_job_that_waited_when_the_platform_died_is_as_it_was(tmp_path: P
     assert (job.status, job.attempt, dict(job.meta)) == (JobStatus.QUEUED, 0, {})
 
 
+async def test_a_platform_that_is_killed_while_it_stops_counts_no_attempt(tmp_path: Path) -> None:
+    """A container's grace ended before that of the platform, and each restart counted as a crash of its jobs."""
+    job_id, _ = await queued_job(tmp_path)
+    for _ in range(2 * MAX_CRASHES):
+        with closing(SQLiteStore(tmp_path / "db")) as store:
+            await store.start(job_id)
+            await store.announce_stop()
+    with closing(SQLiteStore(tmp_path / "db")) as store:
+        job = store.job(job_id)
+        await store.start(job_id)
+    assert job is not None
+    assert (job.status, job.attempt, dict(job.meta)) == (JobStatus.QUEUED, 0, {})
+    with closing(SQLiteStore(tmp_path / "db")) as store:  # the next one was not asked to stop
+        crashed = store.job(job_id)
+    assert crashed is not None
+    assert (crashed.attempt, "rerun_reason" in crashed.meta) == (1, True)
+
+
 async def test_lost_workers_do_not_count_as_crashes_of_the_platform(tmp_path: Path) -> None:
     job_id, account = await queued_job(tmp_path)
     store = SQLiteStore(tmp_path / "db")
-    for _ in range(2):
+    for attempt in (1, 2):
         await store.start(job_id)
-        await store.requeue(job_id, "its worker was lost")
+        await store.requeue(job_id, attempt, "its worker was lost")
     store.close()
     job = await crashed(tmp_path, job_id, account, 4)
     assert (job.status, job.attempt, job.lost) == (JobStatus.QUEUED, 6, 2)
@@ -271,7 +310,7 @@ async def test_lost_workers_do_not_count_as_crashes_of_the_platform(tmp_path: Pa
 
 async def test_a_result_says_that_it_is_not_of_the_first_attempt(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
-    await store.requeue(job.id, "its worker was lost")
+    await store.requeue(job.id, 1, "its worker was lost")
     await store.start(job.id)
     done = await store.complete(job.id, 2, RESULT, {"sampler": "x"})
     assert done is not None
@@ -299,16 +338,16 @@ async def test_a_job_that_has_ended_makes_room(store: SQLiteStore, account: str,
         if end == "complete":
             await store.complete(job.id, 1, RESULT, {})
         elif end == "fail":
-            await store.fail(job.id, "code", "detail")
+            await store.fail(job.id, 1, "code", "detail")
         else:
             await store.request_cancel(account, job.id)
             assert store.count_unfinished(account) == 1
-            await store.finish_cancel(job.id)
+            await store.finish_cancel(job.id, 1)
     assert store.count_unfinished(account) == 0
 
 
 async def test_a_change_that_comes_too_late_makes_no_room(store: SQLiteStore, account: str) -> None:
     job = await running_job(store, account)
     await store.complete(job.id, 1, RESULT, {})
-    await store.fail(job.id, "code", "detail")
+    await store.fail(job.id, 1, "code", "detail")
     assert store.count_unfinished(account) == 0

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from ...._version import __version__
 from ....models import JobStatus
 from ..responses import CompactJSONResponse
+from ..routes.health import LIVE_PATH, READY_PATH
 from .building import (
     STRING,
     closed,
@@ -198,6 +199,26 @@ def _of_device(name: str, summary: str, schema: str) -> dict[str, Any]:
     return {"parameters": [target], "get": get(name, summary, ref("schemas", schema), 404)}
 
 
+_READINESS: Final = closed(
+    {
+        "status": {"enum": ["ready", "not ready"]},
+        "draining": {"type": "boolean", "description": "the platform stops"},
+        "disk": {**STRING, "description": "for results: `ok`, or what is wrong"},
+        "database": {**STRING, "description": "of jobs: `ok`, or what is wrong"},
+        "workers": {**STRING, "description": "`ok`, or what is wrong"},
+    }
+)
+_READY: Final = operation(
+    "isReady",
+    "Check that jobs can be accepted and run now",
+    public=True,
+    responses={
+        "200": response("they can", _READINESS),
+        "503": response("they cannot, or the platform is stopping", {"anyOf": [_READINESS, _ERROR]}),
+    },
+)
+
+
 DOCUMENT: Final[dict[str, Any]] = {
     "openapi": "3.1.0",
     "info": {"title": "sfjobs platform", "version": __version__, "description": _DESCRIPTION},
@@ -205,6 +226,10 @@ DOCUMENT: Final[dict[str, Any]] = {
     "paths": {
         "/auth/realms/platform/protocol/openid-connect/token": {"post": _TOKEN},
         OPENAPI_PATH: {"get": get("getDocument", "Get this document", {"type": "object"}, public=True)},
+        LIVE_PATH: {
+            "get": get("isAlive", "Check that the platform answers", closed({"status": {"const": "ok"}}), public=True)
+        },
+        READY_PATH: {"get": _READY},
         "/healthz": {"get": get("ping", "Check the access token", {"type": "object"})},
         "/devices": {"get": get("listDevices", "List all devices", listed(ref("schemas", "Device")))},
         "/devices/{target}": _of_device("getDevice", "Get a device", "Device"),

@@ -77,7 +77,7 @@ def operation(
     of all operations are added, and 401 unless the operation is public.
     """
     shared = (*errors, *_ERRORS_OF_ALL) if public else (401, *errors, *_ERRORS_OF_ALL)
-    all_responses = {**responses, **{str(status): ref("responses", _ERRORS[status]) for status in shared}}
+    all_responses = {**{str(status): ref("responses", _ERRORS[status]) for status in shared}, **responses}
     made: dict[str, Any] = {"operationId": name, "summary": summary, "responses": dict(sorted(all_responses.items()))}
     if public:
         made["security"] = []

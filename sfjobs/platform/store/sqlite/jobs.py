@@ -20,6 +20,10 @@ _UNFINISHED: Final = "status IN ('open', 'queued', 'cancel_pending')"
 _CANCELLED: Final = "status = 'cancelled', finished = :now"
 _FAILED: Final = "status = 'failed', finished = :now, meta = :meta"
 _USE_STEP_MICROSECONDS: Final = 300 * 1_000_000
+_QUEUED_ATTEMPT: Final = "status = 'queued' AND started IS NOT NULL AND attempt = :attempt"
+_ATTEMPT: Final = "status IN ('queued', 'cancel_pending') AND started IS NOT NULL AND attempt = :attempt"
+_PUT_BACK: Final = "started = NULL, attempt = attempt - 1"
+_STOP: Final = "stop"  # in the table meta while a platform stops
 _AFTER_ALL: Final = (1 << 63) - 1  # a sequence above that of every job
 
 
@@ -118,6 +122,9 @@ class SQLiteStore(SQLiteAccounts):
 
     # changing jobs
 
+    async def check_writable(self) -> None:
+        await self._database.write(lambda db: db.execute("INSERT OR REPLACE INTO meta VALUES ('checked', ?)", (now(),)))
+
     async def add_jobs(self, jobs: Sequence[NewJob], *, quota: int | None = None) -> list[JobRecord]:
         return await self._write(lambda db: (_add(db, job, quota) for job in jobs))
 
@@ -136,23 +143,27 @@ class SQLiteStore(SQLiteAccounts):
         return await self._change(
             job_id,
             "status = 'complete', finished = :now, result = :result, meta = :meta",
-            "status IN ('queued', 'cancel_pending') AND started IS NOT NULL AND attempt = :attempt",
+            _ATTEMPT,
             now=now(),
             result=json.dumps({name: getattr(result, name) for name in ResultFile.__slots__}),
             meta=json.dumps(dict(meta)),
             attempt=attempt,
         )
 
-    async def fail(self, job_id: str, code: str, detail: str) -> JobRecord | None:
-        return await self._change(job_id, _FAILED, _UNFINISHED, now=now(), meta=_failure_meta(code, detail))
+    async def fail(self, job_id: str, attempt: int, code: str, detail: str) -> JobRecord | None:
+        return await self._change(
+            job_id, _FAILED, _ATTEMPT, now=now(), meta=_failure_meta(code, detail), attempt=attempt
+        )
 
-    async def requeue(self, job_id: str, reason: str) -> JobRecord | None:
+    async def requeue(self, job_id: str, attempt: int, reason: str) -> JobRecord | None:
         assignments = "started = NULL, lost = lost + 1, rerun = :reason"
-        return await self._change(job_id, assignments, "status = 'queued' AND started IS NOT NULL", reason=reason)
+        return await self._change(job_id, assignments, _QUEUED_ATTEMPT, reason=reason, attempt=attempt)
 
-    async def put_back(self, job_id: str) -> JobRecord | None:
-        assignments = "started = NULL, attempt = attempt - 1"
-        return await self._change(job_id, assignments, "status = 'queued' AND started IS NOT NULL")
+    async def put_back(self, job_id: str, attempt: int) -> JobRecord | None:
+        return await self._change(job_id, _PUT_BACK, _QUEUED_ATTEMPT, attempt=attempt)
+
+    async def announce_stop(self) -> None:
+        await self._database.write(lambda db: db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_STOP, now())))
 
     async def request_cancel(self, account: str, job_id: str) -> JobRecord | None:
         waiting = "status IN ('open', 'queued') AND started IS NULL AND account = :account"
@@ -165,8 +176,9 @@ class SQLiteStore(SQLiteAccounts):
 
         return next(iter(await self._write(operation)), None)
 
-    async def finish_cancel(self, job_id: str) -> JobRecord | None:
-        return await self._change(job_id, _CANCELLED, "status = 'cancel_pending'", now=now())
+    async def finish_cancel(self, job_id: str, attempt: int) -> JobRecord | None:
+        condition = "status = 'cancel_pending' AND attempt = :attempt"
+        return await self._change(job_id, _CANCELLED, condition, now=now(), attempt=attempt)
 
     async def _change(self, job_id: str, assignments: str, condition: str, **values: Parameter) -> JobRecord | None:
         changed = await self._write(lambda db: [_change(db, job_id, assignments, condition, **values)])
@@ -230,7 +242,11 @@ def _next_change(db: sqlite3.Connection) -> int:
 
 
 def _recover_jobs(db: sqlite3.Connection) -> None:
-    """After a crash no job runs: put the running ones back into the queue, and cancel those with a pending cancellation."""
+    """
+    After a crash no job runs: put the running ones back into the queue, and cancel those with a pending cancellation. Attempts of
+    a platform that was killed after it was asked to stop do not count.
+    """
+    was_stopping = db.execute("DELETE FROM meta WHERE key = ?", (_STOP,)).rowcount > 0
     db.execute(
         f"UPDATE accounts SET unfinished = (SELECT count(*) FROM jobs WHERE account = accounts.id AND {_UNFINISHED})"  # noqa: S608 - a constant
     )
@@ -240,6 +256,8 @@ def _recover_jobs(db: sqlite3.Connection) -> None:
     for job_id, crashes, status in running:
         if status == JobStatus.CANCEL_PENDING:
             _change(db, job_id, _CANCELLED, "TRUE", now=now())
+        elif was_stopping:
+            _change(db, job_id, _PUT_BACK, "TRUE")
         elif crashes >= MAX_CRASHES:
             detail = f"given up: {_PLATFORM_ENDED}, and that {crashes} times"
             _change(db, job_id, _FAILED, "TRUE", now=now(), meta=_failure_meta("platform-lost", detail))
