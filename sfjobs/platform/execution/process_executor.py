@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -26,6 +25,7 @@ from anyio.abc import TaskGroup
 
 from ..limits import DEFAULTS, Limits
 from ..results.folder import ResultFolder
+from .environment import worker_environment
 from .executor import Outcome, PlatformTrouble, Run, Work, WorkFailed
 from .replies import Reply
 from .result_space import ResultSpace
@@ -41,11 +41,12 @@ class ProcessExecutor(anyio.AsyncContextManagerMixin):
     """
     ``workers`` processes that write results into ``folder``. Each worker enforces the ``limits`` of a job; the time limit is
     also enforced here, by killing the worker. ``runner`` is the function that the workers call, as ``module:name``; it takes a
-    ``Work`` and returns ``Samples``.
+    ``Work`` and returns ``Samples``. What numba compiles is kept beside ``folder`` if it cannot be kept in the installation.
     """
 
     def __init__(self, folder: Path, *, workers: int = 1, runner: str = SIMULATE, limits: Limits = DEFAULTS) -> None:
         self._command = [sys.executable, "-P", "-m", _WORKER, str(folder), runner, json.dumps(asdict(limits))]
+        self._numba_cache = folder.parent / "numba-cache"
         self._results = ResultFolder(folder)
         self._space = ResultSpace(folder)
         self._problems = StartProblems(workers)
@@ -106,7 +107,7 @@ class ProcessExecutor(anyio.AsyncContextManagerMixin):
                 self._tasks.start_soon(slot.prepare)
 
     async def _start_worker(self) -> WorkerProcess:
-        return await WorkerProcess.start(self._command, _environment, self._tasks)
+        return await WorkerProcess.start(self._command, partial(worker_environment, self._numba_cache), self._tasks)
 
     async def _run_in(self, slot: Slot, worker: WorkerProcess, work: Work) -> Outcome:
         try:
@@ -136,12 +137,3 @@ class ProcessExecutor(anyio.AsyncContextManagerMixin):
                 "files of attempt %d at job %s could not be removed; the next start of the platform removes them: %s"
             )
             _log.warning(message, work.attempt, work.job_id, error)
-
-
-def _environment() -> dict[str, str]:
-    """
-    Return the environment of a worker: one thread for each numerical library, since several processes share the machine
-    (measured 3 times faster), and the import path of this process.
-    """
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-    return {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
