@@ -94,6 +94,28 @@ async def test_a_job_whose_result_has_no_room_waits_for_room_and_others_run(
     assert any(large in record.getMessage() and "No space left" in record.getMessage() for record in caplog.records)
 
 
+async def test_a_job_that_waits_for_the_platform_says_so(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench, bench.client() as client:
+        bench.executor.free_bytes = 0
+        first, second = await submit(bench, 0), await submit(bench, 1)
+        await bench.executor.started()
+        running = (await client.get(f"/jobs/{first}")).json()["meta"]
+        bench.executor.fail(first, PlatformTrouble(FULL, bytes_needed=8))
+        await until_waiting(bench, first)
+        await bench.executor.started()
+        set_back = (await client.get(f"/jobs/{first}")).json()["meta"]
+        third = await submit(bench, 2)
+        bench.executor.worker_problem = "fork: no /secret/path"
+        with anyio.fail_after(30):
+            while bench.scheduler.position(stored(bench, third)) is None:
+                await anyio.lowlevel.checkpoint()
+        waiting = (await client.get(f"/jobs/{third}")).json()["meta"]
+        bench.executor.finish(second)
+    assert running == {}
+    assert "no room for its result" in set_back["queue_reason"]
+    assert waiting == {"queue_position": 1, "queue_reason": "the platform cannot start a worker now, and tries again"}
+
+
 async def test_a_job_that_waits_for_the_platform_can_be_cancelled(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         bench.executor.free_bytes = 0
