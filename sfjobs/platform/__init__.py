@@ -24,7 +24,7 @@ Map, from the top; a folder imports only from the layers below it.
     limits.py  records.py  program.py  errors.py
 
 ``sfjobs platform keys`` makes, lists and revokes API keys; a key sees the jobs of its account. ``Limits`` bounds a request, an
-account and a job.
+account and a job, and ``Retention`` says how long jobs and results are kept.
 
 The names below are imported when they are first used, because they need the extra ``platform``; ``program`` and ``simulation``
 do not.
@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .limits import Limits as Limits
+    from .limits import Retention as Retention
     from .server.serving import Platform as Platform
     from .server.serving import run_server as run_server
     from .server.serving import serving as serving
@@ -46,11 +47,12 @@ _MODULE_OF = {
     "Limits": "limits",
     "Platform": "server.serving",
     "PlatformSettings": "settings",
+    "Retention": "limits",
     "run_server": "server.serving",
     "serving": "server.serving",
 }
 
-__all__ = ["Limits", "Platform", "PlatformSettings", "run_server", "serving"]
+__all__ = ["Limits", "Platform", "PlatformSettings", "Retention", "run_server", "serving"]
 
 
 def __getattr__(name: str) -> object:

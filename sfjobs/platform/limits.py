@@ -1,10 +1,12 @@
 """
 The limits of one request, one account and one job, and their defaults. ``server/http_protocols`` and ``api/app`` enforce those of
-requests, ``jobs/validation`` and ``jobs/acceptance`` those of submissions, ``execution`` those of running jobs.
+requests, ``jobs/validation`` and ``jobs/acceptance`` those of submissions, ``execution`` those of running jobs. ``jobs/cleaner``
+deletes what ``Retention`` does not keep.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -14,6 +16,9 @@ SIMULATED_MODES: Final = 216
 """Modes of a simulator: of its programs without time bins, and registers of those with."""
 
 SIMULATED_SHOTS: Final = 10_000_000
+
+_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhdw])", re.ASCII)
+_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 _UPPER_BOUND: Final = 1 << 62
 """More than databases and system calls accept."""
@@ -30,6 +35,8 @@ class Limits:
 
     An account: ``quota``, the number of its unfinished jobs. Further submissions get 429 ``quota-exceeded`` with ``Retry-After``.
     ``running`` is the number of its jobs that run at the same time (0 for no limit); the others wait.
+    ``storage``, the bytes of its programs and results (0 for no limit). While it stores more, further submissions get 403
+    ``storage-quota-exceeded``, and jobs that were accepted before still store their results.
 
     A job: ``shots`` and ``modes``, checked at submission and again in the worker; ``time`` in seconds of wall clock and of
     processor; ``memory`` in bytes of the worker's address space (``RLIMIT_AS``; 0 for no limit; without effect on Windows and
@@ -47,6 +54,7 @@ class Limits:
     circuit: int = 6 << 20
     quota: int = 10_000
     running: int = 0
+    storage: int = 0
     shots: int = SIMULATED_SHOTS
     modes: int = SIMULATED_MODES
     time: float = 3600.0
@@ -55,10 +63,52 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not 0 < value < _UPPER_BOUND and not (field.name in {"memory", "running"} and value == 0):
+            if not 0 < value < _UPPER_BOUND and not (field.name in {"memory", "running", "storage"} and value == 0):
                 raise ConfigurationError(
                     f"the limit '{field.name}' must be more than 0 and less than {_UPPER_BOUND}, not {value}"
                 )
 
 
 DEFAULTS: Final = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """
+    How long the platform keeps ``results`` and ``jobs``, in seconds from the end of a job; None for ever. With a job its program
+    and result are deleted. Unfinished jobs are never deleted. ``free_disk`` is in bytes: while the disk of the data directory
+    has less, no job starts.
+
+    Raises:
+        ConfigurationError: a time is not more than 0, or ``free_disk`` is less than 0.
+    """
+
+    results: float | None = None
+    jobs: float | None = None
+    free_disk: int = 256 << 20
+
+    def __post_init__(self) -> None:
+        for name, value in (("results", self.results), ("jobs", self.jobs)):
+            if value is not None and not 0 < value < _UPPER_BOUND:
+                raise ConfigurationError(f"the time to keep {name} must be more than 0 s, not {value:g} s")
+        if not 0 <= self.free_disk < _UPPER_BOUND:
+            raise ConfigurationError(f"the free disk space to leave must be at least 0 bytes, not {self.free_disk}")
+
+
+KEEP_ALL: Final = Retention()
+
+
+def parse_duration(text: str) -> float | None:
+    """
+    Return the seconds of a time such as ``30d``, ``12h``, ``90m``, ``45s`` or ``2w``, and None for ``never``.
+
+    Raises:
+        ConfigurationError: the text is not such a time, or it is 0.
+    """
+    if text.strip().lower() == "never":
+        return None
+    match = _DURATION.fullmatch(text.strip().lower())
+    seconds = float(match[1]) * _UNIT_SECONDS[match[2]] if match is not None else 0.0
+    if not 0 < seconds < _UPPER_BOUND:
+        raise ConfigurationError(f"'{text}' is not a time to keep something: write 30d, 12h, 90m, 45s, 2w or never")
+    return seconds

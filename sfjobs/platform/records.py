@@ -98,7 +98,7 @@ class JobRecord:
     """
     A job. ``sequence`` grows with each submission, ``change`` with each change of any job. A running job is ``queued`` with
     ``started`` set, since the protocol has no word for running. ``attempt`` is the number of starts, ``lost`` the number of these
-    attempts that lost their worker.
+    attempts that lost their worker. ``result_deleted`` is the time when the result of a complete job was deleted.
     """
 
     sequence: int
@@ -119,6 +119,7 @@ class JobRecord:
     change: int
     result: ResultFile | None
     priority: int = 0
+    result_deleted: int | None = None
 
     @property
     def queued(self) -> QueuedJob:
@@ -142,3 +143,13 @@ class QueuedJob:
     account: str
     target: str
     priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedJob:
+    """A deleted job; ``change`` is the number of its deletion, ``result`` the name of its result, which may have a file still."""
+
+    id: str
+    account: str
+    change: int
+    result: str | None = None

@@ -21,6 +21,8 @@ from .devices import build_devices
 from .execution.executor import Executor, PlatformTrouble
 from .execution.process_executor import SIMULATE, ProcessExecutor
 from .jobs.change_feed import ChangePublisher
+from .jobs.cleaner import Cleaner
+from .jobs.disk_watch import DiskWatch
 from .jobs.preparation import Preparation
 from .jobs.scheduler import Scheduler
 from .results.folder import ResultFolder
@@ -48,6 +50,7 @@ class Runtime:
     api_key: str = field(repr=False)
     feed: ChangePublisher
     scheduler: Scheduler
+    disk: DiskWatch
 
 
 @asynccontextmanager
@@ -65,6 +68,8 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
         if public and not has_created_key(store):
             raise ConfigurationError(_NO_KEYS.format(data_dir=shlex.quote(str(settings.data_dir))))
         results = ResultFolder(settings.results)
+        cleaner = Cleaner(store, results, settings.retention)
+        await cleaner.finish_deletions()
         try:
             results.reconcile(store.result_names())
         except OSError as error:
@@ -78,7 +83,11 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
             problem = await _start_problem(executor)
             if problem is None:
                 limit = settings.limits.running or None
-                async with Scheduler(store, executor, devices, running_limit=limit) as scheduler:
+                async with (
+                    Scheduler(store, executor, devices, running_limit=limit) as scheduler,
+                    DiskWatch(scheduler, settings.data_dir, settings.retention.free_disk) as disk,
+                    cleaner,
+                ):
                     feed = ChangePublisher(store, scheduler)
                     app = create_app(
                         store=store,
@@ -89,9 +98,10 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
                         parse=parse,
                         preparation=Preparation() if settings.runner == SIMULATE else None,
                         feed=feed,
+                        cleaner=cleaner,
                         limits=settings.limits,
                     )
-                    yield Runtime(app, api_key, feed, scheduler)
+                    yield Runtime(app, api_key, feed, scheduler, disk)
         if problem is not None:  # not inside of the executor, whose task group would wrap it
             raise ConfigurationError(_NO_WORKER.format(reason=problem))
 

@@ -15,7 +15,7 @@ import platformdirs
 
 from ..errors import ConfigurationError
 from .execution.process_executor import SIMULATE
-from .limits import DEFAULTS, Limits
+from .limits import DEFAULTS, KEEP_ALL, Limits, Retention
 
 _STALE_LOCK_TIMEOUT_SECONDS: Final = 5.0
 """For the release of a lock whose holder has ended."""
@@ -38,6 +38,7 @@ class PlatformSettings:
     test_targets: bool = False
     access_token_lifetime: float = 300.0
     limits: Limits = DEFAULTS
+    retention: Retention = KEEP_ALL
     runner: str = SIMULATE
 
     def __post_init__(self) -> None:

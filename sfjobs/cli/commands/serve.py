@@ -27,6 +27,15 @@ _TestTargetsOption: TypeAlias = Annotated[
 _RunningLimitOption: TypeAlias = Annotated[
     int, typer.Option(metavar="N", min=0, help="Most jobs of an account that run at the same time; 0 for no limit.")
 ]
+_KeepOption: TypeAlias = Annotated[
+    str, typer.Option(metavar="TIME", help="Delete it when its job ended so long ago: 30d, 12h, or never.")
+]
+_StorageOption: TypeAlias = Annotated[
+    int, typer.Option(metavar="MIB", min=0, help="Most programs and results of an account; 0 for no limit.")
+]
+_FreeDiskOption: TypeAlias = Annotated[
+    int, typer.Option(metavar="MIB", min=0, help="No job starts while the disk has less free space.")
+]
 _TimeLimitOption: TypeAlias = Annotated[
     float, typer.Option(metavar="SECONDS", min=0.01, callback=finite, help="A job that runs longer is ended and fails.")
 ]
@@ -56,6 +65,10 @@ def serve(
     test_targets: _TestTargetsOption = False,
     quota: Annotated[int, typer.Option(metavar="N", min=1, help="Most unfinished jobs of an account.")] = 10_000,
     running_limit: _RunningLimitOption = 0,
+    storage: _StorageOption = 0,
+    keep_results: _KeepOption = "never",
+    keep_jobs: _KeepOption = "never",
+    min_free_disk: _FreeDiskOption = 256,
     max_shots: Annotated[int, typer.Option(metavar="N", min=1, help="Most shots of a job.")] = 10_000_000,
     max_modes: Annotated[int, typer.Option(metavar="N", min=1, help="Most modes of a job.")] = 216,
     time_limit: _TimeLimitOption = 3600.0,
@@ -69,7 +82,7 @@ def serve(
 ) -> None:
     """Run a platform until Ctrl-C. Unfinished jobs go on when it is started again."""
     try:
-        from ...platform.limits import Limits
+        from ...platform.limits import Limits, Retention, parse_duration
         from ...platform.server.serving import run_server
         from ...platform.settings import PlatformSettings, default_data_dir
     except ModuleNotFoundError as error:
@@ -79,9 +92,13 @@ def serve(
         data_dir=data_dir or default_data_dir(),
         workers=workers,
         test_targets=test_targets,
+        retention=Retention(
+            results=parse_duration(keep_results), jobs=parse_duration(keep_jobs), free_disk=min_free_disk << 20
+        ),
         limits=Limits(
             quota=quota,
             running=running_limit,
+            storage=storage << 20,
             shots=max_shots,
             modes=max_modes,
             time=time_limit,

@@ -6,6 +6,7 @@ The HTTP interface of the platform as one ASGI application.
     tokens         access tokens, for which API keys are exchanged
     request_body   a body with a limit of size and time
     responses      JSON and error responses; JSON of requests
+    extensions     the extensions that responses offer by name
     file_response  bytes of a file, whole or a range
     byte_ranges    conditional and range headers
     abort          closes a connection at once

@@ -24,11 +24,12 @@ from ..devices import TargetDevice
 from ..errors import ApiError, server_error
 from ..jobs.acceptance import JobAcceptance
 from ..jobs.change_feed import CHANGES_PATH, ChangePublisher
+from ..jobs.cleaner import Cleaner
 from ..jobs.preparation import Preparation
 from ..jobs.readiness import Readiness
 from ..jobs.scheduler import Scheduler
 from ..jobs.validation import Parse, SubmissionValidator
-from ..limits import DEFAULTS, Limits
+from ..limits import DEFAULTS, KEEP_ALL, Limits
 from ..results.interface import ResultStore
 from ..store.interface import JobStore
 from .openapi import OPENAPI_PATH, show_document
@@ -56,6 +57,7 @@ def create_app(
     parse: Parse,
     preparation: Preparation | None = None,
     feed: ChangePublisher | None = None,
+    cleaner: Cleaner | None = None,
     limits: Limits = DEFAULTS,
 ) -> Starlette:
     """
@@ -68,8 +70,16 @@ def create_app(
     device = DeviceRoutes(devices, scheduler.targets)
     health = HealthRoutes(Readiness(store, scheduler))
     validator = SubmissionValidator(devices, parse, limits, preparation)
-    acceptance = JobAcceptance(store, scheduler, validator, quota=limits.quota)
-    job = JobRoutes(store=store, scheduler=scheduler, feed=feed, acceptance=acceptance, results=results, limits=limits)
+    acceptance = JobAcceptance(store, scheduler, validator, quota=limits.quota, storage=limits.storage)
+    job = JobRoutes(
+        store=store,
+        scheduler=scheduler,
+        feed=feed,
+        acceptance=acceptance,
+        results=results,
+        cleaner=cleaner or Cleaner(store, results, KEEP_ALL),
+        limits=limits,
+    )
     app = Starlette(
         routes=[
             _route(TOKEN_PATH, POST=account.token),
@@ -83,7 +93,7 @@ def create_app(
             _route("/devices/{target}/certificate", GET=device.certificate),
             _route("/jobs", GET=job.list_jobs, POST=job.submit),
             _route(CHANGES_PATH, GET=change.changes),
-            _route("/jobs/{id}", GET=job.get_job, PATCH=job.cancel),
+            _route("/jobs/{id}", GET=job.get_job, PATCH=job.cancel, DELETE=job.delete),
             _route("/jobs/{id}/circuit", GET=job.circuit),
             _route("/jobs/{id}/result", GET=job.result),
         ],

@@ -12,6 +12,8 @@ Jobs between the HTTP interface and the store.
     attempt         one attempt at a job, from its start to the change that ends it
     durable_writes  writes that are repeated while the store cannot be written
     readiness       whether jobs can be accepted and run now
+    cleaner         deletes jobs and results
+    disk_watch      holds the scheduler while the disk is nearly full
     change_feed     open streams, and the changes they have not sent yet
     representation  jobs as JSON
 """

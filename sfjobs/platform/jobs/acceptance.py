@@ -39,13 +39,16 @@ class Accepted:
 
 class JobAcceptance:
     """
-    Accepts submissions until the platform stops, while the account has less than ``quota`` unfinished jobs. The platform is one
-    process, so the keys that are being processed are known in memory.
+    Accepts submissions until the platform stops, while the account has less than ``quota`` unfinished jobs and stores less than
+    ``storage`` bytes (0 for no limit). The platform is one process, so the keys that are being processed are known in memory.
     """
 
-    def __init__(self, store: JobStore, scheduler: Scheduler, validator: SubmissionValidator, *, quota: int) -> None:
+    def __init__(
+        self, store: JobStore, scheduler: Scheduler, validator: SubmissionValidator, *, quota: int, storage: int = 0
+    ) -> None:
         self._store = store
         self._quota = quota
+        self._storage = storage
         self._scheduler = scheduler
         self._validator = validator
         self._keys_in_use: dict[tuple[str, str], str] = {}  # fingerprints by account and key
@@ -84,6 +87,14 @@ class JobAcceptance:
             f"The account has {self._quota} unfinished jobs, the most it may have. Submit again when some have ended."
         )
         return ApiError(429, "quota-exceeded", detail, headers={"retry-after": str(_QUOTA_RETRY_AFTER_SECONDS)})
+
+    def _storage_exceeded(self, stored: int) -> ApiError:
+        detail = (
+            f"The account stores {stored / 2**20:.1f} MiB of programs and results, and may store {self._storage / 2**20:.1f} MiB."
+            " Delete jobs that are not needed any more, with `sfjobs delete`, `job.delete()` or DELETE /jobs/{id}, then submit"
+            " again."
+        )
+        return ApiError(403, "storage-quota-exceeded", detail)
 
     def _reserve_key(
         self, account: str, submission: IncomingSubmission | ApiError, reservations: ExitStack
@@ -131,6 +142,8 @@ class JobAcceptance:
         # Checked here to spare the work of parsing. The transaction that stores the jobs checks the quota again.
         if self._store.count_unfinished(account) >= self._quota:
             return self._quota_exceeded()
+        if self._storage and (stored := self._store.stored_bytes(account)) >= self._storage:
+            return self._storage_exceeded(stored)
         try:
             return await self._validator.validate(account, submission, prepare_until=prepare_until)
         except ApiError as error:

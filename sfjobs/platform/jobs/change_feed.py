@@ -11,11 +11,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final
 
 import anyio
 
-from ..records import JobRecord
+from ..records import DeletedJob, JobRecord
 from ..store.interface import JobStore
 from .representation import compact_json, job_object
 from .scheduler import Scheduler
@@ -108,7 +109,11 @@ class ChangePublisher:
         if after not in pages:
             # Only one is kept: few streams catch up from far behind, and those that wait at the end need the same page.
             pages.clear()
-            records = self._store.changes(account, after=after, size=PAGE_JOBS)
+            changed = self._store.changes(account, after=after, size=PAGE_JOBS)
+            deleted = self._store.deleted_jobs(account, after=after, size=PAGE_JOBS)
+            records: list[JobRecord | DeletedJob] = [*changed, *deleted]
+            if deleted:
+                records = sorted(records, key=attrgetter("change"))[:PAGE_JOBS]
             pages[after] = (records[-1].change if records else after, b"".join(map(self._event, records)))
         return pages[after]
 
@@ -132,9 +137,12 @@ class ChangePublisher:
         change = int(number)
         return change if change <= self._store.newest_change() else None
 
-    def _event(self, record: JobRecord) -> bytes:
-        data = compact_json(job_object(record, self._scheduler.position(record), self._scheduler.reason(record)))
-        return b"event: job\nid: %s\ndata: %s\n\n" % (self.cursor(record.change).encode(), data)
+    def _event(self, record: JobRecord | DeletedJob) -> bytes:
+        if isinstance(record, DeletedJob):  # clients skip events whose names they do not know
+            name, data = b"deleted", compact_json({"id": record.id})
+        else:
+            name, data = b"job", compact_json(job_object(record, self._scheduler.position(record), self._scheduler.reason(record)))
+        return b"event: %s\nid: %s\ndata: %s\n\n" % (name, self.cursor(record.change).encode(), data)
 
     def _on_commit(self, account: str) -> None:
         """Wake the event loop from the thread of the writer, once for all commits before its next iteration."""

@@ -21,6 +21,8 @@ def job_object(record: JobRecord, position: int | None, reason: str | None = Non
         meta["queue_position"] = position
     if reason is not None:
         meta["queue_reason"] = reason
+    if record.result_deleted is not None:
+        meta["result_deleted_at"] = iso_time(record.result_deleted)
     return {
         "id": record.id,
         "name": record.name,

@@ -75,6 +75,7 @@ class Scheduler(anyio.AsyncContextManagerMixin):
         self._writes = DurableWrites()
         self._attempts = Attempts(store, self._writes)
         self.is_draining = False
+        self._is_held = False
         self._tasks: TaskGroup
 
     @asynccontextmanager
@@ -137,6 +138,15 @@ class Scheduler(anyio.AsyncContextManagerMixin):
         if record.status == JobStatus.CANCEL_PENDING and job_id in self._running:
             self._running[job_id].scope.cancel()
         return record
+
+    def hold(self) -> None:
+        """Start no job until ``release``; running ones go on."""
+        self._is_held = True
+
+    def release(self) -> None:
+        """Start jobs again."""
+        self._is_held = False
+        self._fill_slots()
 
     async def drain(self) -> None:
         """
@@ -215,7 +225,7 @@ class Scheduler(anyio.AsyncContextManagerMixin):
             self._queue.add(job)
 
     def _fill_slots(self) -> None:
-        if self.is_draining or self._writes.is_stopping:
+        if self.is_draining or self._is_held or self._writes.is_stopping:
             return
         if not self._queue.has_next():
             return

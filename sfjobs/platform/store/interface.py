@@ -11,11 +11,11 @@ its newest state, oldest change first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from ...models import JobStatus, JSONValue
-from ..records import JobRecord, KeyRecord, NewJob, Pause, QueuedJob, ResultFile, StoredResponse
+from ..records import DeletedJob, JobRecord, KeyRecord, NewJob, Pause, QueuedJob, ResultFile, StoredResponse
 
 MAX_CRASHES: Final = 5
 """
@@ -128,6 +128,38 @@ class JobStore(OperatorStore, Protocol):
 
     async def check_writable(self) -> None:
         """Write something durably, and forget it. Raises ``sqlite3.Error`` while the store cannot be written."""
+    def stored_bytes(self, account: str) -> int:
+        """Return the bytes of the programs and results that the account stores."""
+
+    def deleted_jobs(self, account: str, *, after: int, size: int) -> list[DeletedJob]:
+        """Return up to ``size`` jobs of the account that were deleted after that change and in the last days, oldest first."""
+
+    def sequence(self, account: str, job_id: str) -> int | None:
+        """Return the sequence of a job of the account, also of one that was deleted in the last days."""
+
+    def deleted_results(self) -> list[str]:
+        """Return names of deleted results whose files may still exist, up to a number."""
+
+    async def forget_deleted_files(self, names: Iterable[str]) -> None:
+        """Note that the files of these deleted results are gone."""
+
+    async def delete_job(self, account: str, job_id: str) -> DeletedJob | None:
+        """
+        Delete a job that has ended, with its program. None if the account has no such job or it has not ended. Its idempotency
+        key stays, so that a repeated submission does not run it again.
+        """
+
+    async def delete_old_jobs(self, before: int) -> int:
+        """Delete some of the jobs that ended before that time, oldest first. Return how many; 0 when none is left."""
+
+    async def delete_old_results(self, before: int) -> int:
+        """Delete some of the results of jobs that ended before that time, oldest first. Return how many; 0 when none is left."""
+
+    async def forget_deleted_jobs(self) -> int:
+        """Drop some of the entries of jobs that were deleted long ago. Return how many; 0 when none is left."""
+
+    async def shrink(self) -> int:
+        """Give some of the free space in the database back to the disk. Return how much is left to give, 0 at the end."""
 
     async def add_jobs(self, jobs: Sequence[NewJob], *, quota: int | None = None) -> list[JobRecord]:
         """

@@ -57,7 +57,7 @@ STATUSES = {
     (path, method): {int(status) for status in DOCUMENT["paths"][path][method]["responses"]}
     for path, method in OPERATIONS
 }
-OF_THE_SERVER = {408, 429, 431, 500, 503}
+OF_THE_SERVER = {403, 408, 429, 431, 500, 503}
 """
 Statuses of requests that do not arrive or cannot be read, of an account without room, of a failure, and of a stop: not tested
 here.
@@ -66,12 +66,16 @@ here.
 
 @dataclass(frozen=True)
 class World:
-    """A platform with a complete job, one that waits, and one with a lost result; its feed ends every stream at once."""
+    """
+    A platform with a complete job, one that waits, one with a lost result, and one to be deleted; its feed ends every stream at
+    once.
+    """
 
     bench: Bench
     complete: str
     waiting: str
     lost: str
+    spare: str
 
 
 @asynccontextmanager
@@ -83,12 +87,13 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
         async with bench.client() as client:
             ids = [
                 (await client.post("/jobs", json={"circuit": circuit})).json()["id"]
-                for circuit in (PROGRAM, PROGRAM.replace("simulon_gaussian", "never"), PROGRAM)
+                for circuit in (PROGRAM, PROGRAM.replace("simulon_gaussian", "never"), PROGRAM, PROGRAM)
             ]
         await bench.store.ended(ids[0])
         lost = (await bench.store.ended(ids[2])).result
         assert lost is not None
         (folder / lost.name).unlink()
+        await bench.store.ended(ids[3])
         yield World(bench, *ids)
 
 
@@ -189,6 +194,9 @@ ANSWERS: dict[tuple[str, str, int], Ask | tuple[Ask, Ask]] = {
     ("/jobs/{id}", "patch", 409): {"json": {"status": "cancelled"}},
     ("/jobs/{id}", "patch", 413): {"content": TOO_LONG},
     ("/jobs/{id}/circuit", "get", 200): {},
+    ("/jobs/{id}", "delete", 204): {"id": "spare"},
+    ("/jobs/{id}", "delete", 404): {"id": "no job"},
+    ("/jobs/{id}", "delete", 409): {"id": "waiting"},
     ("/jobs/{id}/circuit", "get", 404): {"id": "no job"},
     ("/jobs/{id}/result", "get", 200): {},
     ("/jobs/{id}/result", "get", 206): {"headers": {"range": "bytes=0-9", "accept": "application/x-numpy"}},
@@ -212,7 +220,7 @@ async def test_a_documented_status_is_answered_in_its_shape(world: World, path: 
     asked = ANSWERS[path, method, status]
     async with world.bench.client() as client:
         for ask in asked if isinstance(asked, tuple) else (asked,):
-            job_id = {"waiting": world.waiting, "lost": world.lost}.get(
+            job_id = {"waiting": world.waiting, "lost": world.lost, "spare": world.spare}.get(
                 ask.get("id", ""), ask.get("id", world.complete)
             )
             place = {"id": job_id, "target": ask.get("target", "X8_01")}
@@ -294,7 +302,7 @@ def test_nothing_undocumented_is_answered_at_the_edges_of_what_may_be_asked(
         allowed = documented if case.method == method.upper() else {405}
         assert response.status_code in allowed, (case, response.text)
         case.validate_response(response, checks=CHECKS)
-    assert len(cases) > 5
+    assert len(cases) > (2 if method == "delete" else 5)
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
@@ -305,7 +313,8 @@ def test_nothing_undocumented_is_answered_whatever_is_asked(
     operation = SCHEMA[path][method.upper()]
     known: list[dict[str, Any]] = [{}]
     if "{id}" in path:
-        known += [{"path_parameters": {"id": world.complete}}, {"path_parameters": {"id": world.waiting}}]
+        complete = world.spare if method == "delete" else world.complete
+        known += [{"path_parameters": {"id": complete}}, {"path_parameters": {"id": world.waiting}}]
     if "{target}" in path:
         known += [{"path_parameters": {"target": "X8_01"}}]
     if (path, method) in BODIES:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from ...._version import __version__
 from ....models import JobStatus
+from ..extensions import EXTENSIONS
 from ..responses import CompactJSONResponse
 from ..routes.health import LIVE_PATH, READY_PATH
 from .building import (
@@ -46,7 +47,13 @@ _MONITOR: Final = {
     "pattern": '<[^>]*/jobs/changes[^>]*>; rel="monitor"; type="text/event-stream"',
     "description": 'RFC 8288: the change feed from the state of this response; for lists also `rel="next"`, the next page',
 }
-_OFFERS: Final = {"Link": _MONITOR, "Accept_Post": {"const": "application/json, application/jobs+json"}}
+_EXTENSIONS: Final = {
+    "Sfjobs_Extensions": {
+        "const": EXTENSIONS["sfjobs-extensions"],
+        "description": "extensions that are offered by name: with `delete`, `DELETE /jobs/{id}`",
+    }
+}
+_OFFERS: Final = {"Link": _MONITOR, "Accept_Post": {"const": "application/json, application/jobs+json"}, **_EXTENSIONS}
 
 _ONE_JOB: Final = response("the job", _JOB, **_OFFERS)
 
@@ -101,6 +108,7 @@ _SUBMIT: Final = operation(
             ),
             "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "with `idempotency-key-in-use`"}},
         },
+        "403": response("`storage-quota-exceeded`: delete jobs first", _ERROR),
         "422": response("`idempotency-key-reused`: the key was used for a different submission", _ERROR),
     },
 )
@@ -120,7 +128,7 @@ _LIST: Final = operation(
 
 _EVENT: Final = open_object(
     {
-        "event": {"enum": ["hello", "job", "bye"]},
+        "event": {"enum": ["hello", "job", "deleted", "bye"]},
         "id": STRING,
         "data": {**STRING, "contentMediaType": "application/json"},
     },
@@ -136,7 +144,8 @@ _CHANGES: Final = operation(
     ],
     responses={
         "200": {
-            "description": "events `hello`, `job` (with a job as data), `bye`; each `id` is a cursor",
+            "description": "events `hello`, `job` (with a job as data), `deleted` (with the `id` of a job), `bye`; each `id` is a"
+            " cursor",
             "content": {"text/event-stream": {"schema": _EVENT}},
         }
     },
@@ -152,6 +161,18 @@ _CANCEL: Final = operation(
     responses={
         "204": {"description": "the job is `cancelled`, or `cancel_pending` while it still runs"},
         "409": response("`invalid-job-operation`: the job has ended", _ERROR),
+    },
+)
+
+_DELETE: Final = operation(
+    "deleteJob",
+    "Delete a job that has ended, with its program and its result; an extension, offered as `delete`",
+    404,
+    responses={
+        "204": {
+            "description": "the job is deleted; a repeated submission with its idempotency key does not run it again"
+        },
+        "409": response("`invalid-job-operation`: the job has not ended; cancel it first", _ERROR),
     },
 )
 
@@ -181,7 +202,9 @@ _RESULT: Final = operation(
         "200": {"description": "the whole", "headers": headers_of(_BYTES), "content": _FORMATS},
         "206": {"description": "the range", "headers": headers_of(_PART), "content": _FORMATS},
         "304": {"description": "the client has the bytes", "headers": headers_of({"ETag": _ENTITY_TAG})},
-        "410": response("`result-missing`: the platform has lost the file", _ERROR),
+        "410": response(
+            "`result-deleted`: after the time that results are kept; `result-missing`: the file is lost", _ERROR
+        ),
         "416": response(
             "`range-not-satisfiable`: the range has none of the bytes",
             _ERROR,
@@ -190,6 +213,7 @@ _RESULT: Final = operation(
     },
 )
 
+_DEVICES: Final = response("the devices", listed(ref("schemas", "Device")), **_EXTENSIONS)
 _ID: Final = [parameter("path", "id", "of a job of this account, a UUID in lower case")]
 _CIRCUIT: Final = open_object({"circuit": STRING}, "circuit")
 
@@ -231,7 +255,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         },
         READY_PATH: {"get": _READY},
         "/healthz": {"get": get("ping", "Check the access token", {"type": "object"})},
-        "/devices": {"get": get("listDevices", "List all devices", listed(ref("schemas", "Device")))},
+        "/devices": {"get": get("listDevices", "List all devices", _DEVICES)},
         "/devices/{target}": _of_device("getDevice", "Get a device", "Device"),
         "/devices/{target}/specifications": _of_device(
             "getSpecification", "Get what programs a device runs", "Specification"
@@ -241,7 +265,12 @@ DOCUMENT: Final[dict[str, Any]] = {
         ),
         "/jobs": {"get": _LIST, "post": _SUBMIT},
         "/jobs/changes": {"get": _CHANGES},
-        "/jobs/{id}": {"parameters": _ID, "get": get("getJob", "Get a job", _ONE_JOB, 404), "patch": _CANCEL},
+        "/jobs/{id}": {
+            "parameters": _ID,
+            "get": get("getJob", "Get a job", _ONE_JOB, 404),
+            "patch": _CANCEL,
+            "delete": _DELETE,
+        },
         "/jobs/{id}/circuit": {
             "parameters": _ID,
             "get": get("getCircuit", "Get the program of a job, as it was submitted", _CIRCUIT, 404),

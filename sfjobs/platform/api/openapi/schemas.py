@@ -109,6 +109,7 @@ SCHEMAS: Final[dict[str, Any]] = {
                 "properties": {
                     "queue_position": {"type": "integer", "minimum": 1, "description": "while the job waits"},
                     "queue_reason": {**STRING, "description": "what it waits for, if not the jobs before it"},
+                    "result_deleted_at": {**_TIME, "description": "of a complete job whose result is kept no more"},
                     "error-code": {**STRING, "description": "of a failed job"},
                     "error-detail": {**STRING, "description": "of a failed job"},
                 },

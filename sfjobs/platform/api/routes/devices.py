@@ -11,6 +11,7 @@ from starlette.responses import Response
 from ...devices import TargetDevice
 from ...errors import not_found
 from ...jobs.target_status import TargetStatus
+from ..extensions import EXTENSIONS
 from ..responses import CompactJSONResponse
 
 
@@ -20,7 +21,7 @@ class DeviceRoutes:
     targets: TargetStatus
 
     async def list_devices(self, _: Request) -> Response:
-        return CompactJSONResponse({"data": [self.targets.detail(target) for target in self.devices]})
+        return CompactJSONResponse({"data": [self.targets.detail(target) for target in self.devices]}, headers=EXTENSIONS)
 
     async def get_device(self, request: Request) -> Response:
         return CompactJSONResponse(self.targets.detail(self._device(request).target))

@@ -17,13 +17,15 @@ from ....models import JobStatus
 from ...errors import ApiError, invalid, not_found
 from ...jobs.acceptance import Accepted, JobAcceptance
 from ...jobs.change_feed import ChangePublisher
-from ...jobs.representation import compact_json, job_object
+from ...jobs.cleaner import Cleaner
+from ...jobs.representation import compact_json, iso_time, job_object
 from ...jobs.scheduler import Scheduler
 from ...jobs.submission import IncomingSubmission, checked_key, parse_batch_item, parse_submission
 from ...limits import Limits
 from ...records import JobRecord
 from ...results.interface import ResultStore
 from ...store.interface import JobStore
+from ..extensions import EXTENSIONS
 from ..file_response import FilePart, file_response
 from ..request_body import read_body
 from ..responses import CompactJSONResponse, error_response, request_json
@@ -44,6 +46,7 @@ class JobRoutes:
     feed: ChangePublisher
     acceptance: JobAcceptance
     results: ResultStore
+    cleaner: Cleaner
     limits: Limits
     _batches: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1), init=False)
 
@@ -86,10 +89,9 @@ class JobRoutes:
         query, change = _ListQuery(request), self.feed.newest()
         before = None
         if query.before is not None:
-            last = self.store.job(query.before, account=request.state.account)
-            if last is None:
+            before = self.store.sequence(request.state.account, query.before)
+            if before is None:
                 raise invalid({"before": ["There is no such job."]})
-            before = last.sequence
         records = self.store.jobs(
             request.state.account, size=query.size + 1, ids=query.ids, statuses=query.statuses, before=before
         )
@@ -116,6 +118,14 @@ class JobRoutes:
             raise ApiError(409, "invalid-job-operation", detail)
         return Response(status_code=204)
 
+    async def delete(self, request: Request) -> Response:
+        """Delete a job that has ended, with its program and its result."""
+        if await self.cleaner.delete(request.state.account, request.path_params["id"]) is None:
+            job = self._job(request)
+            detail = f"Job {job.id} cannot be deleted: it is {job.status.value}. Cancel it first, or wait until it has ended."
+            raise ApiError(409, "invalid-job-operation", detail)
+        return Response(status_code=204)
+
     async def circuit(self, request: Request) -> Response:
         return CompactJSONResponse({"circuit": self.store.circuit(self._job(request).id)})
 
@@ -126,6 +136,10 @@ class JobRoutes:
         """
         record = self._job(request)
         stored = record.result
+        if record.result_deleted is not None:
+            deleted = iso_time(record.result_deleted)
+            detail = f"The result of job {record.id} was deleted at {deleted}: the platform keeps results for a limited time."
+            raise ApiError(410, "result-deleted", detail)
         if stored is None:
             raise not_found(f"Job {record.id} has no result: it is {record.status.value}.")
         path, size = self.results.path(stored), stored.size
@@ -142,7 +156,8 @@ class JobRoutes:
 
     def _offers(self, change: int | None) -> dict[str, str]:
         """Return the headers that offer extensions of the protocol, for a response that reflects everything up to ``change``."""
-        return {"link": self.feed.link(change), "accept-post": f"application/json, {_BATCH_MEDIA_TYPE}"}
+        accept = f"application/json, {_BATCH_MEDIA_TYPE}"
+        return {"link": self.feed.link(change), "accept-post": accept, **EXTENSIONS}
 
     def _job(self, request: Request) -> JobRecord:
         job_id = request.path_params["id"]

@@ -4,6 +4,8 @@ The store in one SQLite file.
     jobs         ``SQLiteStore``: jobs and their changes
     pauses       paused targets
     accounts     ``SQLiteAccounts``: accounts and API keys; opened alone by ``sfjobs platform keys``
+    retention    ``SQLiteRetention``: what of the jobs is deleted
+    deletion     the statements that delete
     idempotency  rows of idempotency keys
     database     connections, reads, and group commits
     schema       the tables, as numbered steps

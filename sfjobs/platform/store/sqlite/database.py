@@ -27,6 +27,7 @@ T = TypeVar("T")
 Parameter: TypeAlias = str | bytes | int | float | None
 
 _MAX_WRITES_IN_GROUP = 256
+_MAX_IDLE_LOG_BYTES = 16 << 20  # to which the -wal file shrinks after a time of many writes
 _log = logging.getLogger(__name__)
 
 
@@ -42,6 +43,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._path = path
         writer = connect(path)
         try:
             self._reader = connect(path)
@@ -73,6 +75,15 @@ class Database:
     def write_blocking(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Do the same outside the event loop, for instance while the store is opened."""
         return self._enqueue(operation).result()
+
+    async def checkpoint(self) -> None:
+        """Move what was written from the -wal file into the file, and give free pages at its end back. Blocks no other write."""
+
+        def run() -> None:
+            with closing(connect(self._path)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+        await asyncio.to_thread(run)
 
     def close(self) -> None:
         """Finish the pending writes and close the file. Idempotent."""
@@ -108,6 +119,7 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {_MAX_IDLE_LOG_BYTES}")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 

@@ -12,8 +12,10 @@ from ....models import JobStatus, JSONValue
 from ...records import JobRecord, NewJob, QueuedJob, ResultFile, StoredResponse
 from ..interface import MAX_CRASHES
 from . import idempotency
-from .accounts import SQLiteAccounts, now
+from .accounts import now
 from .database import Parameter
+from .migration import make_shrinkable
+from .retention import SQLiteRetention
 
 _PLATFORM_ENDED: Final = "the platform ended without a stop while it ran this job"
 _UNFINISHED: Final = "status IN ('open', 'queued', 'cancel_pending')"
@@ -27,13 +29,13 @@ _STOP: Final = "stop"  # in the table meta while a platform stops
 _AFTER_ALL: Final = (1 << 63) - 1  # a sequence above that of every job
 
 
-class SQLiteStore(SQLiteAccounts):
+class SQLiteStore(SQLiteRetention):
     """A ``JobStore`` in a database file, which is created if necessary. Opening it recovers the jobs of a crashed platform."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._on_change: Callable[[str], None] | None = None
         try:
+            make_shrinkable(path)
             self._database.write_blocking(_recover_jobs)
         except BaseException:
             self.close()
@@ -190,19 +192,18 @@ class SQLiteStore(SQLiteAccounts):
             lambda db: [record for record in operation(db) if record is not None], on_commit=self._notify
         )
 
-    def _notify(self, changed: list[JobRecord]) -> None:
-        if self._on_change is not None:
-            for account in {record.account for record in changed}:
-                self._on_change(account)
-
 
 def _add(db: sqlite3.Connection, job: NewJob, quota: int | None) -> JobRecord | None:
-    counting = "UPDATE accounts SET unfinished = unfinished + 1 WHERE id = ? AND unfinished < ifnull(?, unfinished + 1)"
-    if not db.execute(counting, (job.account, quota)).rowcount:
+    counting = (
+        "UPDATE accounts SET unfinished = unfinished + 1, stored_bytes = stored_bytes + ?"
+        " WHERE id = ? AND unfinished < ifnull(?, unfinished + 1)"
+    )
+    size = len(job.circuit) if job.circuit.isascii() else len(job.circuit.encode())
+    if not db.execute(counting, (size, job.account, quota)).rowcount:
         return None
     row = db.execute(
-        "INSERT INTO jobs (id, account, name, target, language, shots, seed, priority, status, created, change)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open', ?, ?) RETURNING *",
+        "INSERT INTO jobs (id, account, name, target, language, shots, seed, priority, circuit_bytes, status, created, change)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?, ?) RETURNING *",
         (
             job.id,
             job.account,
@@ -212,6 +213,7 @@ def _add(db: sqlite3.Connection, job: NewJob, quota: int | None) -> JobRecord | 
             job.shots,
             job.seed,
             job.priority,
+            size,
             now(),
             _next_change(db),
         ),
@@ -233,7 +235,9 @@ def _change(
         return None
     record = _record(row)
     if record.status.is_final:  # it was not before: no condition lets a job change that has ended
-        db.execute("UPDATE accounts SET unfinished = unfinished - 1 WHERE id = ?", (record.account,))
+        size = 0 if record.result is None else record.result.size
+        counting = "UPDATE accounts SET unfinished = unfinished - 1, stored_bytes = stored_bytes + ? WHERE id = ?"
+        db.execute(counting, (size, record.account))
     return record
 
 
@@ -291,4 +295,5 @@ def _record(row: sqlite3.Row) -> JobRecord:
         lost=row["lost"],
         change=row["change"],
         result=None if row["result"] is None else ResultFile(**json.loads(row["result"])),
+        result_deleted=row["result_deleted"],
     )

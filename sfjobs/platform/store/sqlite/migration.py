@@ -14,12 +14,16 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 from ....errors import ConfigurationError
 from . import schema
 from .database import connect
 from .schema import Step
+
+_INCREMENTAL: Final = 2
+"""SQLite's number for the mode in which free pages are given back in steps."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,11 +44,32 @@ def migrate(path: Path, steps: Sequence[Step] = schema.STEPS) -> None:
     if version == len(steps):
         return
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    if version == 0:
+        with closing(sqlite3.connect(path, timeout=10)) as db:
+            db.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")  # before the first page is written
+            db.execute("PRAGMA journal_mode = WAL")
     with closing(connect(path)) as db:
         if version == 0:
             _run_steps(db, steps, 0, len(steps))  # one commit, and so one sync, for all
         else:
             _migrate_file(db, path, steps, version)
+
+
+def make_shrinkable(path: Path) -> None:
+    """
+    Let the file shrink when rows are deleted: one of an earlier version is rewritten once. If that fails, as for lack of space,
+    the next start tries again.
+    """
+    with closing(connect(path)) as db:
+        if db.execute("PRAGMA auto_vacuum").fetchone()[0] == _INCREMENTAL:
+            return
+        _log.warning("rewriting %s once, so that it can shrink", path)
+        try:
+            db.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            _log.warning("%s cannot shrink until the next start, since it could not be rewritten: %s", path, error)
 
 
 def _migrate_file(db: sqlite3.Connection, path: Path, steps: Sequence[Step], version: int) -> None:

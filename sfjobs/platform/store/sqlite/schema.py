@@ -75,25 +75,30 @@ _NAMED_KEYS_AND_RERUNS: Final = (
 )
 
 _RETENTION: Final = (
-    # The bytes of the programs and results that an account stores.
+    # The bytes of a program, kept because SQLite would read all of a program to count them, and those of each account's programs
+    # and results together.
+    "ALTER TABLE jobs ADD COLUMN circuit_bytes INTEGER NOT NULL DEFAULT 0",
+    "UPDATE jobs SET circuit_bytes = (SELECT length(CAST(circuit AS BLOB)) FROM circuits WHERE job = id)",
     "ALTER TABLE accounts ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0",
     """
     UPDATE accounts SET stored_bytes = (
-        SELECT ifnull(sum(length(CAST(circuit AS BLOB)) + ifnull(json_extract(result, '$.size'), 0)), 0)
-        FROM jobs JOIN circuits ON job = id WHERE account = accounts.id
+        SELECT ifnull(sum(circuit_bytes + ifnull(json_extract(result, '$.size'), 0)), 0) FROM jobs WHERE account = accounts.id
     )
     """,
     # When the result of a complete job was deleted, and the jobs by the age of what they store.
     "ALTER TABLE jobs ADD COLUMN result_deleted INTEGER",
     "CREATE INDEX jobs_finished ON jobs (finished) WHERE finished IS NOT NULL",
     "CREATE INDEX jobs_with_result ON jobs (finished) WHERE result IS NOT NULL",
-    # Deleted jobs, for the change feed.
+    # Deleted jobs, for the change feed, and for links to the next page after one of them.
     """
     CREATE TABLE deleted_jobs (
-        change INTEGER PRIMARY KEY, account TEXT NOT NULL REFERENCES accounts (id), job TEXT NOT NULL, deleted INTEGER NOT NULL
-    )
+        account TEXT NOT NULL REFERENCES accounts (id), change INTEGER NOT NULL, id TEXT NOT NULL, sequence INTEGER NOT NULL,
+        deleted INTEGER NOT NULL, PRIMARY KEY (account, change)
+    ) WITHOUT ROWID
     """,
-    # Files of deleted results: to be deleted after the commit that deletes their rows, also if the platform ends in between.
+    "CREATE INDEX deleted_jobs_id ON deleted_jobs (id)",
+    "CREATE INDEX deleted_jobs_oldest ON deleted_jobs (deleted)",
+    # Files of deleted results: they are deleted after the commit that deletes their rows, also if the platform ends in between.
     "CREATE TABLE deleted_results (name TEXT PRIMARY KEY) WITHOUT ROWID",
 )
 
