@@ -234,7 +234,10 @@ class CancelledJobError(JobError):
 
 
 class InvalidJobOperationError(JobError):
-    """The status of the job does not allow the operation, such as cancelling a job that has ended."""
+    """
+    The status of the job does not allow the operation, such as cancelling a job that has ended, or the platform does not offer
+    it.
+    """
 
 
 class WaitTimeoutError(JobError, TimeoutError):

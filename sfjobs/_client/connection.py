@@ -258,6 +258,16 @@ class Connection(Closeable):
         """
         return await Job(job_id, JobStatus.OPEN, self).cancel()
 
+    async def delete_job(self, job_id: str) -> None:
+        """
+        Delete the job with this id, its program and its result, for good. The job must have ended.
+
+        Raises:
+            InvalidJobOperationError: the job has not ended, or the platform does not offer deletion; then nothing was sent.
+            NotFoundError: the platform does not know the job.
+        """
+        await Job(job_id, JobStatus.OPEN, self).delete()
+
     async def get_job_result(self, job_id: str) -> Result:
         """
         Return the result of a completed job.

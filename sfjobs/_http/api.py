@@ -50,6 +50,7 @@ class PlatformAPI:
         self.note = transport.odd_fields.note
         self._note_status = transport.odd_fields.note_status
         self._legacy = settings.api_version == "0.2.0"
+        self._extensions: frozenset[str] = frozenset()
 
     @property
     def settings(self) -> Settings:
@@ -62,6 +63,15 @@ class PlatformAPI:
     @property
     def clock(self) -> PlatformClock:
         return self._transport.clock
+
+    async def offers(self, extension: str) -> bool:
+        """
+        Return whether the platform offers this extension of the protocol by its name, as lists of jobs say. One job is listed
+        unless an earlier list has said so.
+        """
+        if extension not in self._extensions:
+            await self.jobs(size=1)
+        return extension in self._extensions
 
     async def ping(self) -> None:
         """Return when the platform has accepted the credentials."""
@@ -148,6 +158,7 @@ class PlatformAPI:
             return None
 
     def _read_page(self, response: Response, known: Known | None = None) -> Page:
+        self._extensions = response.extensions()
         cursor = response.cursor()
         read = partial(wire.job_records, cursor=cursor, known=known, note=self.note)
         records = response.parse(read, salvage=True)
@@ -174,6 +185,11 @@ class PlatformAPI:
             expect=frozenset({204}) if self._legacy else None,
         )
         response = await self._transport.send(request)
+        response.reject_html()
+
+    async def delete(self, job_id: str) -> None:
+        """Delete a job that has ended; only where the platform ``offers`` it. Raises ConflictError if it has not ended."""
+        response = await self._transport.send(Request(method="DELETE", path=wire.job_path(job_id)))
         response.reject_html()
 
     async def circuit(self, job_id: str) -> str:

@@ -186,6 +186,11 @@ class Response:
         path = None if self.monitor_link is None else _path_of(self.monitor_link)
         return None if path is None else wire.cursor(path)
 
+    def extensions(self) -> frozenset[str]:
+        """Return the names of the extensions of the protocol that the response offers."""
+        offered = self.headers.get("sfjobs-extensions", "").split(",")
+        return frozenset(name.strip().lower() for name in offered if name.strip())
+
     def reject(self, reason: str) -> NoReturn:
         """Raise ProtocolError: the response is not what a platform sends."""
         raise self._invalid(reason)

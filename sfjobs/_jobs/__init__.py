@@ -7,6 +7,7 @@ Jobs that exist: their handles, and waiting, cancelling and following. Names, fr
     result_prefetch   results of many jobs, a few at a time
     job               the handle
     cancellation      of one job, of many
+    deletion          of one job
     deadline          the last poll of a wait whose timeout has passed
     job_errors        errors about jobs
     job_state         what is known of one job, and why it is not done yet; polls and retries

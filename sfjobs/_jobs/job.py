@@ -13,6 +13,7 @@ from .._http import tracing
 from ..models import JobOutlook, JobSnapshot, JobStatus, JSONValue
 from .cancellation import cancel, request_cancel
 from .deadline import LAST_POLL_SECONDS, Deadline
+from .deletion import delete
 from .html import job_html
 from .job_errors import result_unavailable_error, too_late_to_cancel_error, unsuccessful_error, wait_timeout_error
 from .job_state import JobState
@@ -29,8 +30,8 @@ class Job:
     """
     The handle of one job on the platform.
 
-    Only ``refresh``, ``cancel``, ``wait``, ``fetch_result`` and ``finish`` (``await job``) send requests; everything else
-    reads the latest snapshot. A final status never changes. Two handles with the same id on one connection are equal, and
+    Only ``refresh``, ``cancel``, ``delete``, ``wait``, ``fetch_result`` and ``finish`` (``await job``) send requests; everything
+    else reads the latest snapshot. A final status never changes. Two handles with the same id on one connection are equal, and
     each has a snapshot of its own.
     """
 
@@ -158,6 +159,18 @@ class Job:
             raise wait_timeout_error(self._state, timeout)
         await cancel(self._state)
         return self.status
+
+    async def delete(self) -> None:
+        """
+        Delete the job on the platform, with its program and its result, for good. The job must have ended.
+
+        This handle keeps its snapshot and a result that was fetched.
+
+        Raises:
+            InvalidJobOperationError: the job has not ended, or the platform does not offer deletion; then nothing was sent.
+            NotFoundError: the platform does not know the job.
+        """
+        await delete(self._state)
 
     def why(self) -> JobOutlook:
         """

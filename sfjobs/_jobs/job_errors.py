@@ -67,6 +67,16 @@ def too_late_to_cancel_error(snapshot: JobSnapshot) -> InvalidJobOperationError:
     return _error(InvalidJobOperationError, snapshot, message)
 
 
+def too_early_to_delete_error(snapshot: JobSnapshot) -> InvalidJobOperationError:
+    message = "has not ended and cannot be deleted: cancel it first, or wait for it"
+    return _error(InvalidJobOperationError, snapshot, message)
+
+
+def deletion_not_offered_error(snapshot: JobSnapshot) -> InvalidJobOperationError:
+    message = "cannot be deleted: this platform does not offer the deletion of jobs. Nothing was sent"
+    return _error(InvalidJobOperationError, snapshot, message)
+
+
 def result_unavailable_error(snapshot: JobSnapshot) -> ResultUnavailableError:
     if snapshot.status == JobStatus.COMPLETED:
         remedy = "its result has not been fetched: await job.fetch_result()"

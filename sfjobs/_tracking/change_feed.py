@@ -175,6 +175,8 @@ class ChangeFeed:
             place = wire.cursor_of_event(cursor.path, event.id) if event.id else cursor
             if event.name == "job" and (record := self._record(event, place, known)) is not None:
                 records[record.id] = record
+            elif event.name == "deleted" and (job_id := _deleted_job(event)) is not None:
+                records[job_id] = MalformedRecord(job_id, "the job was deleted")  # so it is polled, and that says so
             # The place of an event without a number is none at which a stream could begin.
             cursor = cursor if place.number is None else place
         self.cursor = cursor
@@ -227,6 +229,13 @@ class ChangeFeed:
 def silent_stream() -> TransportError:
     """Return the error of a stream that reached its read deadline."""
     return _lost(f"the stream was silent for {FEED_READ_TIMEOUT_SECONDS:g} s")
+
+
+def _deleted_job(event: ServerEvent) -> str | None:
+    try:
+        return wire.readable_id(json.loads(event.data.decode()))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _event_id(cursor: Cursor) -> str | None:

@@ -31,6 +31,11 @@ _COMMANDS = {
     "result": ("result", "result", "Show what a job measured, once it is complete."),
     "circuit": ("circuit", "circuit", "Print the program of a job, exactly as it was submitted."),
     "cancel": ("cancel", "cancel", "Cancel jobs; print id and status of each."),
+    "delete": (
+        "delete",
+        "delete",
+        "Delete jobs that have ended, with their programs and results; print the id of each.",
+    ),
     "recover": ("recover", "recover", "Look up submissions that never got a response."),
     "group": ("group", "app", "Show and remove groups of jobs."),
     "devices": ("devices", "devices", "List the platform's devices."),

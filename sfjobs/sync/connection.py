@@ -140,6 +140,10 @@ class Connection(Closeable, View[AsyncConnection]):
         """Cancel the job with this id, and return its status, ``cancel_pending`` or ``cancelled``."""
         return self._portal.call(self._async.cancel_job, job_id)
 
+    def delete_job(self, job_id: str) -> None:
+        """Delete the job with this id, its program and its result, for good. The job must have ended."""
+        self._portal.call(self._async.delete_job, job_id)
+
     def get_job_result(self, job_id: str) -> Result:
         """Return the result of a completed job."""
         return self._portal.call(self._async.get_job_result, job_id)
@@ -253,6 +257,10 @@ class Job(View[AsyncJob]):
     def cancel(self, *, wait: bool = False, timeout: float | None = None) -> JobStatus:
         """Cancel the job and return its status, ``cancel_pending`` or ``cancelled``."""
         return self._portal.call(self._async.cancel, wait=wait, timeout=timeout)
+
+    def delete(self) -> None:
+        """Delete the job on the platform, with its program and its result, for good. The job must have ended."""
+        self._portal.call(self._async.delete)
 
     def why(self) -> JobOutlook:
         """Return why the job is not done yet, from what is known here."""

@@ -193,6 +193,20 @@ def test_cancel_prints_the_final_status_of_each(configured, capsys):
     assert capsys.readouterr().out == "".join(f"{job_id} cancelled\n" for job_id in ids)
 
 
+def test_delete_goes_on_after_a_job_that_has_not_ended(configured, jobs, capsys):
+    run(["submit", "demo.xbb", "demo.xbb", "--target", "never"])
+    first, second = capsys.readouterr().out.split()
+    run(["cancel", first, second, "--wait"])
+    capsys.readouterr()
+    assert run(["delete", jobs["waiting"], first]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == f"{first} deleted\n"
+    assert "cancel it first" in captured.err
+    assert run(["delete", second, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"deleted": [second]}
+    assert run(["show", first]) == 1
+
+
 def test_cancel_goes_on_after_a_job_that_cannot_be_cancelled(configured, jobs, capsys):
     run(["submit", "demo.xbb", "--target", "never"])
     job_id = capsys.readouterr().out.strip()
@@ -287,7 +301,7 @@ def scripted(monkeypatch):
     return scripted
 
 
-@pytest.mark.parametrize("command", ["show", "wait", "result", "circuit", "cancel"])
+@pytest.mark.parametrize("command", ["show", "wait", "result", "circuit", "cancel", "delete"])
 def test_an_ambiguous_id_lists_the_candidates(scripted, capsys, command):
     with scripted(answering(listing())):
         assert run([command, "abcd"]) == 1
@@ -362,6 +376,7 @@ REQUESTING = [
     "result {complete}",
     "circuit {complete}",
     "cancel {waiting}",
+    "delete {complete}",
 ]
 
 
@@ -401,8 +416,8 @@ def test_a_platform_that_fails_exits_with_5(scripted, jobs, capsys, line):
 @pytest.mark.parametrize(
     ("line", "code"),
     [
-        *((f"{command} {{unknown}}", 6) for command in ("show", "wait", "result", "circuit", "cancel")),
-        *((f"{command} ffffffff-unknown", 6) for command in ("show", "wait", "result", "circuit", "cancel")),
+        *((f"{command} {{unknown}}", 6) for command in ("show", "wait", "result", "circuit", "cancel", "delete")),
+        *((f"{command} ffffffff-unknown", 6) for command in ("show", "wait", "result", "circuit", "cancel", "delete")),
         ("show abc", 1),
         ("wait {failed}", 2),
         ("wait {failed} {complete}", 2),
@@ -413,6 +428,7 @@ def test_a_platform_that_fails_exits_with_5(scripted, jobs, capsys, line):
         ("wait {waiting} --timeout 0.1", 3),
         ("result {waiting}", 8),
         ("cancel {complete}", 9),
+        ("delete {waiting}", 9),
         ("submit bad.xbb", 7),
         ("submit missing.xbb", 1),
         ("submit demo.xbb --target X99", 7),

@@ -102,6 +102,7 @@ class FakePlatform:
         self.latency = latency
         self.offers_batches = offers_batches
         self.honours_keys = honours_keys
+        self.offers_deletion = False
         self.by_key: dict[str, FakeJob] = {}
         self.token_lifetime = token_lifetime
         self.jobs: dict[str, FakeJob] = {}
@@ -198,6 +199,8 @@ class FakePlatform:
             return refusal(404, "not-found", f"no job {name}")
         if request.method == "PATCH":
             return self._cancel(job)
+        if request.method == "DELETE":
+            return self._delete(job)
         if tail == ["circuit"]:
             return httpx.Response(200, json={"circuit": job.circuit})
         if tail == ["result"]:
@@ -217,6 +220,8 @@ class FakePlatform:
 
     def _offers(self, request: httpx.Request) -> dict[str, str]:
         offers = {"accept-post": f"application/json, {BATCH}"} if self.offers_batches else {}
+        if self.offers_deletion:
+            offers["sfjobs-extensions"] = "delete"
         key = request.headers.get("idempotency-key") if self.honours_keys else None
         return offers if key is None else {**offers, "idempotency-key": key}
 
@@ -276,6 +281,13 @@ class FakePlatform:
         job.outcome = "cancelled"
         job.ends_at = anyio.current_time() + self.cancelling
         return httpx.Response(self.cancel_status)
+
+    def _delete(self, job: FakeJob) -> httpx.Response:
+        assert self.offers_deletion
+        if job.now() not in FINAL:
+            return refusal(409, "invalid-job-operation", f"the job is {job.status}")
+        del self.jobs[job.id]
+        return httpx.Response(204)
 
     def _device(self, name: str, tail: list[str]) -> httpx.Response:
         if not name or name == "unknown":

@@ -69,6 +69,7 @@ class FeedingPlatform(FakePlatform):
         self._newest = 0
         self._wake = anyio.Event()
         self.sent: list[tuple[str, str]] = []
+        self.deleted: list[StagedJob] = []
 
     # -- what tests set up --
 
@@ -86,6 +87,12 @@ class FeedingPlatform(FakePlatform):
 
     def touch(self, job: StagedJob) -> None:
         """Change the job, but not its status."""
+        self._change(job, job.status)
+
+    def delete(self, job: StagedJob) -> None:
+        """Delete the job, whatever its status."""
+        del self.jobs[job.id]
+        self.deleted.append(job)
         self._change(job, job.status)
 
     def forget_changes(self) -> None:
@@ -188,7 +195,9 @@ class _Stream(httpx.AsyncByteStream):
         while True:
             wake = platform._wake
             platform.advance()
-            changed = sorted((j for j in platform.staged if j.change > self._last), key=lambda j: j.change)
+            changed = sorted(
+                (j for j in [*platform.staged, *platform.deleted] if j.change > self._last), key=lambda j: j.change
+            )
             if changed:
                 # The state of half a round trip ago.
                 events = b"".join(self._event(job) for job in changed)
@@ -218,5 +227,7 @@ class _Stream(httpx.AsyncByteStream):
                 yield b":\n\n"
 
     def _event(self, job: StagedJob) -> bytes:
+        if job in self._platform.deleted:
+            return f'event: deleted\nid: {self._platform.epoch}.{job.change}\ndata: {{"id": "{job.id}"}}\n\n'.encode()
         self._platform.sent.append((job.id, job.status))
         return f"event: job\nid: {self._platform.epoch}.{job.change}\ndata: {json.dumps(job.json())}\n\n".encode()

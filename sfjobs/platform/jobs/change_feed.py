@@ -141,7 +141,10 @@ class ChangePublisher:
         if isinstance(record, DeletedJob):  # clients skip events whose names they do not know
             name, data = b"deleted", compact_json({"id": record.id})
         else:
-            name, data = b"job", compact_json(job_object(record, self._scheduler.position(record), self._scheduler.reason(record)))
+            name, data = (
+                b"job",
+                compact_json(job_object(record, self._scheduler.position(record), self._scheduler.reason(record))),
+            )
         return b"event: %s\nid: %s\ndata: %s\n\n" % (name, self.cursor(record.change).encode(), data)
 
     def _on_commit(self, account: str) -> None:

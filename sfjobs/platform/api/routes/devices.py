@@ -21,7 +21,9 @@ class DeviceRoutes:
     targets: TargetStatus
 
     async def list_devices(self, _: Request) -> Response:
-        return CompactJSONResponse({"data": [self.targets.detail(target) for target in self.devices]}, headers=EXTENSIONS)
+        return CompactJSONResponse(
+            {"data": [self.targets.detail(target) for target in self.devices]}, headers=EXTENSIONS
+        )
 
     async def get_device(self, request: Request) -> Response:
         return CompactJSONResponse(self.targets.detail(self._device(request).target))

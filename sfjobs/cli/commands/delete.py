@@ -1,0 +1,48 @@
+"""``sfjobs delete``: delete jobs that have ended."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from .. import job_ids as ids
+from ..context import CommandContext, JSONOption, raise_first
+from ..errors import printable
+from ..output.json import write_json
+
+if TYPE_CHECKING:
+    from ..._client.connection import Connection
+    from ...errors import SFJobsError
+
+
+def delete(context: typer.Context, job_ids: ids.IdsArgument, *, as_json: JSONOption = False) -> None:
+    """
+    Delete jobs that have ended, with their programs and results; print the id of each.
+
+    They cannot be restored. Cancel a job that has not ended first.
+    """
+    shortened = ids.given(job_ids)
+    deleted: list[str] = []
+    failures: list[SFJobsError] = []
+
+    async def work(connection: Connection) -> None:
+        from ...errors import SFJobsError
+
+        for job_id in await ids.resolve(connection, shortened):
+            try:
+                await connection.delete_job(job_id)
+            except SFJobsError as error:
+                failures.append(error)
+            else:
+                deleted.append(job_id)
+
+    try:
+        CommandContext.of(context).run(work)
+    finally:
+        if as_json and (deleted or failures):
+            write_json({"deleted": deleted})
+        elif not as_json:
+            sys.stdout.write("".join(f"{printable(job_id)} deleted\n" for job_id in deleted))
+    raise_first(failures)
