@@ -15,6 +15,7 @@ from ..errors import CommandError
 from ..output.json import write_json
 
 if TYPE_CHECKING:
+    from ...platform.limits import Retention
     from ...platform.server.serving import Platform
 
 DataDirOption: TypeAlias = Annotated[
@@ -82,7 +83,7 @@ def serve(
 ) -> None:
     """Run a platform until Ctrl-C. Unfinished jobs go on when it is started again."""
     try:
-        from ...platform.limits import Limits, Retention, parse_duration
+        from ...platform.limits import Limits
         from ...platform.server.serving import run_server
         from ...platform.settings import PlatformSettings, default_data_dir
     except ModuleNotFoundError as error:
@@ -92,9 +93,7 @@ def serve(
         data_dir=data_dir or default_data_dir(),
         workers=workers,
         test_targets=test_targets,
-        retention=Retention(
-            results=parse_duration(keep_results), jobs=parse_duration(keep_jobs), free_disk=min_free_disk << 20
-        ),
+        retention=_retention(keep_results, keep_jobs, min_free_disk),
         limits=Limits(
             quota=quota,
             running=running_limit,
@@ -117,6 +116,13 @@ def serve(
         on_ready=_announce_json if as_json else _announce,
         on_stopping=partial(_report_stopping, grace),
     )
+
+
+def _retention(keep_results: str, keep_jobs: str, min_free_disk: int) -> Retention:
+    from ...platform.limits import Retention, parse_duration
+
+    results, jobs = parse_duration(keep_results), parse_duration(keep_jobs)
+    return Retention(results=results, jobs=jobs, free_disk=min_free_disk << 20)
 
 
 def _report_stopping(grace: float, running: int) -> None:

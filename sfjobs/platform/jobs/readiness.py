@@ -16,6 +16,7 @@ from .scheduler import Scheduler
 
 OK: Final = "ok"
 _NOT_WRITABLE: Final = "not writable"
+_NEARLY_FULL: Final = "nearly full: no job starts"
 _NO_RESPONSE: Final = "no response"
 _FRESH_SECONDS: Final = 2.0
 _TIMEOUT_SECONDS: Final = 5.0
@@ -49,7 +50,10 @@ class Readiness:
 
     async def _check(self, parts: dict[str, str]) -> dict[str, str]:
         """Return the state of the disk and the database. ``parts`` has what is known when this is cancelled."""
-        parts["disk"] = OK if await self._scheduler.storage_problem() is None else _NOT_WRITABLE
+        if await self._scheduler.storage_problem() is not None:
+            parts["disk"] = _NOT_WRITABLE
+        else:
+            parts["disk"] = _NEARLY_FULL if self._scheduler.is_held else OK
         try:
             await self._store.check_writable()
         except sqlite3.Error:

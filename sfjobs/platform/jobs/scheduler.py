@@ -75,7 +75,7 @@ class Scheduler(anyio.AsyncContextManagerMixin):
         self._writes = DurableWrites()
         self._attempts = Attempts(store, self._writes)
         self.is_draining = False
-        self._is_held = False
+        self.is_held = False
         self._tasks: TaskGroup
 
     @asynccontextmanager
@@ -141,11 +141,11 @@ class Scheduler(anyio.AsyncContextManagerMixin):
 
     def hold(self) -> None:
         """Start no job until ``release``; running ones go on."""
-        self._is_held = True
+        self.is_held = True
 
     def release(self) -> None:
         """Start jobs again."""
-        self._is_held = False
+        self.is_held = False
         self._fill_slots()
 
     async def drain(self) -> None:
@@ -225,7 +225,7 @@ class Scheduler(anyio.AsyncContextManagerMixin):
             self._queue.add(job)
 
     def _fill_slots(self) -> None:
-        if self.is_draining or self._is_held or self._writes.is_stopping:
+        if self.is_draining or self.is_held or self._writes.is_stopping:
             return
         if not self._queue.has_next():
             return

@@ -128,6 +128,7 @@ class JobStore(OperatorStore, Protocol):
 
     async def check_writable(self) -> None:
         """Write something durably, and forget it. Raises ``sqlite3.Error`` while the store cannot be written."""
+
     def stored_bytes(self, account: str) -> int:
         """Return the bytes of the programs and results that the account stores."""
 

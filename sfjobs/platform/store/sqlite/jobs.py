@@ -26,6 +26,9 @@ _QUEUED_ATTEMPT: Final = "status = 'queued' AND started IS NOT NULL AND attempt 
 _ATTEMPT: Final = "status IN ('queued', 'cancel_pending') AND started IS NOT NULL AND attempt = :attempt"
 _PUT_BACK: Final = "started = NULL, attempt = attempt - 1"
 _STOP: Final = "stop"  # in the table meta while a platform stops
+_STATUSES: Final = {status.value: status for status in JobStatus}
+"""Quicker than ``JobStatus(...)`` for 200 000 jobs at a start."""
+
 _AFTER_ALL: Final = (1 << 63) - 1  # a sequence above that of every job
 
 
@@ -93,7 +96,7 @@ class SQLiteStore(SQLiteRetention):
         query = (
             f"SELECT sequence, id, account, target, priority, status FROM jobs WHERE {_UNFINISHED} ORDER BY sequence"  # noqa: S608 - a constant
         )
-        return [(QueuedJob(*job), JobStatus(status)) for *job, status in self._database.read(query)]
+        return [(QueuedJob(*job), _STATUSES[status]) for *job, status in self._database.read(query)]
 
     def slot_seconds(self, since: int) -> list[tuple[str, float, float]]:
         query = (
@@ -286,7 +289,7 @@ def _record(row: sqlite3.Row) -> JobRecord:
         shots=row["shots"],
         seed=row["seed"],
         priority=row["priority"],
-        status=JobStatus(row["status"]),
+        status=_STATUSES[row["status"]],
         created=row["created"],
         started=row["started"],
         finished=row["finished"],
