@@ -9,8 +9,8 @@ import typer
 
 from .. import job_ids as ids
 from ..context import CommandContext, JSONOption, raise_first
-from ..errors import printable
-from ..output.json import write_json
+from ..errors import explain, printable
+from ..output.json import answer, write_json
 
 if TYPE_CHECKING:
     from ..._client.connection import Connection
@@ -24,8 +24,12 @@ def delete(context: typer.Context, job_ids: ids.IdsArgument, *, as_json: JSONOpt
     They cannot be restored. Cancel a job that has not ended first.
     """
     shortened = ids.given(job_ids)
+    if not shortened:  # an empty standard input
+        if as_json:
+            write_json({"deleted": [], "errors": []})
+        return
     deleted: list[str] = []
-    failures: list[SFJobsError] = []
+    failures: dict[str, SFJobsError] = {}
 
     async def work(connection: Connection) -> None:
         from ...errors import SFJobsError
@@ -34,15 +38,17 @@ def delete(context: typer.Context, job_ids: ids.IdsArgument, *, as_json: JSONOpt
             try:
                 await connection.delete_job(job_id)
             except SFJobsError as error:
-                failures.append(error)
+                failures[job_id] = error
             else:
                 deleted.append(job_id)
 
     try:
         CommandContext.of(context).run(work)
     finally:
-        if as_json and (deleted or failures):
-            write_json({"deleted": deleted})
-        elif not as_json:
+        errors = [{"id": job_id, **explain(error).as_json()} for job_id, error in failures.items()]
+        answer.so_far = {"deleted": deleted, "errors": errors}
+        if not as_json:
             sys.stdout.write("".join(f"{printable(job_id)} deleted\n" for job_id in deleted))
-    raise_first(failures)
+    raise_first([*failures.values()])
+    if as_json:
+        write_json(answer.so_far)
