@@ -153,8 +153,6 @@ class Scheduler(anyio.AsyncContextManagerMixin):
         Start no more jobs, and return when none runs. If the whole platform is killed from now on, attempts do not count.
         """
         self.is_draining = True
-        for claim in list(self._claims):
-            claim.cancel()
         try:
             await self._store.announce_stop()
         except sqlite3.Error as error:

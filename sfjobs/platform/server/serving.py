@@ -34,7 +34,7 @@ from .shutdown import Stop, stop_on_signals
 
 _KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep idle connections, so that the client closes them, and no request meets a connection that closes."""
-STOP_TIMEOUT_SECONDS = 1
+_STOP_TIMEOUT_SECONDS = 1
 """For unfinished requests when the server stops."""
 
 DEFAULT_GRACE_SECONDS: Final = 7.0
@@ -239,7 +239,7 @@ class _Server(uvicorn.Server):
             proxy_headers=False,
             backlog=BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=STOP_TIMEOUT_SECONDS,
+            timeout_graceful_shutdown=_STOP_TIMEOUT_SECONDS,
             ssl_certfile=None if tls is None else tls.chain,
             ssl_keyfile=None if tls is None else str(tls.key),
         )
