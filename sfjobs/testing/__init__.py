@@ -67,7 +67,22 @@ _MODULE_OF = {
     "virtual_time": "loops",
 }
 
-__all__ = sorted(_MODULE_OF)  # noqa: PLE0605
+__all__ = [
+    "Deadlock",
+    "EmbeddedPlatform",
+    "FakeJob",
+    "FakePlatform",
+    "Fault",
+    "Faults",
+    "LoggedRequest",
+    "RequestLog",
+    "ScriptedPlatform",
+    "Served",
+    "VirtualClock",
+    "run_in_virtual_time",
+    "serving",
+    "virtual_time",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias, TypedDict, Unpack
@@ -258,11 +259,16 @@ class Faults:
     def __repr__(self) -> str:
         return f"Faults({', '.join(fault.kind for fault in self)})"
 
-    def check_all(self, check: Callable[[Fault], None]) -> None:
-        """Call ``check`` for each fault, now and when one is added. It raises what the caller of ``add`` gets."""
+    @contextmanager
+    def checked_by(self, check: Callable[[Fault], None]) -> Iterator[None]:
+        """Call ``check`` for each fault now, and for one that is added in the block. It raises what the caller gets."""
         for fault in self:
             check(fault)
         self._checks.append(check)
+        try:
+            yield
+        finally:
+            self._checks.remove(check)
 
     def for_connection(self) -> Fault | None:
         """Count a new connection. Return the fault to apply."""

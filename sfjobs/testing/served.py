@@ -83,8 +83,8 @@ class Served(Generic[PlatformT]):
             backend.faults = self._faults
         if self._latency is not None:
             backend.latency = self._latency
-        backend.faults.check_all(self._check)
         with contextlib.ExitStack() as stack:
+            stack.enter_context(backend.faults.checked_by(self._check))
             stack.enter_context(backend.opened())
             thread = ServerThread(backend, self._address, self._tls)
             stack.callback(thread.stop)
