@@ -74,9 +74,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
+    """Run mypy over the package, and mypy and pyright over programs that use every public name."""
     session.install("-e", ".[all]", *group("types"))
     session.run("mypy", *session.posargs)
-    session.run("mypy", "tests/results/typed_program.py")
+    session.run("mypy", "tests/docs/typed_programs")
+    session.run("pyright", "tests/docs/typed_programs")
 
 
 @nox.session

@@ -10,12 +10,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, time
 from enum import StrEnum
 from itertools import groupby
-from typing import Self, TypeAlias, Union
+from typing import TYPE_CHECKING, Annotated, Self, TypeAlias, Union
+
+from ._util.pydantic_schemas import AnyJSON
 
 JSONValue: TypeAlias = Union[  # noqa: UP007 - `|` cannot hold forward references at run time
     str, int, float, bool, Sequence["JSONValue"], Mapping[str, "JSONValue"], None
 ]
 """A JSON value."""
+
+if not TYPE_CHECKING:
+    # Programs that read annotations, such as pydantic, follow a type that contains itself until the stack is full.
+    JSONValue = Annotated[object, AnyJSON()]
 
 
 class JobStatus(StrEnum):

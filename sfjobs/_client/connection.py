@@ -48,6 +48,7 @@ class Connection(Closeable):
     """
 
     __module__ = "sfjobs"
+    _instead = "open one in each process, with the settings of the environment or of a file"
 
     def __init__(
         self,

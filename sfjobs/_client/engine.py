@@ -29,6 +29,7 @@ class RemoteEngine(Closeable):
     """
 
     __module__ = "sfjobs"
+    _instead = "make one in each process, with a connection of its own"
 
     def __init__(self, target: str, connection: Connection | None = None) -> None:
         self._target = resolved(target)

@@ -22,6 +22,7 @@ from .._submission.recovery import recover
 from .._submission.types import Submission
 from .._tracking.outages import retry_until_available
 from .._tracking.types import in_words
+from .._util.handles import Handle
 from ..errors import ConfigurationError, InvalidJobOperationError, SFJobsError
 from ..models import JobStatus
 from .connection import Connection, internals
@@ -47,7 +48,7 @@ OTHER_SENDERS_POLL_SECONDS = 1.0
 """Pause between two looks at the programs that another process is about to send."""
 
 
-class JobGroup:
+class JobGroup(Handle):
     """
     Programs and their jobs under a name, kept in the journal, so that any later program can continue them.
 
@@ -61,6 +62,7 @@ class JobGroup:
     """
 
     __module__ = "sfjobs"
+    _instead = "keep group.name for JobGroup.open(name, connection)"
 
     def __init__(self, name: str, connection: Connection) -> None:
         session = internals(connection)

@@ -6,6 +6,7 @@ Jobs that exist: their handles, and waiting, cancelling and following. Names, fr
     iteration         what as_completed and events have in common
     result_prefetch   results of many jobs, a few at a time
     job               the handle
+    portable          a job as a dictionary of plain values
     cancellation      of one job, of many
     deletion          of one job
     deadline          the last poll of a wait whose timeout has passed

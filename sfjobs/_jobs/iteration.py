@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Self
+from typing import ClassVar, Self
 
 import anyio
 
 from .._tracking.poller import Poller
 from .._tracking.types import Waiter
 from .._util.aio import Closeable
+from .._util.handles import IDS_INSTEAD
 from .deadline import LAST_POLL_SECONDS, Deadline
 from .job import Job, state_of
 from .job_errors import wait_all_timeout_error
@@ -23,6 +24,7 @@ class JobIteration(Closeable):
     first step.
     """
 
+    _instead: ClassVar[str] = IDS_INSTEAD
     # On the class, because a finalizer runs even when the constructor failed.
     _poller: Poller | None = None
     _waiter: Waiter | None = None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
 from .._http import tracing
+from .._util import pydantic_schemas
+from .._util.handles import Handle
 from ..models import JobOutlook, JobSnapshot, JobStatus, JSONValue
 from .cancellation import cancel, request_cancel
 from .deadline import LAST_POLL_SECONDS, Deadline
@@ -17,6 +19,7 @@ from .deletion import delete
 from .html import job_html
 from .job_errors import result_unavailable_error, too_late_to_cancel_error, unsuccessful_error, wait_timeout_error
 from .job_state import JobState
+from .portable import as_dict, snapshot_of
 
 if TYPE_CHECKING:
     from .._client.connection import Connection
@@ -26,17 +29,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sfjobs")
 
 
-class Job:
+class Job(Handle):
     """
     The handle of one job on the platform.
 
     Only ``refresh``, ``cancel``, ``delete``, ``wait``, ``fetch_result`` and ``finish`` (``await job``) send requests; everything
     else reads the latest snapshot. A final status never changes. Two handles with the same id on one connection are equal, and
-    each has a snapshot of its own.
+    each has a snapshot of its own. A job is copied with its snapshot, and not pickled; ``to_dict`` and ``from_dict`` take it
+    into another process.
     """
 
     __module__ = "sfjobs"
     __slots__ = ("__weakref__", "_connection", "_state")
+    _instead = "keep job.id, or job.to_dict() for Job.from_dict(data, connection)"
 
     def __init__(
         self,
@@ -48,6 +53,29 @@ class Job:
         snapshot = JobSnapshot(id=id_, status=JobStatus(status), meta=meta or {})
         self._connection = connection
         self._state = JobState(snapshot, connection._session)  # noqa: SLF001 - see Connection
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, JSONValue], connection: Connection) -> Self:
+        """
+        Return a handle from what ``to_dict`` returned, in any process. Sends no request.
+
+        Only its ``id`` is required; without a ``status`` the job is ``open`` until ``refresh`` or ``wait``.
+
+        Raises:
+            ValueError: it has no id, or the job is of another platform than the connection's.
+        """
+        snapshot = snapshot_of(data, connection.settings.url)
+        job = cls(snapshot.id, snapshot.status, connection)
+        job._state.snapshot = snapshot
+        return job
+
+    def to_dict(self) -> dict[str, JSONValue]:
+        """
+        Return the latest snapshot and the url of the platform as plain values, which ``json`` writes.
+
+        Times are texts in ISO 8601. Neither a secret nor the result is in it.
+        """
+        return as_dict(self.snapshot, self._connection.settings.url, self._state.session.secrets)
 
     @property
     def id(self) -> str:
@@ -277,6 +305,20 @@ class Job:
         """
         if (error := unsuccessful_error(self._state.quoted)) is not None:
             raise error
+
+    def __copy__(self) -> Self:
+        job = type(self).__new__(type(self))
+        getattr(job, "__dict__", {}).update(getattr(self, "__dict__", {}))  # of a subclass
+        job._connection = self._connection  # noqa: SLF001 - one of this class
+        job._state = self._state.copy()  # noqa: SLF001
+        return job
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self.__copy__()  # a result may be larger than the memory
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: pydantic_schemas.Handler) -> Any:
+        return pydantic_schemas.instances(cls, cls.to_dict)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Job):

@@ -31,6 +31,13 @@ class JobState(JobHandle):
         self.session = session
         self.result: Result | None = None
 
+    def copy(self) -> JobState:
+        """Return the state of another handle of this job, which knows the same."""
+        copied = JobState(self.snapshot, self.session)
+        copied.first_seen, copied.asked_at = self.first_seen, self.asked_at
+        copied.cursor, copied.trouble, copied.result = self.cursor, self.trouble, self.result
+        return copied
+
     @property
     def status(self) -> JobStatus:
         return self.snapshot.status

@@ -9,7 +9,9 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
+from typing import Annotated, Protocol, TypeAlias, TypeGuard, runtime_checkable
+
+from .._util.pydantic_schemas import WrittenBy
 
 _NUMPY_REPR = re.compile(r'"[^"\r\n]*"|\bnp\.(?:[a-z]+[0-9]*\((?P<number>[-+.\w]*)\)|(?P<truth>True|False)_)')
 
@@ -34,7 +36,12 @@ class Compilable(Protocol):
     def compile(self, *, device: object) -> Compilable: ...
 
 
-ProgramLike: TypeAlias = str | os.PathLike[str] | Serializable | Compilable
+ProgramLike: TypeAlias = (
+    str
+    | os.PathLike[str]
+    | Annotated[Serializable, WrittenBy(lambda program: program.serialize())]
+    | Annotated[Compilable, WrittenBy(str)]
+)
 """Blackbird text, the path of an ``.xbb`` file, a ``BlackbirdProgram`` or a ``strawberryfields.Program``."""
 
 

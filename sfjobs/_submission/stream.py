@@ -9,6 +9,7 @@ import anyio
 
 from .._jobs.job import Job
 from .._util.aio import Closeable
+from .._util.handles import IDS_INSTEAD
 from .pipeline import SubmissionPipeline
 from .types import FAST_SOURCE_SECONDS, YIELD_EVERY, End, Program, Programs, Refusal
 
@@ -21,6 +22,7 @@ class JobStream(Closeable):
     """
 
     __module__ = "sfjobs"
+    _instead = IDS_INSTEAD
 
     def __init__(self, pipeline: SubmissionPipeline, programs: Programs) -> None:
         self._pipeline = pipeline

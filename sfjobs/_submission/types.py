@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 from .._protocol.blackbird_template import Params
+from .._util.pydantic_schemas import WrittenBy
 from .programs import ProgramLike
 
 FAST_SOURCE_SECONDS = 0.02
@@ -38,7 +39,7 @@ class Refusal:
 
     index: int
     program: ProgramLike
-    error: Exception
+    error: Annotated[Exception, WrittenBy(str, Exception)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """
 Helpers that know nothing of sfjobs.
 
-    aio          task groups without exception groups; a base for what ``async with`` closes
-    atomic_file  files that appear complete or not at all
-    html         cards and bars for notebooks
+    aio               task groups without exception groups; a base for what ``async with`` closes
+    atomic_file       files that appear complete or not at all
+    handles           copies and pickles of what belongs to one process
+    html              cards and bars for notebooks
+    pydantic_schemas  what pydantic and FastAPI do with types of ours
 """

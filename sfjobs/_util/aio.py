@@ -18,6 +18,8 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 from anyio.lowlevel import RunVar
 
+from .handles import Handle
+
 MAX_THREADS: Final = 40
 """Worker threads of one event loop, as many as anyio's own limit."""
 
@@ -63,7 +65,7 @@ async def in_daemon_thread(function: Callable[[], T]) -> T:
     return values.pop()
 
 
-class Closeable:
+class Closeable(Handle):
     """A resource that ``async with`` closes on exit; the blocking twin is ``sync._closeable``."""
 
     async def aclose(self) -> None:

@@ -9,7 +9,9 @@ import hmac
 import os
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
+
+from .._util import pydantic_schemas
 
 _MASK = "***"
 _SALT = os.urandom(16)
@@ -65,6 +67,10 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is not pickled: load the settings again where they are needed")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: pydantic_schemas.Handler) -> Any:
+        return pydantic_schemas.instances(cls, str, cls)
 
 
 def _bytes(secret: Secret) -> bytes:

@@ -12,8 +12,9 @@ import copy
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Literal, Self, TypedDict, Unpack, cast
+from typing import Any, Literal, Self, TypedDict, Unpack, cast
 
+from .._util import pydantic_schemas
 from . import file, foreign
 from .keys import KeyringEntry
 from .secret import Secret
@@ -115,6 +116,10 @@ class Settings:
             object.__setattr__(self, name, checked(name, SourcedValue(given[name], source)))
         object.__setattr__(self, "sources", {**self.sources, **origins})
         self._check_together()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: pydantic_schemas.Handler) -> Any:
+        return pydantic_schemas.made_by(cls, handler(source))
 
     def _check_together(self) -> None:
         if self.api_key is None and self.access_token is None:

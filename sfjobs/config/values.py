@@ -120,6 +120,10 @@ def _is_host(host: str, *, bracketed: bool) -> bool:
 
 def _credential(name: str, setting: SourcedValue) -> Secret:
     text = _text(name, setting)
+    if text.reveal() == str(text):
+        raise _invalid(
+            name, setting, f"is {text}, which stands for a secret that is not shown", "Give the secret itself"
+        )
     if not re.fullmatch(r"[!-~]+", text.reveal()):
         raise _invalid(
             name, setting, "holds white space or a character that is not ASCII", "Copy it again, without line breaks"

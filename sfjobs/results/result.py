@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,12 @@ from .formats.npy import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+MetadataValue: TypeAlias = Array | Any
+"""
+An array, or a numpy scalar in place of an array without dimensions. ``np.generic`` would say this, but type checkers then accept
+neither ``value + 1`` nor ``value[0]``.
+"""
 
 
 class Result:
@@ -43,7 +49,7 @@ class Result:
     ) -> None:
         self.outputs: tuple[Array, ...] = tuple(outputs)
         """All positional arrays of the result. Most results have one, the samples."""
-        self.metadata: Mapping[str, Array | np.generic] = MappingProxyType(dict(metadata or {}))
+        self.metadata: Mapping[str, MetadataValue] = MappingProxyType(dict(metadata or {}))
         """The other arrays by name; an array without dimensions is a numpy scalar here."""
         self.job_id = job_id
         """Id of the job; empty for a result from a file."""

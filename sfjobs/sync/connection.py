@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from .._client.connection import Connection as AsyncConnection
 from .._http.transport import HTTPTransport
@@ -12,6 +13,7 @@ from .._jobs.job import Job as AsyncJob
 from .._protocol.blackbird_template import Params
 from .._submission.programs import ProgramLike
 from .._submission.recovery import Recovery
+from .._util import pydantic_schemas
 from ..config import Secret, Settings
 from ..models import Device, JobOutlook, JobSnapshot, JobStatus, JSONValue
 from ._iteration import iterate
@@ -169,7 +171,8 @@ class Job(View[AsyncJob]):
     """
     The handle of one job on the platform.
 
-    Two handles with the same id on one connection are equal.
+    Two handles with the same id on one connection are equal. A job is copied with its snapshot, and not pickled; ``to_dict`` and
+    ``from_dict`` take it into another process.
     """
 
     __slots__ = ("_connection",)
@@ -184,6 +187,15 @@ class Job(View[AsyncJob]):
         twin, portal = unwrap(connection)
         super().__init__(AsyncJob(id_, status, twin, meta), portal)
         self._connection = connection
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, JSONValue], connection: Connection) -> Self:
+        """Return a handle from what ``to_dict`` returned, in any process. Sends no request."""
+        return cls._of(AsyncJob.from_dict(data, unwrap(connection)[0]), connection)
+
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Return the latest snapshot and the url of the platform as plain values, which ``json`` writes."""
+        return self._async.to_dict()
 
     @property
     def id(self) -> str:
@@ -286,6 +298,25 @@ class Job(View[AsyncJob]):
         """Check that the job has not failed and was not cancelled."""
         self._async.raise_for_status()
 
+    @classmethod
+    def _of(cls, job: AsyncJob, connection: Connection) -> Self:
+        view = cls.__new__(cls)
+        View.__init__(view, job, unwrap(connection)[1])
+        view._connection = connection  # noqa: SLF001 - one of this class
+        return view
+
+    def __copy__(self) -> Self:
+        job = self._of(copy.copy(self._async), self._connection)
+        getattr(job, "__dict__", {}).update(getattr(self, "__dict__", {}))  # of a subclass
+        return job
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self.__copy__()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: pydantic_schemas.Handler) -> Any:
+        return pydantic_schemas.instances(cls, cls.to_dict)
+
     def __eq__(self, other: object) -> bool:
         return self._async == other._async if isinstance(other, Job) else NotImplemented
 
@@ -298,9 +329,7 @@ class Job(View[AsyncJob]):
 
 def job_view(job: AsyncJob, connection: Connection) -> Job:
     """Return the blocking view of an async job of this connection."""
-    view = Job(job.id, job.status, connection)
-    View.__init__(view, job, unwrap(connection)[1])  # in the place of the async job that its constructor made
-    return view
+    return Job._of(job, connection)  # noqa: SLF001 - this module's own class
 
 
 async def _run_in_loop(func: Callable[[], T]) -> T:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Self
+from typing import ClassVar, Self
 
 from .._jobs import waiting
 from .._jobs.job import Job as AsyncJob
+from .._util.handles import IDS_INSTEAD
 from ..models import JobStatus
 from ._iteration import next_item
 from ._portal import Portal
@@ -46,6 +47,8 @@ def cancel_all(jobs: Iterable[Job], *, wait: bool = False, timeout: float | None
 
 class Completions(Closeable):
     """An iterator over jobs in the order in which they end."""
+
+    _instead: ClassVar[str] = IDS_INSTEAD
 
     def __init__(self, jobs: Iterable[Job], timeout: float | None = None, *, fetch_results: bool = True) -> None:
         views = list(jobs)

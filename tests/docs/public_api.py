@@ -106,7 +106,13 @@ def described_member(name: str, found: Any) -> Iterator[str]:
 
 
 def is_public(base: type) -> bool:
-    return not base.__name__.startswith("_") and base.__name__ not in ("object", "Closeable", "Generic", "Protocol")
+    return not base.__name__.startswith("_") and base.__name__ not in (
+        "object",
+        "Closeable",
+        "Generic",
+        "Handle",
+        "Protocol",
+    )
 
 
 def is_ours(kind: type, member: str) -> bool:

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from ..._http.download import Download, Downloading
 from ..._util.aio import Closeable
@@ -31,6 +31,8 @@ class ResultStream(Closeable):
         RuntimeError: the stream was consumed before, or is not open.
         TransportError: the connection broke and the download could not be resumed; open the result again.
     """
+
+    _instead: ClassVar[str] = "keep the id of its job for Connection.open_result(job_id)"
 
     def __init__(self, job_id: str, begin: Callable[[], Awaitable[Downloading]], max_bytes: int) -> None:
         self._job_id = job_id

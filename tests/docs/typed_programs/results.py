@@ -1,4 +1,4 @@
-"""What users write with results. The types session runs ``mypy --strict`` over it, without a plugin; it is never run."""
+"""What users write with results."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def blocking(result: sfjobs.Result, stream: sync.ResultStream) -> float:
     frequencies = result.counts().patterns - 1
     correlations: npt.NDArray[np.float64] = result.correlations() - np.eye(result.num_modes)
     variances = result.covariance().diagonal() + result.threshold().var(axis=0)
+    squeezing = result.metadata["squeezing"] * 2 > 1  # an array or a scalar
+    phases = -result.metadata["phases"][0] + 0.5
+    with_both = with_both * squeezing + phases
     arrays = [clicks, shifted, difference, parity, with_both, frequencies, correlations, variances, raw * 2]
     return float(mean + sum(array.max() for array in arrays) + stream.array().max() + result.outputs[0][0, 0])
 
