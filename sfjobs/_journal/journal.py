@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
 import time
 import weakref
@@ -88,6 +89,15 @@ class Journal:
     def is_at(self, location: JournalLocation) -> bool:
         """Whether this is this process's journal of that file."""
         return self._process == os.getpid() and self._location.is_same(location)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a file that is not empty, as far as this user may look."""
+        try:
+            found = self._location.path.stat()
+        except OSError:
+            return False
+        return stat.S_ISREG(found.st_mode) and found.st_size > 0
 
     @property
     def damaged_files(self) -> list[str]:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import platformdirs
 
-from ..config import Settings, own_folder
+from ..config import Settings, expanded, journal_word, own_folder
 from ..errors import JournalError
 
 _OFF = "off"
 _ON = "on"
+_AUTO = "auto"
 _MOUNTS = Path("/proc/self/mountinfo")
 _NETWORK_FILE_SYSTEMS = re.compile(r"afs|beegfs|ceph|cifs|fuse\.(ceph|glusterfs|sshfs)|gpfs|lustre|nfs4?|panfs|smb3")
 
@@ -36,18 +37,23 @@ class JournalLocation:
         Raises:
             JournalError: the user's home folder is unknown.
         """
-        word = settings.journal or os.environ.get("SFJOBS_JOURNAL", "").strip() or _ON
+        word = _word(settings)
         if word == _OFF:
             return None
-        if word != _ON:
-            return cls(Path(word).expanduser().absolute())
+        if word not in (_ON, _AUTO):
+            return cls(expanded(word).absolute())
         folder = own_folder(platformdirs.user_state_dir)
         if folder is None:
             raise JournalError(
                 "The journal of submissions has no path: this system does not say where your home is. Nothing was sent.\n"
                 "Set SFJOBS_JOURNAL to a path in a writable folder, or to off."
-            )
+            ) from RuntimeError("no home")
         return cls(folder / "submissions.db")
+
+    @staticmethod
+    def is_optional(settings: Settings) -> bool:
+        """Whether submissions go on without a journal where none can be written."""
+        return _word(settings) == _AUTO
 
     @property
     def real_path(self) -> Path:
@@ -85,9 +91,32 @@ class JournalLocation:
     def failure(self, error: Exception, consequence: str = "Nothing was sent.") -> JournalError:
         """Return the error for a journal that cannot be written: the reason, the consequence and the remedy."""
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return JournalError(
+        failure = JournalError(
             f"The journal of submissions cannot be written: {self.path}: {reason}. {consequence}\n{_remedy(error)}"
         )
+        failure.__cause__ = error.with_traceback(None)
+        return failure
+
+
+def is_without_a_place(error: JournalError) -> bool:
+    """
+    Whether this machine has no place for the journal: no home, a read-only folder, a full disk. A journal that another process
+    has locked, or a later version has written, has one.
+    """
+    cause = error.__cause__
+    if isinstance(cause, OSError):
+        return cause.errno not in (None, errno.EBUSY)
+    return isinstance(cause, RuntimeError) or (isinstance(cause, sqlite3.Error) and not _is_locked(cause))
+
+
+def _word(settings: Settings) -> str:
+    """Return ``off``, ``on``, ``auto`` or a path."""
+    return settings.journal or journal_word(os.environ.get("SFJOBS_JOURNAL", "")) or _AUTO
+
+
+def _is_locked(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _remedy(error: Exception) -> str:
@@ -95,6 +124,6 @@ def _remedy(error: Exception) -> str:
     if code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
         return "Make room on that disk, set SFJOBS_JOURNAL to a path on another one, or set it to off."
     is_busy = isinstance(error, OSError) and error.errno == errno.EBUSY
-    if is_busy or code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    if is_busy or _is_locked(error):
         return "Another process has locked it for long: find that process, or set SFJOBS_JOURNAL to a path of your own."
     return "Set SFJOBS_JOURNAL to a path in a writable folder, or to off."

@@ -21,6 +21,7 @@ from .._journal import Journal, JournalEntry, JournalSession, State, SubmissionO
 from .._util.aio import plain_task_group
 from ..errors import (
     AuthenticationError,
+    JournalError,
     PermissionDeniedError,
     ProtocolError,
     ResponseError,
@@ -118,14 +119,20 @@ async def recover(
     as given up. An error with which the platform cannot be asked, such as TransportError, is raised and leaves the unsettled ones
     open.
     """
-    journal = session.journal
+    try:
+        journal = session.journal
+        # Opening a group does this.
+        others = [] if journal is None or group else await journal.other_accounts(session.url, session.account)
+    except JournalError as error:
+        if adopt or group or not session.has_nothing(error):
+            raise
+        return Recovery()
     if journal is None:
         if adopt:
             raise ValueError("the journal of submissions is off: it has nothing that could adopt a job")
         return Recovery()
-    if group is None:  # opening a group does this
-        for other in await journal.other_accounts(session.url, session.account):
-            await adopt_account(session, journal, api, other)
+    for other in others:
+        await adopt_account(session, journal, api, other)
     of_other_accounts = await journal.count_open_of_others(session.url, session.account)
     entries, under_way = await journal.claim(session.url, session.account, group)
     run = _RecoveryRun(journal, session, submitter, api, entries)

@@ -49,7 +49,8 @@ class SubmissionRequest:
 
     ``batch_limit`` is how many submissions may share a request with it, ``attempts`` how often it was sent in a batch.
     ``in_flight``: the platform may have received the present attempt. ``maybe_delivered``: it may have accepted an earlier one.
-    ``is_journaled``: the journal has it as open.
+    ``is_journaled``: the journal has it as open. ``needs_journal``: it came from there, as those of groups and recoveries do, and
+    is never sent without.
     """
 
     intent: Intent
@@ -58,6 +59,7 @@ class SubmissionRequest:
     in_flight: bool = False
     maybe_delivered: bool = False
     is_journaled: bool = False
+    needs_journal: bool = True
 
 
 SubmissionReply: TypeAlias = JobSnapshot | RequestFailedError | None
@@ -85,7 +87,8 @@ class Submitter:
         else:
             fields = wire.submission(name=name, target=target, circuit=with_header(circuit, target=target, shots=shots))
         key, body = str(uuid.uuid4()), compact_json(fields)
-        return SubmissionRequest(Intent(key, self._session.url, self._session.account, target, shots, name, body))
+        intent = Intent(key, self._session.url, self._session.account, target, shots, name, body)
+        return SubmissionRequest(intent, needs_journal=False)
 
     async def submit(
         self,
@@ -129,7 +132,7 @@ class Submitter:
         self, request: SubmissionRequest, reason: str, cause: RequestFailedError | None = None
     ) -> SubmissionUnknownError:
         """Return the error for a submission that was sent and has no reply."""
-        remedy = "`sfjobs list` shows jobs" if self._session.journal is None else "`sfjobs recover` does"
+        remedy = "`sfjobs recover` does" if request.is_journaled else "`sfjobs list` shows jobs"
         unknown = SubmissionUnknownError(
             f"the platform may or may not have the job: {reason}. Look for it before submitting it again: {remedy}",
             method="POST",
@@ -144,10 +147,12 @@ class Submitter:
     async def _journaled(
         self, requests: Sequence[SubmissionRequest], send: Callable[[], Awaitable[Sequence[R]]]
     ) -> Sequence[R]:
+        is_required = any(request.needs_journal for request in requests)
+        is_open = True  # also when this is cancelled while they are written
         try:
-            await self._session.open([request.intent for request in requests])
+            is_open = await self._session.open([request.intent for request in requests], is_required=is_required)
             for request in requests:
-                request.is_journaled = True
+                request.is_journaled = request.is_journaled or is_open
             replies = await send()
         except JournalError:
             raise  # nothing was written, and nothing can be
@@ -155,10 +160,18 @@ class Submitter:
             outcomes = [outcome_of(request, error) for request in requests]
             for request, outcome in zip(requests, outcomes, strict=True):
                 request.in_flight = outcome.state == State.OPEN
-            self._session.close(outcomes)
+            self._close(requests, outcomes, is_open=is_open)
             raise
-        self._session.close(map(outcome_of, requests, replies))
+        self._close(requests, map(outcome_of, requests, replies), is_open=is_open)
         return replies
+
+    def _close(
+        self, requests: Sequence[SubmissionRequest], outcomes: Iterable[SubmissionOutcome], *, is_open: bool
+    ) -> None:
+        """Write the outcomes of those that the journal has, all of them if it is open, else some from an earlier attempt."""
+        pairs = zip(requests, outcomes, strict=True)
+        if known := [outcome for request, outcome in pairs if is_open or request.is_journaled]:
+            self._session.close(known)
 
     async def _send_one(
         self,

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from .._util.atomic_file import AtomicFile
 from . import file
+from .folders import is_there
 from .secret import Secret
 from .values import problem
 
@@ -35,7 +36,7 @@ def store_profile(
 
     # A symbolic link stays one: some users link to settings that they keep elsewhere.
     target = Path(os.path.realpath(path))
-    text = file.read(target, what="the configuration of sfjobs") if target.exists() else Secret("")
+    text = file.read(target, what="the configuration of sfjobs") if is_there(target) else Secret("")
     expected = file.parsed(target, text)
     removed = set(without) - values.keys()
     wrapped = {name: Secret(value) if isinstance(value, str) else value for name, value in values.items()}

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import platformdirs
 
-from .folders import NOWHERE, own_folder
+from .folders import NOWHERE, expanded, is_there, own_folder
 from .keys import KeyringEntry
 from .secret import Secret
 from .values import Layer, SourcedValue, checked, conceal, problem, suggestion
@@ -38,7 +38,7 @@ def path(variables: Mapping[str, Secret]) -> Path:
     """Return the path of the file, which need not exist."""
     named = variables.get("SFJOBS_CONFIG")
     if named is not None:
-        return Path(named.reveal()).expanduser()
+        return expanded(named.reveal())
     return (own_folder(platformdirs.user_config_dir) or NOWHERE) / "config.toml"
 
 
@@ -48,7 +48,7 @@ def load(profile: str | None, variables: Mapping[str, Secret], *, known: Iterabl
     named_by = "argument"
     if profile is None and "SFJOBS_PROFILE" in variables:
         profile, named_by = variables["SFJOBS_PROFILE"].reveal(), "environment variable SFJOBS_PROFILE"
-    if not file.exists():
+    if not is_there(file):
         if "SFJOBS_CONFIG" in variables:
             raise problem(
                 f"There is no file {file} (from environment variable SFJOBS_CONFIG)", "Write it, or unset the variable"
@@ -70,7 +70,7 @@ def load(profile: str | None, variables: Mapping[str, Secret], *, known: Iterabl
 def stored(profile: str, variables: Mapping[str, Secret], *, known: Iterable[str]) -> Layer:
     """Return the values of ``profile`` without fetching a key; none if the profile or the file does not exist."""
     file = path(variables)
-    if not file.exists():
+    if not is_there(file):
         return {}
     return {key: SourcedValue(value, str(file)) for key, value in _profiles(file, known).get(profile, {}).items()}
 
@@ -109,7 +109,7 @@ def with_key_from_file(layer: Layer, *, folder: Path | None = None) -> Layer:
         raise problem(
             f"The setting api_key_file (from {named.source}) is not a path", "Write the path of a file in quotes"
         )
-    file = (folder or Path()) / Path(named.value.reveal().strip()).expanduser()
+    file = (folder or Path()) / expanded(named.value.reveal().strip())
     key = read(file, what=f"api_key_file from {named.source}")
     _warn_if_open(file, {"": {"api_key": key}})
     rest = {name: given for name, given in layer.items() if name != "api_key_file"}

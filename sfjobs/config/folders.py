@@ -22,4 +22,35 @@ def own_folder(find: Callable[..., str]) -> Path | None:
         folder = Path(find("sfjobs", appauthor=False))
     except RuntimeError:
         return None
-    return folder if folder.is_absolute() else None  # older versions leave ~ as it is
+    # Older versions of platformdirs leave ~ as it is.
+    return folder if folder.is_absolute() and not folder.is_relative_to(NOWHERE) else None
+
+
+def expanded(text: str) -> Path:
+    """Return a path with the user's home in the place of ``~``; below ``NOWHERE`` if there is no such home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return NOWHERE / Path(text)
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is a file or a folder; False where this user may not look, as in the home of another one."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file; False where this user may not look."""
+    return is_there(path) and path.is_file()
+
+
+def working_folder() -> Path:
+    """Return the current folder; ``NOWHERE`` after it was removed."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return NOWHERE

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .file import parse_toml, read
-from .folders import home_folder
+from .folders import home_folder, is_file, working_folder
 from .secret import Secret
 from .values import Layer, SourcedValue, problem
 
@@ -45,7 +45,7 @@ def user_config_folder(program: str, variables: Mapping[str, Secret], system: st
 def _xanadu_cloud_client(variables: Mapping[str, Secret]) -> Layer:
     file = user_config_folder("xanadu-cloud", variables) / ".env"
     found: Layer = {}
-    if file.is_file():
+    if is_file(file):
         text = read(file, what="the settings of xanadu-cloud-client")
         found = {name: SourcedValue(value, str(file)) for name, value in _assignments(text, _XCC_PREFIX)}
     found |= _from_environment(variables, _XCC_PREFIX)
@@ -84,12 +84,12 @@ def _strawberry_fields(variables: Mapping[str, Secret]) -> Layer:
 
 
 def _strawberry_fields_files(variables: Mapping[str, Secret]) -> Iterator[tuple[Path, bool]]:
-    folders = [(Path.cwd(), True)]
+    folders = [(working_folder(), True)]
     if "SF_CONF" in variables:
         folders.append((Path(variables["SF_CONF"].reveal()), False))
     folders.append((user_config_folder("strawberryfields", variables), False))
     for folder, is_local in folders:
-        if (folder / "config.toml").is_file():
+        if is_file(folder / "config.toml"):
             yield folder / "config.toml", is_local
 
 

@@ -94,8 +94,9 @@ class Settings:
     """Seconds between two polls of a job that takes long."""
     journal: str | None = None
     """
-    Journal of submissions: the path of a file, ``"on"`` for the user's own, ``"off"`` for none. None means the value of
-    ``SFJOBS_JOURNAL`` when the first job is submitted, else ``"on"``.
+    Journal of submissions: the path of a file, ``"on"`` for the user's own, ``"off"`` for none. ``"auto"`` is ``"on"`` where it
+    can be written; elsewhere, as in a container without a home, submissions go on without it after one warning. None means the
+    value of ``SFJOBS_JOURNAL`` when the first job is submitted, else ``"auto"``.
     """
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """Source of each value, such as "argument", "environment variable SFJOBS_URL", "/etc/config.toml [lab]", "default"."""
@@ -273,6 +274,12 @@ def known_cache(profile: str | None = None, environ: Mapping[str, str] | None = 
         "result_cache_bytes", layer.get("result_cache_bytes", SourcedValue(_DEFAULT_CACHE_BYTES, "default"))
     )
     return cast("tuple[str | None, int]", (folder, max_bytes))
+
+
+def journal_word(text: str) -> str | None:
+    """Return the setting ``journal`` as ``SFJOBS_JOURNAL`` gives it, None where that is empty. Raises ConfigurationError."""
+    variable = "environment variable SFJOBS_JOURNAL"
+    return str(checked("journal", SourcedValue(Secret(text), variable))) if text.strip() else None
 
 
 def _revealed(text: Secret | None) -> str | None:

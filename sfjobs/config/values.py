@@ -11,14 +11,13 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import platformdirs
 
 from ..errors import ConfigurationError
-from .folders import own_folder
+from .folders import expanded, own_folder
 from .secret import Secret
 
 
@@ -134,7 +133,7 @@ def _credential(name: str, setting: SourcedValue) -> Secret:
 def _authorities(name: str, setting: SourcedValue) -> str:
     import ssl  # by far the slowest import here, and needed by few
 
-    path = Path(_text(name, setting).reveal()).expanduser()
+    path = expanded(_text(name, setting).reveal())
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except OSError as error:  # ssl.SSLError is an OSError
@@ -159,7 +158,7 @@ def _cache(name: str, setting: SourcedValue) -> str | None:
     if word is True or str(word).lower() in _YES:
         own = own_folder(platformdirs.user_cache_dir)
         return None if own is None else str(own)
-    folder = Path(str(word)).expanduser()
+    folder = expanded(str(word))
     # A misspelt word would become a folder in the current one.
     if not folder.is_absolute():
         raise _invalid(name, setting, f"is {_shown(str(word))}", "Write on, off, or the absolute path of a folder")
@@ -174,15 +173,17 @@ def _version(name: str, setting: SourcedValue) -> str:
 
 
 def _journal(name: str, setting: SourcedValue) -> str:
-    """Return the path of a file, ``on`` or ``off``."""
+    """Return the path of a file, ``on``, ``off`` or ``auto``."""
     if isinstance(setting.value, bool):
         return "on" if setting.value else "off"
     text = _text(name, setting).reveal()
     if text.lower() in _NO | _YES:
         return "on" if text.lower() in _YES else "off"
+    if text.lower() == "auto":
+        return "auto"
     if not set(text) & set("/\\"):
         # A misspelt word would become a file in the current folder.
-        raise _invalid(name, setting, f"is {_shown(text)}", "Write on, off, or a path such as ./submissions.db")
+        raise _invalid(name, setting, f"is {_shown(text)}", "Write auto, on, off, or a path such as ./submissions.db")
     return text
 
 

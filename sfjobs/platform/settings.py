@@ -62,8 +62,21 @@ class PlatformSettings:
 
 
 def default_data_dir() -> Path:
-    """Return the default data directory of ``sfjobs serve``, in the data directory of this user."""
-    return Path(platformdirs.user_data_dir("sfjobs"))
+    """
+    Return the default data directory of ``sfjobs serve``, in the data directory of this user.
+
+    Raises:
+        ConfigurationError: the user has no home, as in a container.
+    """
+    try:
+        folder = Path(platformdirs.user_data_dir("sfjobs"))
+    except RuntimeError:
+        folder = Path("~")
+    if not folder.is_absolute():  # older versions of platformdirs leave ~ as it is
+        raise ConfigurationError(
+            "The platform has no data directory: this system does not say where your home is.\nName one with --data-dir."
+        )
+    return folder
 
 
 def make_folder(folder: Path) -> None:

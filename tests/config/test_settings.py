@@ -283,6 +283,8 @@ def test_the_cache_is_known_without_a_platform(file):
         ("on", "on"),
         ("yes", "on"),
         (" OFF ", "off"),
+        ("auto", "auto"),
+        (" Auto ", "auto"),
         ("0", "off"),
         (True, "on"),
         (False, "off"),

@@ -255,8 +255,9 @@ async def test_without_a_known_home_submitting_is_an_error_with_a_remedy(
     platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without HOME and without a line in /etc/passwd, as in a container, creating a Connection was a RuntimeError."""
-    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "SFJOBS_JOURNAL"):
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SFJOBS_JOURNAL", "on")
     monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
     transport = httpx.MockTransport(platform.handle)
     async with sfjobs.Connection(URL, api_key=KEY, transport=transport) as connection:

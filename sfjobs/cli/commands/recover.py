@@ -42,7 +42,9 @@ def recover(
     jobs = _adoptions(adopt or ())
 
     async def work(connection: Connection) -> Recovery:
-        required_journal(connection)
+        await required_journal(
+            connection
+        ).flush()  # an error here is for the user of this command, also with journal = "auto"
         try:
             return await connection.recover(give_up=give_up, adopt=jobs)
         except ValueError as error:
