@@ -31,7 +31,7 @@ def expanded(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        return NOWHERE / Path(text)
+        return NOWHERE.joinpath(*Path(text).parts[1:])
 
 
 def is_there(path: Path) -> bool:

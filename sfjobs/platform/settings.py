@@ -72,7 +72,8 @@ def default_data_dir() -> Path:
         folder = Path(platformdirs.user_data_dir("sfjobs"))
     except RuntimeError:
         folder = Path("~")
-    if not folder.is_absolute():  # older versions of platformdirs leave ~ as it is
+    # Older versions of platformdirs leave ~ as it is; /nonexistent is the home of users without one.
+    if not folder.is_absolute() or folder.is_relative_to("/nonexistent"):
         raise ConfigurationError(
             "The platform has no data directory: this system does not say where your home is.\nName one with --data-dir."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -164,3 +165,49 @@ def test_a_file_without_a_key_may_be_read_by_all(write, folder, caplog):
     (folder / "config.toml").chmod(0o644)
     Settings.load(environ={"SFJOBS_API_KEY": "key"})
     assert not caplog.records
+
+
+# -- homes that may not be read, or are not there ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _forbidden(folder, monkeypatch):
+    """A home that belongs to another user, as /root does to the user of many containers. Root may read it all the same."""
+    stat = os.stat
+
+    def refuse(path, *arguments, **options):
+        if str(path).startswith(str(folder.parent)):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+
+
+@pytest.mark.usefixtures("_forbidden")
+def test_a_home_that_may_not_be_read_has_no_settings(folder):
+    """It was a PermissionError."""
+    environ = {"HOME": str(folder.parent), "XDG_CONFIG_HOME": str(folder.parent)}
+    assert Settings.find(environ=environ) is None
+    settings = Settings.load(environ={**environ, "SFJOBS_URL": "http://host", "SFJOBS_API_KEY": "key"})
+    assert settings.url == "http://host"
+
+
+@pytest.mark.usefixtures("_forbidden")
+def test_a_file_that_was_named_and_may_not_be_read_is_an_error(folder):
+    with pytest.raises(ConfigurationError, match=r"There is no file .*SFJOBS_CONFIG"):
+        Settings.load(environ={"SFJOBS_CONFIG": str(folder / "mine.toml")})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="homes are found by other means there")
+@pytest.mark.parametrize("name", ["SFJOBS_CONFIG", "SFJOBS_API_KEY_FILE", "SFJOBS_CA_FILE", "SFJOBS_RESULT_CACHE"])
+def test_a_path_from_the_home_of_a_user_without_one_is_no_crash(name, monkeypatch):
+    """``~`` was a RuntimeError."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    key = {} if name == "SFJOBS_API_KEY_FILE" else {"SFJOBS_API_KEY": "key"}
+    environ = {"SFJOBS_URL": "https://host", **key, name: "~/mine"}
+    if name == "SFJOBS_RESULT_CACHE":
+        assert Settings.load(environ=environ).result_cache == "/nonexistent/mine"
+    else:
+        with pytest.raises(ConfigurationError, match="/nonexistent/mine"):
+            Settings.load(environ=environ)
