@@ -17,6 +17,7 @@ from typing import Any, Final, Self, TypeAlias, TypeVar
 import anyio
 import anyio.lowlevel
 
+from .._util.kernel_interrupts import wake_on_interrupt
 from ..config import Secret, Settings
 from ..errors import (
     ConnectionClosedError,
@@ -96,6 +97,7 @@ class Transport:
         here = (anyio.lowlevel.current_token(), os.getpid())
         if self._owner is None:
             self._owner = here
+            wake_on_interrupt()
         elif self._owner[1] != here[1]:
             raise ConnectionClosedError("this connection belongs to the parent process: open a new one after a fork")
         elif self._owner[0] != here[0]:

@@ -167,3 +167,37 @@ def test_a_connection_is_usable_after_an_interrupted_wait(kernel: Kernel, waitin
     kernel.interrupt()
     kernel.end(waiting)
     assert kernel.run("job.cancel(); status = job.wait(30); connection.close(); assert status == 'cancelled'") == ""
+
+
+SILENT = """
+import asyncio
+import httpx, sfjobs
+from tests.support.fake_platform import FakePlatform
+
+def begun():  # called when the cell has nothing left to do but to wait
+    asyncio.get_running_loop().call_later(0.2, print, "waiting")
+
+platform = FakePlatform()
+settings = platform.settings(poll_interval_min=1000, poll_interval_max=1000)
+connection = await sfjobs.Connection(settings=settings, transport=httpx.MockTransport(platform.handle)).__aenter__()
+job = await connection.get_job(platform.add(id="never").id)
+"""
+AWAITING = [
+    "await job",
+    "await job.wait()",
+    "await sfjobs.wait_all([job])",
+    "async for ended in sfjobs.as_completed([job]): pass",
+    "async for event in connection.events([job]): pass",
+    "await asyncio.sleep(1000)",
+]
+
+
+def test_interrupting_a_cell_that_awaits_ends_it_at_once(kernel: Kernel) -> None:
+    """The cell went on until something else woke the event loop, here for 1000 s."""
+    assert kernel.run(SILENT) == ""
+    for statement in AWAITING:
+        cell = kernel.begin(f"begun()\n{statement}")
+        kernel.until_printed("waiting")
+        kernel.interrupt()
+        assert (statement, kernel.end(cell)) == (statement, "CancelledError")
+    assert kernel.run("platform.jobs['never'].status = 'complete'; await job.refresh(); await connection.aclose()") == ""
