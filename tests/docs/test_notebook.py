@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,10 @@ def test_the_notebook_draws_two_pictures(executed: NotebookNode) -> None:
 
 def test_the_notebook_says_why_a_job_is_not_done(executed: NotebookNode) -> None:
     assert "It is not polled, because no call waits for it." in printed(executed, "stdout")
+
+
+def test_a_cell_of_the_notebook_is_interrupted_and_its_job_is_not(executed: NotebookNode) -> None:
+    assert re.search(r"interrupted; the job is (open|queued)", printed(executed, "stdout"))
 
 
 def test_the_blocking_part_ends_with_samples(executed: NotebookNode) -> None:
