@@ -63,7 +63,8 @@ def settings_of(platform: Platform) -> Mapping[str, str]:
 
 
 def test_every_example_has_a_test() -> None:
-    files = (Path(__file__), Path(__file__).with_name("test_notebook.py"))
+    tests = ROOT / "tests"
+    files = [tests / "docs" / "test_notebook.py", tests / "interop" / "test_fastapi_service.py", Path(__file__)]
     tested = {name for file in files for name in re.findall(r'EXAMPLES / "([\w.]+)"', file.read_text(encoding="utf-8"))}
     present = {path.name for path in EXAMPLES.iterdir() if path.is_file()}
     assert present == tested

@@ -205,4 +205,6 @@ def test_interrupting_a_cell_that_awaits_ends_it_at_once(kernel: Kernel) -> None
         kernel.until_printed("waiting")
         kernel.interrupt()
         assert (statement, kernel.end(cell)) == (statement, "CancelledError")
-    assert kernel.run("platform.jobs['never'].status = 'complete'; await job.refresh(); await connection.aclose()") == ""
+    assert (
+        kernel.run("platform.jobs['never'].status = 'complete'; await job.refresh(); await connection.aclose()") == ""
+    )

@@ -10,12 +10,15 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 import sfjobs
 from sfjobs._journal import State
 from sfjobs.models import Cursor
+
+pytest.importorskip("fastapi", reason="fastapi is not installed: run `nox -s interop`")
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 pytestmark = pytest.mark.interop
 
