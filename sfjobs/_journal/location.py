@@ -12,7 +12,9 @@ from pathlib import Path
 
 import platformdirs
 
-from ..config import Settings, expanded, journal_word, own_folder
+from ..config import Settings, own_folder
+from ..config.folders import expanded
+from ..config.settings import journal_word
 from ..errors import JournalError
 
 _OFF = "off"

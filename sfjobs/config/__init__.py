@@ -12,7 +12,6 @@ The settings of a connection: ``Settings``, and ``Secret`` for keys and tokens.
 """
 
 from .editing import store_profile as store_profile
-from .folders import expanded as expanded
 from .folders import own_folder as own_folder
 from .keys import KeyringEntry as KeyringEntry
 from .keys import check_keyring as check_keyring
@@ -21,6 +20,5 @@ from .settings import DEFAULT_PROFILE as DEFAULT_PROFILE
 from .settings import Settings as Settings
 from .settings import SettingsArguments as SettingsArguments
 from .settings import config_path as config_path
-from .settings import journal_word as journal_word
 from .settings import known_cache as known_cache
 from .settings import known_url as known_url

@@ -43,6 +43,7 @@ async def devices(connection: sfjobs.Connection) -> None:
     online: list[sfjobs.Device] = [device for device in await connection.list_devices() if device.is_online]
     device = await connection.get_device(online[0].target)
     hours = {day: (start.hour, end.hour) for day, (start, end) in device.expected_uptime.items()}
+    print(device.paused_until and device.paused_until.year, device.pause_reason)
     print(device.status, device.created_at and device.created_at.year, device.certificate, hours)
     specification: sfjobs.DeviceSpecification | None = device.specification
     if specification is not None:
@@ -84,6 +85,7 @@ async def one_job(connection: sfjobs.Connection) -> None:
 def outlook(outlook: sfjobs.JobOutlook) -> None:
     seconds = [outlook.age, outlook.last_check, outlook.next_check, outlook.failing_for, outlook.resting_for]
     print(outlook.job_id, outlook.status.value, outlook.started_at, outlook.queue_position, outlook.last_error)
+    print(outlook.queue_reason)
     print(outlook.is_told, [value + 1 for value in seconds if value is not None], outlook.rate)
 
 

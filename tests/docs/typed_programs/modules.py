@@ -86,7 +86,9 @@ def configured() -> None:
 
 def served() -> None:
     limits = platform.Limits(shots=1000)
-    sizes: int = limits.head + limits.headers + limits.query + limits.body + limits.circuit + limits.quota
+    sizes: int = (
+        limits.head + limits.headers + limits.query + limits.body + limits.circuit + limits.quota + limits.running
+    )
     print(sizes, limits.modes + limits.memory + limits.shots, limits.time)
     settings = platform.PlatformSettings(data_dir=Path("data"), workers=2, limits=limits)
     print(settings.api_key.name, settings.database.name, settings.results.name, settings.data_dir, settings.workers)
