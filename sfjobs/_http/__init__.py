@@ -11,7 +11,8 @@ Requests to the platform, from typed endpoints down to sockets.
     adapter             our requests as those of httpx
     failures            failures of httpx as our errors
     content_coding      compressed bodies, decoded in bounded pieces
-    redirects  trust    where a redirect may lead (pure); certificate authorities
+    redirects  links    where a redirect may lead, and a link (pure)
+    trust               certificate authorities
     http11  tcp_stream  HTTP/1.1 over our own connections; their sockets
     messages            Request and Response, and the errors that responses mean (pure)
     odd_fields          warnings of fields that cannot be read

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any, TypeAlias, cast
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlsplit
 
 import anyio
 import httpx
@@ -62,6 +62,7 @@ class HTTPAdapter:
         self.is_closed = False
         self._is_direct = False
         self._width = width
+        self.base_path = urlsplit(settings.url).path
         self._given_transport = transport
         self._upgraded: dict[str, HTTPAdapter] = {}  # by origin, for redirects from http to https
         self._timeouts = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout).as_dict()
@@ -114,7 +115,7 @@ class HTTPAdapter:
     ) -> StreamingResponse:
         """Follow redirects within the platform. Returns the first response that is none, or that leads elsewhere."""
         for _ in range(redirects.MAX_REDIRECTS):
-            to = redirects.destination(streaming.url, streaming.location)
+            to = redirects.destination(streaming.url, streaming.location, self.base_path)
             if streaming.status_code not in redirects.STATUSES or to is None or not to.is_same_platform:
                 break
             await streaming.aclose()
@@ -155,7 +156,7 @@ class HTTPAdapter:
         extensions: dict[str, object] = {"timeout": self._timeouts if has_timeout else self._connect_timeout}
         if self._is_direct and request.params:
             # Parsing a URL with the ids of a hundred jobs takes longer than the rest of the request.
-            extensions["target"] = url.removeprefix(self.settings.url).encode()
+            extensions["target"] = f"{self.base_path}{url.removeprefix(self.settings.url)}".encode()
             url = self.settings.url + request.path
         return httpx.Request(
             request.method, _parsed(url), headers=headers, content=request.content, extensions=extensions
@@ -247,6 +248,7 @@ class StreamingResponse:
             monitor_link=links.get("monitor", {}).get("url"),
             # A platform or proxy may repeat the request in an error. Errors quote bodies and end in logs.
             secrets=self.secrets,
+            base_path=self._translation.adapter.base_path,
         )
 
     async def read(self) -> bytes:

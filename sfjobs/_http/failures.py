@@ -28,6 +28,9 @@ class Adapter(Protocol):
     def settings(self) -> Settings: ...
 
     @property
+    def base_path(self) -> str: ...
+
+    @property
     def is_closed(self) -> bool: ...
 
 

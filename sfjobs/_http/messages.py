@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NoReturn, Protocol, TypeAlias, TypeVar
-from urllib.parse import urlsplit
 
 from .._protocol import wire
 from .._protocol.salvage import salvaged
@@ -28,6 +27,7 @@ from ..errors import (
 )
 from ..models import Cursor, JSONValue
 from . import redirects
+from .links import path_of
 from .masking import masked, masked_fields
 from .retry import retry_after
 
@@ -50,8 +50,6 @@ MAX_JSON_VALUES = 200_000
 MAX_JSON_COMMAS = 1_200_000
 
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
-_PATH = re.compile(r"/[!-~]{0,4000}\Z")
 
 _ERROR_TYPES: Mapping[int, type[ResponseError]] = {
     400: InvalidRequestError,
@@ -122,7 +120,7 @@ class Request:
 class Response:
     """
     The head of a response and, unless it is streamed, all of its body. The two links are as the platform sent them. ``secrets``
-    were sent with the request; errors do not repeat them.
+    were sent with the request; errors do not repeat them. ``base_path`` is the path of the platform's url.
     """
 
     request: Request
@@ -133,6 +131,7 @@ class Response:
     next_link: str | None = None
     monitor_link: str | None = None
     secrets: Sequence[Secret] = field(default=(), repr=False)
+    base_path: str = ""
 
     @property
     def is_json_object(self) -> bool:
@@ -176,20 +175,23 @@ class Response:
         """Return path and query of a list's next page. The host of the link is ignored: requests go to the platform only."""
         if self.next_link is None:
             return None
-        path = _path_of(self.next_link)
+        path = self._path_of(self.next_link)
         if path is None:
             self.reject("the link to its next page is not a valid URL")
         return path
 
     def cursor(self) -> Cursor | None:
         """Return the response's place in the change feed, if the platform offers a feed. A malformed offer is ignored."""
-        path = None if self.monitor_link is None else _path_of(self.monitor_link)
+        path = None if self.monitor_link is None else self._path_of(self.monitor_link)
         return None if path is None else wire.cursor(path)
 
     def extensions(self) -> frozenset[str]:
         """Return the names of the extensions of the protocol that the response offers."""
         offered = self.headers.get("sfjobs-extensions", "").split(",")
         return frozenset(name.strip().lower() for name in offered if name.strip())
+
+    def _path_of(self, link: str) -> str | None:
+        return path_of(link, url=self.url, path=self.request.path, base_path=self.base_path)
 
     def reject(self, reason: str) -> NoReturn:
         """Raise ProtocolError: the response is not what a platform sends."""
@@ -238,20 +240,27 @@ class Response:
         Return the error of a redirect that is not followed. Only its host is shown: path and query may repeat the request. It is
         not transient.
         """
-        to = redirects.destination(self.url, self.headers.get("location"))
+        to = redirects.destination(self.url, self.headers.get("location"), self.base_path)
         origin = "" if to is None else self.masked(to.origin[:200])
+        path = self.request.path.partition("?")[0]
+        url = "" if to is None else self.masked(redirects.platform_url(to, path)[:200])
+        is_other_url = self.url.partition("?")[0] != f"{url}{path}"
         if to is None:
             error = self._invalid("a redirect to an invalid address\nCheck url (SFJOBS_URL).")
         elif not to.is_same_platform:
-            reason = f"a redirect to {origin}, another party, to which no token is sent"
-            error = self._invalid(f"{reason}\nIf that is the platform, set url (SFJOBS_URL) to {origin}")
+            outside = f", outside of the path {self.base_path}" if origin == redirects.origin_of(self.url) else ""
+            reason = f"a redirect to {origin}{outside}, another party, to which no token is sent"
+            error = self._invalid(f"{reason}\nIf that is the platform, set url (SFJOBS_URL) to {url}")
         elif self.request.method == "GET":
             error = self._invalid("too many redirects, one after the other")
-        elif origin == redirects.origin_of(self.url):
-            error = self._invalid("a redirect to another path, which is followed for GET only\nCheck url (SFJOBS_URL).")
+        elif is_other_url:
+            where = "another path" if origin == redirects.origin_of(self.url) else origin
+            reason = f"a redirect to {where}, which is followed for GET only"
+            error = self._invalid(f"{reason}\nSet url (SFJOBS_URL) to {url}")
         else:
-            reason = f"a redirect to {origin}, which is followed for GET only"
-            error = self._invalid(f"{reason}\nSet url (SFJOBS_URL) to {origin}")
+            error = self._invalid("a redirect to another path, which is followed for GET only\nCheck url (SFJOBS_URL).")
+        # These two say that nothing was done here (RFC 9110, 15.4). After 301, 302 and 303 a POST may have been processed.
+        error.sent = self.status_code not in (307, 308)
         error.is_lasting = True
         return error
 
@@ -265,15 +274,6 @@ class Response:
             return f"{kind} instead of JSON"
         start = self.masked(self.body[:60].decode("utf-8", "replace"))
         return f"{kind} that starts with {start!r} instead of JSON"
-
-
-def _path_of(link: str) -> str | None:
-    try:
-        parts = urlsplit(link)
-    except ValueError:
-        return None
-    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    return path if _PATH.match(path) else None
 
 
 def response_error(

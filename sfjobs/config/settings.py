@@ -41,6 +41,7 @@ class SettingsArguments(TypedDict, total=False):
     access_token: str | Secret | None
     api_version: Literal["0.4.0", "0.2.0"] | None
     ca_file: str | None
+    http: Literal["auto", "httpx"] | None
     max_result_bytes: int | None
     result_cache: str | bool | None
     result_cache_bytes: int | None
@@ -65,7 +66,7 @@ class Settings:
     """
 
     url: str
-    """Address of the platform: ``http(s)://host[:port]``."""
+    """Address of the platform: ``http(s)://host[:port][/path]``. A path is the base path of every request."""
     api_key: Secret | None = None
     """Long-lived key (refresh token in other clients), exchanged for short-lived access tokens."""
     access_token: Secret | None = None
@@ -74,6 +75,11 @@ class Settings:
     """Version of the protocol. ``0.2.0`` has no list of jobs and sends results as ``.npy``."""
     ca_file: str | None = None
     """PEM file with the certificate authorities to trust instead of the usual ones."""
+    http: Literal["auto", "httpx"] = "auto"
+    """
+    ``auto``: connections of our own (``DirectTransport``), and httpx's where a proxy, a test or an instrumentation needs it.
+    ``httpx``: always httpx's own transport.
+    """
     max_result_bytes: int = 4 * 2**30
     """Bytes. A larger result is refused before memory is allocated; a result that stays in a file may be larger."""
     result_cache: str | None = None

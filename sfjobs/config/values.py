@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import platformdirs
 
@@ -81,12 +81,13 @@ def _text(name: str, setting: SourcedValue) -> Secret:
     return text
 
 
+_PATH = re.compile(r"(/(?:[\w.~!$&'()*+,;=:-]|%[0-9a-f]{2})+)*", re.IGNORECASE | re.ASCII)
 _HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?\.?", re.IGNORECASE | re.ASCII)
 
 
 def _url(name: str, setting: SourcedValue) -> str:
     text = _text(name, setting)
-    form = "Write http(s)://host[:port] and nothing else"
+    form = "Write http(s)://host[:port][/path] and nothing else"
     # Checked before any part of it is in a variable: it may hold a password or a token.
     if "@" in text.reveal():
         raise _invalid(name, setting, "holds a user name or a password", f"{form}; credentials belong in api_key")
@@ -100,11 +101,12 @@ def _url(name: str, setting: SourcedValue) -> str:
         raise _invalid(name, setting, f"is not a URL: {_shown(url)}", form) from None
     if "://" not in url or scheme not in {"http", "https"}:
         raise _invalid(name, setting, f"does not begin with http:// or https://: {_shown(url)}", form)
-    if parts.path not in {"", "/"}:
-        raise _invalid(name, setting, f"has a path: {_shown(url)}", form)
     if not _is_host(host, bracketed="[" in parts.netloc) or port == 0 or parts.netloc.endswith(":"):
         raise _invalid(name, setting, f"names no usable host and port: {_shown(url)}", form)
-    return f"{scheme}://{parts.netloc.lower()}"
+    path = parts.path.removesuffix("/")
+    if not _PATH.fullmatch(path) or {".", ".."} & set(unquote(path).split("/")):
+        raise _invalid(name, setting, f"has a path that is not valid: {_shown(url)}", form)
+    return f"{scheme}://{parts.netloc.lower()}{path}"
 
 
 def _is_host(host: str, *, bracketed: bool) -> bool:
@@ -172,6 +174,13 @@ def _version(name: str, setting: SourcedValue) -> str:
     return version
 
 
+def _http(name: str, setting: SourcedValue) -> str:
+    word = _text(name, setting).reveal().lower()
+    if word not in {"auto", "httpx"}:
+        raise _invalid(name, setting, f"is {_shown(word)}", "Write auto, or httpx for httpx's own transport")
+    return word
+
+
 def _journal(name: str, setting: SourcedValue) -> str:
     """Return the path of a file, ``on``, ``off`` or ``auto``."""
     if isinstance(setting.value, bool):
@@ -220,6 +229,7 @@ _CHECKS: Mapping[str, Callable[[str, SourcedValue], object]] = {
     "url": _url,
     "api_version": _version,
     "ca_file": _authorities,
+    "http": _http,
     "result_cache": _cache,
     "journal": _journal,
     **dict.fromkeys(("api_key", "access_token"), _credential),

@@ -174,6 +174,8 @@ def test_the_smallest_poll_interval_must_not_exceed_the_largest():
         (" http://host ", "http://host"),
         ("http://[::1]:8080", "http://[::1]:8080"),
         ("http://under_score-1", "http://under_score-1"),
+        ("HTTPS://Gateway:8080/Photonics/", "https://gateway:8080/Photonics"),
+        ("http://host/a/b%20c/~d;v=1", "http://host/a/b%20c/~d;v=1"),
     ],
 )
 def test_urls_are_put_into_one_form(written, read):
@@ -183,13 +185,15 @@ def test_urls_are_put_into_one_form(written, read):
 @pytest.mark.parametrize(
     "url",
     [
-        "", "host", "host:80", "ftp://host", "http:host", "http://", "http:///jobs", "http://host/jobs", "http://user@host",
+        "", "host", "host:80", "ftp://host", "http:host", "http://", "http:///jobs", "http://user@host",
         "http://user:password@host", "http://host?token=1", "http://host#part", "http://host:0", "http://host:99999",
         "http://host:port", "http://host:", "http://ho st", "http://ho\\st", "http://[::1", "http://[host]", "http://hóst", "http://-host",
-        "http://host\x00", "//host", "http://%41", "javascript://host",
+        "http://host\x00", "//host", "http://%41", "javascript://host", "http://host/a b", "http://host/a//b", "http://host//",
+        "http://host/../a", "http://host/a/%2e%2E/b", "http://host/./a", "http://host/a%2", "http://host/ä", "http://host/a\\b",
+        "http://host/a\x00", "http://host/a?b", "http://host/<a>",
     ],
 )  # fmt: skip
-def test_urls_that_are_not_a_scheme_host_and_port_are_refused(url):
+def test_urls_that_are_not_a_scheme_host_port_and_path_are_refused(url):
     with pytest.raises(ConfigurationError, match=r"The setting url \(from argument\)"):
         Settings(url=url, api_key="key")
 

@@ -20,7 +20,7 @@ import sfjobs
 from sfjobs import Connection, Settings
 from sfjobs._http.redirects import destination
 from sfjobs._http.trust import tls_context as client_context
-from sfjobs.errors import ConfigurationError, ProtocolError, SubmissionUnknownError, TLSError
+from sfjobs.errors import ConfigurationError, ProtocolError, TLSError
 from tests.support.environment import clean_environment
 from tests.support.fake_platform import FakePlatform, refusal
 from tests.support.raw_server import CERTIFICATE, Peer, raw_server, serving, tls_context
@@ -207,7 +207,7 @@ async def test_a_write_names_the_url_to_use() -> None:
     platform = Redirecting("https://platform.test")
     settings = settings_for("http://platform.test:8080")
     async with Connection(settings=settings, transport=httpx.MockTransport(platform.handle)) as connection:
-        with pytest.raises(SubmissionUnknownError, match=r"Set url \(SFJOBS_URL\) to https://platform\.test"):
+        with pytest.raises(ProtocolError, match=r"GET only\nSet url \(SFJOBS_URL\) to https://platform\.test$"):
             await connection.create_job("simulon_gaussian", "Vac | 0\nMeasureFock() | 0\n", shots=1)
         with pytest.raises(ProtocolError, match=r"GET only\nSet url \(SFJOBS_URL\) to https://platform\.test$"):
             await connection.cancel_job(JOB_ID)

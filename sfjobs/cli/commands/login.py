@@ -74,8 +74,8 @@ def login(
 
 def _read_url(*, is_interactive: bool) -> str:
     if not is_interactive or not sys.stdin.isatty():
-        raise CommandError("The platform of the key is unknown.", "Give --url http(s)://host[:port].")
-    typer.echo("URL of the platform, http(s)://host[:port]: ", nl=False, err=True)
+        raise CommandError("The platform of the key is unknown.", "Give --url http(s)://host[:port][/path].")
+    typer.echo("URL of the platform, http(s)://host[:port][/path]: ", nl=False, err=True)
     return sys.stdin.readline().strip()
 
 
