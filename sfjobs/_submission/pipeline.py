@@ -20,7 +20,7 @@ from .._protocol.blackbird_template import Params
 from .._util.aio import plain_task_group
 from ..errors import ConnectionClosedError, SFJobsError
 from ..models import JobSnapshot
-from .sender import BatchSender, PendingProgram
+from .sender import BatchSender, PendingProgram, is_lasting
 from .session import SubmissionSession
 from .submitter import SubmissionRequest
 from .types import FAST_SOURCE_SECONDS, End, Program, Refusal, Submission
@@ -167,7 +167,8 @@ class SubmissionPipeline:
         if error is not None and not self.has_next:
             raise error
         # Any other error of this kind comes again with the next program, which is not settled yet.
-        self._bug = None if isinstance(error, SFJobsError | ConnectionClosedError) else error
+        comes_again = isinstance(error, SFJobsError | ConnectionClosedError) and not is_lasting(error)
+        self._bug = None if comes_again else error
 
     @property
     def _room(self) -> int:

@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import anyio
 import anyio.lowlevel
@@ -24,6 +25,7 @@ from ..errors import (
     ConfigurationError,
     ConnectionClosedError,
     JournalError,
+    ProtocolError,
     RateLimitedError,
     RequestFailedError,
     ResponseError,
@@ -273,6 +275,8 @@ class BatchSender:
         elif not self._is_left_to_the_next_step(error):
             # The frames in its traceback would live as long as the refusal.
             error = error.with_traceback(None)
+            if is_lasting(error.__cause__):  # these programs are unknown, and no others are sent
+                self.is_halted, self.error = True, error.__cause__
             for pending in load:
                 self._settle(pending, error if len(load) == 1 else copy.copy(error))
 
@@ -290,9 +294,16 @@ class BatchSender:
         return isinstance(error, SubmissionUnknownError) or may_retry(error, idempotent=True)
 
 
+def is_lasting(error: BaseException | None) -> TypeGuard[ProtocolError]:
+    """Return whether an error comes again until a setting is changed, such as that of a redirect."""
+    return isinstance(error, ProtocolError) and error.is_lasting
+
+
 def _would_repeat(error: Exception) -> bool:
     """Return whether the next submission would fail the same way, and this one did not arrive."""
     if isinstance(error, RequestFailedError) and not error.sent:
+        return True
+    if is_lasting(error):  # the platform knows the key of a program that it may have
         return True
     if isinstance(error, ResponseError) and error.status_code == 503:
         return True

@@ -373,9 +373,8 @@ async def test_a_refusal_without_a_message_is_a_refusal(counter: Counter) -> Non
         httpx.Response(207, json=[]),
         httpx.Response(207, json={"data": {}}),
         httpx.Response(207, json={"data": [{"status": 201, "job": {"id": "a", "status": "open"}}] * 11}),
-        httpx.Response(302, headers={"location": "http://elsewhere.test"}),
     ],
-    ids=["no JSON", "no object", "no list", "too many", "a redirect"],
+    ids=["no JSON", "no object", "no list", "too many"],
 )
 async def test_a_malformed_response_is_a_refusal_for_each(
     platform: FakePlatform, counter: Counter, answer: httpx.Response
