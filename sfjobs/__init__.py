@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ._client.engine import RemoteEngine as RemoteEngine
     from ._client.job_group import JobGroup as JobGroup
     from ._client.job_group_progress import GroupProgress as GroupProgress
+    from ._http.http11 import DirectTransport as DirectTransport
     from ._jobs.events import JobEvent as JobEvent
     from ._jobs.job import Job as Job
     from ._jobs.waiting import as_completed as as_completed
@@ -77,6 +78,7 @@ _NAMES = {
     "_client.engine": "RemoteEngine",
     "_client.job_group": "JobGroup",
     "_client.job_group_progress": "GroupProgress",
+    "_http.http11": "DirectTransport",
     "_jobs.events": "JobEvent",
     "_jobs.job": "Job",
     "_jobs.waiting": "as_completed cancel_all first wait_all",

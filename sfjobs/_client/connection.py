@@ -43,6 +43,9 @@ class Connection(Closeable):
     file; ``settings`` replaces all of them. No socket is opened before the first request. A connection belongs to the event
     loop that uses it first, and may be entered and left in different tasks.
 
+    ``transport`` is any transport of httpx, which the connection closes in the end. The default is ``DirectTransport``, and
+    httpx's own where the setting ``http`` or a proxy says so, or while a test or an instrumentation has patched httpx.
+
     Raises:
         ConfigurationError: a setting is missing or malformed.
     """

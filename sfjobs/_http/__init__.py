@@ -8,7 +8,10 @@ Requests to the platform, from typed endpoints down to sockets.
     rate_limiter        waiting for the rate limit after a 429
     rate_model          the rate that the platform accepts (pure)
     download            a body in pieces that resumes after a broken connection
-    adapter             our requests as those of httpx
+    adapter             our requests as those of httpx, and which transport sends them
+    httpx_clients       httpx's own client; name_lookup: so that a hanging resolver does not hang it
+    patches             whether a test or an instrumentation has patched httpx
+    streaming           a response whose body is read piece by piece
     failures            failures of httpx as our errors
     content_coding      compressed bodies, decoded in bounded pieces
     redirects  links    where a redirect may lead, and a link (pure)

@@ -1,5 +1,5 @@
 """
-HTTP/1.1 directly to the platform: an httpx transport with a stack of idle connections and no queue.
+HTTP/1.1 directly to a server: an httpx transport with a stack of idle connections for each origin, and no queue.
 
 It replaces httpcore's pool, which costs 0.4 ms of CPU a request, 2 ms with 32 at once, and loses slots when requests are
 cancelled. The caller bounds the concurrent requests. ``h11``, which httpx itself needs, parses heads and chunks. Bodies with a
@@ -9,10 +9,10 @@ declared length, nearly all, are read from the socket without a parser.
 from __future__ import annotations
 
 import ssl
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
+from time import monotonic
+from typing import Any, TypeAlias, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
@@ -20,8 +20,12 @@ import h11
 import httpx
 
 from .tcp_stream import TCPStream, connect
+from .trust import tls_context
 
 T = TypeVar("T")
+
+Origin: TypeAlias = tuple[str, bytes, int | None]
+"""Scheme, host and port, None for the port of the scheme."""
 
 # Shorter than uvicorn's 5 s, so that no submission is sent on a connection that the server is just closing.
 KEEP_ALIVE_SECONDS = 4.0
@@ -37,66 +41,87 @@ PIECE_BYTES = 512 * 1024
 
 
 class DirectTransport(httpx.AsyncBaseTransport):
-    """An httpx transport to the host of ``url`` only, through TLS with a ``context``. Raises the exceptions of httpx."""
+    """
+    A transport of httpx for HTTP/1.1, directly to the server of each request. It is what ``Connection`` uses by default.
 
-    def __init__(
-        self, url: str, context: ssl.SSLContext | None = None, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        parsed = httpx.URL(url)
-        self._host = parsed.raw_host.decode("ascii")
-        self._port = parsed.port or (443 if parsed.scheme == "https" else 80)
+        async with httpx.AsyncClient(transport=sfjobs.DirectTransport()) as client:
+            response = await client.get("https://platform.example/")
+
+    It has no limit of connections and no queue, uses no proxy and speaks no HTTP/2. Its errors are those of httpx. A read of a
+    response's stream that is cancelled loses no bytes. ``context`` says which certificates to trust, and may have one of the
+    client's; without it the authorities of the environment or the system are trusted.
+    """
+
+    __module__ = "sfjobs"
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._context = context
-        self._clock = clock
-        self._idle: deque[tuple[float, TCPStream]] = deque()
-        self._streams: set[TCPStream] = set()
+        self._has_alpn = False
+        self._idle: dict[Origin, deque[tuple[float, TCPStream]]] = {}
+        self._streams: dict[TCPStream, Origin] = {}
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and return the response when its head has arrived. Raises httpx.TransportError."""
         # A cancelled task sends nothing. With an idle connection, no other checkpoint comes before the send.
         await anyio.lowlevel.checkpoint_if_cancelled()
         timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
-        stream = self._idle_stream() or await self._connect(timeouts.get("connect"))
+        url = request.url
+        origin = (url.scheme, url.raw_host, url.port)
+        stream = self._idle_stream(origin) or await self._connect(origin, timeouts.get("connect"))
         try:
             return await self._exchange(stream, request, timeouts)
         except BaseException:
-            self.discard(stream)
+            self._discard(stream)
             raise
 
     async def aclose(self) -> None:
         """Close every connection. Those in use raise httpx.ReadError or httpx.WriteError in their tasks."""
         self._closed = True
         while self._streams:
-            self.discard(next(iter(self._streams)))
+            self._discard(next(iter(self._streams)))
         self._idle.clear()
 
-    def discard(self, stream: TCPStream) -> None:
+    def _release(self, stream: TCPStream, keep: bool) -> None:
+        (self._keep if keep else self._discard)(stream)
+
+    def _discard(self, stream: TCPStream) -> None:
         """Close a connection. Never waits, so that a cancelled task can call it."""
-        self._streams.discard(stream)
+        self._streams.pop(stream, None)
         stream.close()
 
-    def keep(self, stream: TCPStream) -> None:
+    def _keep(self, stream: TCPStream) -> None:
         """Make a connection idle after its response has been read to the end."""
-        if stream not in self._streams:
+        origin = self._streams.get(stream)
+        if origin is None:
             return
-        now = self._clock()
-        while self._idle and now - self._idle[0][0] > KEEP_ALIVE_SECONDS:
-            self.discard(self._idle.popleft()[1])
-        self._idle.append((now, stream))
+        now = monotonic()
+        for other, idle in [*self._idle.items()]:
+            while idle and now - idle[0][0] > KEEP_ALIVE_SECONDS:
+                self._discard(idle.popleft()[1])
+            if not idle:
+                del self._idle[other]
+        self._idle.setdefault(origin, deque()).append((now, stream))
 
-    def _idle_stream(self) -> TCPStream | None:
+    def _idle_stream(self, origin: Origin) -> TCPStream | None:
         """The idle connection that was used last, unless it has been closed or has unrequested bytes."""
-        now = self._clock()
-        while self._idle:
-            since, stream = self._idle.pop()
+        idle = self._idle.get(origin)
+        now = monotonic() if idle else 0.0
+        while idle:
+            since, stream = idle.pop()
             if now - since <= KEEP_ALIVE_SECONDS and stream.is_quiet():
                 return stream
-            self.discard(stream)
+            self._discard(stream)
         return None
 
-    async def _connect(self, timeout: float | None) -> TCPStream:
+    async def _connect(self, origin: Origin, timeout: float | None) -> TCPStream:
+        scheme, host, port = origin
+        if scheme not in ("http", "https"):
+            raise httpx.UnsupportedProtocol(f"Request URL has an unsupported protocol '{scheme}://'.")
+        context = self._tls_context() if scheme == "https" else None
         try:
             with anyio.move_on_after(timeout) as scope:
-                stream = await connect(self._host, self._port, self._context)
+                stream = await connect(host.decode("ascii"), port or (80 if context is None else 443), context)
         except (OSError, ValueError) as error:  # a ValueError is of a name that TLS does not accept
             raise httpx.ConnectError(str(error)) from error
         if scope.cancelled_caught:
@@ -104,14 +129,22 @@ class DirectTransport(httpx.AsyncBaseTransport):
         if self._closed:
             stream.close()
             raise httpx.ConnectError("the transport was closed")
-        self._streams.add(stream)
+        self._streams[stream] = origin
         return stream
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = tls_context(None)
+        elif not self._has_alpn:
+            self._context.set_alpn_protocols(["http/1.1"])  # as httpcore does
+        self._has_alpn = True
+        return self._context
 
     async def _exchange(
         self, stream: TCPStream, request: httpx.Request, timeouts: dict[str, float | None]
     ) -> httpx.Response:
         machine = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
-        await _send(stream, _encoded(machine, request, await request.aread()), timeouts.get("write"))
+        await _send_request(stream, machine, request, timeouts.get("write"))
         timeout = timeouts.get("read")
         while True:
             event = _next_event(machine)
@@ -122,8 +155,10 @@ class DirectTransport(httpx.AsyncBaseTransport):
                 if not data:
                     raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
                 machine.receive_data(data)
+            elif event is h11.PAUSED:
+                raise httpx.RemoteProtocolError("Server switched to another protocol.")
         length, keeps_alive = _length(request.method, event), _keeps_alive(event)
-        body = ResponseBody(self, stream, machine, length=length, keeps_alive=keeps_alive, timeout=timeout)
+        body = ResponseBody(self._release, stream, machine, length=length, keeps_alive=keeps_alive, timeout=timeout)
         return httpx.Response(
             event.status_code,
             headers=event.headers.raw_items(),
@@ -138,9 +173,11 @@ class ResponseBody(httpx.AsyncByteStream):
     so tasks can hand an open response on. ``aclose`` ends it at any time, without waiting.
     """
 
+    is_decoded = False
+
     def __init__(
         self,
-        owner: DirectTransport,
+        release: Callable[[TCPStream, bool], None],
         stream: TCPStream,
         machine: h11.Connection,
         *,
@@ -148,7 +185,7 @@ class ResponseBody(httpx.AsyncByteStream):
         keeps_alive: bool,
         timeout: float | None,
     ) -> None:
-        self._owner = owner
+        self._on_release = release
         self._stream: TCPStream | None = stream
         self._machine = machine
         self._length = length
@@ -256,31 +293,48 @@ class ResponseBody(httpx.AsyncByteStream):
     def _release(self, *, keep: bool) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
-            (self._owner.keep if keep else self._owner.discard)(stream)
+            self._on_release(stream, keep)
 
 
 # h11's exceptions and the frames of its parser hold what was sent and received. So our own exceptions are raised after those are
 # gone, with the first words of the reason only.
 
 
-def _encoded(machine: h11.Connection, request: httpx.Request, content: bytes) -> list[bytes]:
-    """The bytes to send, in one piece unless the body is too long to copy."""
+async def _send_request(
+    stream: TCPStream, machine: h11.Connection, request: httpx.Request, timeout: float | None
+) -> None:
     try:
-        head = machine.send(
-            h11.Request(
-                method=request.method,
-                target=request.extensions.get("target", request.url.raw_path),
-                headers=request.headers.raw,
-            )
-        )
-        body = machine.send(h11.Data(data=content)) if content else b""
-        end = machine.send(h11.EndOfMessage())
+        content = request.content
+    except httpx.RequestNotRead:
+        await _send_streamed(stream, machine, request, timeout)
+        return
+    parts = _written(machine, request, *([h11.Data(data=content)] if content else []), h11.EndOfMessage())
+    # In one piece unless the body is too long to copy.
+    await _send(stream, [b"".join(parts)] if len(content) <= READ_BYTES else parts, timeout)
+
+
+async def _send_streamed(
+    stream: TCPStream, machine: h11.Connection, request: httpx.Request, timeout: float | None
+) -> None:
+    if not await _send(stream, _written(machine, request), timeout):
+        return
+    async for piece in cast("AsyncIterable[bytes]", request.stream):
+        if piece and not await _send(stream, _written(machine, h11.Data(data=piece)), timeout):
+            return
+    await _send(stream, _written(machine, h11.EndOfMessage()), timeout)
+
+
+def _written(machine: h11.Connection, *events: httpx.Request | h11.Data | h11.EndOfMessage) -> list[bytes]:
+    try:
+        return [machine.send(_head(event) if isinstance(event, httpx.Request) else event) or b"" for event in events]
     except h11.LocalProtocolError as error:
         reason = _reason(error)
-    else:
-        parts = [head or b"", body or b"", end or b""]
-        return [b"".join(parts)] if len(content) <= READ_BYTES else parts
     raise httpx.LocalProtocolError(reason)
+
+
+def _head(request: httpx.Request) -> h11.Request:
+    target = request.extensions.get("target", request.url.raw_path)
+    return h11.Request(method=request.method, target=target, headers=request.headers.raw)
 
 
 def _next_event(machine: h11.Connection) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
@@ -316,7 +370,8 @@ def _keeps_alive(head: h11.Response) -> bool:
     return head.http_version >= b"1.1" and b"close" not in tokens
 
 
-async def _send(stream: TCPStream, pieces: list[bytes], timeout: float | None) -> None:
+async def _send(stream: TCPStream, pieces: list[bytes], timeout: float | None) -> bool:
+    """Return whether all was sent. A server may refuse a long body before it has read it: the response says why."""
     try:
         for piece in pieces:
             sent = stream.send_some(piece)
@@ -329,7 +384,8 @@ async def _send(stream: TCPStream, pieces: list[bytes], timeout: float | None) -
     except anyio.ClosedResourceError as error:
         raise httpx.WriteError("the connection was closed") from error
     except OSError:
-        return  # a server may refuse a long body before it has read it: the response says why
+        return False
+    return True
 
 
 async def _received(receiving: Coroutine[Any, Any, T], timeout: float | None) -> T:

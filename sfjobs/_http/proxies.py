@@ -26,6 +26,11 @@ class EnvironmentProxy:
     variable: str
     address: Secret = field(repr=False)
 
+    @property
+    def host(self) -> str:
+        """The host of an address that can be used."""
+        return urlsplit(self.address.reveal()).hostname or ""
+
     def checked_address(self) -> Secret:
         """Return the address if it can be used. Raises ConfigurationError."""
         parts, has_host = None, False

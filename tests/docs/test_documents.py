@@ -279,7 +279,7 @@ def test_the_settings_are_those_of_the_code() -> None:
 def value_of(text: str) -> object:
     """``30 s`` as 30, ``4 GiB`` as a number of bytes, an empty cell as None."""
     number, _, unit = text.partition(" ")
-    if not text or number.count(".") > 1:
+    if not text or number.count(".") > 1 or number.isalpha():
         return text or None
     return float(number) * UNITS[unit or "s"]
 

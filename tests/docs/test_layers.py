@@ -54,7 +54,7 @@ PLATFORM = [
 ]
 SHARED_WITH_THE_PLATFORM = {"models", "errors", "_version"}
 PUBLIC = {"errors", "models", "config", "results", "sync", "cli", "platform", "testing", "__main__"}
-MAY_IMPORT_HTTPX = {"_http.adapter", "_http.failures", "_http.http11"}
+MAY_IMPORT_HTTPX = {f"_http.{name}" for name in ("adapter", "failures", "http11", "httpx_clients", "streaming")}
 TESTING_WITH_HTTPX = {"testing.embedded", "testing.in_memory"}
 # `Job.connection` is annotated with the class that makes jobs.
 THE_ONE_ALLOWED_UPWARD = ("_jobs.job", "sfjobs._client.connection", "for types")
@@ -204,8 +204,15 @@ def test_the_files_that_know_httpx_are_used_by_the_transport_only() -> None:
         if found.target.removeprefix("sfjobs.") in MAY_IMPORT_HTTPX
     }
     assert users == {
+        ("__init__", "_http.http11"),
         ("_http.adapter", "_http.failures"),
         ("_http.adapter", "_http.http11"),
+        ("_http.adapter", "_http.httpx_clients"),
+        ("_http.adapter", "_http.streaming"),
+        ("_http.httpx_clients", "_http.failures"),
+        ("_http.httpx_clients", "_http.http11"),
+        ("_http.streaming", "_http.failures"),
+        ("_http.streaming", "_http.http11"),
         ("_http.transport", "_http.adapter"),
         ("_http.transport", "_http.failures"),
     }

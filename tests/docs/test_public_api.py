@@ -77,7 +77,7 @@ def test_the_annotations_of_a_function_can_be_evaluated(path: str) -> None:
 
 def test_a_class_from_a_private_folder_shows_its_public_place() -> None:
     assert repr(sfjobs.Connection) == "<class 'sfjobs.Connection'>"
-    names = {"Connection", "Job", "JobGroup", "JobStream", "RemoteEngine"}
+    names = {"Connection", "DirectTransport", "Job", "JobGroup", "JobStream", "RemoteEngine"}
     assert {path.removeprefix("sfjobs.") for path in HOMELESS} == names
     for path in HOMELESS:
         assert pickle.loads(pickle.dumps(CLASSES[path])) is CLASSES[path]

@@ -12,6 +12,7 @@ from sfjobs import Connection, Settings, sync
 from sfjobs._http.links import path_of
 from sfjobs._http.redirects import destination
 from sfjobs.platform import Platform
+from tests.support.both_transports import BOTH
 from tests.support.fake_platform import KEY, FakePlatform
 from tests.support.feeding_platform import FeedingPlatform
 from tests.support.prefix_proxy import PrefixProxy, prefix_proxy
@@ -134,7 +135,7 @@ def gateway(request: pytest.FixtureRequest, platform: Platform) -> Iterator[Pref
 
 
 @pytest.mark.real_time
-@pytest.mark.parametrize("http", ["auto", "httpx"])
+@pytest.mark.parametrize("http", BOTH)
 async def test_the_embedded_platform_works_behind_a_gateway(
     http: str, gateway: PrefixProxy, platform: Platform
 ) -> None:

@@ -29,8 +29,8 @@ Ask = Callable[[str], Awaitable[httpx.Response]]
 
 
 @asynccontextmanager
-async def direct(server: RawServer, **options: Callable[[], float]) -> AsyncIterator[DirectTransport]:
-    transport = DirectTransport(server.url, **options)
+async def direct() -> AsyncIterator[DirectTransport]:
+    transport = DirectTransport()
     try:
         yield transport
     finally:
@@ -58,7 +58,7 @@ async def ask(transport: DirectTransport, server: RawServer, method: str = "GET"
 
 
 async def test_a_connection_serves_one_request_after_the_other() -> None:
-    async with raw_server(serving(ANSWER)) as server, direct(server) as transport:
+    async with raw_server(serving(ANSWER)) as server, direct() as transport:
         assert [await ask(transport, server) for _ in range(5)] == [b"{}"] * 5
         assert server.connections == 1
 
@@ -77,7 +77,7 @@ async def test_concurrent_requests_have_a_connection_each() -> None:
         await peer.send(ANSWER)
         await peer.hung_up()
 
-    async with raw_server(together) as server, direct(server) as transport:
+    async with raw_server(together) as server, direct() as transport:
         async with anyio.create_task_group() as group:
             for _ in range(8):
                 group.start_soon(ask, transport, server)
@@ -85,7 +85,7 @@ async def test_concurrent_requests_have_a_connection_each() -> None:
 
 
 async def test_the_connection_that_was_used_last_is_used_first() -> None:
-    async with raw_server(numbered()) as server, direct(server) as transport:
+    async with raw_server(numbered()) as server, direct() as transport:
         first = await transport.handle_async_request(request(server))
         second = await transport.handle_async_request(request(server))
         assert [await everything(second), await everything(first)] == [b"1", b"0"]
@@ -105,9 +105,10 @@ def numbered() -> Script:
     return script
 
 
-async def test_a_connection_that_was_idle_for_too_long_is_not_used_again() -> None:
+async def test_a_connection_that_was_idle_for_too_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    async with raw_server(serving(ANSWER)) as server, direct(server, clock=lambda: now) as transport:
+    monkeypatch.setattr("sfjobs._http.http11.monotonic", lambda: now)
+    async with raw_server(serving(ANSWER)) as server, direct() as transport:
         await ask(transport, server)
         now += KEEP_ALIVE_SECONDS
         await ask(transport, server)
@@ -117,9 +118,10 @@ async def test_a_connection_that_was_idle_for_too_long_is_not_used_again() -> No
         assert server.connections == 2
 
 
-async def test_old_idle_connections_are_closed() -> None:
+async def test_old_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    async with raw_server(serving(ANSWER)) as server, direct(server, clock=lambda: now) as transport:
+    monkeypatch.setattr("sfjobs._http.http11.monotonic", lambda: now)
+    async with raw_server(serving(ANSWER)) as server, direct() as transport:
         responses = [await transport.handle_async_request(request(server)) for _ in range(3)]
         for response in responses:
             await everything(response)
@@ -151,7 +153,7 @@ async def test_an_idle_connection_that_ended_or_has_bytes_is_replaced_before_a_r
         done.set()
         await peer.hung_up()
 
-    async with raw_server(script, serving(ANSWER)) as server, direct(server) as transport:
+    async with raw_server(script, serving(ANSWER)) as server, direct() as transport:
         await ask(transport, server, "POST")
         answered.set()
         await done.wait()
@@ -204,7 +206,7 @@ async def test_a_read_timeout_ends_a_request_and_its_connection(script: Script) 
 
 
 async def test_a_request_has_its_own_read_timeout() -> None:
-    async with raw_server(falls_silent) as server, direct(server) as transport:
+    async with raw_server(falls_silent) as server, direct() as transport:
         with pytest.raises(httpx.ReadTimeout):
             await everything(await transport.handle_async_request(request(server, read=0.01)))
         response = await transport.handle_async_request(request(server))
@@ -219,7 +221,7 @@ async def test_a_server_that_reads_nothing_is_a_write_timeout() -> None:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
         post = httpx.Request("POST", url, content=bytes(2**25), extensions={"timeout": {"write": 0.05}})
         with pytest.raises(httpx.WriteTimeout):
-            await DirectTransport(url).handle_async_request(post)
+            await DirectTransport().handle_async_request(post)
 
 
 async def test_a_host_without_an_address_cannot_be_reached() -> None:
@@ -249,7 +251,7 @@ async def test_a_long_body_arrives_whole() -> None:
         arrived.append((await peer.read_request()).partition(b"\r\n\r\n")[2])
         await peer.send(ANSWER)
 
-    async with raw_server(takes) as server, direct(server) as transport:
+    async with raw_server(takes) as server, direct() as transport:
         assert await everything(await transport.handle_async_request(request(server, "POST", body))) == b"{}"
     assert arrived == [body]
 
@@ -267,7 +269,7 @@ async def refuses_and_reads_on(peer: Peer) -> None:
 
 @pytest.mark.parametrize("script", [refuses, refuses_and_reads_on])
 async def test_an_early_error_response_ends_the_upload(script: Script) -> None:
-    async with raw_server(script) as server, direct(server) as transport:
+    async with raw_server(script) as server, direct() as transport:
         response = await transport.handle_async_request(request(server, "POST", LONG * 32))
         assert (response.status_code, await everything(response)) == (413, b"{}")
 
@@ -277,7 +279,7 @@ async def test_an_early_error_response_ends_the_upload(script: Script) -> None:
 
 @pytest.mark.parametrize("script", [silent, falls_silent])
 async def test_a_cancelled_request_closes_its_connection_at_once(script: Script) -> None:
-    async with raw_server(script, serving(ANSWER)) as server, direct(server) as transport:
+    async with raw_server(script, serving(ANSWER)) as server, direct() as transport:
         with anyio.move_on_after(0.01) as scope:
             response = await transport.handle_async_request(request(server))
             try:
@@ -290,7 +292,7 @@ async def test_a_cancelled_request_closes_its_connection_at_once(script: Script)
 
 
 async def test_a_cancelled_task_sends_nothing() -> None:
-    async with raw_server(serving(ANSWER)) as server, direct(server) as transport:
+    async with raw_server(serving(ANSWER)) as server, direct() as transport:
         await ask(transport, server)
         with anyio.CancelScope() as scope:
             scope.cancel()
@@ -301,7 +303,7 @@ async def test_a_cancelled_task_sends_nothing() -> None:
 
 
 async def test_a_cancelled_connect_leaves_nothing_open() -> None:
-    async with raw_server(silent) as server, direct(server) as transport:
+    async with raw_server(silent) as server, direct() as transport:
         for _ in range(20):
             async with anyio.create_task_group() as group:
                 group.start_soon(ask, transport, server)
@@ -351,7 +353,7 @@ async def test_a_cancelled_read_loses_no_bytes_and_another_task_continues(frame:
         for part in rest:
             await peer.send(part)
 
-    async with raw_server(script) as server, direct(server) as transport:
+    async with raw_server(script) as server, direct() as transport:
         response = await transport.handle_async_request(request(server))
         read = bytearray()
 
@@ -376,7 +378,7 @@ async def test_reads_cancelled_while_data_arrives_lose_no_bytes(
 ) -> None:
     monkeypatch.setattr(sockets, "YIELD_BYTES", 20_000)
     parts = FRAMES[frame](LONG)
-    async with raw_server(in_pieces(b"".join(parts), 40_000)) as server, direct(server) as transport:
+    async with raw_server(in_pieces(b"".join(parts), 40_000)) as server, direct() as transport:
         response = await transport.handle_async_request(request(server))
         read, cut = bytearray(), 0
         while len(read) < len(LONG):
@@ -409,7 +411,7 @@ def in_pieces(data: bytes, size: int) -> Script:
 @pytest.mark.parametrize("how", READS)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_an_asyncio_task_cancelled_while_data_arrives_loses_no_bytes(how: str) -> None:
-    async with raw_server(in_pieces(b"".join(FRAMES["counted"](LONG)), 40_000)) as server, direct(server) as transport:
+    async with raw_server(in_pieces(b"".join(FRAMES["counted"](LONG)), 40_000)) as server, direct() as transport:
         response = await transport.handle_async_request(request(server))
         read, turns = bytearray(), 0
         while not body_of(response).has_ended:
@@ -446,7 +448,7 @@ async def test_closing_ends_requests_in_flight(script: Script) -> None:
 
 async def test_closing_ends_idle_connections_and_half_read_responses() -> None:
     async with raw_server(serving(ANSWER), falls_silent) as server:
-        async with direct(server) as transport:
+        async with direct() as transport:
             await ask(transport, server)
             kept = await transport.handle_async_request(request(server))
             half_read = await transport.handle_async_request(request(server))
@@ -461,7 +463,7 @@ async def test_closing_ends_idle_connections_and_half_read_responses() -> None:
 
 
 async def test_a_response_closed_half_read_closes_its_connection() -> None:
-    async with raw_server(falls_silent) as server, direct(server) as transport:
+    async with raw_server(falls_silent) as server, direct() as transport:
         response = await transport.handle_async_request(request(server))
         await response.aclose()
         await response.aclose()
@@ -472,7 +474,7 @@ async def test_a_response_closed_half_read_closes_its_connection() -> None:
 
 async def test_a_broken_response_closes_its_connection() -> None:
     cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"
-    async with raw_server(answering(cut)) as server, direct(server) as transport:
+    async with raw_server(answering(cut)) as server, direct() as transport:
         response = await transport.handle_async_request(request(server))
         with pytest.raises(httpx.RemoteProtocolError, match="received 2 bytes, expected 9"):
             await everything(response)
@@ -483,7 +485,7 @@ async def test_a_broken_response_closes_its_connection() -> None:
     "response", [HEAD_OF_TEN + b"half.", JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhalf."]
 )
 async def test_a_truncated_body_read_into_a_buffer_is_an_error(response: bytes) -> None:
-    async with raw_server(answering(response)) as server, direct(server) as transport:
+    async with raw_server(answering(response)) as server, direct() as transport:
         body = body_of(await transport.handle_async_request(request(server)))
         assert await into_room(body) == b"half."
         with pytest.raises(httpx.RemoteProtocolError):
@@ -499,7 +501,7 @@ async def test_a_read_timeout_ends_reading_into_a_buffer() -> None:
         await peer.send(HEAD_OF_TEN)
         await peer.hung_up()
 
-    async with raw_server(script) as server, direct(server) as transport:
+    async with raw_server(script) as server, direct() as transport:
         body = body_of(await transport.handle_async_request(request(server, read=0.01)))
         with pytest.raises(httpx.ReadTimeout):
             await into_room(body)
@@ -516,7 +518,7 @@ async def test_bytes_after_a_body_are_not_read_into_its_buffer() -> None:
         await peer.send(b"23456789" + STRAY)
         await peer.hung_up()
 
-    async with raw_server(script, serving(ANSWER)) as server, direct(server) as transport:
+    async with raw_server(script, serving(ANSWER)) as server, direct() as transport:
         buffer = bytearray(b"." * 12)
         body = body_of(await transport.handle_async_request(request(server)))
         received = await body.read_into(memoryview(buffer))

@@ -99,7 +99,7 @@ def saying(response: bytes, *, ended: bool) -> Script:
 async def test_a_body_ends_where_its_frame_says(case: Framed) -> None:
     script = saying(case.response, ended=case.ended)
     async with raw_server(script, serving(OK + b"Content-Length: 5\r\n\r\nagain")) as server:
-        transport = DirectTransport(server.url)
+        transport = DirectTransport()
         assert await exchange(transport, server.url, case.method) == (case.status, case.body)
         if case.goes_on:
             assert await exchange(transport, server.url, case.method) == (case.status, case.body)
@@ -120,7 +120,7 @@ async def test_a_response_may_arrive_byte_by_byte(case: Framed) -> None:
             await anyio.lowlevel.checkpoint()
 
     async with raw_server(script) as server:
-        transport = DirectTransport(server.url)
+        transport = DirectTransport()
         assert await exchange(transport, server.url) == (case.status, case.body)
         await transport.aclose()
 
@@ -128,7 +128,7 @@ async def test_a_response_may_arrive_byte_by_byte(case: Framed) -> None:
 async def test_head_and_reason_are_kept_unchanged() -> None:
     sent = b"HTTP/1.1 299 Rather Fine\r\nX-Two: 1\r\nx-two: 2\r\nContent-Length: 0\r\n\r\n"
     async with raw_server(serving(sent)) as server:
-        transport = DirectTransport(server.url)
+        transport = DirectTransport()
         response = await transport.handle_async_request(httpx.Request("GET", server.url))
         await transport.aclose()
     assert (response.status_code, response.reason_phrase, response.http_version) == (299, "Rather Fine", "HTTP/1.1")
@@ -144,7 +144,7 @@ async def test_a_request_is_sent_as_httpx_made_it() -> None:
             await peer.send(OK + b"Content-Length: 0\r\n\r\n")
 
     async with raw_server(script) as server:
-        transport = DirectTransport(server.url)
+        transport = DirectTransport()
         host = server.url.removeprefix("http://").encode()
         get = httpx.Request("GET", f"{server.url}/a%20b?c=d", headers={"X-One": "1"})
         post = httpx.Request("POST", server.url, content=b"abc")
@@ -159,7 +159,7 @@ async def test_a_request_is_sent_as_httpx_made_it() -> None:
 
 async def test_a_header_with_a_line_break_is_never_sent() -> None:
     async with raw_server(serving(OK + b"Content-Length: 0\r\n\r\n")) as server:
-        transport = DirectTransport(server.url)
+        transport = DirectTransport()
         request = httpx.Request("GET", server.url, headers={"X-One": f"1\r\nX-Token: {PLANTED}"})
         with pytest.raises(httpx.LocalProtocolError) as caught:
             await transport.handle_async_request(request)
@@ -208,7 +208,7 @@ INVALID_RESPONSES = {
 @pytest.mark.parametrize("response", INVALID_RESPONSES.values(), ids=INVALID_RESPONSES.keys())
 async def test_an_invalid_response_is_an_error_that_quotes_nothing_and_closes_the_connection(response: bytes) -> None:
     async with raw_server(saying(response, ended=True)) as server:
-        transport = DirectTransport(server.url)
+        transport = DirectTransport()
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)) as caught:
             await exchange(transport, server.url)
         assert PLANTED not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"

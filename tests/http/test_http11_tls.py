@@ -114,7 +114,7 @@ async def test_long_bodies_are_sent_and_received() -> None:
         await peer.hung_up()
 
     async with raw_server(script, tls=tls_context()) as server:
-        transport = DirectTransport(server.url, trusting())
+        transport = DirectTransport(trusting())
         response = await transport.handle_async_request(httpx.Request("POST", server.url, content=LONG * 4))
         assert await response.aread() == LONG
         await transport.aclose()
@@ -135,7 +135,7 @@ async def test_reads_cancelled_while_data_arrives_lose_no_bytes(
         await peer.hung_up()
 
     async with raw_server(script, tls=tls_context()) as server:
-        transport = DirectTransport(server.url, trusting())
+        transport = DirectTransport(trusting())
         body = (await transport.handle_async_request(httpx.Request("GET", server.url))).stream
         assert isinstance(body, ResponseBody)
         read, cut = bytearray(), 0

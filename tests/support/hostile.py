@@ -237,9 +237,10 @@ FLIPPED = WHOLE.replace(SAMPLES.tobytes(), bytes(len(SAMPLES.tobytes())))
 BOMB = archive(("arr_0.npy", npy(np.zeros(2 * MAX_RESULT, dtype=np.uint8))), compression=zipfile.ZIP_DEFLATED)
 
 
-def not_understood(operation: str) -> type[SFJobsError]:
-    """The error of an invalid response. After a submission it is unknown whether there is a job."""
-    return SubmissionUnknownError if operation == "create_job" else ProtocolError
+def not_understood(operation: str, name: str = "") -> type[SFJobsError]:
+    """The error of an invalid response. After a submission it is unknown whether there is a job, but for status 307."""
+    is_unknown = operation == "create_job" and name != "a redirect elsewhere"
+    return SubmissionUnknownError if is_unknown else ProtocolError
 
 
 BAD_RESULTS: dict[str, tuple[MakeResponse, type[SFJobsError]]] = {
@@ -352,13 +353,13 @@ SPECIAL = [
 ]
 CASES = [
     *[
-        Case(name, operation, response, not_understood(operation))
+        Case(name, operation, response, not_understood(operation, name))
         for operation in JSON_OPERATIONS
         for name, response in BODIES.items()
         if operation != "certificate" or name not in JSON_BODIES
     ],
     *[
-        Case(name, operation, response, not_understood(operation))
+        Case(name, operation, response, not_understood(operation, name))
         for operation in ("create_job", "get_job")
         for name, response in BAD_JOBS.items()
     ],

@@ -40,6 +40,14 @@ class Peer:
             self._received += await self._stream.receive()
         return bytes(self._received.partition(b"\r\n\r\n")[0])
 
+    async def read_until(self, mark: bytes) -> bytes:
+        """Return what the client sends up to ``mark`` and with it."""
+        while mark not in self._received:
+            self._received += await self._stream.receive()
+        before, _, after = bytes(self._received).partition(mark)
+        self._received[:] = after
+        return before + mark
+
     async def read_request(self) -> bytes:
         """Return the next whole request."""
         head = await self.read_head()
