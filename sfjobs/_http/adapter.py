@@ -74,7 +74,7 @@ class HTTPAdapter:
             is_plain = type(direct) is DirectTransport
             message = self._built(request, url, token, has_timeout=has_timeout, is_plain=is_plain)
             response = await (self._clients.send(message) if direct is None else direct.handle_async_request(message))
-        return StreamingResponse(translation, url, token, response)
+        return StreamingResponse(translation, url, token, response, self._clients.until_closed)
 
     async def aclose(self) -> None:
         """Close every connection. Requests in flight fail with ConnectionClosedError."""

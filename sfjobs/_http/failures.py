@@ -94,7 +94,7 @@ class ErrorTranslation:
             verb = "sent nothing" if sent else "could not be reached"
             return timed_out(settings, request, f"the platform {verb} for {seconds:g} s", sent=sent)
         url = settings.url + request.path
-        *_, deepest = _causes(error)  # httpx's own messages are often empty
+        *_, deepest = map(most_urgent, _causes(error))  # httpx's own messages are often empty, and trio's are of groups
         if remedy := lasting_failure(_causes(error)):
             message = f"{request.method} {url}: the platform could not be reached ({deepest})\n{remedy}"
             return TLSError(message, method=request.method, url=url, sent=False)

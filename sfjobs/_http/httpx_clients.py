@@ -6,6 +6,8 @@ and an httpx that a test or an instrumentation has patched. ``adapter`` uses it.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -43,6 +45,7 @@ class HTTPXClients:
         self._client: httpx.AsyncClient | None = None
         self._clients: list[httpx.AsyncClient] = []
         self._made_by: list[object] = []
+        self._in_flight: set[anyio.CancelScope] = set()
         if proxy is not None:
             self._current()  # a proxy that cannot be used is found before anything is sent
 
@@ -55,10 +58,25 @@ class HTTPXClients:
                 await name_lookup.wait_until_answered(host)
             if scope.cancelled_caught:
                 raise httpx.ConnectTimeout("")
-        return await client.send(request, stream=True)
+        with self.until_closed():
+            return await client.send(request, stream=True)
+
+    @contextmanager
+    def until_closed(self) -> Iterator[None]:
+        """Raise httpx.ReadError in the block when the clients are closed. httpx waits for the read timeout of each request."""
+        with anyio.CancelScope() as scope:
+            self._in_flight.add(scope)
+            try:
+                yield
+            finally:
+                self._in_flight.discard(scope)
+        if scope.cancelled_caught:
+            raise httpx.ReadError("the connection was closed")
 
     async def aclose(self) -> None:
-        """Close all clients."""
+        """Close all clients. What is in flight ends at once."""
+        for scope in self._in_flight:
+            scope.cancel()
         while self._clients:
             try:
                 await self._clients.pop().aclose()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import cast
 
@@ -34,8 +35,16 @@ class StreamingResponse:
     """The attempts that it took to get the response."""
     on_close: Callable[[], None] | None = None
 
-    def __init__(self, translation: ErrorTranslation, url: str, token: Secret | None, response: httpx.Response) -> None:
+    def __init__(
+        self,
+        translation: ErrorTranslation,
+        url: str,
+        token: Secret | None,
+        response: httpx.Response,
+        until_closed: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self._translation = translation
+        self._until_closed = until_closed
         self.url = url
         self.secrets = [secret for secret in (translation.adapter.settings.api_key, token) if secret is not None]
         """The secrets that were sent, which the response should not repeat."""
@@ -96,7 +105,7 @@ class StreamingResponse:
 
     def _opened(self) -> ResponseBody | _HTTPXBody | DecodedBody:
         if self._body is None:
-            body = self._direct_body or _HTTPXBody(self._response, self._stream)
+            body = self._direct_body or _HTTPXBody(self._response, self._stream, self._until_closed)
             coded = [] if body.is_decoded else codings(self._response.headers.get("content-encoding"))
             if coded and not can_decode(coded):
                 self.response.reject("it is compressed, which was not requested")
@@ -155,7 +164,10 @@ class _HTTPXBody(PieceBody):
     response already, decoded.
     """
 
-    def __init__(self, response: httpx.Response, stream: object) -> None:
+    def __init__(
+        self, response: httpx.Response, stream: object, until_closed: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._until_closed = until_closed
         self.is_decoded = response.is_stream_consumed and not isinstance(stream, httpx.ByteStream)
         # Not through the response's own iterators, which drop this one when they are left half-way.
         pieces = _once(response.content) if self.is_decoded else aiter(cast("AsyncIterable[bytes]", response.stream))
@@ -166,9 +178,10 @@ class _HTTPXBody(PieceBody):
         if self._is_broken:
             raise httpx.StreamClosed  # the generator would report the end of the body
         try:
-            async for piece in self._pieces:
-                if piece:
-                    return piece
+            with self._until_closed():
+                async for piece in self._pieces:
+                    if piece:
+                        return piece
         except BaseException:
             self._is_broken = True
             raise

@@ -86,6 +86,7 @@ async def test_socks_without_its_package_is_named(monkeypatch: pytest.MonkeyPatc
             await connection.ping()
 
 
+@pytest.mark.usefixtures("http")
 @pytest.mark.real_time
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
 async def test_a_socks_proxy_is_used(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +115,7 @@ HARMLESS = {
 }
 
 
+@pytest.mark.usefixtures("http")
 @pytest.mark.real_time
 @pytest.mark.parametrize("environment", HARMLESS.values(), ids=HARMLESS.keys())
 async def test_what_does_not_concern_the_platform_does_no_harm(

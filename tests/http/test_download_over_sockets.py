@@ -36,6 +36,7 @@ async def fetched(connection: Connection) -> Result:
     return await Job("1", "complete", connection).fetch_result()
 
 
+@pytest.mark.usefixtures("http")
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 @pytest.mark.parametrize("end", ["end", "reset"])
 @pytest.mark.parametrize("cut", [0, 1, 127, 128, HALF, len(BODY) - 1])
@@ -52,6 +53,7 @@ async def test_a_body_cut_anywhere_resumes_there(framing: Framing, end: End, cut
         assert served.sent == len(BODY)
 
 
+@pytest.mark.usefixtures("http")
 async def test_a_body_cut_at_half_costs_no_more_than_half_again() -> None:
     served = RangeServer(BODY)
     async with (
@@ -63,6 +65,7 @@ async def test_a_body_cut_at_half_costs_no_more_than_half_again() -> None:
     assert f"Range: bytes={HALF}-".encode().lower() in served.requests[1].lower()
 
 
+@pytest.mark.usefixtures("http")
 @pytest.mark.parametrize("end", ["end", "reset"])
 @pytest.mark.parametrize("cut", [0, 20, 60])
 async def test_a_cut_head_is_requested_again(cut: int, end: End) -> None:
@@ -77,6 +80,7 @@ async def test_a_cut_head_is_requested_again(cut: int, end: End) -> None:
     assert served.sent == len(BODY)
 
 
+@pytest.mark.usefixtures("http")
 async def test_a_resumed_download_keeps_its_connection_for_the_next_request() -> None:
     served = RangeServer(BODY)
     async with (
@@ -88,6 +92,7 @@ async def test_a_resumed_download_keeps_its_connection_for_the_next_request() ->
         assert server.connections == 2
 
 
+@pytest.mark.usefixtures("http")
 async def test_a_server_that_stays_away_is_an_error() -> None:
     served = RangeServer(BODY)
     async with (

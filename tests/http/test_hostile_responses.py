@@ -164,6 +164,7 @@ RAW = {
 }
 
 
+@pytest.mark.usefixtures("http")
 @pytest.mark.real_time
 @pytest.mark.parametrize("response", RAW.values(), ids=RAW.keys())
 async def test_a_broken_or_invalid_response_is_a_transport_error(response: bytes) -> None:
@@ -174,6 +175,7 @@ async def test_a_broken_or_invalid_response_is_a_transport_error(response: bytes
                 await connection.get_job(JOB)
 
 
+@pytest.mark.usefixtures("http")
 @pytest.mark.real_time
 async def test_a_broken_response_is_requested_again() -> None:
     whole = json.dumps(listed()).encode()
@@ -185,6 +187,7 @@ async def test_a_broken_response_is_requested_again() -> None:
     assert server.connections == 3
 
 
+@pytest.mark.usefixtures("http")
 @pytest.mark.real_time
 async def test_a_truncated_result_is_not_a_whole_one() -> None:
     job = json.dumps(listed(status="complete")).encode()

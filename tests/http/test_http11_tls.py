@@ -35,6 +35,7 @@ def trusting() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=CERTIFICATE)
 
 
+@pytest.mark.usefixtures("http")
 async def test_requests_go_through_one_tls_connection() -> None:
     async with raw_server(serving(ANSWER), tls=tls_context()) as server:
         async with Connection(settings=trusted(server.url)) as connection:
@@ -43,6 +44,7 @@ async def test_requests_go_through_one_tls_connection() -> None:
         assert server.connections == 1
 
 
+@pytest.mark.usefixtures("http")
 async def test_the_handshake_names_the_host_and_offers_http_1_1_only() -> None:
     seen: list[object] = []
     context = tls_context()
@@ -59,6 +61,7 @@ async def test_the_handshake_names_the_host_and_offers_http_1_1_only() -> None:
     assert seen == ["localhost", "http/1.1"]
 
 
+@pytest.mark.usefixtures("http")
 async def test_an_untrusted_certificate_fails_before_a_request_is_sent() -> None:
     async with (
         raw_server(serving(ANSWER), tls=tls_context()) as server,
@@ -70,6 +73,7 @@ async def test_an_untrusted_certificate_fails_before_a_request_is_sent() -> None
     assert not caught.value.sent
 
 
+@pytest.mark.usefixtures("http")
 async def test_a_certificate_for_another_host_fails_before_a_request_is_sent() -> None:
     async with raw_server(serving(ANSWER), tls=tls_context()) as server:
         url = server.url.replace("localhost", "127.0.0.1")
@@ -79,6 +83,7 @@ async def test_a_certificate_for_another_host_fails_before_a_request_is_sent() -
     assert not caught.value.sent
 
 
+@pytest.mark.usefixtures("http")
 async def test_a_server_without_tls_cannot_be_reached() -> None:
     async def plain(peer: Peer) -> None:
         await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -92,6 +97,7 @@ async def test_a_server_without_tls_cannot_be_reached() -> None:
     assert not caught.value.sent
 
 
+@pytest.mark.usefixtures("http")
 async def test_a_handshake_without_a_response_times_out() -> None:
     async def silent(peer: Peer) -> None:
         await peer.hung_up()
@@ -161,6 +167,7 @@ async def test_reads_cancelled_while_data_arrives_lose_no_bytes(
     assert cut
 
 
+@pytest.mark.usefixtures("http")
 async def test_an_idle_connection_that_ended_is_replaced() -> None:
     async def script(peer: Peer) -> None:
         await peer.read_request()

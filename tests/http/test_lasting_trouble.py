@@ -66,6 +66,7 @@ async def test_a_certificate_that_is_not_trusted_ends_a_call_and_a_wait_at_once(
             assert (caught.value.attempts, caught.value.sent, caught.value.retryable) == (1, False, False)
 
 
+@pytest.mark.usefixtures("http")
 @pytest.mark.real_time
 async def test_a_server_without_tls_ends_a_wait_at_once() -> None:
     async def plain(peer: Peer) -> None:
@@ -80,6 +81,7 @@ async def test_a_server_without_tls_ends_a_wait_at_once() -> None:
             await sfjobs.Job(JOB_ID, "queued", connection).wait()
 
 
+@pytest.mark.usefixtures("http")
 @pytest.mark.real_time
 @pytest.mark.parametrize("name", VARIABLES)
 async def test_the_authorities_of_a_variable_are_trusted(
@@ -251,6 +253,7 @@ async def test_redirects_that_go_round_end() -> None:
     assert len(platform.requests) == 7
 
 
+@pytest.mark.usefixtures("http")
 @pytest.mark.real_time
 async def test_a_redirect_to_tls_is_followed_over_our_own_connections() -> None:
     async with raw_server(serving(ANSWER), tls=tls_context()) as secure:

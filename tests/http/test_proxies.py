@@ -75,6 +75,7 @@ def test_a_range_of_addresses_is_left_to_httpx(monkeypatch: pytest.MonkeyPatch) 
     assert may_need_proxy("http://192.0.2.1:8080")
 
 
+@pytest.mark.usefixtures("http")
 @pytest.mark.real_time
 async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bytes] = []

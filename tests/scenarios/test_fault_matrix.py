@@ -1,6 +1,6 @@
 """
-Every network fault x every operation, on real sockets. ``fault_matrix.txt`` has the expected outcomes; they are a promise to
-callers.
+Every network fault x every operation x both transports, on sockets. ``fault_matrix.txt`` has the expected outcomes; they are a
+promise to callers.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import Any, TypeAlias
 import anyio
 import httpx
 import pytest
+import trio
 
 import sfjobs
 from sfjobs._http import http11
 from sfjobs._http.retry import Retry
+from tests.support.both_transports import BOTH
 from tests.support.fake_platform import KEY, FakePlatform
 from tests.support.fault_proxy import FAULTS, FaultProxy
 from tests.support.feeding_platform import FeedingPlatform
@@ -128,27 +130,35 @@ def test_the_table_has_a_row_for_each_fault_and_a_column_for_each_operation() ->
 def lines(monkeypatch: pytest.MonkeyPatch) -> dict[int, FaultProxy]:
     """The proxies by port. The client notifies a proxy before it connects; pauses are short."""
     lines: dict[int, FaultProxy] = {}
-    connect = http11.connect
 
-    async def connect_after_notice(host: str, port: int, context: Any) -> Any:
-        await lines[port].before_connecting()
-        return await connect(host, port, context)
+    def after_notice(connect: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def connect_after_notice(*place: Any, **options: Any) -> Any:
+            port = place[1] if place else options.get("remote_port", options.get("port"))
+            await lines[port].before_connecting()
+            return await connect(*place, **options)
 
-    monkeypatch.setattr(http11, "connect", connect_after_notice)
+        return connect_after_notice
+
+    monkeypatch.setattr(http11, "connect", after_notice(http11.connect))
+    monkeypatch.setattr(
+        anyio, "connect_tcp", after_notice(anyio.connect_tcp)
+    )  # httpx connects by it, on trio by the next
+    monkeypatch.setattr(trio, "open_tcp_stream", after_notice(trio.open_tcp_stream))
     monkeypatch.setattr("sfjobs._http.transport.Retry", functools.partial(Retry, base=0.02))
     monkeypatch.setattr("sfjobs._http.rate_model.FIRST_PAUSE_SECONDS", 0.02)
     return lines
 
 
+@pytest.mark.parametrize("http", BOTH)
 @pytest.mark.parametrize(
     ("anyio_backend", "fault"),
     [("asyncio", fault) for fault in EXPECTED] + [("trio", fault) for fault in EXPECTED if fault in ON_TRIO],
 )
-async def test_a_fault_has_the_outcomes_of_the_table(fault: str, lines: dict[int, FaultProxy]) -> None:
+async def test_a_fault_has_the_outcomes_of_the_table(fault: str, http: str, lines: dict[int, FaultProxy]) -> None:
     found: dict[str, list[str]] = {name: ["", ""] for name in OPERATIONS}
 
     async def play(name: str, place: int, times: float) -> None:
-        found[name][place] = await outcome(fault, name, times, lines)
+        found[name][place] = await outcome(fault, http, name, times, lines)
 
     async with anyio.create_task_group() as group:
         for name, expected in EXPECTED[fault].items():
@@ -160,7 +170,7 @@ async def test_a_fault_has_the_outcomes_of_the_table(fault: str, lines: dict[int
     assert not different, f"{fault} | {' | '.join(played.values())}"
 
 
-async def outcome(fault: str, name: str, times: float, lines: dict[int, FaultProxy]) -> str:
+async def outcome(fault: str, http: str, name: str, times: float, lines: dict[int, FaultProxy]) -> str:
     """The outcome as a word of the table, and for submissions the number of new jobs."""
     operation, strikes = OPERATIONS[name]
     platform = FeedingPlatform() if fault == "cut mid-feed" else FakePlatform(honours_keys=name == "submit keyed")
@@ -173,10 +183,11 @@ async def outcome(fault: str, name: str, times: float, lines: dict[int, FaultPro
             url=proxy.url, api_key=KEY, retries=5, connect_timeout=10,
             read_timeout=read_timeout, attempt_timeout=2 * read_timeout,
             poll_interval_min=0.02, poll_interval_max=0.1, ca_file=str(CERTIFICATE) if fault == "tls" else None,
+            http=http,  # type: ignore[arg-type]
         )  # fmt: skip
         async with sfjobs.Connection(settings=settings) as connection:
             is_of_feed = fault == "cut mid-feed"
-            waiting = WAIT if times == float("inf") and not is_of_feed else 20.0
+            waiting = WAIT if times == float("inf") and EXPECTED[fault][name].endswith("waits") else 20.0
             # No poll may see the end before a busy machine has opened the feed.
             bench = Bench(platform, connection, waiting, lasting=1.5 if is_of_feed else 0.0)
             await prepared(bench)
