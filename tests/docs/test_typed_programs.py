@@ -1,5 +1,6 @@
 """
-Programs that use every public name; the types session runs ``mypy --strict`` over them, the interop session pyright. They are never run.
+Programs that use every public name; the types session runs ``mypy --strict`` over them, the interop session pyright. They are
+never run.
 """
 
 from __future__ import annotations
