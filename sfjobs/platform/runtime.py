@@ -20,7 +20,9 @@ from .blackbird import parse
 from .devices import build_devices
 from .execution.process_executor import SIMULATE, ProcessExecutor
 from .jobs.change_feed import ChangePublisher
+from .jobs.check_pool import CheckPool
 from .jobs.preparation import Preparation
+from .jobs.program_check import ProgramReader
 from .jobs.scheduler import Scheduler
 from .results.folder import ResultFolder
 from .settings import PlatformSettings, locked_data_dir
@@ -69,8 +71,12 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
         executor = ProcessExecutor(
             settings.results, workers=settings.workers, runner=settings.runner, limits=settings.limits
         )
+        preparation = Preparation() if settings.runner == SIMULATE else None
+        reader = ProgramReader(devices, parse, settings.limits, preparation)
+        checks = CheckPool(reader, settings.limits, test_targets=settings.test_targets)
         async with (
             executor,
+            checks,
             Scheduler(store, executor, devices, running_limit=settings.limits.running or None) as scheduler,
         ):
             feed = ChangePublisher(store, scheduler)
@@ -80,8 +86,7 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
                 tokens=AccessTokens(store, lifetime=settings.access_token_lifetime),
                 devices=devices,
                 results=results,
-                parse=parse,
-                preparation=Preparation() if settings.runner == SIMULATE else None,
+                checks=checks,
                 feed=feed,
                 limits=settings.limits,
             )

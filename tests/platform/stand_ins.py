@@ -6,10 +6,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 import httpx
@@ -22,7 +21,9 @@ from sfjobs.platform.api.tokens import AccessTokens
 from sfjobs.platform.blackbird import parse
 from sfjobs.platform.devices import build_devices
 from sfjobs.platform.execution.executor import ExecutionError, Outcome, Run, Work
+from sfjobs.platform.jobs.check_pool import ThreadChecks
 from sfjobs.platform.jobs.preparation import Preparation
+from sfjobs.platform.jobs.program_check import Parse, ProgramReader
 from sfjobs.platform.jobs.scheduler import Scheduler
 from sfjobs.platform.limits import DEFAULTS, Limits
 from sfjobs.platform.records import JobRecord, NewJob, ResultFile
@@ -37,6 +38,7 @@ target simulon_gaussian (shots=4)
 Sgate(0.5) | 0
 MeasureFock() | [0, 1]
 """
+_PREPARATION = Preparation()
 ARRAY = np.arange(8, dtype=np.uint8).reshape(4, 2)
 
 
@@ -197,15 +199,19 @@ async def open_bench(
         store.add_key(account, hash_api_key("key"), name="local")
         tokens = AccessTokens(store, lifetime=lifetime)
         async with Scheduler(store, executor, devices, running_limit=limits.running or None) as scheduler:
-            make_app = partial(
-                create_app,
-                store=store,
-                scheduler=scheduler,
-                tokens=tokens,
-                devices=devices,
-                results=ResultFolder(folder),
-                parse=parse,
-                preparation=Preparation(),
-                limits=limits,
-            )
+
+            def make_app(
+                preparation: Preparation | None = _PREPARATION, parse: Parse = parse, **details: Any
+            ) -> ASGIApp:
+                parts = {
+                    "store": store,
+                    "scheduler": scheduler,
+                    "tokens": tokens,
+                    "devices": devices,
+                    "results": ResultFolder(folder),
+                    "checks": ThreadChecks(ProgramReader(devices, parse, limits, preparation)),
+                    "limits": limits,
+                }
+                return create_app(**{**parts, **details})
+
             yield Bench(store, executor, scheduler, make_app(), account, tokens, make_app)

@@ -21,12 +21,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..devices import TargetDevice
-from ..errors import ApiError, server_error
+from ..errors import ApiError, ClientGone, server_error
 from ..jobs.acceptance import JobAcceptance
 from ..jobs.change_feed import CHANGES_PATH, ChangePublisher
-from ..jobs.preparation import Preparation
 from ..jobs.scheduler import Scheduler
-from ..jobs.validation import Parse, SubmissionValidator
+from ..jobs.validation import ProgramChecks, SubmissionValidator
 from ..limits import DEFAULTS, Limits
 from ..results.interface import ResultStore
 from ..store.interface import JobStore
@@ -51,20 +50,18 @@ def create_app(
     tokens: AccessTokens,
     devices: Mapping[str, TargetDevice],
     results: ResultStore,
-    parse: Parse,
-    preparation: Preparation | None = None,
+    checks: ProgramChecks,
     feed: ChangePublisher | None = None,
     limits: Limits = DEFAULTS,
 ) -> Starlette:
     """
-    Return the application around open parts. A caller that stops the server passes the feed, to close it then. Without
-    ``preparation`` a program that the simulation cannot run is found by the worker.
+    Return the application around open parts. A caller that stops the server passes the feed, to close it then.
     """
     feed = feed or ChangePublisher(store, scheduler)
     change = ChangeRoutes(feed, tokens)
     account = AccountRoutes(tokens)
     device = DeviceRoutes(devices, scheduler.targets)
-    validator = SubmissionValidator(devices, parse, limits, preparation)
+    validator = SubmissionValidator(checks, limits)
     acceptance = JobAcceptance(store, scheduler, validator, quota=limits.quota)
     job = JobRoutes(store=store, scheduler=scheduler, feed=feed, acceptance=acceptance, results=results, limits=limits)
     app = Starlette(
@@ -133,7 +130,7 @@ class RequestGuard:
 
         try:
             await self._admit(scope, receive, noting_send)
-        except ClientDisconnect:
+        except (ClientDisconnect, ClientGone):
             _log.debug("%s %s: the client disconnected before its request was complete", scope["method"], scope["path"])
         except anyio.get_cancelled_exc_class():
             if not started:

@@ -24,6 +24,7 @@ from ...limits import Limits
 from ...records import JobRecord
 from ...results.interface import ResultStore
 from ...store.interface import JobStore
+from ..abort import until_gone
 from ..file_response import FilePart, file_response
 from ..request_body import read_body
 from ..responses import CompactJSONResponse, error_response, request_json
@@ -62,7 +63,7 @@ class JobRoutes:
                 submission = parse_submission(fields, key)
             else:
                 submission = await anyio.to_thread.run_sync(parse_submission, fields, key)
-            accepted = await self.acceptance.accept(request.state.account, submission)
+            accepted = await self.acceptance.accept(request.state.account, submission, until_gone=until_gone(request))
         except ApiError as error:
             response: Response = error_response(error)
             response.headers.update(echo)
@@ -74,7 +75,7 @@ class JobRoutes:
         """Answer 207 with the outcome of each submission, in order."""
         body = await read_body(request, self.limits.body, "--max-body")
         submissions = await anyio.to_thread.run_sync(_parse_batch, body, limiter=self._batches)
-        outcomes = await self.acceptance.accept_all(request.state.account, submissions)
+        outcomes = await self.acceptance.accept_all(request.state.account, submissions, until_gone=until_gone(request))
         content = b'{"data":[%s]}' % b",".join(map(_batch_item, outcomes))
         changes = [outcome.change for outcome in outcomes if isinstance(outcome, Accepted)]
         # All new jobs were stored in one transaction. A response that is given again may be old.
