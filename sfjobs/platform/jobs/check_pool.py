@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 
 import anyio
 import anyio.to_thread
-from anyio.abc import Process, TaskGroup
+from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from ..errors import ApiError
@@ -90,21 +90,21 @@ class CheckPool(ThreadChecks, anyio.AsyncContextManagerMixin):
         self._command = [sys.executable, "-P", "-m", _PROCESS, json.dumps(options)]
         self._idle: list[_CheckProcess] = []
         self._all: set[_CheckProcess] = set()
-        self._tasks: TaskGroup
 
     @property
     def pids(self) -> tuple[int, ...]:
         """The process ids of the running processes."""
         return tuple(process.pid for process in self._all)
 
+    @property
+    def busy(self) -> int:
+        """The number of processes that start or check a program."""
+        return len(self._all) - len(self._idle)
+
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         try:
-            async with anyio.create_task_group() as self._tasks:
-                try:
-                    yield self
-                finally:
-                    self._tasks.cancel_scope.cancel()
+            yield self
         finally:
             with anyio.CancelScope(shield=True):
                 for process in tuple(self._all):
