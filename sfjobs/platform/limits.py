@@ -15,6 +15,7 @@ SIMULATED_MODES: Final = 216
 
 SIMULATED_SHOTS: Final = 10_000_000
 
+_MAY_BE_ZERO: Final = frozenset({"memory", "running", "connections"})
 _UPPER_BOUND: Final = 1 << 62
 """More than databases and system calls accept."""
 
@@ -30,6 +31,11 @@ class Limits:
 
     An account: ``quota``, the number of its unfinished jobs. Further submissions get 429 ``quota-exceeded`` with ``Retry-After``.
     ``running`` is the number of its jobs that run at the same time (0 for no limit); the others wait.
+
+    Of an account at the same time: ``requests``, ``streams`` of the change feed and ``downloads``. Further ones get 429 with
+    ``Retry-After``. ``bodies`` are the bytes of all request bodies in memory, of which one account may hold a quarter, or one
+    body. ``connections`` is their number in all, of which one address may hold half; 0 is as many as the system's limit of
+    open files allows.
 
     A job: ``shots`` and ``modes``, checked at submission and again in the worker; ``time`` in seconds of wall clock and of
     processor; ``memory`` in bytes of the worker's address space (``RLIMIT_AS``; 0 for no limit; without effect on Windows and
@@ -47,6 +53,11 @@ class Limits:
     circuit: int = 6 << 20
     quota: int = 10_000
     running: int = 0
+    requests: int = 200
+    streams: int = 50
+    downloads: int = 50
+    bodies: int = 256 << 20
+    connections: int = 0
     shots: int = SIMULATED_SHOTS
     modes: int = SIMULATED_MODES
     time: float = 3600.0
@@ -55,7 +66,7 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not 0 < value < _UPPER_BOUND and not (field.name in {"memory", "running"} and value == 0):
+            if not 0 < value < _UPPER_BOUND and not (field.name in _MAY_BE_ZERO and value == 0):
                 raise ConfigurationError(
                     f"the limit '{field.name}' must be more than 0 and less than {_UPPER_BOUND}, not {value}"
                 )

@@ -170,8 +170,18 @@ class Bench:
     tokens: AccessTokens
     make_app: Callable[..., ASGIApp]
 
+    def token(self, account: str | None = None) -> str:
+        """Return an access token of an account, which gets an API key if it has none."""
+        account = account or self.account
+        name = "local" if account == self.account else f"key of {account}"
+        key_hash = hash_api_key("key" if account == self.account else name)
+        self.store.add_key(account, key_hash, name=name)
+        key = self.store.key(key_hash)
+        assert key is not None
+        return self.tokens.issue(account, key=key.id)
+
     def client(self, account: str | None = None) -> httpx.AsyncClient:
-        token = self.tokens.issue(account or self.account)
+        token = self.token(account)
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app, raise_app_exceptions=False),
             base_url="http://platform",

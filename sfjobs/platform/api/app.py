@@ -9,6 +9,7 @@ import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 import anyio
@@ -29,6 +30,8 @@ from ..jobs.validation import ProgramChecks, SubmissionValidator
 from ..limits import DEFAULTS, Limits
 from ..results.interface import ResultStore
 from ..store.interface import JobStore
+from .abort import IS_REVOKED
+from .budgets import BodyShare, Budgets
 from .openapi import OPENAPI_PATH, show_document
 from .responses import error_response
 from .routes.account import TOKEN_PATH, AccountRoutes
@@ -58,12 +61,21 @@ def create_app(
     Return the application around open parts. A caller that stops the server passes the feed, to close it then.
     """
     feed = feed or ChangePublisher(store, scheduler)
-    change = ChangeRoutes(feed, tokens)
+    budgets = Budgets(limits)
+    change = ChangeRoutes(feed, tokens, budgets.streams)
     account = AccountRoutes(tokens)
     device = DeviceRoutes(devices, scheduler.targets)
     validator = SubmissionValidator(checks, limits)
     acceptance = JobAcceptance(store, scheduler, validator, quota=limits.quota)
-    job = JobRoutes(store=store, scheduler=scheduler, feed=feed, acceptance=acceptance, results=results, limits=limits)
+    job = JobRoutes(
+        store=store,
+        scheduler=scheduler,
+        feed=feed,
+        acceptance=acceptance,
+        results=results,
+        limits=limits,
+        downloads=budgets.downloads,
+    )
     app = Starlette(
         routes=[
             _route(TOKEN_PATH, POST=account.token),
@@ -79,7 +91,7 @@ def create_app(
             _route("/jobs/{id}/circuit", GET=job.circuit),
             _route("/jobs/{id}/result", GET=job.result),
         ],
-        middleware=[Middleware(RequestGuard, tokens=tokens, limits=limits)],
+        middleware=[Middleware(RequestGuard, tokens=tokens, limits=limits, budgets=budgets)],
         exception_handlers={HTTPException: _http_error, Exception: _unexpected_error},
     )
     app.router.redirect_slashes = False
@@ -116,6 +128,7 @@ class RequestGuard:
     app: ASGIApp
     tokens: AccessTokens
     limits: Limits
+    budgets: Budgets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -149,10 +162,20 @@ class RequestGuard:
             raise ApiError(414, "uri-too-long", f"the query is longer than the {limits.query} bytes allowed")
         if len(scope["headers"]) > limits.headers:
             raise ApiError(431, "too-many-headers", f"the request has more than the {limits.headers} headers allowed")
-        if scope["path"] not in PUBLIC_PATHS:
+        state = dict(scope.get("state", ()))
+        if scope["path"] in PUBLIC_PATHS:
+            owner = f"address {(scope.get('client') or ('unknown',))[0]}"
+        else:
             bearer = self._bearer(scope)
-            scope["state"] = {**scope.get("state", {}), "account": bearer.account, "bearer": bearer}
-        await self.app(scope, receive, send)
+            owner = bearer.account
+            state |= {"account": bearer.account, "bearer": bearer, IS_REVOKED: partial(self.tokens.is_revoked, bearer)}
+        share = BodyShare(self.budgets.bodies, owner)
+        scope["state"] = {**state, "owner": owner, "body_share": share}
+        with self.budgets.requests.hold(owner):
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                share.close()
 
     def _bearer(self, scope: Scope) -> Bearer:
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")

@@ -8,6 +8,7 @@ import anyio
 from starlette.requests import Request
 
 from ..errors import ApiError, too_large
+from .budgets import BodyShare
 
 BODY_TIMEOUT_SECONDS = 30.0
 """Extended by the time that a body takes at ``MIN_BYTES_PER_SECOND``."""
@@ -20,14 +21,17 @@ async def read_body(request: Request, limit: int, option: str | None = None) -> 
     Return the whole body. ``option`` is that of ``sfjobs serve`` for this limit.
 
     Raises:
-        ApiError: 413 as soon as the body exceeds ``limit`` bytes, 408 as soon as it is too slow.
+        ApiError: 413 as soon as the body exceeds ``limit`` bytes, 408 as soon as it is too slow, 429 or 503 as soon as bodies
+            hold too much memory; ``RequestGuard`` gives it back.
     """
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and int(announced[:19]) > limit:
         raise too_large("The request's body", limit, option)
     body = bytearray()
+    share: BodyShare = request.state.body_share
     with anyio.move_on_after(BODY_TIMEOUT_SECONDS) as scope:
         async for chunk in request.stream():
+            share.grow(len(chunk))
             body += chunk
             if len(body) > limit:
                 raise too_large("The request's body", limit, option)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from typing import TypeVar
+import re
+from typing import Final, TypeVar
 
 from starlette.responses import Response
 
@@ -11,6 +13,14 @@ from ..errors import ApiError, invalid
 from ..jobs.representation import compact_json
 
 T = TypeVar("T")
+
+_SMALL_BYTES: Final = 64 << 10
+"""A body up to this size is read in 3 ms, whatever it has."""
+
+_MAX_PIECES: Final = 10_000
+"""Strings and brackets, commas and colons outside of them. A batch of 100 jobs with all fields has 2200."""
+
+_STRING_OR_PUNCTUATION: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)|[\[\]{},:]', re.DOTALL)
 
 
 class CompactJSONResponse(Response):
@@ -31,8 +41,10 @@ def request_json(body: bytes, kind: type[T]) -> T:
     """Return the JSON of a body, an object (``dict``) or a list. Raises ``ApiError``."""
     if not body:
         raise ApiError(400, "invalid-request", "The request has no body.")
+    if len(body) > _SMALL_BYTES:
+        _check_size(body)
     try:
-        content: object = json.loads(body)
+        content: object = json.loads(body, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise ApiError(400, "invalid-request", f"The request's body is not JSON: {error.msg} ({where}).") from error
@@ -41,3 +53,20 @@ def request_json(body: bytes, kind: type[T]) -> T:
     if not isinstance(content, kind):
         raise invalid({"_schema": ["Invalid input type."]})
     return content
+
+
+def _check_size(body: bytes) -> None:
+    """
+    Refuse a body with more values than any request has, before all of them are made: 8 MB of ``[],[],`` are 2.7 million lists,
+    which take half a second and 150 MB. Most of a large body is the text of programs, which is passed over at 1 GB/s.
+    """
+    if body[:1] in {b"\xff", b"\xfe", b"\x00"} or b"\x00" in body[:4]:
+        raise ApiError(400, "invalid-request", "The request's body is not JSON in UTF-8.")
+    found = itertools.islice(_STRING_OR_PUNCTUATION.finditer(body), _MAX_PIECES + 1)
+    if sum(1 for _ in found) > _MAX_PIECES:
+        detail = f"The request's body has more than {_MAX_PIECES} values and brackets."
+        raise ApiError(400, "invalid-request", detail)
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")

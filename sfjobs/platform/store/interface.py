@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from ...models import JobStatus, JSONValue
-from ..records import JobRecord, KeyRecord, NewJob, Pause, QueuedJob, ResultFile, StoredResponse
+from ..records import JobRecord, KeyRecord, NewJob, Pause, QueuedJob, ResultFile, SigningSecret, StoredResponse
 
 MAX_CRASHES: Final = 5
 """
@@ -29,6 +29,15 @@ class AccountStore(Protocol):
 
     def secret(self, name: str) -> str:
         """Return the random secret of this name. It is created at first use and survives a restart."""
+
+    def signing_secrets(self) -> list[SigningSecret]:
+        """Return the secrets of access tokens: the one in use, which is created at first use, and the one before it."""
+
+    def replace_signing_secret(self, *, at_once: bool = False) -> SigningSecret:
+        """
+        Sign access tokens with a new secret from now on, and return it. Tokens that the secret before has signed stay valid for
+        their lifetime, or end now with ``at_once``.
+        """
 
     def ensure_account(self, name: str) -> str:
         """Return the id of the account with this name, which is created if necessary."""

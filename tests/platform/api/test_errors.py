@@ -125,7 +125,7 @@ async def test_a_request_that_the_platforms_end_interrupts_is_answered(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    authorization = f"Bearer {bench.tokens.issue(bench.account)}".encode()
+    authorization = f"Bearer {bench.token()}".encode()
     scope = {
         "type": "http",
         "method": "POST",
@@ -157,7 +157,7 @@ async def test_a_client_that_goes_away_in_the_middle_of_a_request_is_no_failure(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    authorization = f"Bearer {bench.tokens.issue(bench.account)}".encode()
+    authorization = f"Bearer {bench.token()}".encode()
     scope = {
         "type": "http",
         "method": method,

@@ -288,7 +288,7 @@ def test_nothing_undocumented_is_answered_at_the_edges_of_what_may_be_asked(
     )
     documented = STATUSES[path, method] - OF_THE_SERVER
     for case in cases:
-        response = ask(request_of(case, f"Bearer {world.bench.tokens.issue(world.bench.account)}"))
+        response = ask(request_of(case, f"Bearer {world.bench.token()}"))
         allowed = documented if case.method == method.upper() else {405}
         assert response.status_code in allowed, (case, response.text)
         case.validate_response(response, checks=CHECKS)
@@ -322,7 +322,7 @@ def test_nothing_undocumented_is_answered_whatever_is_asked(
         st.one_of(operation.as_strategy(generation_mode=mode, **parts) for mode in GenerationMode for parts in known)
     )
     def try_it(case: Case) -> None:
-        response = ask(request_of(case, f"Bearer {world.bench.tokens.issue(world.bench.account)}"))
+        response = ask(request_of(case, f"Bearer {world.bench.token()}"))
         seen.add(response.status_code)
         case.validate_response(response, checks=CHECKS)
 

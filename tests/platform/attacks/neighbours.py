@@ -26,7 +26,9 @@ class Neighbours:
     bystander: httpx.AsyncClient
     attacker_key: str = "attacker"
 
-    def request(self, method: str, path: str, *, body: bytes = b"", headers: str = "", length: int | None = None) -> bytes:
+    def request(
+        self, method: str, path: str, *, body: bytes = b"", headers: str = "", length: int | None = None
+    ) -> bytes:
         """Return a request of the attacker as it is sent; ``length`` announces a longer body than the one here."""
         size = len(body) if length is None else length
         authorization = self.attacker.headers["authorization"]

@@ -39,11 +39,20 @@ def open_pool(processes: int = 1) -> CheckPool:
 async def test_a_dear_program_is_checked_in_a_process_as_it_is_in_a_thread() -> None:
     async with open_pool() as pool:
         checked = await pool.check("a", dear(100), None)
-        assert (checked.name, checked.target, checked.shots, checked.is_complete) == ("demo", "simulon_gaussian", 4, True)
+        assert (checked.name, checked.target, checked.shots, checked.is_complete) == (
+            "demo",
+            "simulon_gaussian",
+            4,
+            True,
+        )
         (pid,) = pool.pids
         with pytest.raises(ApiError) as caught:
             await pool.check("a", UNSUPPORTED, None)
-        assert (caught.value.status_code, caught.value.code, caught.value.meta["line"]) == (409, "unsupported-circuit", 405)
+        assert (caught.value.status_code, caught.value.code, caught.value.meta["line"]) == (
+            409,
+            "unsupported-circuit",
+            405,
+        )
         with pytest.raises(ApiError, match="written for 'simulon_gaussian'"):
             await pool.check("a", dear(10), "X8_01")
         assert pool.pids == (pid,)
@@ -71,7 +80,7 @@ async def test_a_check_that_is_not_wanted_any_more_is_stopped() -> None:
 
 async def until_busy(pool: CheckPool) -> None:
     with anyio.fail_after(60):
-        while not pool.busy:
+        while not pool.busy:  # noqa: ASYNC110 - there is no event of it
             await anyio.sleep(0.01)
 
 
@@ -130,7 +139,7 @@ async def test_sixty_dear_programs_delay_another_account_by_one_check(tmp_path: 
         await submit(both.bystander, "first", dear(500))  # the processes have started
         for number in range(60):
             tasks.start_soon(submit, both.attacker, "attack", dear(500, number))
-        while ended.count("attack") < 4:
+        while ended.count("attack") < 4:  # noqa: ASYNC110 - shorter than an event
             await anyio.sleep(0.01)
         before = ended.count("attack")
         await submit(both.bystander, "bystander", dear(500, -1))

@@ -85,8 +85,7 @@ async def test_too_many_that_wait_are_asked_to_come_back() -> None:
         try:
             await use(turns, account, 1.0, log)
         except ApiError as error:
-            assert error.headers is not None
-            answers.append((account, error.status_code, error.headers["retry-after"]))
+            answers.append((account, error.status_code, (error.headers or {})["retry-after"]))
 
     async with anyio.create_task_group() as tasks:
         for account in ("a", "a", "a", "a", "b", "b", "c"):

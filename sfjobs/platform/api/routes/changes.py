@@ -14,12 +14,16 @@ from starlette.types import Receive, Scope, Send
 from ...errors import ApiError
 from ...jobs.change_feed import MEDIA_TYPE, ChangePublisher
 from ..abort import send_while_connected
+from ..budgets import Budget, HeldResponse, owner_of
 from ..tokens import AccessTokens, Bearer
 
 HEARTBEAT_SECONDS = 10.0
 """After this time without an event, a comment shows that the stream is alive."""
 SEND_TIMEOUT_SECONDS = 30.0
 """A client that has not read a message in this time is disconnected."""
+
+REVOKED_SEND_TIMEOUT_SECONDS: Final = 0.5
+"""For the end of a stream whose key was revoked."""
 
 _RETRY: Final = b"retry: 1000\n\n"
 _COMMENT: Final = b":\n\n"
@@ -30,6 +34,7 @@ _BYE: Final = b"event: bye\ndata: {}\n\n"
 class ChangeRoutes:
     feed: ChangePublisher
     tokens: AccessTokens
+    streams: Budget
 
     async def changes(self, request: Request) -> Response:
         """
@@ -41,7 +46,8 @@ class ChangeRoutes:
         if cursor is not None and change is None:
             detail = "The cursor is not known any more. List the jobs again, then open the feed without a cursor."
             raise ApiError(410, "cursor-expired", detail)
-        return EventStream(self.feed, self.tokens, request.state.bearer, change)
+        stream = EventStream(self.feed, self.tokens, request.state.bearer, change)
+        return HeldResponse(stream, self.streams, owner_of(request))
 
 
 class EventStream(Response):
@@ -65,7 +71,9 @@ class EventStream(Response):
                 is_read = scope["method"] == "HEAD" or await self._send_events(send)
                 return is_read and await self._send(send, b"", more_body=False)
 
-        await send_while_connected(scope, receive, send_all)
+        if await send_while_connected(scope, receive, send_all) and scope["method"] != "HEAD":
+            with anyio.move_on_after(REVOKED_SEND_TIMEOUT_SECONDS):
+                await send({"type": "http.response.body", "body": _BYE, "more_body": False})
 
     async def _send_events(self, send: Send) -> bool:
         """Return whether the client has read all events, ``bye`` included."""

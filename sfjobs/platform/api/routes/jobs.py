@@ -25,6 +25,7 @@ from ...records import JobRecord
 from ...results.interface import ResultStore
 from ...store.interface import JobStore
 from ..abort import until_gone
+from ..budgets import Budget, HeldResponse, owner_of
 from ..file_response import FilePart, file_response
 from ..request_body import read_body
 from ..responses import CompactJSONResponse, error_response, request_json
@@ -46,6 +47,7 @@ class JobRoutes:
     acceptance: JobAcceptance
     results: ResultStore
     limits: Limits
+    downloads: Budget
     _batches: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1), init=False)
 
     async def submit(self, request: Request) -> Response:
@@ -139,7 +141,8 @@ class JobRoutes:
             part = FilePart(path, size, stored.npy_offset, stored.npy_size, stored.npy_digest, "application/x-numpy")
         else:
             part = FilePart(path, size, 0, size, stored.digest, "application/zip")
-        return file_response(request, part, {"vary": "accept, accept-version", "cache-control": "private"})
+        response = file_response(request, part, {"vary": "accept, accept-version", "cache-control": "private"})
+        return HeldResponse(response, self.downloads, owner_of(request))
 
     def _offers(self, change: int | None) -> dict[str, str]:
         """Return the headers that offer extensions of the protocol, for a response that reflects everything up to ``change``."""
