@@ -53,7 +53,7 @@ class Limits:
     circuit: int = 6 << 20
     quota: int = 10_000
     running: int = 0
-    requests: int = 200
+    requests: int = 500
     streams: int = 50
     downloads: int = 50
     bodies: int = 256 << 20

@@ -72,12 +72,12 @@ class Budgets:
     """The budgets of one application: requests, bodies in memory (bytes), streams of the feed, and downloads."""
 
     def __init__(self, limits: Limits) -> None:
-        self.requests = Budget("requests", limits.requests, 10 * limits.requests)
+        self.requests = Budget("requests", limits.requests, 20 * limits.requests)
         # The rest of the body is not read, so the connection cannot be used again.
         close = {"connection": "close"}
         self.bodies = Budget("bytes of request bodies", max(limits.bodies // 4, limits.body), limits.bodies, close)
         self.streams = Budget("streams of the change feed", limits.streams, 20 * limits.streams)
-        self.downloads = Budget("downloads", limits.downloads, 10 * limits.downloads)
+        self.downloads = Budget("downloads", limits.downloads, 4 * limits.downloads)
 
 
 @dataclass(slots=True)
