@@ -105,9 +105,9 @@ class ResultFile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
     """
-    A job. ``sequence`` grows with each submission, ``change`` with each change of any job. A running job is ``queued`` with
-    ``started`` set, since the protocol has no word for running. ``attempt`` is the number of starts, ``lost`` the number of these
-    attempts that lost their worker.
+    A job. ``sequence`` grows with each submission, ``change`` with each change of any job of its account. A
+    running job is ``queued`` with ``started`` set, since the protocol has no word for running. ``attempt`` is the number of
+    starts, ``lost`` the number of these attempts that lost their worker.
     """
 
     sequence: int

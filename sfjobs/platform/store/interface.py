@@ -5,8 +5,8 @@ durable.
 Every change of a job's status names the statuses that it may start from. A change that loses a race writes nothing and returns
 None. Who decides about changes is ``jobs/scheduler``.
 
-Each change of a job takes the next number of one counter. The change feed reads the jobs that changed after a number, each at
-its newest state, oldest change first.
+Each change of a job takes the next number of the counter of its account. The change feed reads the jobs that changed after a
+number, each at its newest state, oldest change first.
 """
 
 from __future__ import annotations
@@ -129,11 +129,14 @@ class JobStore(OperatorStore, Protocol):
     def on_change(self, listener: Callable[[str], None]) -> None:
         """Call ``listener`` with the account after each commit of a change of its jobs, on any thread. There is one listener."""
 
-    def newest_change(self) -> int:
-        """Return the number of the newest change of any job, 0 before the first."""
+    def newest_change(self, account: str) -> int:
+        """Return the number of the newest change of the account's jobs."""
 
     def changes(self, account: str, *, after: int, size: int) -> list[JobRecord]:
         """Return up to ``size`` jobs of the account that changed after that change, by their last change, oldest first."""
+
+    def has_more_changes(self, account: str, *, after: int, than: int) -> bool:
+        """Return whether more jobs of the account ``than`` this number changed after that change."""
 
     async def add_jobs(self, jobs: Sequence[NewJob], *, quota: int | None = None) -> list[JobRecord]:
         """

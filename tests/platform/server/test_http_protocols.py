@@ -19,9 +19,8 @@ from sfjobs.platform.api.budgets import BodyShare, Budgets
 from sfjobs.platform.api.request_body import read_body
 from sfjobs.platform.api.routes import changes as routes_changes
 from sfjobs.platform.errors import ApiError
-from sfjobs.platform.limits import Limits
+from sfjobs.platform.limits import DEFAULTS, Limits
 from sfjobs.platform.server.http_protocols import connection
-from sfjobs.platform.limits import DEFAULTS
 from tests.platform.api.test_changes_served import token_of
 from tests.platform.server.test_protocol_errors import connect, parser, response_of
 from tests.platform.stand_ins import PROGRAM

@@ -42,9 +42,9 @@ class ChangeRoutes:
         client received, ``since`` that of the link it followed.
         """
         cursor = request.headers.get("last-event-id", request.query_params.get("since"))
-        change = None if cursor is None else self.feed.change_at(cursor)
+        change = None if cursor is None else self.feed.change_at(request.state.account, cursor)
         if cursor is not None and change is None:
-            detail = "The cursor is not known any more. List the jobs again, then open the feed without a cursor."
+            detail = "The cursor is not known any more, or too old. List the jobs again, then open the feed without a cursor."
             raise ApiError(410, "cursor-expired", detail)
         stream = EventStream(self.feed, self.tokens, request.state.bearer, change)
         return HeldResponse(stream, self.streams, owner_of(request))
@@ -78,16 +78,18 @@ class EventStream(Response):
     async def _send_events(self, send: Send) -> bool:
         """Return whether the client has read all events, ``bye`` included."""
         feed = self._feed
-        after = feed.newest() if self._change is None else self._change
+        after = feed.newest(self._bearer.account) if self._change is None else self._change
         hello = b"event: hello\nid: %s\ndata: {}\n\n" % feed.cursor(after).encode()
         is_read = await self._send(send, _RETRY + hello if self._change is None else _RETRY)
+        is_behind = False
         while is_read:
             if not self._tokens.is_valid(self._bearer):
                 return await self._send(send, _BYE)
             wake = feed.wake(self._bearer.account)
-            after, events = feed.page(self._bearer.account, after)
-            if events:
-                is_read = await self._send(send, events)
+            page = await feed.next_page(self._bearer.account, after, is_behind=is_behind)
+            after, is_behind = page.change, page.is_full
+            if page.events:
+                is_read = await self._send(send, page.events)
                 continue
             if feed.closing.is_set():
                 return await self._send(send, _BYE)

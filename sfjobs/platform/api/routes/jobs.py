@@ -86,7 +86,7 @@ class JobRoutes:
 
     async def list_jobs(self, request: Request) -> Response:
         """List jobs, newest first. ``Link: rel="next"`` (RFC 8288) offers the next page, which is stable under new jobs."""
-        query, change = _ListQuery(request), self.feed.newest()
+        query, change = _ListQuery(request), self.feed.newest(request.state.account)
         before = None
         if query.before is not None:
             last = self.store.job(query.before, account=request.state.account)
@@ -103,7 +103,7 @@ class JobRoutes:
         return CompactJSONResponse({"data": [self._shown(record) for record in page]}, headers=headers)
 
     async def get_job(self, request: Request) -> Response:
-        change = self.feed.newest()
+        change = self.feed.newest(request.state.account)
         return CompactJSONResponse(self._shown(self._job(request)), headers=self._offers(change))
 
     async def cancel(self, request: Request) -> Response:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from ....errors import ConfigurationError
+from ...private_files import make_folder
+from ...records import KeyRecord, SigningSecret
 from ...records import KeyRecord, SigningSecret
 from ...settings import PlatformSettings, locked_data_dir, make_folder
 from .database import Database

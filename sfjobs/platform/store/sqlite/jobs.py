@@ -106,12 +106,17 @@ class SQLiteStore(SQLiteAccounts):
     def on_change(self, listener: Callable[[str], None]) -> None:
         self._on_change = listener
 
-    def newest_change(self) -> int:
-        return int(self._read_value("SELECT value FROM meta WHERE key = 'changes'"))
+    def newest_change(self, account: str) -> int:
+        query = "SELECT value FROM meta WHERE key IN ('changes', 'changes:' || ?) ORDER BY key DESC LIMIT 1"
+        return int(self._read_value(query, account))
 
     def changes(self, account: str, *, after: int, size: int) -> list[JobRecord]:
         query = "SELECT * FROM jobs INDEXED BY jobs_changed WHERE account = ? AND change > ? ORDER BY change LIMIT ?"
         return [_record(row) for row in self._database.read(query, (account, after, size))]
+
+    def has_more_changes(self, account: str, *, after: int, than: int) -> bool:
+        query = "SELECT 1 FROM jobs INDEXED BY jobs_changed WHERE account = ? AND change > ? LIMIT 1 OFFSET ?"
+        return bool(self._database.read(query, (account, after, than)))
 
     def _read_value(self, query: str, *parameters: Parameter) -> Any:
         return self._database.read(query, parameters)[0][0]
@@ -201,7 +206,7 @@ def _add(db: sqlite3.Connection, job: NewJob, quota: int | None) -> JobRecord | 
             job.seed,
             job.priority,
             now(),
-            _next_change(db),
+            _next_change(db, job.account),
         ),
     ).fetchone()
     db.execute("INSERT INTO circuits VALUES (?, ?)", (job.id, job.circuit))
@@ -216,7 +221,10 @@ def _change(
 ) -> JobRecord | None:
     """Change a job if ``condition`` holds. None if it does not hold, because another change came first."""
     query = f"UPDATE jobs SET {assignments}, change = :change WHERE id = :id AND ({condition}) RETURNING *"  # noqa: S608 - callers pass literals
-    row = db.execute(query, {**values, "id": job_id, "change": _next_change(db)}).fetchone()
+    account = db.execute("SELECT account FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if account is None:
+        return None
+    row = db.execute(query, {**values, "id": job_id, "change": _next_change(db, account[0])}).fetchone()
     if row is None:
         return None
     record = _record(row)
@@ -225,8 +233,16 @@ def _change(
     return record
 
 
-def _next_change(db: sqlite3.Connection) -> int:
-    return int(db.execute("UPDATE meta SET value = value + 1 WHERE key = 'changes' RETURNING value").fetchone()[0])
+def _next_change(db: sqlite3.Connection, account: str) -> int:
+    """
+    Return the number of the next change of the account. It begins at ``changes``, which counted the changes of all accounts in
+    files of earlier versions and does not grow any more, so that all cursors stay valid.
+    """
+    query = (
+        "INSERT INTO meta SELECT 'changes:' || ?, value + 1 FROM meta WHERE key = 'changes'"
+        " ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING value"
+    )
+    return int(db.execute(query, (account,)).fetchone()[0])
 
 
 def _recover_jobs(db: sqlite3.Connection) -> None:
