@@ -75,8 +75,8 @@ def default_data_dir() -> Path:
 def locked_data_dir(settings: PlatformSettings) -> Iterator[None]:
     """
     Create the folders, take the rights of other users on them and their files, and lock them: two platforms on one store would
-    both run its jobs. The lock ends with the process, but a moment later if the process was killed while it forked a worker, which
-    shares the lock until it has started its own program.
+    both run its jobs. The lock ends with the process, but a moment later if the process was killed while it forked a worker,
+    which shares the lock until it has started its own program.
 
     Raises:
         ConfigurationError: another platform has the lock, or the directory cannot be used.
