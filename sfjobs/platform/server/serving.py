@@ -32,7 +32,7 @@ from .connections import ConnectionCount, connection_limit
 from .http_protocols import http_protocol
 from .http_protocols.connection import ConnectionLimits
 from .shutdown import Stop, reload_on_hangup, stop_on_signals
-from .tls import Handshake, reload_certificate, server_context
+from .tls import TLSListener, reload_certificate, server_context
 
 _KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep idle connections, so that the client closes them, and no request meets a connection that closes."""
@@ -256,6 +256,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._context = None if tls is None else server_context(tls)
         self._connections = ConnectionCount(connection_limit(settings.limits, settings.workers))
+        self._accepting: list[asyncio.Task[None]] = []
         self._tls = tls
         self._runtime = runtime
         self._grace = grace
@@ -278,25 +279,24 @@ class _Server(uvicorn.Server):
             reload_certificate(self._context, self._tls)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        # As uvicorn does, but with connections that are counted before their TLS handshake.
+        # As uvicorn does, but with connections that are counted, those with TLS before their handshake.
         loop = asyncio.get_running_loop()
-        self.servers = [
-            await loop.create_server(self._accept, sock=listener, backlog=self.config.backlog)
-            for listener in sockets or ()
-        ]
+        self.servers = []
+        for listener in sockets or ():
+            if self._context is not None:
+                accepting = TLSListener(listener, self._context, self._connections, self._http_protocol)
+                self._accepting.append(loop.create_task(accepting.serve()))
+            else:
+                server = await loop.create_server(self._http_protocol, sock=listener, backlog=self.config.backlog)
+                self.servers.append(server)
         self.started = True
         self._on_started()
 
-    def _accept(self) -> asyncio.Protocol:
-        if self._context is None:
-            return self._http_protocol(None)
-        return Handshake(self._context, self._connections, self._http_protocol)
-
-    def _http_protocol(self, counted_address: str | None) -> ConnectionLimits:
+    def _http_protocol(self, leave: Callable[[], None] | None = None) -> ConnectionLimits:
         protocol: ConnectionLimits = self.config.http_protocol_class(  # type: ignore[call-arg, assignment]
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
-        protocol.connections_open, protocol.counted_address = self._connections, counted_address
+        protocol.count, protocol.leave = self._connections, leave
         return protocol
 
     async def main_loop(self) -> None:
@@ -310,6 +310,9 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._runtime.feed.close()
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
         await super().shutdown(sockets=sockets)
 
     @contextlib.contextmanager

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from ...errors import ConfigurationError
 from .address import Certificate, certificate
@@ -17,6 +18,7 @@ from .connections import ConnectionCount
 
 HANDSHAKE_TIMEOUT_SECONDS = 10.0
 _log = logging.getLogger(__name__)
+_ACCEPT_RETRY_SECONDS: Final = 1.0
 _FAILURES: Final = (OSError, asyncio.TimeoutError)  # also of ssl
 
 
@@ -38,68 +40,71 @@ def reload_certificate(context: ssl.SSLContext, tls: Certificate) -> None:
         _log.info("the certificate %s was read again", tls.chain)
 
 
-class Handshake(asyncio.Protocol):
+class TLSListener:
     """
-    A connection until its TLS handshake is done. Then ``make_protocol`` gives the protocol that takes over; it gives the
-    connection back to ``connections``.
+    Accepts the connections of a listening socket. ``make_protocol`` gives the protocol of a connection whose handshake is done;
+    its argument is to be called at the end of the connection.
     """
 
     def __init__(
-        self, context: ssl.SSLContext, connections: ConnectionCount, make_protocol: Callable[[str], asyncio.Protocol]
+        self,
+        listener: socket.socket,
+        context: ssl.SSLContext,
+        connections: ConnectionCount,
+        make_protocol: Callable[[Callable[[], None]], asyncio.Protocol],
     ) -> None:
+        self._listener = listener
         self._context = context
         self._connections = connections
         self._make_protocol = make_protocol
-        self._task: asyncio.Task[None] | None = None
+        self._handshakes: set[asyncio.Task[None]] = set()
 
-    def connection_made(self, transport: Any) -> None:
-        address = address_of(transport)
-        if self._connections.enter(address) is not None:
-            transport.abort()  # without a handshake no response can be sent
-            return
-        transport.pause_reading()
-        self._task = asyncio.get_running_loop().create_task(self._shake_hands(transport, address))
-
-    async def _shake_hands(self, transport: asyncio.Transport, address: str) -> None:
-        early = _EarlyEvents()
+    async def serve(self) -> None:
+        """Accept connections until this is cancelled."""
+        loop = asyncio.get_running_loop()
+        self._listener.setblocking(False)
         try:
-            tls = await asyncio.get_running_loop().start_tls(
-                transport,
-                early,
-                self._context,
-                server_side=True,
+            while True:
+                try:
+                    connection, peer = await loop.sock_accept(self._listener)
+                except OSError as error:
+                    _log.error("no connection can be accepted, trying again in %g s: %s", _ACCEPT_RETRY_SECONDS, error)
+                    await asyncio.sleep(_ACCEPT_RETRY_SECONDS)
+                    continue
+                address = str(peer[0])
+                if self._connections.enter(address) is not None:
+                    connection.close()  # without a handshake no response can be sent
+                    continue
+                task = loop.create_task(self._shake_hands(connection, address))
+                self._handshakes.add(task)
+                task.add_done_callback(self._handshakes.discard)
+        finally:
+            for task in self._handshakes:
+                task.cancel()
+
+    async def _shake_hands(self, connection: socket.socket, address: str) -> None:
+        is_counted = True
+
+        def leave() -> None:
+            nonlocal is_counted
+            if is_counted:
+                is_counted = False
+                self._connections.leave(address)
+
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._make_protocol(leave),
+                connection,
+                ssl=self._context,
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT_SECONDS,
                 ssl_shutdown_timeout=HANDSHAKE_TIMEOUT_SECONDS,
             )
         except BaseException as error:
-            self._connections.leave(address)
-            transport.abort()
+            leave()
+            connection.close()
             if not isinstance(error, _FAILURES):
                 raise
             _log.debug("no TLS with %s: %s", address, error)
-            return
-        if tls is None or early.is_lost:
-            self._connections.leave(address)
-            return
-        protocol = self._make_protocol(address)
-        tls.set_protocol(protocol)
-        protocol.connection_made(tls)
-        if early.received:
-            protocol.data_received(bytes(early.received))
-
-
-class _EarlyEvents(asyncio.Protocol):
-    """What comes between the end of the handshake and the protocol that takes over: in one packet with it, perhaps."""
-
-    def __init__(self) -> None:
-        self.received = bytearray()
-        self.is_lost = False
-
-    def data_received(self, data: bytes) -> None:
-        self.received += data
-
-    def connection_lost(self, _: Exception | None) -> None:
-        self.is_lost = True
 
 
 def address_of(transport: asyncio.BaseTransport) -> str:

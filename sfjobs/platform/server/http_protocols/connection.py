@@ -7,6 +7,8 @@ import logging
 import socket
 import struct
 import sys
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -33,11 +35,11 @@ class ConnectionLimits(asyncio.Protocol):
     """
     A base for the protocols of uvicorn. It closes a connection without a complete request head for
     ``REQUEST_HEAD_TIMEOUT_SECONDS``, which received bytes do not extend, and lets the application close a connection at once.
-    It is counted among ``connections``; with ``counted_address`` it has been counted already.
+    It is counted by ``count``, unless it has been counted before its handshake: then ``leave`` is set.
     """
 
-    connections_open: ConnectionCount
-    counted_address: str | None = None
+    count: ConnectionCount
+    leave: Callable[[], None] | None = None
     _is_refused = False
 
     app: ASGIApp
@@ -48,13 +50,13 @@ class ConnectionLimits(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:  # uvicorn's own signature narrows asyncio's
         super().connection_made(transport)
-        if self.counted_address is None:
+        if self.leave is None:
             address = address_of(transport)
-            error = self.connections_open.enter(address)
+            error = self.count.enter(address)
             if error is not None:
                 self._refuse_connection(error)
                 return
-            self.counted_address = address
+            self.leave = partial(self.count.leave, address)
         self.app = _abortable(self.app, transport)
         self._start_head_timer()
 
@@ -69,11 +71,10 @@ class ConnectionLimits(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
-        if self.counted_address is not None:
-            self.connections_open.leave(self.counted_address)
-            self.counted_address = None
+        if self.leave is not None:
+            self.leave()
         elif self._is_refused:
-            self.connections_open.refused -= 1
+            self.count.refused -= 1
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -82,8 +83,8 @@ class ConnectionLimits(asyncio.Protocol):
     def _refuse_connection(self, error: ApiError) -> None:
         """Send an error response, and close a moment later: a close before the request has come would destroy the response."""
         self._is_refused = True
-        self.connections_open.refused += 1
-        if self.connections_open.refused > MAX_REFUSED:
+        self.count.refused += 1
+        if self.count.refused > MAX_REFUSED:
             self.transport.abort()
             return
         self.transport.write(_response(error))
