@@ -84,7 +84,7 @@ def locked_data_dir(settings: PlatformSettings) -> Iterator[None]:
     try:
         for folder in (settings.data_dir, settings.results, settings.cache):
             make_folder(folder)
-        make_private(settings.data_dir, settings.results)
+        make_private(settings.data_dir, settings.results, settings.cache)
         lock = os.fdopen(os.open(settings.data_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600), "r+")
     except OSError as error:
         raise ConfigurationError(f"the data directory {settings.data_dir} cannot be used: {error}") from error

@@ -78,7 +78,6 @@ _SUBMIT: Final = operation(
     "Submit a job, or up to 100",
     400,
     413,
-    429,
     parameters=[
         header(
             "Idempotency-Key",
