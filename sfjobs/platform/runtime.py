@@ -24,6 +24,7 @@ from .jobs.check_pool import CheckPool
 from .jobs.preparation import Preparation
 from .jobs.program_check import ProgramReader
 from .jobs.scheduler import Scheduler
+from .private_files import make_private
 from .results.folder import ResultFolder
 from .settings import PlatformSettings, locked_data_dir
 from .store.api_keys import LOCAL, has_created_key, hash_api_key, new_api_key
@@ -59,6 +60,8 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
     with ExitStack() as stack:
         stack.enter_context(locked_data_dir(settings))
         store = stack.enter_context(closing(SQLiteStore(settings.database)))
+        # After the store has been recognised: a directory of a newer version stays as it is.
+        make_private(settings.data_dir, settings.results, settings.cache)
         if public and not has_created_key(store):
             raise ConfigurationError(_NO_KEYS.format(data_dir=shlex.quote(str(settings.data_dir))))
         results = ResultFolder(settings.results)

@@ -16,7 +16,7 @@ import platformdirs
 from ..errors import ConfigurationError
 from .execution.process_executor import SIMULATE
 from .limits import DEFAULTS, Limits
-from .private_files import make_folder, make_private
+from .private_files import make_folder
 
 _STALE_LOCK_TIMEOUT_SECONDS: Final = 5.0
 """For the release of a lock whose holder has ended."""
@@ -74,7 +74,7 @@ def default_data_dir() -> Path:
 @contextlib.contextmanager
 def locked_data_dir(settings: PlatformSettings) -> Iterator[None]:
     """
-    Create the folders, take the rights of other users on them and their files, and lock them: two platforms on one store would
+    Create the folders, readable by this user only, and lock them: two platforms on one store would
     both run its jobs. The lock ends with the process, but a moment later if the process was killed while it forked a worker,
     which shares the lock until it has started its own program.
 
@@ -84,7 +84,6 @@ def locked_data_dir(settings: PlatformSettings) -> Iterator[None]:
     try:
         for folder in (settings.data_dir, settings.results, settings.cache):
             make_folder(folder)
-        make_private(settings.data_dir, settings.results, settings.cache)
         lock = os.fdopen(os.open(settings.data_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600), "r+")
     except OSError as error:
         raise ConfigurationError(f"the data directory {settings.data_dir} cannot be used: {error}") from error

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sfjobs.platform import PlatformSettings, serving
+from sfjobs.platform import serving
 from sfjobs.platform.private_files import make_private
-from sfjobs.platform.settings import locked_data_dir
 from tests.platform.server.test_serving import client_of, final, submit
 from tests.platform.servers import ServerProcess
 
@@ -70,13 +69,6 @@ def test_a_link_is_not_followed_and_a_foreign_file_is_a_warning(
     assert stat.S_IMODE(outside.stat().st_mode) == 0o644
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "foreign" in caplog.text
-
-
-def test_a_lock_of_a_directory_closes_it(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.mkdir(0o755)
-    with locked_data_dir(PlatformSettings(data_dir=data)):
-        assert stat.S_IMODE(data.stat().st_mode) == 0o700
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")

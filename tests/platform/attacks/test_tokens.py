@@ -69,7 +69,7 @@ async def test_the_signing_secret_can_be_replaced_while_the_platform_runs(bench:
 
 
 async def test_a_replaced_secret_signs_nothing_after_the_lifetime_of_its_tokens(tmp_path: Path) -> None:
-    """Whoever has learned it could otherwise make tokens that never end."""
+    """A stranger who has learned it could make tokens that never end."""
     async with open_bench(tmp_path, lifetime=0.5) as bench:
         old = bench.store.signing_secrets()[0]
         claims = claims_of(bench.token())
@@ -82,7 +82,7 @@ async def test_a_replaced_secret_signs_nothing_after_the_lifetime_of_its_tokens(
         assert await status(bench, forged) == 401
 
 
-async def test_a_revoked_key_ends_a_stream_in_the_middle_of_silence(tmp_path: Path) -> None:
+async def test_a_revoked_key_ends_a_stream_between_two_heartbeats(tmp_path: Path) -> None:
     """It went on until the next heartbeat, 10 s later, or the next change."""
     async with neighbours(tmp_path) as both, both.attacker.stream("GET", "/jobs/changes") as response:
         pieces = response.aiter_bytes()

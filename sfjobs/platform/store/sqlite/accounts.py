@@ -19,8 +19,7 @@ from typing import Final
 from ....errors import ConfigurationError
 from ...private_files import make_folder
 from ...records import KeyRecord, SigningSecret
-from ...records import KeyRecord, SigningSecret
-from ...settings import PlatformSettings, locked_data_dir, make_folder
+from ...settings import PlatformSettings, locked_data_dir
 from .database import Database
 from .migration import migrate, needs_migration
 from .pauses import SQLitePauses
