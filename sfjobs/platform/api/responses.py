@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from typing import Final, TypeVar
@@ -20,7 +19,8 @@ _SMALL_BYTES: Final = 64 << 10
 _MAX_PIECES: Final = 10_000
 """Strings and brackets, commas and colons outside of them. A batch of 100 jobs with all fields has 2200."""
 
-_STRING_OR_PUNCTUATION: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)|[\[\]{},:]', re.DOTALL)
+_BACKSLASH: Final = 0x5C
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 class CompactJSONResponse(Response):
@@ -42,7 +42,7 @@ def request_json(body: bytes, kind: type[T]) -> T:
     if not body:
         raise ApiError(400, "invalid-request", "The request has no body.")
     if len(body) > _SMALL_BYTES:
-        _check_size(body)
+        check_pieces(body)
     try:
         content: object = json.loads(body, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
@@ -55,17 +55,38 @@ def request_json(body: bytes, kind: type[T]) -> T:
     return content
 
 
-def _check_size(body: bytes) -> None:
+def check_pieces(body: bytes) -> None:
     """
-    Refuse a body with more values than any request has, before all of them are made: 8 MB of ``[],[],`` are 2.7 million lists,
-    which take half a second and 150 MB. Most of a large body is the text of programs, which is passed over at 1 GB/s.
+    Refuse a body, or its beginning, with more values than any request has, before all of them are made: 8 MB of ``[],[],`` are
+    2.7 million lists, which take half a second and 150 MB. Most of a large body is the text of programs, which is passed over.
     """
     if body[:1] in {b"\xff", b"\xfe", b"\x00"} or b"\x00" in body[:4]:
         raise ApiError(400, "invalid-request", "The request's body is not JSON in UTF-8.")
-    found = itertools.islice(_STRING_OR_PUNCTUATION.finditer(body), _MAX_PIECES + 1)
-    if sum(1 for _ in found) > _MAX_PIECES:
+    if _count_pieces(body) > _MAX_PIECES:
         detail = f"The request's body has more than {_MAX_PIECES} values and brackets."
-        raise ApiError(400, "invalid-request", detail)
+        # Perhaps the rest of the body has not been received.
+        raise ApiError(400, "invalid-request", detail, headers={"connection": "close"})
+
+
+def _count_pieces(body: bytes) -> int:
+    """
+    Return the number of strings, and of brackets, commas and colons outside of them, or some number above the limit. It jumps
+    from quote to quote, since most of a body is few long strings: 1 ms for 5 MB, where an expression takes 30.
+    """
+    pieces = position = 0
+    for _ in range(_MAX_PIECES):
+        start = body.find(b'"', position)
+        between = body[position : len(body) if start < 0 else start]
+        pieces += len(between) - len(between.translate(None, b"[]{},:"))
+        if start < 0 or pieces > _MAX_PIECES:
+            return pieces
+        end = body.find(b'"', start + 1)
+        if end < 0 or body[end - 1] == _BACKSLASH:  # escaped, perhaps: rare
+            match = _STRING.match(body, start)
+            end = match.end() - 1 if match else len(body)
+        position = end + 1
+        pieces += 1
+    return _MAX_PIECES + 1
 
 
 def _refuse_constant(name: str) -> object:

@@ -33,8 +33,8 @@ STOP_SEND_TIMEOUT_SECONDS: Final = 0.5
 """For the last events of a stream when the platform stops: less than the time that the server gives requests then."""
 
 
-MAX_REPLAY_JOBS: Final = 20_000
-"""A stream from a cursor with more changed jobs since is refused: a list of the jobs that the client wants is cheaper."""
+MAX_REPLAY_CHANGES: Final = 100_000
+"""A stream from a cursor with more changes since is refused: a list of the jobs that the client wants is cheaper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +157,8 @@ class ChangePublisher:
         if epoch != self._epoch or not (number.isascii() and number.isdigit() and len(number) < 19):
             return None
         change = int(number)
-        if change > self.newest(account) or self._store.has_more_changes(account, after=change, than=MAX_REPLAY_JOBS):
-            return None
-        return change
+        newest = self.newest(account)
+        return change if newest - MAX_REPLAY_CHANGES <= change <= newest else None
 
     def _event(self, record: JobRecord) -> bytes:
         data = compact_json(job_object(record, self._scheduler.position(record), self._scheduler.reason(record)))

@@ -6,7 +6,6 @@ header has target, shots and name; newer clients send target and name in JSON as
 from __future__ import annotations
 
 import math
-import re
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
@@ -20,7 +19,6 @@ from .submission import IncomingSubmission
 
 _MAX_NAME_CHARACTERS: Final = 255
 _FIELDS: Final = frozenset({"name", "target", "circuit", "language"})
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_KNOWN_CIRCUITS: Final = 256
 _MAX_KNOWN_CHARACTERS: Final = 16 << 10
 
@@ -99,11 +97,17 @@ def _check_fields(body: Mapping[str, Any], max_circuit_bytes: int) -> None:
         errors["language"] = [f"Must be one of: {LANGUAGE}."]
     if "name" not in errors and len(body.get("name") or "") > _MAX_NAME_CHARACTERS:
         errors["name"] = [f"Longer than maximum length {_MAX_NAME_CHARACTERS}."]
-    for name in ("circuit", "name"):
-        if name not in errors and _SURROGATE.search(body.get(name) or ""):
-            # JSON can express half of a surrogate pair, which no database or file can store.
-            errors[name] = ["Not valid Unicode text."]
+    sizes = {name: _size(body.get(name) or "") for name in ("circuit", "name") if name not in errors}
+    errors |= {name: ["Not valid Unicode text."] for name, size in sizes.items() if size is None}
     if errors:
         raise invalid(errors)
-    if len(body["circuit"].encode()) > max_circuit_bytes:
+    if (sizes["circuit"] or 0) > max_circuit_bytes:
         raise too_large("The circuit", max_circuit_bytes, "--max-program")
+
+
+def _size(text: str) -> int | None:
+    """Return the bytes of a text, None if it has half of a surrogate pair: JSON has these, and no database or file can."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return None

@@ -135,9 +135,6 @@ class JobStore(OperatorStore, Protocol):
     def changes(self, account: str, *, after: int, size: int) -> list[JobRecord]:
         """Return up to ``size`` jobs of the account that changed after that change, by their last change, oldest first."""
 
-    def has_more_changes(self, account: str, *, after: int, than: int) -> bool:
-        """Return whether more jobs of the account ``than`` this number changed after that change."""
-
     async def add_jobs(self, jobs: Sequence[NewJob], *, quota: int | None = None) -> list[JobRecord]:
         """
         Add new jobs as ``open``, with the responses to those that have an idempotency key, in one transaction. With ``quota``,

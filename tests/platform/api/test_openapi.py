@@ -36,7 +36,7 @@ import sfjobs.platform
 from sfjobs.platform.api.app import PUBLIC_PATHS
 from sfjobs.platform.api.openapi import DOCUMENT
 from sfjobs.platform.api.routes.account import TOKEN_PATH
-from sfjobs.platform.jobs.change_feed import ChangePublisher
+from sfjobs.platform.jobs.change_feed import CHANGES_PATH, MEDIA_TYPE, ChangePublisher
 from tests.platform.stand_ins import PROGRAM, Bench, open_bench
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
@@ -66,12 +66,16 @@ here.
 
 @dataclass(frozen=True)
 class World:
-    """A platform with a complete job, one that waits, and one with a lost result; its feed ends every stream at once."""
+    """
+    A platform with a complete job, one that waits, and one with a lost result. Its feed ends every stream after the events since
+    ``cursor``, which is before all.
+    """
 
     bench: Bench
     complete: str
     waiting: str
     lost: str
+    cursor: str
 
 
 @asynccontextmanager
@@ -89,7 +93,7 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
         lost = (await bench.store.ended(ids[2])).result
         assert lost is not None
         (folder / lost.name).unlink()
-        yield World(bench, *ids)
+        yield World(bench, *ids, cursor=feed.cursor(0))
 
 
 @pytest.fixture
@@ -235,6 +239,30 @@ async def test_what_holds_for_all_is_answered_in_its_shape(world: World, path: s
 # any request
 
 
+def checked_events(stream: str) -> set[str]:
+    """Check the events of a stream as the document describes them, and return their names."""
+    names = set()
+    for block in stream.removesuffix("\n\n").split("\n\n"):
+        event = dict(line.split(": ", 1) for line in block.split("\n"))
+        if event.keys() == {"retry"}:
+            assert event["retry"].isdigit()
+            continue
+        schema = DOCUMENT["paths"][CHANGES_PATH]["get"]["responses"]["200"]["content"][MEDIA_TYPE]["schema"]
+        assert set(schema["required"]) <= event.keys() <= schema["properties"].keys()
+        assert event["event"] in schema["properties"]["event"]["enum"]
+        content = json.loads(event["data"], parse_constant=pytest.fail)
+        if event["event"] == "job":  # as any response shows it
+            path = f"http://platform/jobs/{content['id']}"
+            response = httpx.Response(200, json=content, request=httpx.Request("GET", path))
+            case_of("/jobs/{id}", "get", id=content["id"]).validate_response(
+                response, checks=[response_schema_conformance]
+            )
+        else:
+            assert content == {}
+        names.add(event["event"])
+    return names
+
+
 BODIES = {
     (TOKEN_PATH, "post"): {
         "body": {"grant_type": "refresh_token", "refresh_token": "key"},
@@ -308,6 +336,8 @@ def test_nothing_undocumented_is_answered_whatever_is_asked(
         known += [{"path_parameters": {"target": "X8_01"}}]
     if (path, method) in BODIES:
         known += [BODIES[path, method]]
+    if path == CHANGES_PATH:
+        known += [{"query": {"since": world.cursor}}, {"headers": {"Last-Event-ID": world.cursor}}]
     seen: set[int] = set()
 
     @settings(
@@ -325,7 +355,11 @@ def test_nothing_undocumented_is_answered_whatever_is_asked(
         response = ask(request_of(case, f"Bearer {world.bench.token()}"))
         seen.add(response.status_code)
         case.validate_response(response, checks=CHECKS)
+        if response.headers.get("content-type") == MEDIA_TYPE:
+            events.update(checked_events(response.text))
 
+    events: set[str] = set()
     try_it()
+    assert events == ({"hello", "job", "bye"} if path == CHANGES_PATH else set())
     assert seen <= STATUSES[path, method] - OF_THE_SERVER
     assert len(seen) > 1 or len(STATUSES[path, method] - OF_THE_SERVER - {401, 414}) == 1

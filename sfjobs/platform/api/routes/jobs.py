@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import anyio
@@ -17,6 +17,7 @@ from ....models import JobStatus
 from ...errors import ApiError, invalid, not_found
 from ...jobs.acceptance import Accepted, JobAcceptance
 from ...jobs.change_feed import ChangePublisher
+from ...jobs.fair_turns import FairTurns
 from ...jobs.representation import compact_json, job_object
 from ...jobs.scheduler import Scheduler
 from ...jobs.submission import IncomingSubmission, checked_key, parse_batch_item, parse_submission
@@ -28,12 +29,16 @@ from ..abort import until_gone
 from ..budgets import Budget, HeldResponse, owner_of
 from ..file_response import FilePart, file_response
 from ..request_body import read_body
-from ..responses import CompactJSONResponse, error_response, request_json
+from ..responses import CompactJSONResponse, check_pieces, error_response, request_json
 
 _MAX_BATCH_JOBS: Final = 100
 _BATCH_MEDIA_TYPE: Final = "application/jobs+json"
 _MAX_CANCEL_BYTES: Final = 16 << 10
 _INLINE_HASH_BYTES: Final = 64 << 10  # the fingerprint of a larger body is made in a thread
+_LARGE_BODY_BYTES: Final = 1 << 20
+_PAUSE_FACTOR: Final = 3.0
+"""After a large body was read, nothing like it is done for this many times as long."""
+
 _DEFAULT_PAGE_JOBS: Final = 5
 _MAX_PAGE_JOBS: Final = 100
 _VERSION: Final = re.compile(r"(\d{1,6})\.(\d{1,6})")
@@ -48,6 +53,7 @@ class JobRoutes:
     results: ResultStore
     limits: Limits
     downloads: Budget
+    _large_bodies: FairTurns = field(default_factory=lambda: FairTurns(1), init=False)
     _batches: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1), init=False)
 
     async def submit(self, request: Request) -> Response:
@@ -58,8 +64,8 @@ class JobRoutes:
         echo = {} if key is None else {"idempotency-key": checked_key(key, "Idempotency-Key")}
         # In JSON a line break or a quote takes two characters.
         limit, option = min((self.limits.body, "--max-body"), (2 * self.limits.circuit, "--max-program"))
-        body = await read_body(request, limit, option)
-        fields = request_json(body, dict)
+        body = await read_body(request, limit, option, early_check=check_pieces)
+        fields = await self._json(request, body)
         try:
             if key is None or len(body) <= _INLINE_HASH_BYTES:
                 submission = parse_submission(fields, key)
@@ -73,9 +79,23 @@ class JobRoutes:
         headers = {"location": f"/jobs/{accepted.job_id}", **self._offers(accepted.change), **echo}
         return Response(accepted.body, status_code=201, media_type="application/json", headers=headers)
 
+    async def _json(self, request: Request, body: bytes) -> dict[str, Any]:
+        """
+        Return the JSON of a body. That of a large one takes tens of milliseconds, in which nothing else runs, so they are read in
+        turns, with time for others between two.
+        """
+        if len(body) <= _LARGE_BODY_BYTES:
+            return request_json(body, dict)
+        async with self._large_bodies.turn(request.state.account):
+            begun = anyio.current_time()
+            try:
+                return request_json(body, dict)
+            finally:
+                await anyio.sleep(_PAUSE_FACTOR * (anyio.current_time() - begun))
+
     async def _submit_batch(self, request: Request) -> Response:
         """Answer 207 with the outcome of each submission, in order."""
-        body = await read_body(request, self.limits.body, "--max-body")
+        body = await read_body(request, self.limits.body, "--max-body", early_check=check_pieces)
         submissions = await anyio.to_thread.run_sync(_parse_batch, body, limiter=self._batches)
         outcomes = await self.acceptance.accept_all(request.state.account, submissions, until_gone=until_gone(request))
         content = b'{"data":[%s]}' % b",".join(map(_batch_item, outcomes))

@@ -114,10 +114,6 @@ class SQLiteStore(SQLiteAccounts):
         query = "SELECT * FROM jobs INDEXED BY jobs_changed WHERE account = ? AND change > ? ORDER BY change LIMIT ?"
         return [_record(row) for row in self._database.read(query, (account, after, size))]
 
-    def has_more_changes(self, account: str, *, after: int, than: int) -> bool:
-        query = "SELECT 1 FROM jobs INDEXED BY jobs_changed WHERE account = ? AND change > ? LIMIT 1 OFFSET ?"
-        return bool(self._database.read(query, (account, after, than)))
-
     def _read_value(self, query: str, *parameters: Parameter) -> Any:
         return self._database.read(query, parameters)[0][0]
 
