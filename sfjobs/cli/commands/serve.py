@@ -47,6 +47,7 @@ _KeyOption: TypeAlias = Annotated[
 ]
 
 
+# Long because each option is a parameter.
 def serve(
     *,
     host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen at.")] = "127.0.0.1",

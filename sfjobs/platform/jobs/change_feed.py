@@ -38,7 +38,7 @@ MAX_REPLAY_CHANGES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class EventPage:
     """The next events of a stream as they are sent, and the number of their last change. ``is_full``: more may follow."""
 
     change: int
@@ -52,7 +52,7 @@ class _Account:
 
     streams: int = 0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    pages: dict[int, Page] = field(default_factory=dict)
+    pages: dict[int, EventPage] = field(default_factory=dict)
 
 
 class ChangePublisher:
@@ -116,7 +116,7 @@ class ChangePublisher:
         """Return the number of the account's newest change, after which a stream that starts now continues."""
         return self._store.newest_change(account)
 
-    async def next_page(self, account: str, after: int, *, is_behind: bool) -> Page:
+    async def next_page(self, account: str, after: int, *, is_behind: bool) -> EventPage:
         """
         Return the next page for a stream of the account that has sent everything up to ``after``. Without a change it has no
         events. A stream whose last page was full ``is_behind``: such streams take turns, fair to all accounts, and let all other
@@ -129,14 +129,14 @@ class ChangePublisher:
             await anyio.lowlevel.checkpoint()
         return page
 
-    def _page(self, account: str, after: int) -> Page:
+    def _page(self, account: str, after: int) -> EventPage:
         pages = self._accounts[account].pages
         if after not in pages:
             # Only one is kept: few streams catch up from far behind, and those that wait at the end need the same page.
             pages.clear()
             records = self._store.changes(account, after=after, size=PAGE_JOBS)
             last = records[-1].change if records else after
-            pages[after] = Page(last, b"".join(map(self._event, records)), len(records) == PAGE_JOBS)
+            pages[after] = EventPage(last, b"".join(map(self._event, records)), len(records) == PAGE_JOBS)
         return pages[after]
 
     def cursor(self, change: int) -> str:

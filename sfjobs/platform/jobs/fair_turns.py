@@ -25,7 +25,7 @@ class Turn:
 
 
 @dataclass(slots=True)
-class _Account:
+class _Turns:
     used: float = 0.0
     running: int = 0
     waiting: deque[tuple[int, anyio.Event]] = field(default_factory=deque)
@@ -50,7 +50,7 @@ class FairTurns:
         self._most_waiting_in_all = most_waiting_in_all
         self._clock = clock
         self._arrivals = itertools.count()
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: dict[str, _Turns] = {}
         self._level = 0.0
         self.waiting = 0
 
@@ -81,8 +81,8 @@ class FairTurns:
         state.running += 1
         self._free -= 1
 
-    def _state(self, account: str) -> _Account:
-        state = self._accounts.setdefault(account, _Account())
+    def _state(self, account: str) -> _Turns:
+        state = self._accounts.setdefault(account, _Turns())
         if not (state.running or state.waiting):
             state.used = max(state.used, self._level)
         return state
