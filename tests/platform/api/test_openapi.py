@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,7 @@ def checked_events(stream: str) -> set[str]:
         if event["event"] == "job":  # as any response shows it
             path = f"http://platform/jobs/{content['id']}"
             response = httpx.Response(200, json=content, request=httpx.Request("GET", path))
+            response.elapsed = timedelta()
             case_of("/jobs/{id}", "get", id=content["id"]).validate_response(
                 response, checks=[response_schema_conformance]
             )
