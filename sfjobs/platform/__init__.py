@@ -21,7 +21,7 @@ Map, from the top; a folder imports only from the layers below it.
     simulation/    draws the samples
     devices/       the targets and the programs they accept
     blackbird/     the parser of Blackbird
-    limits.py  records.py  program.py  errors.py
+    limits.py  records.py  private_files.py  program.py  errors.py
 
 ``sfjobs platform keys`` makes, lists and revokes API keys; a key sees the jobs of its account. ``Limits`` bounds a request, an
 account and a job, and ``Retention`` says how long jobs and results are kept.

@@ -25,6 +25,10 @@ class ApiError(Exception):
         return {**error, **self.extra}
 
 
+class ClientGone(Exception):
+    """The client disconnected, so that its request was stopped. It gets no response."""
+
+
 def invalid(errors: Mapping[str, Sequence[str] | Mapping[str, Sequence[str]]]) -> ApiError:
     """Return a 400 with messages by field, or by field and index."""
     return ApiError(400, "validation-error", "The request is not valid.", errors)

@@ -20,6 +20,7 @@ SIMULATED_SHOTS: Final = 10_000_000
 _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhdw])", re.ASCII)
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
+_MAY_BE_ZERO: Final = frozenset({"memory", "running", "connections", "storage"})
 _UPPER_BOUND: Final = 1 << 62
 """More than databases and system calls accept."""
 
@@ -38,6 +39,11 @@ class Limits:
     ``storage``, the bytes of its programs and results (0 for no limit). While it stores more, further submissions get 403
     ``storage-quota-exceeded``, and jobs that were accepted before still store their results.
 
+    Of an account at the same time: ``requests``, ``streams`` of the change feed and ``downloads``. Further ones get 429 with
+    ``Retry-After``. ``bodies`` are the bytes of all request bodies in memory, of which one account may hold a quarter, or one
+    body. ``connections`` is their number in all, of which one address may hold half; 0 is as many as the system's limit of
+    open files allows.
+
     A job: ``shots`` and ``modes``, checked at submission and again in the worker; ``time`` in seconds of wall clock and of
     processor; ``memory`` in bytes of the worker's address space (``RLIMIT_AS``; 0 for no limit; without effect on Windows and
     macOS). A job that exceeds one fails with the ``error-code`` ``shot-limit``, ``mode-limit``, ``time-limit`` or
@@ -55,6 +61,11 @@ class Limits:
     quota: int = 10_000
     running: int = 0
     storage: int = 0
+    requests: int = 500
+    streams: int = 50
+    downloads: int = 50
+    bodies: int = 256 << 20
+    connections: int = 0
     shots: int = SIMULATED_SHOTS
     modes: int = SIMULATED_MODES
     time: float = 3600.0
@@ -63,7 +74,7 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not 0 < value < _UPPER_BOUND and not (field.name in {"memory", "running", "storage"} and value == 0):
+            if not 0 < value < _UPPER_BOUND and not (field.name in _MAY_BE_ZERO and value == 0):
                 raise ConfigurationError(
                     f"the limit '{field.name}' must be more than 0 and less than {_UPPER_BOUND}, not {value}"
                 )

@@ -42,6 +42,15 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SigningSecret:
+    """A secret that signs access tokens. ``replaced`` is the time when another took its place, None for the one in use."""
+
+    id: str
+    value: str = field(repr=False)
+    replaced: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyKey:
     """
     The idempotency key of a submission, and the hash of what it submits. ``response_body`` makes the body of the response that is
@@ -96,9 +105,9 @@ class ResultFile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
     """
-    A job. ``sequence`` grows with each submission, ``change`` with each change of any job. A running job is ``queued`` with
-    ``started`` set, since the protocol has no word for running. ``attempt`` is the number of starts, ``lost`` the number of these
-    attempts that lost their worker. ``result_deleted`` is the time when the result of a complete job was deleted.
+    A job. ``sequence`` grows with each submission, ``change`` with each change of any job of its account. A running job is
+    ``queued`` with ``started`` set, since the protocol has no word for running. ``attempt`` is the number of starts, ``lost`` the
+    number of these attempts that lost their worker. ``result_deleted`` is the time when the result of a complete job was deleted.
     """
 
     sequence: int
@@ -128,10 +137,10 @@ class JobRecord:
 
     @property
     def running_time(self) -> float | None:
-        """Seconds from start to end, None for a job that has not run or not ended."""
+        """Seconds from start to end, None for a job that has not run or not ended; 0 if the clock was set back meanwhile."""
         if self.started is None or self.finished is None:
             return None
-        return (self.finished - self.started) / 1e6
+        return max(0, self.finished - self.started) / 1e6
 
 
 @dataclass(frozen=True, slots=True)

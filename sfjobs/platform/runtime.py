@@ -21,10 +21,13 @@ from .devices import build_devices
 from .execution.executor import Executor, PlatformTrouble
 from .execution.process_executor import SIMULATE, ProcessExecutor
 from .jobs.change_feed import ChangePublisher
+from .jobs.check_pool import CheckPool
 from .jobs.cleaner import Cleaner
 from .jobs.disk_watch import DiskWatch
 from .jobs.preparation import Preparation
+from .jobs.program_check import ProgramReader
 from .jobs.scheduler import Scheduler
+from .private_files import make_private
 from .results.folder import ResultFolder
 from .settings import PlatformSettings, locked_data_dir
 from .store.api_keys import LOCAL, has_created_key, hash_api_key, new_api_key
@@ -65,6 +68,8 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
     with ExitStack() as stack:
         stack.enter_context(locked_data_dir(settings))
         store = stack.enter_context(closing(SQLiteStore(settings.database)))
+        # After the store has been recognised: a directory of a newer version stays as it is.
+        make_private(settings.data_dir, settings.results, settings.cache)
         if public and not has_created_key(store):
             raise ConfigurationError(_NO_KEYS.format(data_dir=shlex.quote(str(settings.data_dir))))
         results = ResultFolder(settings.results)
@@ -79,11 +84,15 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
         executor = ProcessExecutor(
             settings.results, workers=settings.workers, runner=settings.runner, limits=settings.limits
         )
+        preparation = Preparation() if settings.runner == SIMULATE else None
+        reader = ProgramReader(devices, parse, settings.limits, preparation)
+        checks = CheckPool(reader, settings.limits, test_targets=settings.test_targets)
         async with executor:
             problem = await _start_problem(executor)
             if problem is None:
                 limit = settings.limits.running or None
                 async with (
+                    checks,
                     Scheduler(store, executor, devices, running_limit=limit) as scheduler,
                     DiskWatch(scheduler, settings.data_dir, settings.retention.free_disk) as disk,
                     cleaner,
@@ -95,8 +104,7 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
                         tokens=AccessTokens(store, lifetime=settings.access_token_lifetime),
                         devices=devices,
                         results=results,
-                        parse=parse,
-                        preparation=Preparation() if settings.runner == SIMULATE else None,
+                        checks=checks,
                         feed=feed,
                         cleaner=cleaner,
                         limits=settings.limits,

@@ -16,6 +16,7 @@ import platformdirs
 from ..errors import ConfigurationError
 from .execution.process_executor import SIMULATE
 from .limits import DEFAULTS, KEEP_ALL, Limits, Retention
+from .private_files import make_folder
 
 _STALE_LOCK_TIMEOUT_SECONDS: Final = 5.0
 """For the release of a lock whose holder has ended."""
@@ -56,6 +57,11 @@ class PlatformSettings:
         return self.data_dir / "results"
 
     @property
+    def cache(self) -> Path:
+        """The folder of compiled code, which libraries would else write beside themselves or into the home directory."""
+        return self.data_dir / "cache"
+
+    @property
     def api_key(self) -> Path:
         """The file with the API key of the first start."""
         return self.data_dir / "api_key"
@@ -80,23 +86,18 @@ def default_data_dir() -> Path:
     return folder
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder for this user only, unless it exists."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
 @contextlib.contextmanager
 def locked_data_dir(settings: PlatformSettings) -> Iterator[None]:
     """
-    Create the folders, readable by this user only, and lock them: two platforms on one store would both run its jobs. The lock
-    ends with the process, but a moment later if the process was killed while it forked a worker, which shares the lock until it
-    has started its own program.
+    Create the folders, readable by this user only, and lock them: two platforms on one store would
+    both run its jobs. The lock ends with the process, but a moment later if the process was killed while it forked a worker,
+    which shares the lock until it has started its own program.
 
     Raises:
         ConfigurationError: another platform has the lock, or the directory cannot be used.
     """
     try:
-        for folder in (settings.data_dir, settings.results):
+        for folder in (settings.data_dir, settings.results, settings.cache):
             make_folder(folder)
         lock = os.fdopen(os.open(settings.data_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600), "r+")
     except OSError as error:

@@ -160,3 +160,15 @@ LONG = "name long\nversion 1.0\ntarget simulon_gaussian (shots=100)\n\n" + "".jo
     + [f"BSgate(0.7, 0.3) | [{mode}, {mode + 1}]\n" for mode in range(11)]
     + ["MeasureFock() | [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]\n"]
 )
+
+
+@pytest.mark.parametrize("flags", [(), ("--at-once",)])
+def test_a_new_signing_secret_revokes_no_key(capsys, monkeypatch, flags):
+    with serving(data_dir="data") as platform:
+        api_key = made(capsys, "alice")
+        assert run(["platform", "rotate-secret", *flags, "--data-dir", "data", "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert (len(document["kid"]), document["at_once"]) == (16, bool(flags))
+        assert run(["platform", "rotate-secret", *flags, "--data-dir", "data"]) == 0
+        assert "have ended" in (text := capsys.readouterr().out) or not flags, text
+        assert may_ping(monkeypatch, platform.url, api_key) == 0

@@ -48,7 +48,7 @@ PLATFORM = [
     ["execution"],
     ["results"],
     ["simulation", "devices"],
-    ["records", "limits", "blackbird"],
+    ["records", "limits", "blackbird", "private_files"],
     ["program"],
     ["errors"],
 ]

@@ -15,11 +15,13 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from sfjobs.platform import PlatformSettings, run_server
-folder, settings, grace = sys.argv[1:]
+folder, settings, grace, tls = sys.argv[1:]
 run_server(
     settings=PlatformSettings(data_dir=Path(folder), **json.loads(settings)),
     port=0,
     grace=float(grace),
+    tls_certificate=Path(tls) if tls else None,
+    tls_key=Path(tls) if tls else None,
     on_ready=lambda info: print(info.url, info.api_key, flush=True),
     on_stopping=lambda running: print("stopping", running, flush=True),
 )
@@ -30,12 +32,30 @@ print("stopped cleanly", flush=True)
 class ServerProcess:
     """A platform on ``folder``; ``settings`` are those of ``PlatformSettings``, ``runner`` is a function in ``runners``."""
 
-    def __init__(self, folder: Path, *, runner: str | None = None, grace: float = 10.0, **settings: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        runner: str | None = None,
+        grace: float = 10.0,
+        tls: Path | None = None,
+        **settings: object,
+    ) -> None:
         self.folder = folder
         if runner is not None:
             settings["runner"] = f"tests.platform.runners:{runner}"
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", SCRIPT, str(folder), json.dumps(settings), str(grace)],
+            [
+                sys.executable,
+                "-W",
+                "error",
+                "-c",
+                SCRIPT,
+                str(folder),
+                json.dumps(settings),
+                str(grace),
+                str(tls or ""),
+            ],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -46,7 +66,7 @@ class ServerProcess:
     def ready(self) -> Platform:
         """Wait until it listens."""
         url, key = self.line().split()
-        host, port = url.removeprefix("http://").split(":")
+        host, port = url.partition("://")[2].split(":")
         return Platform(url=url, host=host, port=int(port), data_dir=self.folder, workers=1, api_key=key)
 
     def line(self) -> str:

@@ -6,10 +6,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 import httpx
@@ -22,7 +21,9 @@ from sfjobs.platform.api.tokens import AccessTokens
 from sfjobs.platform.blackbird import parse
 from sfjobs.platform.devices import build_devices
 from sfjobs.platform.execution.executor import ExecutionError, Outcome, Run, Work
+from sfjobs.platform.jobs.check_pool import ThreadChecks
 from sfjobs.platform.jobs.preparation import Preparation
+from sfjobs.platform.jobs.program_check import Parse, ProgramReader
 from sfjobs.platform.jobs.scheduler import Scheduler
 from sfjobs.platform.limits import DEFAULTS, Limits
 from sfjobs.platform.records import JobRecord, NewJob, ResultFile
@@ -37,6 +38,7 @@ target simulon_gaussian (shots=4)
 Sgate(0.5) | 0
 MeasureFock() | [0, 1]
 """
+_PREPARATION = Preparation()
 ARRAY = np.arange(8, dtype=np.uint8).reshape(4, 2)
 
 
@@ -187,8 +189,18 @@ class Bench:
     tokens: AccessTokens
     make_app: Callable[..., ASGIApp]
 
+    def token(self, account: str | None = None) -> str:
+        """Return an access token of an account, which gets an API key if it has none."""
+        account = account or self.account
+        name = "local" if account == self.account else f"key of {account}"
+        key_hash = hash_api_key("key" if account == self.account else name)
+        self.store.add_key(account, key_hash, name=name)
+        key = self.store.key(key_hash)
+        assert key is not None
+        return self.tokens.issue(account, key=key.id)
+
     def client(self, account: str | None = None) -> httpx.AsyncClient:
-        token = self.tokens.issue(account or self.account)
+        token = self.token(account)
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app, raise_app_exceptions=False),
             base_url="http://platform",
@@ -217,15 +229,19 @@ async def open_bench(
         store.add_key(account, hash_api_key("key"), name="local")
         tokens = AccessTokens(store, lifetime=lifetime)
         async with Scheduler(store, scripted, devices, running_limit=limits.running or None) as scheduler:
-            make_app = partial(
-                create_app,
-                store=store,
-                scheduler=scheduler,
-                tokens=tokens,
-                devices=devices,
-                results=ResultFolder(folder),
-                parse=parse,
-                preparation=Preparation(),
-                limits=limits,
-            )
+
+            def make_app(
+                preparation: Preparation | None = _PREPARATION, parse: Parse = parse, **details: Any
+            ) -> ASGIApp:
+                parts = {
+                    "store": store,
+                    "scheduler": scheduler,
+                    "tokens": tokens,
+                    "devices": devices,
+                    "results": ResultFolder(folder),
+                    "checks": ThreadChecks(ProgramReader(devices, parse, limits, preparation)),
+                    "limits": limits,
+                }
+                return create_app(**{**parts, **details})
+
             yield Bench(store, scripted, scheduler, make_app(), account, tokens, make_app)

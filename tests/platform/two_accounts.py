@@ -74,7 +74,7 @@ async def send_raw(
 
     if method == "PATCH":
         details = {"json": {"status": "cancelled"}, **details}
-    headers = httpx.Headers({"authorization": f"Bearer {bench.tokens.issue(account or bench.account)}"})
+    headers = httpx.Headers({"authorization": f"Bearer {bench.token(account)}"})
     headers.update(details.pop("headers", None))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False)) as client:
         return await client.request(method, "http://platform/", headers=headers, **details)

@@ -1,6 +1,6 @@
 """
-``sfjobs platform``: API keys and paused targets of the platform on this machine. Works on the data directory, also of a running
-platform, which notices a pause within a second.
+``sfjobs platform``: API keys, the secret of access tokens, and paused targets of the platform on this machine. Works on the
+data directory, also of a running platform, which notices a change within a second.
 """
 
 from __future__ import annotations
@@ -86,6 +86,25 @@ def revoke(
         write_json({"name": name, "revoked": True})
     else:
         typer.echo(f"The key '{printable(name)}' is revoked.")
+
+
+@app.command("rotate-secret")
+def rotate_secret(
+    *,
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="End all access tokens now, as after a leak; clients get new ones.")
+    ] = False,
+    data_dir: DataDirOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Sign access tokens with a new secret. A running platform uses it within a second; API keys stay as they are."""
+    with _accounts(data_dir) as accounts:
+        secret = accounts.replace_signing_secret(at_once=at_once)
+    if as_json:
+        write_json({"kid": secret.id, "at_once": at_once})
+    else:
+        rest = "All earlier ones have ended." if at_once else "Earlier ones stay valid until they expire."
+        typer.echo(f"Access tokens are signed with the new secret {secret.id}. {rest}")
 
 
 @app.command("pause")

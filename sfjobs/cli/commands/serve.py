@@ -57,6 +57,7 @@ _KeyOption: TypeAlias = Annotated[
 ]
 
 
+# Long because each option is a parameter.
 def serve(
     *,
     host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen at.")] = "127.0.0.1",
@@ -76,6 +77,11 @@ def serve(
     memory_limit: _MemoryLimitOption = 4096,
     max_program: Annotated[int, typer.Option(metavar="MIB", min=1, max=8, help="Largest program that is read.")] = 6,
     max_body: Annotated[int, typer.Option(metavar="MIB", min=1, help="Largest request that is read.")] = 8,
+    max_streams: Annotated[int, typer.Option(metavar="N", min=1, help="Most open change feeds of an account.")] = 50,
+    max_connections: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Most connections; 0 for as many as open files allow.")
+    ] = 0,
+    body_memory: Annotated[int, typer.Option(metavar="MIB", min=1, help="Memory of all requests being read.")] = 256,
     grace: _GraceOption = 7.0,
     tls_cert: _CertificateOption = None,
     tls_key: _KeyOption = None,
@@ -104,6 +110,9 @@ def serve(
             memory=memory_limit << 20,
             circuit=max_program << 20,
             body=max_body << 20,
+            bodies=max(body_memory, max_body) << 20,
+            streams=max_streams,
+            connections=max_connections,
         ),
     )
     run_server(

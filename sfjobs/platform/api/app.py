@@ -9,6 +9,7 @@ import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 import anyio
@@ -21,17 +22,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..devices import TargetDevice
-from ..errors import ApiError, server_error
+from ..errors import ApiError, ClientGone, server_error
 from ..jobs.acceptance import JobAcceptance
 from ..jobs.change_feed import CHANGES_PATH, ChangePublisher
 from ..jobs.cleaner import Cleaner
-from ..jobs.preparation import Preparation
 from ..jobs.readiness import Readiness
 from ..jobs.scheduler import Scheduler
-from ..jobs.validation import Parse, SubmissionValidator
+from ..jobs.validation import ProgramChecks, SubmissionValidator
 from ..limits import DEFAULTS, KEEP_ALL, Limits
 from ..results.interface import ResultStore
 from ..store.interface import JobStore
+from .abort import IS_REVOKED
+from .budgets import BodyShare, Budgets
 from .openapi import OPENAPI_PATH, show_document
 from .responses import error_response
 from .routes.account import TOKEN_PATH, AccountRoutes
@@ -54,22 +56,21 @@ def create_app(
     tokens: AccessTokens,
     devices: Mapping[str, TargetDevice],
     results: ResultStore,
-    parse: Parse,
-    preparation: Preparation | None = None,
+    checks: ProgramChecks,
     feed: ChangePublisher | None = None,
     cleaner: Cleaner | None = None,
     limits: Limits = DEFAULTS,
 ) -> Starlette:
     """
-    Return the application around open parts. A caller that stops the server passes the feed, to close it then. Without
-    ``preparation`` a program that the simulation cannot run is found by the worker.
+    Return the application around open parts. A caller that stops the server passes the feed, to close it then.
     """
     feed = feed or ChangePublisher(store, scheduler)
-    change = ChangeRoutes(feed, tokens)
+    budgets = Budgets(limits)
+    change = ChangeRoutes(feed, tokens, budgets.streams)
     account = AccountRoutes(tokens)
     device = DeviceRoutes(devices, scheduler.targets)
     health = HealthRoutes(Readiness(store, scheduler))
-    validator = SubmissionValidator(devices, parse, limits, preparation)
+    validator = SubmissionValidator(checks, limits)
     acceptance = JobAcceptance(store, scheduler, validator, quota=limits.quota, storage=limits.storage)
     job = JobRoutes(
         store=store,
@@ -79,6 +80,7 @@ def create_app(
         results=results,
         cleaner=cleaner or Cleaner(store, results, KEEP_ALL),
         limits=limits,
+        downloads=budgets.downloads,
     )
     app = Starlette(
         routes=[
@@ -97,7 +99,7 @@ def create_app(
             _route("/jobs/{id}/circuit", GET=job.circuit),
             _route("/jobs/{id}/result", GET=job.result),
         ],
-        middleware=[Middleware(RequestGuard, tokens=tokens, limits=limits)],
+        middleware=[Middleware(RequestGuard, tokens=tokens, limits=limits, budgets=budgets)],
         exception_handlers={HTTPException: _http_error, Exception: _unexpected_error},
     )
     app.router.redirect_slashes = False
@@ -134,6 +136,7 @@ class RequestGuard:
     app: ASGIApp
     tokens: AccessTokens
     limits: Limits
+    budgets: Budgets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -148,7 +151,7 @@ class RequestGuard:
 
         try:
             await self._admit(scope, receive, noting_send)
-        except ClientDisconnect:
+        except (ClientDisconnect, ClientGone):
             _log.debug("%s %s: the client disconnected before its request was complete", scope["method"], scope["path"])
         except anyio.get_cancelled_exc_class():
             if not started:
@@ -167,10 +170,20 @@ class RequestGuard:
             raise ApiError(414, "uri-too-long", f"the query is longer than the {limits.query} bytes allowed")
         if len(scope["headers"]) > limits.headers:
             raise ApiError(431, "too-many-headers", f"the request has more than the {limits.headers} headers allowed")
-        if scope["path"] not in PUBLIC_PATHS:
+        state = dict(scope.get("state", ()))
+        if scope["path"] in PUBLIC_PATHS:
+            owner = f"address {(scope.get('client') or ('unknown',))[0]}"
+        else:
             bearer = self._bearer(scope)
-            scope["state"] = {**scope.get("state", {}), "account": bearer.account, "bearer": bearer}
-        await self.app(scope, receive, send)
+            owner = bearer.account
+            state |= {"account": bearer.account, "bearer": bearer, IS_REVOKED: partial(self.tokens.is_revoked, bearer)}
+        share = BodyShare(self.budgets.bodies, owner)
+        scope["state"] = {**state, "owner": owner, "body_share": share}
+        with self.budgets.requests.hold(owner):
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                share.close()
 
     def _bearer(self, scope: Scope) -> Bearer:
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")

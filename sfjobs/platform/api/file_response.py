@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..errors import ApiError
-from .abort import send_while_connected
+from .abort import abort, send_while_connected
 from .byte_ranges import is_cached, requested_range
 
 CHUNK_BYTES: Final = 256 << 10
@@ -120,7 +120,8 @@ class FileResponse(Response):
                 failure = error
                 return True
 
-        await send_while_connected(scope, receive, send_all)
+        if await send_while_connected(scope, receive, send_all):
+            abort(scope)
         if failure is not None:
             raise failure
 

@@ -2,8 +2,12 @@
 Jobs between the HTTP interface and the store.
 
     submission      a submission as it came, with its idempotency key
-    validation      checks a submission and makes the job
-    preparation     the check of a program by the simulation before its job is accepted
+    validation      checks the fields of a submission and makes the job
+    program_check   the check of a program: text, device, limits
+    preparation     its check by the simulation
+    check_pool      where programs are checked: a thread for cheap ones, processes for dear ones
+    check_process   such a process
+    fair_turns      turns that are fair to all accounts
     acceptance      accepts submissions, one or a batch, under quotas and idempotency keys
     fair_share      how much each account has used the slots
     job_queue       which of the waiting jobs runs next

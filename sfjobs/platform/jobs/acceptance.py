@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self, TypeAlias
 
 import anyio
+from anyio.abc import TaskGroup
 
-from ..errors import ApiError, server_error
+from ..errors import ApiError, ClientGone, server_error
 from ..records import JobRecord, NewJob
 from ..store.interface import JobStore
 from .scheduler import Scheduler
@@ -18,13 +19,17 @@ from .submission import IncomingSubmission, accepted_body
 from .validation import SubmissionValidator
 
 _MAX_CONCURRENT_CHECKS: Final = 2
-"""Of one batch: as many as the validator has threads, so that submissions of other clients come between."""
+"""Of one batch: as many as there are processes for them, so that few wait for their turn."""
 
 _PREPARATION_TIMEOUT_SECONDS: Final = 10.0
 """From the beginning of a request. Preparations that take long begin within it, or clients would time out (sfjobs: 30 s)."""
 
 _QUOTA_RETRY_AFTER_SECONDS: Final = 5
 _STOPPING_RETRY_AFTER_SECONDS: Final = 5
+
+UntilGone: TypeAlias = Callable[[], Awaitable[None]]
+"""Returns when the client has disconnected."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -53,19 +58,29 @@ class JobAcceptance:
         self._validator = validator
         self._keys_in_use: dict[tuple[str, str], str] = {}  # fingerprints by account and key
 
-    async def accept(self, account: str, submission: IncomingSubmission) -> Accepted:
-        """Accept one submission. Raises ``ApiError``."""
-        (outcome,) = await self.accept_all(account, [submission])
+    async def accept(
+        self, account: str, submission: IncomingSubmission, *, until_gone: UntilGone | None = None
+    ) -> Accepted:
+        """Accept one submission. Raises ``ApiError``, and ``ClientGone`` as ``accept_all``."""
+        (outcome,) = await self.accept_all(account, [submission], until_gone=until_gone)
         if isinstance(outcome, ApiError):
             raise outcome
         return outcome
 
     async def accept_all(
-        self, account: str, submissions: Sequence[IncomingSubmission | ApiError]
+        self,
+        account: str,
+        submissions: Sequence[IncomingSubmission | ApiError],
+        *,
+        until_gone: UntilGone | None = None,
     ) -> list[Accepted | ApiError]:
         """
         Return the outcome of each submission, in order. One refused submission does not affect the others; all accepted ones are
-        stored in one transaction. Raises ``ApiError`` if the platform is stopping.
+        stored in one transaction.
+
+        Raises:
+            ApiError: the platform is stopping.
+            ClientGone: ``until_gone`` returned while programs were checked. The checks were stopped and no job was made.
         """
         if self._scheduler.is_draining:
             detail = "The platform is stopping and accepts no more jobs. Submit again after it was started."
@@ -73,7 +88,7 @@ class JobAcceptance:
         with ExitStack() as reservations:
             # In order, and before the first await: of two submissions with the same key, the first is accepted.
             reserved = [self._reserve_key(account, submission, reservations) for submission in submissions]
-            checked = await self._check_all(account, reserved)
+            checked = await self._check_all(account, reserved, until_gone)
             jobs = [outcome for outcome in checked if isinstance(outcome, NewJob)]
             records = iter(await self._scheduler.submit(jobs, quota=self._quota) if jobs else [])
         return [self._outcome(next(records, None)) if isinstance(outcome, NewJob) else outcome for outcome in checked]
@@ -120,34 +135,67 @@ class JobAcceptance:
         return submission
 
     async def _check_all(
-        self, account: str, reserved: Sequence[IncomingSubmission | Accepted | ApiError]
+        self,
+        account: str,
+        reserved: Sequence[IncomingSubmission | Accepted | ApiError],
+        until_gone: UntilGone | None,
     ) -> list[NewJob | Accepted | ApiError]:
         outcomes: list[NewJob | Accepted | ApiError] = [
             server_error() if isinstance(item, IncomingSubmission) else item for item in reserved
         ]
         limiter = anyio.CapacityLimiter(_MAX_CONCURRENT_CHECKS)
         prepare_until = anyio.current_time() + _PREPARATION_TIMEOUT_SECONDS
+        async with _Watch(until_gone) as watch:
 
-        async def check(index: int, submission: IncomingSubmission) -> None:
-            async with limiter:
-                outcomes[index] = await self._check(account, submission, prepare_until)
+            async def check(index: int, submission: IncomingSubmission) -> None:
+                async with limiter:
+                    outcomes[index] = await self._check(account, submission, prepare_until, watch.start)
 
-        async with anyio.create_task_group() as tasks:
-            for index, item in enumerate(reserved):
-                if isinstance(item, IncomingSubmission):
-                    tasks.start_soon(check, index, item)
+            async with anyio.create_task_group() as tasks:
+                for index, item in enumerate(reserved):
+                    if isinstance(item, IncomingSubmission):
+                        tasks.start_soon(check, index, item)
         return outcomes
 
-    async def _check(self, account: str, submission: IncomingSubmission, prepare_until: float) -> NewJob | ApiError:
+    async def _check(
+        self, account: str, submission: IncomingSubmission, prepare_until: float, on_check: Callable[[], None]
+    ) -> NewJob | ApiError:
         # Checked here to spare the work of parsing. The transaction that stores the jobs checks the quota again.
         if self._store.count_unfinished(account) >= self._quota:
             return self._quota_exceeded()
         if self._storage and (stored := self._store.stored_bytes(account)) >= self._storage:
             return self._storage_exceeded(stored)
         try:
-            return await self._validator.validate(account, submission, prepare_until=prepare_until)
+            return await self._validator.validate(account, submission, prepare_until=prepare_until, on_check=on_check)
         except ApiError as error:
             return error
         except Exception:  # noqa: BLE001 - logged; it must not fail the other submissions of the batch
             _log.exception("a submission failed")
             return server_error()
+
+
+class _Watch(anyio.AsyncContextManagerMixin):
+    """Ends its block with ``ClientGone`` when ``until_gone`` returns, which the first ``start`` calls."""
+
+    def __init__(self, until_gone: UntilGone | None) -> None:
+        self._until_gone = until_gone
+        self._is_gone = False
+        self._tasks: TaskGroup
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        async with anyio.create_task_group() as self._tasks:
+            yield self
+            self._tasks.cancel_scope.cancel()
+        if self._is_gone:
+            raise ClientGone
+
+    def start(self) -> None:
+        if self._until_gone is not None:
+            self._tasks.start_soon(self._wait, self._until_gone)
+            self._until_gone = None
+
+    async def _wait(self, until_gone: UntilGone) -> None:
+        await until_gone()
+        self._is_gone = True
+        self._tasks.cancel_scope.cancel()

@@ -7,6 +7,7 @@ The HTTP part is ``api/routes/changes``.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,11 @@ from operator import attrgetter
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 
 from ..records import DeletedJob, JobRecord
 from ..store.interface import JobStore
+from .fair_turns import FairTurns
 from .representation import compact_json, job_object
 from .scheduler import Scheduler
 
@@ -31,13 +34,26 @@ STOP_SEND_TIMEOUT_SECONDS: Final = 0.5
 """For the last events of a stream when the platform stops: less than the time that the server gives requests then."""
 
 
+MAX_REPLAY_CHANGES: Final = 100_000
+"""A stream from a cursor with more changes since is refused: a list of the jobs that the client wants is cheaper."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """The next events of a stream as they are sent, and the number of their last change. ``is_full``: more may follow."""
+
+    change: int
+    events: bytes
+    is_full: bool
+
+
 @dataclass(slots=True)
 class _Account:
     """The streams of one account. They mostly have the same cursor, so a page is read once for all of them."""
 
     streams: int = 0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    pages: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    pages: dict[int, EventPage] = field(default_factory=dict)
 
 
 class ChangePublisher:
@@ -51,6 +67,7 @@ class ChangePublisher:
         self._changed: set[str] = set()
         self._send_scopes: set[anyio.CancelScope] = set()
         self._lock = threading.Lock()
+        self._replays = FairTurns(1, most_waiting=sys.maxsize, most_waiting_in_all=sys.maxsize)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closing = asyncio.Event()
         store.on_change(self._on_commit)
@@ -96,15 +113,24 @@ class ChangePublisher:
         """Return the event of the next commit, or of the end of the feed. Get it before you read, so that no change is missed."""
         return self._accounts[account].wake
 
-    def newest(self) -> int:
-        """Return the number of the newest change, after which a stream that starts now continues."""
-        return self._store.newest_change()
+    def newest(self, account: str) -> int:
+        """Return the number of the account's newest change, after which a stream that starts now continues."""
+        return self._store.newest_change(account)
 
-    def page(self, account: str, after: int) -> tuple[int, bytes]:
+    async def next_page(self, account: str, after: int, *, is_behind: bool) -> EventPage:
         """
-        Return the next events for a stream of the account that has sent everything up to ``after``, as they are sent, and before
-        them the number of their last change. Without a change there are no events.
+        Return the next page for a stream of the account that has sent everything up to ``after``. Without a change it has no
+        events. A stream whose last page was full ``is_behind``: such streams take turns, fair to all accounts, and let all other
+        tasks run between two pages.
         """
+        if not is_behind:
+            return self._page(account, after)
+        async with self._replays.turn(account):
+            page = self._page(account, after)
+            await anyio.lowlevel.checkpoint()
+        return page
+
+    def _page(self, account: str, after: int) -> EventPage:
         pages = self._accounts[account].pages
         if after not in pages:
             # Only one is kept: few streams catch up from far behind, and those that wait at the end need the same page.
@@ -114,7 +140,8 @@ class ChangePublisher:
             records: list[JobRecord | DeletedJob] = [*changed, *deleted]
             if deleted:
                 records = sorted(records, key=attrgetter("change"))[:PAGE_JOBS]
-            pages[after] = (records[-1].change if records else after, b"".join(map(self._event, records)))
+            last = records[-1].change if records else after
+            pages[after] = EventPage(last, b"".join(map(self._event, records)), len(records) == PAGE_JOBS)
         return pages[after]
 
     def cursor(self, change: int) -> str:
@@ -129,13 +156,14 @@ class ChangePublisher:
         since = "" if change is None else f"?since={self.cursor(change)}"
         return f'<{CHANGES_PATH}{since}>; rel="monitor"; type="{MEDIA_TYPE}"'
 
-    def change_at(self, cursor: str) -> int | None:
-        """Return the change of a cursor, None if it is not a cursor of this store."""
+    def change_at(self, account: str, cursor: str) -> int | None:
+        """Return the change of a cursor, None if it is not a cursor of this store and account, or too old to continue from."""
         epoch, _, number = cursor.rpartition(".")
         if epoch != self._epoch or not (number.isascii() and number.isdigit() and len(number) < 19):
             return None
         change = int(number)
-        return change if change <= self._store.newest_change() else None
+        newest = self.newest(account)
+        return change if newest - MAX_REPLAY_CHANGES <= change <= newest else None
 
     def _event(self, record: JobRecord | DeletedJob) -> bytes:
         if isinstance(record, DeletedJob):  # clients skip events whose names they do not know

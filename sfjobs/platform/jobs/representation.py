@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -45,5 +47,19 @@ def iso_time(microseconds: int | None) -> str | None:
 
 
 def compact_json(content: object) -> bytes:
+    """Return JSON. Numbers that JSON does not have, NaN and infinity, become null."""
     # ASCII: an error may quote text of a client with half of a surrogate pair, which has no UTF-8.
-    return json.dumps(content, separators=(",", ":")).encode()
+    try:
+        return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError:  # rare, so that the search for them costs nothing otherwise
+        return json.dumps(_finite(content), separators=(",", ":"), allow_nan=False).encode()
+
+
+def _finite(content: object) -> object:
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return content

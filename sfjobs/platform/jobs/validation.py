@@ -1,137 +1,87 @@
 """
-Check a submission and make the job: its fields, its text, its device, and by ``preparation`` whether the simulation can run it.
-Older clients send only a circuit, whose header has target, shots and name; newer clients send target and name in JSON as well.
+Check a submission and make the job: its fields here, its program by ``program_check``. Older clients send only a circuit, whose
+header has target, shots and name; newer clients send target and name in JSON as well.
 """
 
 from __future__ import annotations
 
 import math
-import re
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol
 
-import anyio.to_thread
-
-from ..devices import TargetDevice, as_run
-from ..errors import ApiError, invalid, too_large
+from ..errors import invalid, too_large
 from ..limits import Limits
-from ..program import Program, ProgramError
 from ..records import LANGUAGE, NewJob
-from .preparation import Preparation
+from .program_check import CheckedProgram
 from .submission import IncomingSubmission
 
-_LARGE_CIRCUIT_CHARACTERS: Final = 64 << 10
 _MAX_NAME_CHARACTERS: Final = 255
 _FIELDS: Final = frozenset({"name", "target", "circuit", "language"})
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_STATUS_OF_CODE: Final = {"unsupported-circuit": 409, "simulation-limit": 409, "simulator-missing": 409}
 _MAX_KNOWN_CIRCUITS: Final = 256
 _MAX_KNOWN_CHARACTERS: Final = 16 << 10
 
-Parse: TypeAlias = Callable[[str], Program]
 
+class ProgramChecks(Protocol):
+    """Where programs are checked: ``check_pool``."""
 
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """What a job needs of a checked program. ``seed`` is None for a random one, ``pending`` a program yet to prepare."""
-
-    name: str | None
-    target: str
-    shots: int
-    seed: int | None
-    pending: Program | None = None
+    async def check(
+        self, account: str, circuit: str, target: str | None, *, prepare_until: float = math.inf
+    ) -> CheckedProgram:
+        """
+        Return the checked program. It is not prepared if its turn came after ``prepare_until``, in the time of the event loop.
+        Raises ``ApiError``.
+        """
+        ...
 
 
 class SubmissionValidator:
     """
-    Checks submissions in threads, so that the event loop stays free. The threads are few, since they share one interpreter. Large
-    circuits, which may take seconds, are checked one at a time, so that small ones pass them. Small texts that were accepted are
-    remembered, since many jobs may have one program.
+    Checks submissions. Small programs that were accepted are remembered for their account, since many jobs may have one program.
     """
 
-    def __init__(
-        self,
-        devices: Mapping[str, TargetDevice],
-        parse: Parse,
-        limits: Limits,
-        preparation: Preparation | None = None,
-    ) -> None:
-        self._devices = devices
-        self._parse = parse
+    def __init__(self, checks: ProgramChecks, limits: Limits) -> None:
+        self._checks = checks
         self._limits = limits
-        self._preparation = preparation
-        self._small = anyio.CapacityLimiter(2)
-        self._large = anyio.CapacityLimiter(1)
-        self._known: dict[tuple[str, str | None], _Checked] = {}
+        self._known: dict[tuple[str, str, str | None], CheckedProgram] = {}
 
     async def validate(
-        self, account: str, submission: IncomingSubmission, *, prepare_until: float = math.inf
+        self,
+        account: str,
+        submission: IncomingSubmission,
+        *,
+        prepare_until: float = math.inf,
+        on_check: Callable[[], None] = lambda: None,
     ) -> NewJob:
         """
-        Return the submitted job. A program whose preparation takes long is accepted without it if that could not begin before
-        ``prepare_until``, in the time of the event loop. Raises ``ApiError``.
+        Return the submitted job. ``on_check`` is called before its program is checked, which may take long. Raises ``ApiError``.
         """
         fields = submission.fields
         _check_fields(fields, self._limits.circuit)
-        try:
-            checked = await self._check(fields["circuit"], fields.get("target") or None, prepare_until)
-        except ProgramError as error:
-            raise _program_error(error) from error
+        circuit, target = fields["circuit"], fields.get("target") or None
+        checked = self._known.get((account, circuit, target))
+        if checked is None:
+            on_check()
+            checked = await self._checks.check(account, circuit, target, prepare_until=prepare_until)
+            self._remember(account, circuit, target, checked)
         return NewJob(
             id=str(uuid.uuid4()),
             account=account,
             name=fields.get("name") or checked.name,
             target=checked.target,
             language=LANGUAGE,
-            circuit=fields["circuit"],
+            circuit=circuit,
             shots=checked.shots,
             seed=secrets.randbits(63) if checked.seed is None else checked.seed,
             idempotency_key=submission.key,
         )
 
-    async def _check(self, circuit: str, target: str | None, prepare_until: float) -> _Checked:
-        known = self._known.get((circuit, target))
-        if known is not None:
-            return known
-        limiter = self._small if len(circuit) < _LARGE_CIRCUIT_CHARACTERS else self._large
-        checked = await anyio.to_thread.run_sync(self._read, circuit, target, limiter=limiter)
-        if checked.pending is not None and self._preparation is not None:
-            async with self._large:
-                if anyio.current_time() > prepare_until:
-                    return checked
-                await anyio.to_thread.run_sync(self._preparation.check, checked.pending, checked.shots)
-        if len(circuit) <= _MAX_KNOWN_CHARACTERS:
+    def _remember(self, account: str, circuit: str, target: str | None, checked: CheckedProgram) -> None:
+        if checked.is_complete and len(circuit) <= _MAX_KNOWN_CHARACTERS:
             if len(self._known) >= _MAX_KNOWN_CIRCUITS:
                 del self._known[next(iter(self._known))]
-            self._known[circuit, target] = replace(checked, pending=None)
-        return checked
-
-    def _read(self, circuit: str, target: str | None) -> _Checked:
-        program = self._parse(circuit)
-        device = self._device(target, program)
-        device.check(program)
-        if program.num_modes > (most := self._limits.modes):
-            raise invalid(
-                {"circuit": [f"{program.num_modes} modes are more than the {most} that this platform allows."]}
-            )
-        shots = _shots(program, self._limits.shots)
-        program = as_run(device.target, program)[0]
-        is_prepared = self._preparation is None or self._preparation.check_if_short(device, program, shots)
-        return _Checked(_name(program), device.target, shots, _seed(program), None if is_prepared else program)
-
-    def _device(self, target: str | None, program: Program) -> TargetDevice:
-        name = target or program.target
-        if name is None:
-            raise invalid({"target": ["Missing data for required field."]})
-        if target and program.target and target != program.target:
-            message = f"The job's target is '{target}', but its circuit is written for '{program.target}'."
-            raise invalid({"target": [message]})
-        if name not in self._devices:
-            raise invalid({"target": [f"There is no target '{name}'. The targets are: {', '.join(self._devices)}."]})
-        return self._devices[name]
+            self._known[account, circuit, target] = checked
 
 
 def _check_fields(body: Mapping[str, Any], max_circuit_bytes: int) -> None:
@@ -147,42 +97,17 @@ def _check_fields(body: Mapping[str, Any], max_circuit_bytes: int) -> None:
         errors["language"] = [f"Must be one of: {LANGUAGE}."]
     if "name" not in errors and len(body.get("name") or "") > _MAX_NAME_CHARACTERS:
         errors["name"] = [f"Longer than maximum length {_MAX_NAME_CHARACTERS}."]
-    for name in ("circuit", "name"):
-        if name not in errors and _SURROGATE.search(body.get(name) or ""):
-            # JSON can express half of a surrogate pair, which no database or file can store.
-            errors[name] = ["Not valid Unicode text."]
+    sizes = {name: _size(body.get(name) or "") for name in ("circuit", "name") if name not in errors}
+    errors |= {name: ["Not valid Unicode text."] for name, size in sizes.items() if size is None}
     if errors:
         raise invalid(errors)
-    if len(body["circuit"].encode()) > max_circuit_bytes:
+    if (sizes["circuit"] or 0) > max_circuit_bytes:
         raise too_large("The circuit", max_circuit_bytes, "--max-program")
 
 
-def _name(program: Program) -> str | None:
-    """Return the name of the program. Strawberry Fields writes ``name None`` for a program without one."""
-    return None if program.name in {None, "None"} else program.name
-
-
-def _shots(program: Program, max_shots: int) -> int:
-    shots = program.shots
-    if shots is None:
-        message = "The target line must say how many shots, as in: target simulon_gaussian (shots=100)."
-        raise invalid({"circuit": [message]})
-    if not 1 <= shots <= max_shots:
-        raise invalid({"circuit": [f"shots must be between 1 and {max_shots}, not {shots}."]})
-    return shots
-
-
-def _seed(program: Program) -> int | None:
-    """Return the seed of the target line (``seed=``). Stored with the job, it makes a repeated run give the same samples."""
-    seed = program.options.get("seed")
-    if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63:
-        return seed
-    return None
-
-
-def _program_error(error: ProgramError) -> ApiError:
-    if error.code == "validation-error":
-        return invalid({"circuit": [error.detail]})
-    meta = {"line": error.line, "column": error.column, "operation": error.operation}
-    known = {name: value for name, value in meta.items() if value}
-    return ApiError(_STATUS_OF_CODE.get(error.code, 400), error.code, error.detail, known)
+def _size(text: str) -> int | None:
+    """Return the bytes of a text, None if it has half of a surrogate pair: JSON has these, and no database or file can."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return None

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from ..private_files import create_private
 from ..program import Array
 from ..records import ResultFile
 
@@ -34,7 +35,7 @@ def write_npz(path: Path, samples: Array) -> ResultFile:
         raise ValueError(f"a result of dtype {samples.dtype} cannot be stored without pickle")
     unfinished = path.with_name(path.name + ".part")
     try:
-        with unfinished.open("wb") as file:
+        with open(unfinished, "wb", opener=create_private) as file:
             np.savez(file, np.ascontiguousarray(samples))
             file.flush()
             os.fsync(file.fileno())

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import tempfile
 import threading
@@ -29,8 +30,11 @@ import uvicorn
 from ..runtime import Runtime, open_platform
 from ..settings import PlatformSettings, default_data_dir
 from .address import BACKLOG, Certificate, allow_many_connections, certificate, is_public, listen, url
+from .connections import ConnectionCount, connection_limit
 from .http_protocols import http_protocol
-from .shutdown import Stop, stop_on_signals
+from .http_protocols.connection import ConnectionLimits
+from .shutdown import Stop, reload_on_hangup, stop_on_signals
+from .tls import TLSListener, reload_certificate, server_context
 
 _KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep idle connections, so that the client closes them, and no request meets a connection that closes."""
@@ -162,7 +166,8 @@ def run_server(
     seconds to finish before they are put back into the queue. A second signal stops the platform at once. Call this in the main
     thread, outside of any event loop.
 
-    ``settings`` replaces ``data_dir``, ``workers`` and ``test_targets``. With both PEM files the platform serves https.
+    ``settings`` replaces ``data_dir``, ``workers`` and ``test_targets``. With both PEM files the platform serves https, and
+    reads them again on SIGHUP.
     ``on_ready`` is called when the platform listens, ``on_stopping`` with the number of running jobs when it begins to stop.
 
     Raises:
@@ -176,9 +181,21 @@ def run_server(
 
     async def main(listener: socket.socket) -> None:
         with stop_on_signals(stop):
-            await _serve(settings, listener, host, stop, on_ready, grace=grace, tls=tls, on_stopping=on_stopping)
+            await _serve(
+                settings,
+                listener,
+                host,
+                stop,
+                on_ready,
+                grace=grace,
+                tls=tls,
+                on_stopping=on_stopping,
+                reloads=tls is not None,
+            )
 
     allow_many_connections()
+    # Compiled code would go beside the installed library, or into a home directory, and perhaps neither can be written.
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.cache / "numba"))
     with listen(host, port) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main(listener))
 
@@ -193,6 +210,7 @@ async def _serve(
     grace: float = 0.0,
     tls: Certificate | None = None,
     on_stopping: Callable[[int], None] | None = None,
+    reloads: bool = False,
 ) -> None:
     public = is_public(listener)
     async with open_platform(settings, public=public) as runtime:
@@ -209,7 +227,8 @@ async def _serve(
         server = _Server(runtime, settings, tls, grace, on_started=lambda: on_ready(platform), on_stopping=on_stopping)
         stop.requested.add_done_callback(lambda _: server.stop())
         stop.requested_at_once.add_done_callback(lambda _: server.stop_at_once())
-        await server.serve(sockets=[listener])
+        with reload_on_hangup(server.reload_certificate) if reloads else contextlib.nullcontext():
+            await server.serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -240,10 +259,12 @@ class _Server(uvicorn.Server):
             backlog=BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_STOP_TIMEOUT_SECONDS,
-            ssl_certfile=None if tls is None else tls.chain,
-            ssl_keyfile=None if tls is None else str(tls.key),
         )
         super().__init__(config)
+        self._context = None if tls is None else server_context(tls)
+        self._connections = ConnectionCount(connection_limit(settings.limits, settings.workers))
+        self._accepting: list[asyncio.Task[None]] = []
+        self._tls = tls
         self._runtime = runtime
         self._grace = grace
         self._draining = anyio.CancelScope()
@@ -259,9 +280,31 @@ class _Server(uvicorn.Server):
         self.should_exit = self.force_exit = True
         self._draining.cancel()
 
+    def reload_certificate(self) -> None:
+        """Read the certificate again, if there is one. Call this in the event loop."""
+        if self._context is not None and self._tls is not None:
+            reload_certificate(self._context, self._tls)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+        # As uvicorn does, but with connections that are counted, those with TLS before their handshake.
+        loop = asyncio.get_running_loop()
+        self.servers = []
+        for listener in sockets or ():
+            if self._context is not None:
+                accepting = TLSListener(listener, self._context, self._connections, self._http_protocol)
+                self._accepting.append(loop.create_task(accepting.serve()))
+            else:
+                server = await loop.create_server(self._http_protocol, sock=listener, backlog=self.config.backlog)
+                self.servers.append(server)
+        self.started = True
         self._on_started()
+
+    def _http_protocol(self, leave: Callable[[], None] | None = None) -> ConnectionLimits:
+        protocol: ConnectionLimits = self.config.http_protocol_class(  # type: ignore[call-arg, assignment]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        protocol.count, protocol.leave = self._connections, leave
+        return protocol
 
     async def main_loop(self) -> None:
         await super().main_loop()
@@ -280,6 +323,9 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._runtime.feed.close()
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
         await super().shutdown(sockets=sockets)
 
     @contextlib.contextmanager

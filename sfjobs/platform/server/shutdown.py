@@ -1,11 +1,15 @@
-"""Stop a platform in two stages: the first request lets running jobs finish for a while, the second stops at once."""
+"""
+Signals. A platform stops in two stages: the first request lets running jobs finish for a while, the second stops at once. A
+hangup reads its certificate again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
 
@@ -48,3 +52,17 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def reload_on_hangup(reload: Callable[[], None]) -> Iterator[None]:
+    """Call ``reload`` in the running event loop of the main thread on SIGHUP, by which tools tell of a renewed certificate."""
+    if sys.platform == "win32":
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    previous = signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(reload))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, previous)

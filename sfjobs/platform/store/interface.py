@@ -5,8 +5,8 @@ durable.
 Every change of a job's status names the statuses that it may start from, and every change that ends an attempt the number of the
 attempt. A change that loses a race writes nothing and returns None. Who decides about changes is ``jobs/scheduler``.
 
-Each change of a job takes the next number of one counter. The change feed reads the jobs that changed after a number, each at
-its newest state, oldest change first.
+Each change of a job takes the next number of the counter of its account. The change feed reads the jobs that changed after a
+number, each at its newest state, oldest change first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from ...models import JobStatus, JSONValue
-from ..records import DeletedJob, JobRecord, KeyRecord, NewJob, Pause, QueuedJob, ResultFile, StoredResponse
+from ..records import (
+    DeletedJob,
+    JobRecord,
+    KeyRecord,
+    NewJob,
+    Pause,
+    QueuedJob,
+    ResultFile,
+    SigningSecret,
+    StoredResponse,
+)
 
 MAX_CRASHES: Final = 5
 """
@@ -29,6 +39,15 @@ class AccountStore(Protocol):
 
     def secret(self, name: str) -> str:
         """Return the random secret of this name. It is created at first use and survives a restart."""
+
+    def signing_secrets(self) -> list[SigningSecret]:
+        """Return the secrets of access tokens: the one in use, which is created at first use, and the one before it."""
+
+    def replace_signing_secret(self, *, at_once: bool = False) -> SigningSecret:
+        """
+        Sign access tokens with a new secret from now on, and return it. Tokens that the secret before has signed stay valid for
+        their lifetime, or end now with ``at_once``.
+        """
 
     def ensure_account(self, name: str) -> str:
         """Return the id of the account with this name, which is created if necessary."""
@@ -120,8 +139,8 @@ class JobStore(OperatorStore, Protocol):
     def on_change(self, listener: Callable[[str], None]) -> None:
         """Call ``listener`` with the account after each commit of a change of its jobs, on any thread. There is one listener."""
 
-    def newest_change(self) -> int:
-        """Return the number of the newest change of any job, 0 before the first."""
+    def newest_change(self, account: str) -> int:
+        """Return the number of the newest change of the account's jobs."""
 
     def changes(self, account: str, *, after: int, size: int) -> list[JobRecord]:
         """Return up to ``size`` jobs of the account that changed after that change, by their last change, oldest first."""

@@ -52,7 +52,7 @@ class Stream:
         self._asked = False
 
     async def run(self, bench: Bench, headers: dict[str, str], account: str, method: str, query: str) -> None:
-        token = bench.tokens.issue(account)
+        token = bench.token(account)
         scope = {
             "type": "http",
             "method": method,

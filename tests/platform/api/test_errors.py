@@ -76,16 +76,20 @@ async def test_a_405_names_all_methods_of_the_path(client: httpx.AsyncClient) ->
 
 
 async def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(
-    bench: Bench, client: httpx.AsyncClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    bench: Bench,
+    client: httpx.AsyncClient,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job_id = (await client.post("/jobs", json={"circuit": PROGRAM})).json()["id"]
-    record = await bench.store.ended(job_id)
-    assert record.result is not None
-    (tmp_path / record.result.name).unlink()
-    response = await client.get(f"/jobs/{job_id}/result")
+    def fail(*_: object, **__: object) -> None:
+        raise LookupError(f"a defect in {tmp_path}")
+
+    monkeypatch.setattr(bench.store, "job", fail)
+    response = await client.get("/jobs/00000000-0000-4000-8000-000000000001")
     assert (response.status_code, response.json()["code"]) == (500, "server-error")
     assert str(tmp_path) not in response.text
-    assert "FileNotFoundError" in caplog.text
+    assert "LookupError" in caplog.text
 
 
 async def test_a_bug_in_the_request_guard_is_a_500_too(
@@ -125,7 +129,7 @@ async def test_a_request_that_the_platforms_end_interrupts_is_answered(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    authorization = f"Bearer {bench.tokens.issue(bench.account)}".encode()
+    authorization = f"Bearer {bench.token()}".encode()
     scope = {
         "type": "http",
         "method": "POST",
@@ -157,7 +161,7 @@ async def test_a_client_that_goes_away_in_the_middle_of_a_request_is_no_failure(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    authorization = f"Bearer {bench.tokens.issue(bench.account)}".encode()
+    authorization = f"Bearer {bench.token()}".encode()
     scope = {
         "type": "http",
         "method": method,

@@ -185,7 +185,7 @@ async def test_the_feed_has_only_the_accounts_own_jobs(accounts: TwoAccounts) ->
         if b"cancelled" in received:
             gone.set()
 
-    token = accounts.bench.tokens.issue(accounts.bench.account)
+    token = accounts.bench.token()
     scope = {
         "type": "http",
         "method": "GET",

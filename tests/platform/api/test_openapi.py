@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ import sfjobs.platform
 from sfjobs.platform.api.app import PUBLIC_PATHS
 from sfjobs.platform.api.openapi import DOCUMENT
 from sfjobs.platform.api.routes.account import TOKEN_PATH
-from sfjobs.platform.jobs.change_feed import ChangePublisher
+from sfjobs.platform.jobs.change_feed import CHANGES_PATH, MEDIA_TYPE, ChangePublisher
 from tests.platform.stand_ins import PROGRAM, Bench, open_bench
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
@@ -67,8 +68,8 @@ here.
 @dataclass(frozen=True)
 class World:
     """
-    A platform with a complete job, one that waits, one with a lost result, and one to be deleted; its feed ends every stream at
-    once.
+    A platform with a complete job, one that waits, one with a lost result, and one to be deleted. Its feed ends every stream
+    after the events since ``cursor``, which is before all.
     """
 
     bench: Bench
@@ -76,6 +77,7 @@ class World:
     waiting: str
     lost: str
     spare: str
+    cursor: str
 
 
 @asynccontextmanager
@@ -94,7 +96,7 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
         assert lost is not None
         (folder / lost.name).unlink()
         await bench.store.ended(ids[3])
-        yield World(bench, *ids)
+        yield World(bench, *ids, cursor=feed.cursor(0))
 
 
 @pytest.fixture
@@ -245,6 +247,31 @@ async def test_what_holds_for_all_is_answered_in_its_shape(world: World, path: s
 # any request
 
 
+def checked_events(stream: str) -> set[str]:
+    """Check the events of a stream as the document describes them, and return their names."""
+    names = set()
+    for block in stream.removesuffix("\n\n").split("\n\n"):
+        event = dict(line.split(": ", 1) for line in block.split("\n"))
+        if event.keys() == {"retry"}:
+            assert event["retry"].isdigit()
+            continue
+        schema = DOCUMENT["paths"][CHANGES_PATH]["get"]["responses"]["200"]["content"][MEDIA_TYPE]["schema"]
+        assert set(schema["required"]) <= event.keys() <= schema["properties"].keys()
+        assert event["event"] in schema["properties"]["event"]["enum"]
+        content = json.loads(event["data"], parse_constant=pytest.fail)
+        if event["event"] == "job":  # as any response shows it
+            path = f"http://platform/jobs/{content['id']}"
+            response = httpx.Response(200, json=content, request=httpx.Request("GET", path))
+            response.elapsed = timedelta()
+            case_of("/jobs/{id}", "get", id=content["id"]).validate_response(
+                response, checks=[response_schema_conformance]
+            )
+        else:
+            assert content == {}
+        names.add(event["event"])
+    return names
+
+
 BODIES = {
     (TOKEN_PATH, "post"): {
         "body": {"grant_type": "refresh_token", "refresh_token": "key"},
@@ -298,7 +325,7 @@ def test_nothing_undocumented_is_answered_at_the_edges_of_what_may_be_asked(
     )
     documented = STATUSES[path, method] - OF_THE_SERVER
     for case in cases:
-        response = ask(request_of(case, f"Bearer {world.bench.tokens.issue(world.bench.account)}"))
+        response = ask(request_of(case, f"Bearer {world.bench.token()}"))
         allowed = documented if case.method == method.upper() else {405}
         assert response.status_code in allowed, (case, response.text)
         case.validate_response(response, checks=CHECKS)
@@ -319,6 +346,8 @@ def test_nothing_undocumented_is_answered_whatever_is_asked(
         known += [{"path_parameters": {"target": "X8_01"}}]
     if (path, method) in BODIES:
         known += [BODIES[path, method]]
+    if path == CHANGES_PATH:
+        known += [{"query": {"since": world.cursor}}, {"headers": {"Last-Event-ID": world.cursor}}]
     seen: set[int] = set()
 
     @settings(
@@ -333,10 +362,14 @@ def test_nothing_undocumented_is_answered_whatever_is_asked(
         st.one_of(operation.as_strategy(generation_mode=mode, **parts) for mode in GenerationMode for parts in known)
     )
     def try_it(case: Case) -> None:
-        response = ask(request_of(case, f"Bearer {world.bench.tokens.issue(world.bench.account)}"))
+        response = ask(request_of(case, f"Bearer {world.bench.token()}"))
         seen.add(response.status_code)
         case.validate_response(response, checks=CHECKS)
+        if response.headers.get("content-type") == MEDIA_TYPE:
+            events.update(checked_events(response.text))
 
+    events: set[str] = set()
     try_it()
+    assert events == ({"hello", "job", "bye"} if path == CHANGES_PATH else set())
     assert seen <= STATUSES[path, method] - OF_THE_SERVER
     assert len(seen) > 1 or len(STATUSES[path, method] - OF_THE_SERVER - {401, 414}) == 1

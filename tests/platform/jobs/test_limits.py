@@ -62,7 +62,7 @@ async def test_a_body_with_a_length_beyond_the_limit_is_refused_unread(tmp_path:
             "path": "/jobs",
             "query_string": b"",
             "headers": [
-                (b"authorization", f"Bearer {bench.tokens.issue(bench.account)}".encode()),
+                (b"authorization", f"Bearer {bench.token()}".encode()),
                 (b"content-length", b"101"),
             ],
         }
@@ -86,7 +86,7 @@ async def test_a_body_longer_than_its_length_is_refused_where_it_passes_the_limi
         sent.append(message)
 
     async with limited(tmp_path, body=100) as (bench, _):
-        authorization = f"Bearer {bench.tokens.issue(bench.account)}".encode()
+        authorization = f"Bearer {bench.token()}".encode()
         scope = {
             "type": "http",
             "method": "POST",

@@ -15,10 +15,11 @@ from starlette.requests import Request
 
 from sfjobs.platform import Platform, serving
 from sfjobs.platform.api import request_body as bodies
+from sfjobs.platform.api.budgets import BodyShare, Budgets
 from sfjobs.platform.api.request_body import read_body
 from sfjobs.platform.api.routes import changes as routes_changes
 from sfjobs.platform.errors import ApiError
-from sfjobs.platform.limits import Limits
+from sfjobs.platform.limits import DEFAULTS, Limits
 from sfjobs.platform.server.http_protocols import connection
 from tests.platform.api.test_changes_served import token_of
 from tests.platform.server.test_protocol_errors import connect, parser, response_of
@@ -118,7 +119,9 @@ def request_of(*pieces: tuple[float, bytes]) -> Request:
         await anyio.sleep(pause)
         return {"type": "http.request", "body": piece, "more_body": bool(waiting)}
 
-    return Request({"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}, receive)
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+    share = BodyShare(Budgets(DEFAULTS).bodies, "someone")
+    return Request({**scope, "state": {"body_share": share}}, receive)
 
 
 async def test_a_large_body_over_a_slow_line_is_read() -> None:

@@ -86,7 +86,6 @@ _SUBMIT: Final = operation(
     "Submit a job, or up to 100",
     400,
     413,
-    429,
     parameters=[
         header(
             "Idempotency-Key",

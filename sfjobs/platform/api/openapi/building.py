@@ -14,12 +14,12 @@ _ERRORS: Final = {
     410: "CursorExpired",
     413: "PayloadTooLarge",
     414: "UriTooLong",
-    429: "QuotaExceeded",
+    429: "TooMuchAtOnce",
     431: "HeadTooLarge",
     500: "ServerError",
     503: "Unavailable",
 }
-_ERRORS_OF_ALL: Final = (408, 414, 431, 500, 503)
+_ERRORS_OF_ALL: Final = (408, 414, 429, 431, 500, 503)
 
 
 STRING: Final = {"type": "string"}

@@ -130,17 +130,23 @@ RESPONSES: Final[dict[str, Any]] = {
     "InvalidRequest": _error("`invalid-request`: the body cannot be read; `validation-error`: `meta` has the reasons"),
     "Unauthenticated": _error("`unauthenticated`", WWW_Authenticate={"const": "Bearer"}),
     "NotFound": _error("`not-found`: it does not exist, or belongs to another account"),
-    "CursorExpired": _error("`cursor-expired`: list the jobs again, then open the feed without a cursor"),
+    "CursorExpired": _error(
+        "`cursor-expired`: the cursor is not known, or too old; list the jobs again, then open the feed without one"
+    ),
     "RequestTimeout": _error("`request-timeout`: the head or body was not received in time"),
     "PayloadTooLarge": _error("`payload-too-large`"),
     "UriTooLong": _error("`uri-too-long`"),
     "HeadTooLarge": _error("`head-too-large`"),
     "ServerError": _error("`server-error`: a failure of the platform; its log has the cause"),
-    "QuotaExceeded": _error(
-        "`quota-exceeded`: the account has the most unfinished jobs that it may have", Retry_After=_RETRY_AFTER
+    "TooMuchAtOnce": _error(
+        "`too-much-at-once`: the account, or without a token the address, has too many requests, streams or downloads, or its"
+        " bodies hold too much memory; of submissions also `quota-exceeded`: the account has the most unfinished jobs that it may"
+        " have, and `too-many-checks`: too many of its programs wait for their check",
+        Retry_After=_RETRY_AFTER,
     ),
     "Unavailable": _error(
-        "`stopping`: the request may or may not have been carried out; `store-unavailable`: it was not",
+        "`stopping`: the request may or may not have been carried out; `store-unavailable`, `overloaded`, `too-many-checks` and"
+        " `check-unavailable`: it was not",
         Retry_After=_RETRY_AFTER,
     ),
 }

@@ -14,12 +14,16 @@ from starlette.types import Receive, Scope, Send
 from ...errors import ApiError
 from ...jobs.change_feed import MEDIA_TYPE, ChangePublisher
 from ..abort import send_while_connected
+from ..budgets import Budget, HeldResponse, owner_of
 from ..tokens import AccessTokens, Bearer
 
 HEARTBEAT_SECONDS = 10.0
 """After this time without an event, a comment shows that the stream is alive."""
 SEND_TIMEOUT_SECONDS = 30.0
 """A client that has not read a message in this time is disconnected."""
+
+REVOKED_SEND_TIMEOUT_SECONDS: Final = 0.5
+"""For the end of a stream whose key was revoked."""
 
 _RETRY: Final = b"retry: 1000\n\n"
 _COMMENT: Final = b":\n\n"
@@ -30,6 +34,7 @@ _BYE: Final = b"event: bye\ndata: {}\n\n"
 class ChangeRoutes:
     feed: ChangePublisher
     tokens: AccessTokens
+    streams: Budget
 
     async def changes(self, request: Request) -> Response:
         """
@@ -37,11 +42,12 @@ class ChangeRoutes:
         client received, ``since`` that of the link it followed.
         """
         cursor = request.headers.get("last-event-id", request.query_params.get("since"))
-        change = None if cursor is None else self.feed.change_at(cursor)
+        change = None if cursor is None else self.feed.change_at(request.state.account, cursor)
         if cursor is not None and change is None:
-            detail = "The cursor is not known any more. List the jobs again, then open the feed without a cursor."
+            detail = "The cursor is not known any more, or too old. List the jobs again, then open the feed without a cursor."
             raise ApiError(410, "cursor-expired", detail)
-        return EventStream(self.feed, self.tokens, request.state.bearer, change)
+        stream = EventStream(self.feed, self.tokens, request.state.bearer, change)
+        return HeldResponse(stream, self.streams, owner_of(request))
 
 
 class EventStream(Response):
@@ -65,21 +71,25 @@ class EventStream(Response):
                 is_read = scope["method"] == "HEAD" or await self._send_events(send)
                 return is_read and await self._send(send, b"", more_body=False)
 
-        await send_while_connected(scope, receive, send_all)
+        if await send_while_connected(scope, receive, send_all) and scope["method"] != "HEAD":
+            with anyio.move_on_after(REVOKED_SEND_TIMEOUT_SECONDS):
+                await send({"type": "http.response.body", "body": _BYE, "more_body": False})
 
     async def _send_events(self, send: Send) -> bool:
         """Return whether the client has read all events, ``bye`` included."""
         feed = self._feed
-        after = feed.newest() if self._change is None else self._change
+        after = feed.newest(self._bearer.account) if self._change is None else self._change
         hello = b"event: hello\nid: %s\ndata: {}\n\n" % feed.cursor(after).encode()
         is_read = await self._send(send, _RETRY + hello if self._change is None else _RETRY)
+        is_behind = False
         while is_read:
             if not self._tokens.is_valid(self._bearer):
                 return await self._send(send, _BYE)
             wake = feed.wake(self._bearer.account)
-            after, events = feed.page(self._bearer.account, after)
-            if events:
-                is_read = await self._send(send, events)
+            page = await feed.next_page(self._bearer.account, after, is_behind=is_behind)
+            after, is_behind = page.change, page.is_full
+            if page.events:
+                is_read = await self._send(send, page.events)
                 continue
             if feed.closing.is_set():
                 return await self._send(send, _BYE)

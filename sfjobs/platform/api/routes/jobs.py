@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import anyio
@@ -18,6 +18,7 @@ from ...errors import ApiError, invalid, not_found
 from ...jobs.acceptance import Accepted, JobAcceptance
 from ...jobs.change_feed import ChangePublisher
 from ...jobs.cleaner import Cleaner
+from ...jobs.fair_turns import FairTurns
 from ...jobs.representation import compact_json, iso_time, job_object
 from ...jobs.scheduler import Scheduler
 from ...jobs.submission import IncomingSubmission, checked_key, parse_batch_item, parse_submission
@@ -25,15 +26,21 @@ from ...limits import Limits
 from ...records import JobRecord
 from ...results.interface import ResultStore
 from ...store.interface import JobStore
+from ..abort import until_gone
+from ..budgets import Budget, HeldResponse, owner_of
 from ..extensions import EXTENSIONS
 from ..file_response import FilePart, file_response
 from ..request_body import read_body
-from ..responses import CompactJSONResponse, error_response, request_json
+from ..responses import CompactJSONResponse, check_pieces, error_response, request_json
 
 _MAX_BATCH_JOBS: Final = 100
 _BATCH_MEDIA_TYPE: Final = "application/jobs+json"
 _MAX_CANCEL_BYTES: Final = 16 << 10
 _INLINE_HASH_BYTES: Final = 64 << 10  # the fingerprint of a larger body is made in a thread
+_LARGE_BODY_BYTES: Final = 1 << 20
+_PAUSE_FACTOR: Final = 3.0
+"""After a large body was read, nothing like it is done for this many times as long."""
+
 _DEFAULT_PAGE_JOBS: Final = 5
 _MAX_PAGE_JOBS: Final = 100
 _VERSION: Final = re.compile(r"(\d{1,6})\.(\d{1,6})")
@@ -48,6 +55,8 @@ class JobRoutes:
     results: ResultStore
     cleaner: Cleaner
     limits: Limits
+    downloads: Budget
+    _large_bodies: FairTurns = field(default_factory=lambda: FairTurns(1), init=False)
     _batches: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1), init=False)
 
     async def submit(self, request: Request) -> Response:
@@ -58,14 +67,14 @@ class JobRoutes:
         echo = {} if key is None else {"idempotency-key": checked_key(key, "Idempotency-Key")}
         # In JSON a line break or a quote takes two characters.
         limit, option = min((self.limits.body, "--max-body"), (2 * self.limits.circuit, "--max-program"))
-        body = await read_body(request, limit, option)
-        fields = request_json(body, dict)
+        body = await read_body(request, limit, option, early_check=check_pieces)
+        fields = await self._json(request, body)
         try:
             if key is None or len(body) <= _INLINE_HASH_BYTES:
                 submission = parse_submission(fields, key)
             else:
                 submission = await anyio.to_thread.run_sync(parse_submission, fields, key)
-            accepted = await self.acceptance.accept(request.state.account, submission)
+            accepted = await self.acceptance.accept(request.state.account, submission, until_gone=until_gone(request))
         except ApiError as error:
             response: Response = error_response(error)
             response.headers.update(echo)
@@ -73,11 +82,25 @@ class JobRoutes:
         headers = {"location": f"/jobs/{accepted.job_id}", **self._offers(accepted.change), **echo}
         return Response(accepted.body, status_code=201, media_type="application/json", headers=headers)
 
+    async def _json(self, request: Request, body: bytes) -> dict[str, Any]:
+        """
+        Return the JSON of a body. That of a large one takes tens of milliseconds, in which nothing else runs, so they are read in
+        turns, with time for others between two.
+        """
+        if len(body) <= _LARGE_BODY_BYTES:
+            return request_json(body, dict)
+        async with self._large_bodies.turn(request.state.account):
+            begun = anyio.current_time()
+            try:
+                return request_json(body, dict)
+            finally:
+                await anyio.sleep(_PAUSE_FACTOR * (anyio.current_time() - begun))
+
     async def _submit_batch(self, request: Request) -> Response:
         """Answer 207 with the outcome of each submission, in order."""
-        body = await read_body(request, self.limits.body, "--max-body")
+        body = await read_body(request, self.limits.body, "--max-body", early_check=check_pieces)
         submissions = await anyio.to_thread.run_sync(_parse_batch, body, limiter=self._batches)
-        outcomes = await self.acceptance.accept_all(request.state.account, submissions)
+        outcomes = await self.acceptance.accept_all(request.state.account, submissions, until_gone=until_gone(request))
         content = b'{"data":[%s]}' % b",".join(map(_batch_item, outcomes))
         changes = [outcome.change for outcome in outcomes if isinstance(outcome, Accepted)]
         # All new jobs were stored in one transaction. A response that is given again may be old.
@@ -86,7 +109,7 @@ class JobRoutes:
 
     async def list_jobs(self, request: Request) -> Response:
         """List jobs, newest first. ``Link: rel="next"`` (RFC 8288) offers the next page, which is stable under new jobs."""
-        query, change = _ListQuery(request), self.feed.newest()
+        query, change = _ListQuery(request), self.feed.newest(request.state.account)
         before = None
         if query.before is not None:
             before = self.store.sequence(request.state.account, query.before)
@@ -102,7 +125,7 @@ class JobRoutes:
         return CompactJSONResponse({"data": [self._shown(record) for record in page]}, headers=headers)
 
     async def get_job(self, request: Request) -> Response:
-        change = self.feed.newest()
+        change = self.feed.newest(request.state.account)
         return CompactJSONResponse(self._shown(self._job(request)), headers=self._offers(change))
 
     async def cancel(self, request: Request) -> Response:
@@ -152,7 +175,8 @@ class JobRoutes:
             part = FilePart(path, size, stored.npy_offset, stored.npy_size, stored.npy_digest, "application/x-numpy")
         else:
             part = FilePart(path, size, 0, size, stored.digest, "application/zip")
-        return file_response(request, part, {"vary": "accept, accept-version", "cache-control": "private"})
+        response = file_response(request, part, {"vary": "accept, accept-version", "cache-control": "private"})
+        return HeldResponse(response, self.downloads, owner_of(request))
 
     def _offers(self, change: int | None) -> dict[str, str]:
         """Return the headers that offer extensions of the protocol, for a response that reflects everything up to ``change``."""

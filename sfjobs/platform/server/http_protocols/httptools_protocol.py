@@ -50,6 +50,10 @@ class LimitedHttpToolsProtocol(ConnectionLimits, HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head, self._unfinished_bytes = False, 0
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            # A proxy may take another one for the right one (RFC 9112, section 3.2). h11 checks this by itself.
+            raise ValueError("the request must have one Host header")
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -5,6 +5,8 @@ the same file; a key that it revokes is void at once.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 import sqlite3
 import time
@@ -15,8 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from ....errors import ConfigurationError
-from ...records import KeyRecord
-from ...settings import PlatformSettings, locked_data_dir, make_folder
+from ...private_files import make_folder
+from ...records import KeyRecord, SigningSecret
+from ...settings import PlatformSettings, locked_data_dir
 from .database import Database
 from .migration import migrate, needs_migration
 from .pauses import SQLitePauses
@@ -28,6 +31,15 @@ _KEYS: Final = (
     "SELECT keys.id, hash, keys.name, account, accounts.name AS account_name, keys.created, used, revoked"
     " FROM keys JOIN accounts ON accounts.id = account"
 )
+
+
+_SIGNING: Final = "secret:access-tokens"
+_SIGNED_BEFORE: Final = "secret:access-tokens before"
+
+
+def _secret_id(value: str) -> str:
+    """Return the ``kid`` of a secret: 64 of its 384 bits, hashed."""
+    return hashlib.sha256(value.encode()).hexdigest()[:16]
 
 
 def now() -> int:
@@ -56,6 +68,29 @@ class SQLiteAccounts(SQLitePauses):
         insert = "INSERT OR IGNORE INTO meta VALUES (?, ?)"
         select = "SELECT value FROM meta WHERE key = ?"
         return self._ensure(insert, (f"secret:{name}", secrets.token_urlsafe(48)), select, f"secret:{name}")
+
+    def signing_secrets(self) -> list[SigningSecret]:
+        current = self._database.read("SELECT value FROM meta WHERE key = ?", (_SIGNING,))
+        if not current:  # the first start
+            self.secret("access-tokens")
+            return self.signing_secrets()
+        found = [SigningSecret(id=_secret_id(current[0][0]), value=current[0][0])]
+        for (text,) in self._database.read("SELECT value FROM meta WHERE key = ?", (_SIGNED_BEFORE,)):
+            value, replaced = json.loads(text)
+            found.append(SigningSecret(id=_secret_id(value), value=value, replaced=replaced))
+        return found
+
+    def replace_signing_secret(self, *, at_once: bool = False) -> SigningSecret:
+        before, value = self.secret("access-tokens"), secrets.token_urlsafe(48)
+
+        def operation(db: sqlite3.Connection) -> None:
+            db.execute("UPDATE meta SET value = ? WHERE key = ?", (value, _SIGNING))
+            db.execute("DELETE FROM meta WHERE key = ?", (_SIGNED_BEFORE,))
+            if not at_once:
+                db.execute("INSERT INTO meta VALUES (?, ?)", (_SIGNED_BEFORE, json.dumps([before, now()])))
+
+        self._database.write_blocking(operation)
+        return SigningSecret(id=_secret_id(value), value=value)
 
     def ensure_account(self, name: str) -> str:
         insert = "INSERT OR IGNORE INTO accounts (id, name, created) VALUES (?, ?, ?)"

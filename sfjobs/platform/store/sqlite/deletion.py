@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ...records import DeletedJob
+from .change_numbers import next_change
 
 MAX_ROWS: Final = 50
 MAX_CIRCUIT_BYTES: Final = 2 << 20
@@ -82,8 +83,7 @@ def _delete(db: sqlite3.Connection, rows: list[sqlite3.Row], now: int) -> list[D
         _release(db, account, circuit_bytes + (size or 0))
         if name is not None:
             _delete_file_later(db, name)
-        query = "UPDATE meta SET value = value + 1 WHERE key = 'changes' RETURNING value"
-        change = int(db.execute(query).fetchone()[0])
+        change = next_change(db, account)
         db.execute("DELETE FROM circuits WHERE job = ?", (job_id,))
         db.execute("DELETE FROM jobs WHERE sequence = ?", (sequence,))
         db.execute("INSERT INTO deleted_jobs VALUES (?, ?, ?, ?, ?)", (account, change, job_id, sequence, now))

@@ -13,6 +13,7 @@ from ...records import JobRecord, NewJob, QueuedJob, ResultFile, StoredResponse
 from ..interface import MAX_CRASHES
 from . import idempotency
 from .accounts import now
+from .change_numbers import next_change
 from .database import Parameter
 from .migration import make_shrinkable
 from .retention import SQLiteRetention
@@ -115,8 +116,9 @@ class SQLiteStore(SQLiteRetention):
     def on_change(self, listener: Callable[[str], None]) -> None:
         self._on_change = listener
 
-    def newest_change(self) -> int:
-        return int(self._read_value("SELECT value FROM meta WHERE key = 'changes'"))
+    def newest_change(self, account: str) -> int:
+        query = "SELECT value FROM meta WHERE key IN ('changes', 'changes:' || ?) ORDER BY key DESC LIMIT 1"
+        return int(self._read_value(query, account))
 
     def changes(self, account: str, *, after: int, size: int) -> list[JobRecord]:
         query = "SELECT * FROM jobs INDEXED BY jobs_changed WHERE account = ? AND change > ? ORDER BY change LIMIT ?"
@@ -218,7 +220,7 @@ def _add(db: sqlite3.Connection, job: NewJob, quota: int | None) -> JobRecord | 
             job.priority,
             size,
             now(),
-            _next_change(db),
+            next_change(db, job.account),
         ),
     ).fetchone()
     db.execute("INSERT INTO circuits VALUES (?, ?)", (job.id, job.circuit))
@@ -233,7 +235,10 @@ def _change(
 ) -> JobRecord | None:
     """Change a job if ``condition`` holds. None if it does not hold, because another change came first."""
     query = f"UPDATE jobs SET {assignments}, change = :change WHERE id = :id AND ({condition}) RETURNING *"  # noqa: S608 - callers pass literals
-    row = db.execute(query, {**values, "id": job_id, "change": _next_change(db)}).fetchone()
+    account = db.execute("SELECT account FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if account is None:
+        return None
+    row = db.execute(query, {**values, "id": job_id, "change": next_change(db, account[0])}).fetchone()
     if row is None:
         return None
     record = _record(row)
@@ -242,10 +247,6 @@ def _change(
         counting = "UPDATE accounts SET unfinished = unfinished - 1, stored_bytes = stored_bytes + ? WHERE id = ?"
         db.execute(counting, (size, record.account))
     return record
-
-
-def _next_change(db: sqlite3.Connection) -> int:
-    return int(db.execute("UPDATE meta SET value = value + 1 WHERE key = 'changes' RETURNING value").fetchone()[0])
 
 
 def _recover_jobs(db: sqlite3.Connection) -> None:
