@@ -177,19 +177,12 @@ async def test_a_worker_that_is_stopped_before_a_job_costs_no_job(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-async def test_a_worker_that_is_stopped_in_a_job_is_a_lost_worker_at_the_time_limit(
-    tmp_path: Path, meeting: Meeting
-) -> None:
-    async with executor(tmp_path, "meet", limits=Limits(time=3)) as processes:
-        async with anyio.create_task_group() as tasks:
-
-            async def lose() -> None:
-                with pytest.raises(WorkerLost, match="stopped by a signal"):
-                    await run(processes, work())
-
-            tasks.start_soon(lose)
-            _, pid, _ = await anyio.to_thread.run_sync(meeting.arrival)
-            os.kill(pid, signal.SIGSTOP)
+async def test_a_worker_that_is_stopped_in_a_job_is_a_lost_worker_at_the_time_limit(tmp_path: Path) -> None:
+    async with executor(tmp_path, "stop_here", limits=Limits(time=3)) as processes:
+        async with processes.acquire_slot() as run_here:
+            (pid,) = processes.worker_pids
+            with pytest.raises(WorkerLost, match="stopped by a signal"):
+                await run_here(work())
         assert has_ended(pid)
 
 
@@ -248,11 +241,10 @@ async def test_no_job_starts_while_results_cannot_be_stored_and_the_log_says_so_
 # what is killed
 
 
-@pytest.mark.parametrize("cause", ["cancel", "kill", "time"])
+@pytest.mark.parametrize("cause", ["cancel", "kill"])
 async def test_the_children_of_a_worker_end_with_it(tmp_path: Path, meeting: Meeting, cause: str) -> None:
     """They went on, and kept its pipes open and a processor busy."""
-    limits = Limits(time=1.0) if cause == "time" else Limits()
-    async with executor(tmp_path, "stay", limits=limits) as processes:
+    async with executor(tmp_path, "stay") as processes:
         async with anyio.create_task_group() as tasks:
 
             async def end() -> None:
@@ -264,7 +256,7 @@ async def test_the_children_of_a_worker_end_with_it(tmp_path: Path, meeting: Mee
             (pid,) = processes.worker_pids
             if cause == "kill":
                 os.kill(pid, signal.SIGKILL)
-            elif cause == "cancel":
+            else:
                 tasks.cancel_scope.cancel()
         assert await anyio.to_thread.run_sync(has_ended, child)
         assert await anyio.to_thread.run_sync(has_ended, pid)
