@@ -19,7 +19,7 @@ IN_PROCESSES = ["--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"]
 # Those that need neither a simulator, nor matplotlib, nor a Jupyter kernel, nor schemathesis.
 CORE_TESTS = [
     *(f"tests/{name}" for name in ("client", "config", "http", "jobs", "journal", "protocol", "submission")),
-    *(f"tests/{name}" for name in ("sync", "tracking", "platform/jobs", "platform/store")),
+    *(f"tests/{name}" for name in ("sync", "testing", "tracking", "platform/jobs", "platform/store")),
     "tests/cli/test_errors.py",
     "tests/cli/test_startup.py",
     "tests/docs/test_imports.py",

@@ -60,6 +60,9 @@ async def test_it_shows_no_secret() -> None:
     assert key not in shown
     assert platform.requests[0].body.endswith(b"refresh_token=***&client_id=public")
     assert platform.requests[1].headers["authorization"] == "Bearer ***"
+    async with platform.connection(access_token="a-token-of-another-platform") as connection:
+        await connection.ping()
+    assert "a-token-of-another-platform" not in repr([request.headers for request in platform.requests])
 
 
 async def test_its_queries_are_pairs() -> None:
