@@ -16,7 +16,7 @@ import pytest
 
 import sfjobs
 from sfjobs import sync
-from sfjobs._journal import session
+from sfjobs._journal import Journal, session
 from sfjobs._journal.database import JournalDatabase
 from tests.support.counter import circuit, circuits
 from tests.support.environment import clean_environment
@@ -204,6 +204,10 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+async def refuse_for_a_full_disk(journal: Journal, *_: object) -> None:
+    raise sfjobs.JournalError("full") from OSError(errno.ENOSPC, "No space left on device")
+
+
 async def test_a_group_sends_nothing_that_its_journal_cannot_note(
     platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +216,11 @@ async def test_a_group_sends_nothing_that_its_journal_cannot_note(
         await group.add(TARGET, circuit(1), name="one")
         with full_disk(monkeypatch), pytest.raises(sfjobs.JournalError):
             await group.submit()
+        assert platform.submissions == []
+        with monkeypatch.context() as patch:  # the disk is full once the programs have been read
+            patch.setattr(Journal, "open", refuse_for_a_full_disk)
+            with pytest.raises(sfjobs.JournalError):
+                await group.submit()
         assert platform.submissions == []
         assert (await group.submit()).unfinished == 1
 
