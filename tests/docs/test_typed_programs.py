@@ -56,14 +56,14 @@ def members(kind: type) -> Iterator[str]:
 
 @pytest.mark.parametrize("package", public_api.PACKAGES)
 def test_a_typed_program_uses_every_public_name(package: str) -> None:
-    found = used("asynchronous.py", "blocking.py", "modules.py")
+    found = used("asynchronous.py", "blocking.py", "modules.py", "testing.py")
     names = [name for home, name in home_names() if home == package]
     assert [name for name in names if not found & spellings(package, name)] == [], f"use them in {FOLDER}"
 
 
 @pytest.mark.parametrize("package", public_api.PACKAGES)
 def test_a_typed_program_uses_every_member_of_a_public_class(package: str) -> None:
-    found = used("blocking.py") if package == "sfjobs.sync" else used("asynchronous.py", "modules.py")
+    found = used("blocking.py") if package == "sfjobs.sync" else used("asynchronous.py", "modules.py", "testing.py")
     kinds = [getattr(import_module(package), name) for home, name in home_names() if home == package]
     every = {f"{kind.__name__}.{name}" for kind in kinds if isinstance(kind, type) for name in members(kind)}
     assert {name for name in every if name.partition(".")[2] not in found} == set(), f"use them in {FOLDER}"
