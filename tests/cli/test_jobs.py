@@ -198,13 +198,13 @@ def test_delete_goes_on_after_a_job_that_has_not_ended(configured, jobs, capsys)
     first, second = capsys.readouterr().out.split()
     run(["cancel", first, second, "--wait"])
     capsys.readouterr()
-    assert run(["delete", jobs["waiting"], first]) == 1
+    assert run(["delete", jobs["waiting"], first]) == 9
     captured = capsys.readouterr()
     assert captured.out == f"{first} deleted\n"
     assert "cancel it first" in captured.err
     assert run(["delete", second, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"deleted": [second]}
-    assert run(["show", first]) == 1
+    assert run(["show", first]) == 6
 
 
 def test_cancel_goes_on_after_a_job_that_cannot_be_cancelled(configured, jobs, capsys):
