@@ -15,6 +15,7 @@ import anyio.to_thread
 from .scheduler import Scheduler
 
 CHECK_INTERVAL_SECONDS: Final = 2.0
+_REASON: Final = "the platform's disk is nearly full"
 _log = logging.getLogger(__name__)
 
 
@@ -59,7 +60,7 @@ class DiskWatch(anyio.AsyncContextManagerMixin):
                 )
                 _log.error(message, self._folder, free >> 20, self._minimum >> 20)
             self.problem = f"less than {self._minimum >> 20} MiB of free space on the disk"
-            self._scheduler.hold()
+            self._scheduler.hold(_REASON)
         elif self.problem is not None:
             _log.warning("jobs start again: the disk of %s has %d MiB of free space", self._folder, free >> 20)
             self.problem = None

@@ -53,7 +53,7 @@ class Readiness:
         if await self._scheduler.storage_problem() is not None:
             parts["disk"] = _NOT_WRITABLE
         else:
-            parts["disk"] = _NEARLY_FULL if self._scheduler.is_held else OK
+            parts["disk"] = OK if self._scheduler.held is None else _NEARLY_FULL
         try:
             await self._store.check_writable()
         except sqlite3.Error:

@@ -75,7 +75,7 @@ class Scheduler(anyio.AsyncContextManagerMixin):
         self._writes = DurableWrites()
         self._attempts = Attempts(store, self._writes)
         self.is_draining = False
-        self.is_held = False
+        self.held: str | None = None
         self._tasks: TaskGroup
 
     @asynccontextmanager
@@ -139,13 +139,13 @@ class Scheduler(anyio.AsyncContextManagerMixin):
             self._running[job_id].scope.cancel()
         return record
 
-    def hold(self) -> None:
-        """Start no job until ``release``; running ones go on."""
-        self.is_held = True
+    def hold(self, reason: str) -> None:
+        """Start no job until ``release``; running ones go on. Jobs that wait show the reason."""
+        self.held = reason
 
     def release(self) -> None:
         """Start jobs again."""
-        self.is_held = False
+        self.held = None
         self._fill_slots()
 
     async def drain(self) -> None:
@@ -180,7 +180,7 @@ class Scheduler(anyio.AsyncContextManagerMixin):
         if self._queue.position(record.sequence) is None:
             is_set_back = record.id in self._setbacks and record.id not in self._running
             return _SET_BACK if is_set_back and not record.status.is_final else None
-        reason = self.targets.reason(record.target) or self._queue.limit_reason(record.account)
+        reason = self.held or self.targets.reason(record.target) or self._queue.limit_reason(record.account)
         return reason or (None if self.worker_problem is None else _NO_WORKER)
 
     async def _follow_pauses(self) -> None:
@@ -223,7 +223,7 @@ class Scheduler(anyio.AsyncContextManagerMixin):
             self._queue.add(job)
 
     def _fill_slots(self) -> None:
-        if self.is_draining or self.is_held or self._writes.is_stopping:
+        if self.is_draining or self.held is not None or self._writes.is_stopping:
             return
         if not self._queue.has_next():
             return
@@ -275,7 +275,7 @@ class Scheduler(anyio.AsyncContextManagerMixin):
 
     async def _start_next(self, scope: anyio.CancelScope) -> JobRecord | None:
         """Start an attempt at the job that is next. None if no job can run."""
-        while not self.is_draining and (job := self._queue.start_next()) is not None:
+        while not self.is_draining and self.held is None and (job := self._queue.start_next()) is not None:
             running = self._running[job.id] = _Running(scope)
             try:
                 with anyio.CancelScope(shield=True):  # otherwise the number of a started attempt could be lost

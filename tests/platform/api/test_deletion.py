@@ -86,6 +86,20 @@ async def test_another_accounts_job_does_not_exist(bench: Bench, client: httpx.A
     assert (await client.get(f"/jobs/{job.id}/result")).status_code == 200
 
 
+async def test_a_job_whose_result_is_kept_no_more_says_when_it_was_deleted(
+    bench: Bench, client: httpx.AsyncClient
+) -> None:
+    job = await complete(bench, client)
+    assert job.finished is not None
+    assert await bench.store.delete_old_results(job.finished + 1) == 1
+    shown = (await client.get(f"/jobs/{job.id}")).json()
+    response = await client.get(f"/jobs/{job.id}/result")
+    assert (response.status_code, response.json()["code"]) == (410, "result-deleted")
+    assert shown["meta"]["result_deleted_at"] in response.json()["detail"]
+    assert shown["status"] == "complete"
+    assert (await client.delete(f"/jobs/{job.id}")).status_code == 204
+
+
 async def test_a_repeated_submission_of_a_deleted_job_does_not_run_it_again(
     bench: Bench, client: httpx.AsyncClient
 ) -> None:

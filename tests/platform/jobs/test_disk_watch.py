@@ -63,8 +63,11 @@ async def test_no_job_starts_below_the_minimum_and_running_ones_end(
     assert (await bench.store.ended(running)).status == "complete"
     await anyio.wait_all_tasks_blocked()
     assert bench.scheduler.running == ()
+    shown = (await client.get(f"/jobs/{waiting}")).json()
+    assert (shown["status"], shown["meta"]["queue_reason"]) == ("queued", "the platform's disk is nearly full")
     disk.free = MINIMUM
     await watch.check()
+    assert "queue_reason" not in (await client.get(f"/jobs/{waiting}")).json()["meta"]
     assert watch.problem is None
     assert (await bench.executor.started()).job_id == waiting
     bench.executor.finish(waiting)
