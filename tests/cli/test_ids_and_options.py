@@ -160,7 +160,9 @@ def test_odd_time_limits(odd: OddPlatform, capsys: pytest.CaptureFixture[str], s
 )
 def test_a_wrong_command_line_is_1_and_one_document(capsys: pytest.CaptureFixture[str], line: str) -> None:
     assert run(line.split()) == 1
-    assert capsys.readouterr().out == "" or line == "group"
+    captured = capsys.readouterr()
+    assert captured.out == "" or line == "group"
+    assert ("inf is not a number of seconds" in captured.err) == line.endswith(" inf")
     assert run([*line.split(), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["error"]["kind"] == "usage"
 
