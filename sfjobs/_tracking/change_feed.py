@@ -67,7 +67,8 @@ class ChangeFeed:
         self._events: list[ServerEvent] = []  # received, and not returned yet
         self._received_at = -math.inf
         self._opened_at = math.inf
-        self._opening: tuple[Cursor, float] | None = None  # where, and since when
+        self._opening: Cursor | None = None  # where the opening under way begins
+        self._opening_seconds = 0.0  # for which tasks have waited for it
         self._backoff = 0.0
         self._retry_at = -math.inf
         self.offered: Cursor | None = None
@@ -125,6 +126,7 @@ class ChangeFeed:
             await self._open(self.cursor, _event_id(self.cursor))
         elif not self._events:
             self._events = await self._receive(self._stream)
+            self._opening = None  # a reopening, whose task was cancelled before these first events
         return await self._snapshots(self.cursor, known)
 
     async def lose(self, error: SFJobsError) -> None:
@@ -149,20 +151,23 @@ class ChangeFeed:
                 await stream.aclose()
 
     async def _open(self, start: Cursor, last_event_id: str | None) -> Cursor:
+        began = anyio.current_time()
         if self._opening is None:
             await self.aclose()
-            self._received_at = anyio.current_time()
-            self._opening = start, self._received_at
-        # Leaders may change meanwhile: together they wait no longer than one.
-        with anyio.CancelScope(deadline=self._opening[1] + FEED_OPEN_TIMEOUT_SECONDS) as scope:
-            if self._stream is None:
-                self._opening = start, self._opening[1]
-                self._stream, self._decoder = await self._open_stream(start.path, last_event_id), EventDecoder()
-                self._unreadable = 0
-            self._events = await self._receive(self._stream)
+            self._received_at, self._opening, self._opening_seconds = began, start, 0.0
+        # Leaders may change meanwhile: together they wait no longer than one. The time between them does not count.
+        with anyio.move_on_after(FEED_OPEN_TIMEOUT_SECONDS - self._opening_seconds) as scope:
+            try:
+                if self._stream is None:
+                    self._opening = start
+                    self._stream, self._decoder = await self._open_stream(start.path, last_event_id), EventDecoder()
+                    self._unreadable = 0
+                self._events = await self._receive(self._stream)
+            finally:
+                self._opening_seconds += anyio.current_time() - began
         if scope.cancelled_caught:
             raise _lost(f"there was no stream within {FEED_OPEN_TIMEOUT_SECONDS:g} s")
-        start, self._opening = self._opening[0], None
+        start, self._opening = self._opening, None
         return start
 
     async def _snapshots(self, cursor: Cursor, known: Known) -> Iterable[JobSnapshot | MalformedRecord]:

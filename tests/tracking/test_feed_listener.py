@@ -5,9 +5,8 @@ without HTTP.
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 import anyio
 import pytest
@@ -16,146 +15,11 @@ from sfjobs._protocol.wire import Known
 from sfjobs._tracking.change_feed import FEED_READ_TIMEOUT_SECONDS, ChangeFeed
 from sfjobs._tracking.feed_listener import FEED_READ_INTERVAL_SECONDS
 from sfjobs._tracking.poller import Poller
-from sfjobs._tracking.types import PollInterval, StatusReport, Waiter
+from sfjobs._tracking.types import PollInterval
 from sfjobs.errors import RateLimitedError, ResponseError
-from sfjobs.models import Cursor, JobSnapshot, JobStatus
+from sfjobs.models import JobSnapshot, JobStatus
+from tests.support.feed_source import LATENCY, FeedSource, poller_for, wait_for, with_source
 from tests.support.handles import Handle
-
-PATH = "/jobs/changes"
-LATENCY = 0.01
-
-
-class FakeStream:
-    """A stream that loses nothing when a read is cancelled. A dead one sends nothing more, and does not end."""
-
-    is_resumable = True
-
-    def __init__(self, source: FeedSource) -> None:
-        self._source = source
-        self._ready = bytearray(b"retry: 1000\n\n")
-        self._has_data = anyio.Event()
-        self._has_data.set()
-        self.is_dead = False
-        self.has_ended = False
-        source.streams.append(self)
-
-    def put(self, piece: bytes) -> None:
-        if not self.is_dead:
-            self._ready += piece
-            self._has_data.set()
-
-    def end(self) -> None:
-        self.has_ended = True
-        self._has_data.set()
-
-    async def read(self) -> bytes:
-        self._source.reading += 1
-        try:
-            await anyio.sleep(LATENCY)
-            await self._has_data.wait()
-        finally:
-            self._source.reading -= 1
-        piece = bytes(self._ready)
-        self._ready.clear()
-        if not self.has_ended:
-            self._has_data = anyio.Event()
-        self._source.reads += 1
-        return piece
-
-    async def aclose(self) -> None:
-        if self in self._source.streams:
-            self._source.streams.remove(self)
-
-
-class FeedSource:
-    """Jobs that end at given times, a list of them, and a change feed. Counts polls, streams and reads."""
-
-    batch_limit = 100
-
-    def __init__(self, ends: dict[str, float]) -> None:
-        self.ends = ends
-        self.ended: list[str] = []  # in order of their ends: the n-th event is about the n-th
-        self.streams: list[FakeStream] = []
-        self.polls = 0
-        self.opened: list[int] = []
-        self.reads = 0
-        self.reading = 0
-        self.refusal: ResponseError | None = None
-
-    @property
-    def cursor(self) -> Cursor:
-        return Cursor(f"{PATH}?since=e.{len(self.ended)}", "e", len(self.ended))
-
-    def handle(self, job_id: str) -> Handle:
-        """A handle from a response of this moment."""
-        handle = Handle(job_id)
-        handle.cursor = self.cursor
-        if job_id in self.ended:
-            handle.snapshot = JobSnapshot(id=job_id, status=JobStatus.COMPLETED)
-        return handle
-
-    async def end_jobs(self) -> None:
-        for job_id, end in sorted(self.ends.items(), key=lambda item: item[1]):
-            await anyio.sleep_until(end)
-            self.ended.append(job_id)
-            for stream in self.streams:
-                stream.put(self._event(len(self.ended)))
-
-    async def send_heartbeats(self) -> None:
-        while True:
-            await anyio.sleep(10)
-            for stream in self.streams:
-                stream.put(b":\n\n")
-
-    async def query(self, ids: Sequence[str], known: Known) -> StatusReport:
-        self.polls += 1
-        cursor = self.cursor
-        snapshots = {job_id: self._snapshot(job_id) for job_id in ids}
-        await anyio.sleep(LATENCY)
-        return StatusReport(snapshots, cursor)
-
-    async def query_single(self, job_id: str, known: Known) -> StatusReport:
-        return await self.query([job_id], known)
-
-    async def open_stream(self, path: str, last_event_id: str | None) -> FakeStream:
-        await anyio.sleep(LATENCY)
-        if self.refusal is not None:
-            raise self.refusal
-        since = int((last_event_id or path).rpartition(".")[2])
-        self.opened.append(since)
-        stream = FakeStream(self)
-        for change in range(since + 1, len(self.ended) + 1):
-            stream.put(self._event(change))
-        return stream
-
-    def _snapshot(self, job_id: str) -> JobSnapshot:
-        return JobSnapshot(id=job_id, status=JobStatus.COMPLETED if job_id in self.ended else JobStatus.QUEUED)
-
-    def _event(self, change: int) -> bytes:
-        job = json.dumps({"id": self.ended[change - 1], "status": "complete"})
-        return f"event: job\nid: e.{change}\ndata: {job}\n\n".encode()
-
-
-def poller_for(source: FeedSource, seed: int = 1) -> Poller:
-    return Poller(source, ChangeFeed(source.open_stream), PollInterval(), draw=random.Random(seed).random)
-
-
-async def wait_for(poller: Poller, handles: Sequence[Handle], need: int | None = None) -> Waiter:
-    waiter = poller.join(handles)
-    try:
-        await poller.wait_for(waiter, need)
-    finally:
-        poller.leave(waiter)
-    return waiter
-
-
-async def with_source(source: FeedSource, poller: Poller, work: Callable[[], object]) -> None:
-    """Run ``work``, a coroutine function, while jobs end."""
-    async with anyio.create_task_group() as group:
-        group.start_soon(source.end_jobs)
-        group.start_soon(source.send_heartbeats)
-        await work()  # type: ignore[misc]
-        group.cancel_scope.cancel()
 
 
 async def test_waiters_that_come_and_go_share_one_stream_without_polls() -> None:
