@@ -110,6 +110,17 @@ def soak(session: nox.Session) -> None:
     session.run("python", "-m", "tests.soak", *session.posargs)
 
 
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """
+    Change single operators and arguments of a module with mutmut, and run the tests that reach them. Not on Windows.
+
+    Arguments are those of ``python -m tests.mutation``: `nox -s mutation -- sfjobs/_tracking/poller.py --sample 50`.
+    """
+    session.install("-e", ".[all]", *group("test"), *group("mutation"))
+    session.run("python", "-m", "tests.mutation", *session.posargs)
+
+
 @nox.session(venv_backend="venv", reuse_venv=False)
 def quickstart(session: nox.Session) -> None:
     """Run the README's first command in an empty environment."""
