@@ -268,6 +268,32 @@ class TestWithFiles:
         assert (tmp_path / "db").stat().st_size < 1_500_000
         assert store.jobs(account, size=10) == []
 
+    async def test_a_file_that_cannot_shrink_keeps_no_sweep_busy(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It was to be rewritten at the start, for which there was no space."""
+        (tmp_path / "results").mkdir()
+        with closing(sqlite3.connect(tmp_path / "db")) as db:
+            db.executescript((Path(__file__).parents[2] / "data" / "platform_schema_2.sql").read_text())
+            db.execute("CREATE TABLE large (x)")
+            db.execute("INSERT INTO large VALUES (zeroblob(4000000))")
+            db.commit()
+            db.execute("DROP TABLE large")
+        monkeypatch.setattr("sfjobs.platform.store.sqlite.jobs.make_shrinkable", lambda _: None)
+        with anyio.fail_after(60), closing(SQLiteStore(tmp_path / "db")) as store:
+            await cleaner_on(store, tmp_path, at=time.time()).sweep()
+            assert await store.shrink() == 0
+
+    async def test_a_file_of_an_earlier_version_shrinks(self, tmp_path: Path) -> None:
+        with closing(sqlite3.connect(tmp_path / "db")) as db:
+            db.executescript((Path(__file__).parents[2] / "data" / "platform_schema_2.sql").read_text())
+            db.execute("CREATE TABLE large (x)")
+            db.execute("INSERT INTO large VALUES (zeroblob(4000000))")
+            db.commit()
+            db.execute("DROP TABLE large")
+        SQLiteStore(tmp_path / "db").close()
+        assert (tmp_path / "db").stat().st_size < 400_000
+
     async def test_one_write_deletes_few_bytes_of_programs(self, tmp_path: Path, store: SQLiteStore) -> None:
         account = store.ensure_account("someone")
         large = "# " + "x" * 1_000_000 + "\n"

@@ -12,6 +12,9 @@ from typing import Final
 from ...records import DeletedJob
 from .change_numbers import next_change
 
+INCREMENTAL: Final = 2
+"""SQLite's number for the mode in which free pages are given back in steps."""
+
 MAX_ROWS: Final = 50
 MAX_CIRCUIT_BYTES: Final = 2 << 20
 """Of one write, unless it is one program: SQLite reads all pages of what it deletes, and other writes wait for that."""
@@ -60,7 +63,12 @@ def forget_deleted_files(db: sqlite3.Connection, names: Iterable[str]) -> None:
 
 
 def free_pages(db: sqlite3.Connection, kept: int, most: int) -> int:
-    """Give up to ``most`` free pages back, so that the file shrinks. Return how many are left to give beyond ``kept``."""
+    """
+    Give up to ``most`` free pages back, so that the file shrinks. Return how many are left to give beyond ``kept``, 0 for a file
+    that cannot shrink.
+    """
+    if int(db.execute("PRAGMA auto_vacuum").fetchone()[0]) != INCREMENTAL:
+        return 0
     surplus = int(db.execute("PRAGMA freelist_count").fetchone()[0]) - kept
     for _ in range(min(surplus, most)):
         # Page by page, since sqlite3 runs only the first step of this statement: of its steps each frees a page.

@@ -14,16 +14,13 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
 from urllib.parse import quote
 
 from ....errors import ConfigurationError
 from . import schema
 from .database import connect
+from .deletion import INCREMENTAL
 from .schema import Step
-
-_INCREMENTAL: Final = 2
-"""SQLite's number for the mode in which free pages are given back in steps."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +43,7 @@ def migrate(path: Path, steps: Sequence[Step] = schema.STEPS) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     if version == 0:
         with closing(sqlite3.connect(path, timeout=10)) as db:
-            db.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")  # before the first page is written
+            db.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")  # before the first page is written
             db.execute("PRAGMA journal_mode = WAL")
     with closing(connect(path)) as db:
         if version == 0:
@@ -61,11 +58,11 @@ def make_shrinkable(path: Path) -> None:
     the next start tries again.
     """
     with closing(connect(path)) as db:
-        if db.execute("PRAGMA auto_vacuum").fetchone()[0] == _INCREMENTAL:
+        if db.execute("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL:
             return
         _log.warning("rewriting %s once, so that it can shrink", path)
         try:
-            db.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+            db.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
             db.execute("VACUUM")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
