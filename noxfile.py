@@ -101,13 +101,15 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """
-    Run 100 clients and 20,000 jobs for ten minutes on a faulty network, after 5,000 random programs against the model.
+    Run 100 clients and 20,000 jobs for ten minutes on a faulty network, after 5,000 random programs against the model; then a lab
+    of 30 accounts and 20,000 jobs on a platform with faults.
 
     Arguments are those of ``python -m tests.soak``: `nox -s soak -- --minutes 3 --jobs 6000`.
     """
     session.install("-e", ".[all]", *group("test"))
     session.run("pytest", "tests/scenarios/test_model.py", env={"MODEL_PROGRAMS": "5000"})
     session.run("python", "-m", "tests.soak", *session.posargs)
+    session.run("python", "-m", "tests.soak.lab")
 
 
 @nox.session

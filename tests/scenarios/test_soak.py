@@ -112,3 +112,12 @@ def test_a_small_soak_comes_to_a_good_end() -> None:
     soak = subprocess.run(command, capture_output=True, check=False, text=True, timeout=110, env=environment)
     assert soak.returncode == 0, soak.stdout + soak.stderr
     assert "all jobs accounted for" in soak.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fills the disk of another process")
+def test_a_small_lab_comes_to_a_good_end() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SFJOBS_")}
+    command = [sys.executable, "-m", "tests.soak.lab", "--jobs", "400", "--accounts", "8", "--kill-every", "1"]
+    lab = subprocess.run(command, capture_output=True, check=False, text=True, timeout=110, env=environment)
+    assert lab.returncode == 0, lab.stdout + lab.stderr
+    assert "all jobs complete, once, and fair" in lab.stdout
