@@ -69,7 +69,7 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
         stack.enter_context(locked_data_dir(settings))
         store = stack.enter_context(closing(SQLiteStore(settings.database)))
         # After the store has been recognised: a directory of a newer version stays as it is.
-        make_private(settings.data_dir, settings.results, settings.cache)
+        make_private(settings.data_dir, settings.results)
         if public and not has_created_key(store):
             raise ConfigurationError(_NO_KEYS.format(data_dir=shlex.quote(str(settings.data_dir))))
         results = ResultFolder(settings.results)

@@ -57,11 +57,6 @@ class PlatformSettings:
         return self.data_dir / "results"
 
     @property
-    def cache(self) -> Path:
-        """The folder of compiled code, which libraries would else write beside themselves or into the home directory."""
-        return self.data_dir / "cache"
-
-    @property
     def api_key(self) -> Path:
         """The file with the API key of the first start."""
         return self.data_dir / "api_key"
@@ -97,7 +92,7 @@ def locked_data_dir(settings: PlatformSettings) -> Iterator[None]:
         ConfigurationError: another platform has the lock, or the directory cannot be used.
     """
     try:
-        for folder in (settings.data_dir, settings.results, settings.cache):
+        for folder in (settings.data_dir, settings.results):
             make_folder(folder)
         lock = os.fdopen(os.open(settings.data_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600), "r+")
     except OSError as error:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 import tempfile
 import threading
@@ -194,8 +193,6 @@ def run_server(
             )
 
     allow_many_connections()
-    # Compiled code would go beside the installed library, or into a home directory, and perhaps neither can be written.
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.cache / "numba"))
     with listen(host, port) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main(listener))
 

@@ -13,7 +13,6 @@ import pytest
 from sfjobs.platform import serving
 from sfjobs.platform.private_files import make_private
 from tests.platform.server.test_serving import client_of, final, submit
-from tests.platform.servers import ServerProcess
 
 pytestmark = [pytest.mark.real_time, pytest.mark.skipif(sys.platform == "win32", reason="modes mean nothing there")]
 
@@ -69,30 +68,3 @@ def test_a_link_is_not_followed_and_a_foreign_file_is_a_warning(
     assert stat.S_IMODE(outside.stat().st_mode) == 0o644
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "foreign" in caplog.text
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-def test_compiled_code_goes_into_the_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a read-only root without a home directory numba found no place for it, and each job that needed it failed."""
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    server = ServerProcess(tmp_path / "data")
-    server.ready()
-    environment = environment_of_worker(server.process.pid)
-    assert f"NUMBA_CACHE_DIR={tmp_path / 'data' / 'cache' / 'numba'}".encode() in environment
-    assert server.stop(15)[0] == 0
-
-
-def environment_of_worker(pid: int) -> list[bytes]:
-    """Return the environment of the worker that ``pid`` starts, once it runs its own program."""
-    while True:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in read(task / "children").split():
-                if b"execution.worker" in read(Path("/proc") / child.decode() / "cmdline"):
-                    return read(Path("/proc") / child.decode() / "environ").split(b"\0")
-
-
-def read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, ProcessLookupError):  # it has ended
-        return b""
