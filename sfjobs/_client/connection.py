@@ -109,13 +109,16 @@ class Connection(Closeable):
         shots: int | None = None,
         name: str | None = None,
         params: Params | None = None,
+        priority: int | None = None,
     ) -> Job:
         """
         Submit ``program`` to run on ``target``, and return its job.
 
         ``X8``, ``X12`` and ``simulon`` are short for the latest target of the kind. ``shots`` is the number of samples; the
         default is in the program's header. ``name`` serves to find the job again.
-        ``params`` has a number for each free parameter of the program, ``{name}`` in its text.
+        ``params`` has a number for each free parameter of the program, ``{name}`` in its text. ``priority``, from -100 to 100
+        and 0 unless given, orders the waiting jobs of this account: a higher one runs earlier. A platform without priorities
+        ignores it, which is logged once.
 
         Raises:
             InvalidRequestError: the program does not parse.
@@ -125,7 +128,7 @@ class Connection(Closeable):
 
         It also raises what ``program_text`` raises.
         """
-        request = await self._session.prepare(target, program, shots, name, params)
+        request = await self._session.prepare(target, program, shots, name, params, priority=priority)
         return self._job(await self._session.submitter.submit(request))
 
     async def recover(self, *, give_up: bool = False, adopt: Mapping[str, str] | None = None) -> Recovery:
@@ -157,6 +160,7 @@ class Connection(Closeable):
         shots: int | None = None,
         window: int = 100,
         params: Params | None = None,
+        priority: int | None = None,
     ) -> JobStream:
         """
         Submit many programs, and iterate over their jobs in the order of the programs.
@@ -175,7 +179,8 @@ class Connection(Closeable):
             ValueError: ``window`` is below 1.
             AuthenticationError, TransportError: every program would fail; the next step continues with the same program.
         """
-        return JobStream(SubmissionPipeline(self._session, self._job, target, shots, window, params=params), programs)
+        pipeline = SubmissionPipeline(self._session, self._job, target, shots, window, params=params, priority=priority)
+        return JobStream(pipeline, programs)
 
     async def program_text(
         self, target: str, program: ProgramLike, *, shots: int | None = None, params: Params | None = None

@@ -327,7 +327,9 @@ class JobGroup(Handle):
     async def _intent(self, target: str, shots: int | None, submission: Submission) -> Intent:
         target = submission.target or target
         shots = shots if submission.shots is None else submission.shots
-        request = await self._session.prepare(target, submission.program, shots, submission.name, submission.params)
+        request = await self._session.prepare(
+            target, submission.program, shots, submission.name, submission.params, priority=submission.priority
+        )
         intent = request.intent
         if submission.name is None and intent.digest in self._unnamed_before:
             raise ValueError(

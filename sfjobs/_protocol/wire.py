@@ -76,9 +76,10 @@ def device_path(target: str, tail: str = "") -> str:
     return f"/devices/{target}{tail}"
 
 
-def submission(*, name: str | None, target: str, circuit: str) -> dict[str, JSONValue]:
-    """Return the body of ``POST /jobs`` in version 0.4.0."""
-    return {"name": name, "target": target, "circuit": circuit, "language": LANGUAGE}
+def submission(*, name: str | None, target: str, circuit: str, priority: int | None = None) -> dict[str, JSONValue]:
+    """Return the body of ``POST /jobs`` in version 0.4.0. ``priority`` is an extension of it."""
+    fields: dict[str, JSONValue] = {"name": name, "target": target, "circuit": circuit, "language": LANGUAGE}
+    return fields if priority is None else {**fields, "priority": priority}
 
 
 def legacy_submission(*, circuit: str) -> dict[str, JSONValue]:

@@ -51,11 +51,12 @@ class SubmissionPipeline:
         window: int,
         *,
         params: Params | None = None,
+        priority: int | None = None,
     ) -> None:
         self._poller = session.poller
         self._window = Window(window)
         self._sender = BatchSender(
-            session, job_from, self._window, self._settle, target=target, shots=shots, params=params
+            session, job_from, self._window, self._settle, target=target, shots=shots, params=params, priority=priority
         )
         self._pending: deque[PendingProgram] = deque()  # not popped yet, in order
         self._unsettled = 0  # of those, the number without an outcome

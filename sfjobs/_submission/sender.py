@@ -96,6 +96,7 @@ class BatchSender:
         target: str,
         shots: int | None,
         params: Params | None,
+        priority: int | None,
     ) -> None:
         self._session = session
         self._job_from = job_from
@@ -106,6 +107,7 @@ class BatchSender:
         self._target = target
         self._shots = shots
         self._params = params
+        self._priority = priority
         self._retry = Retry(attempts=session.settings.retries)
         self._in_flight: set[anyio.CancelScope] = set()
         self._is_cut_short = False
@@ -177,7 +179,10 @@ class BatchSender:
         shots = self._shots if submission.shots is None else submission.shots
         try:
             params = self._params if submission.params is None else submission.params
-            pending.request = await self._session.prepare(target, submission.program, shots, submission.name, params)
+            priority = self._priority if submission.priority is None else submission.priority
+            pending.request = await self._session.prepare(
+                target, submission.program, shots, submission.name, params, priority=priority
+            )
         except Exception as error:  # noqa: BLE001 - a caller's program object may raise anything
             # A request for the device's specification says nothing of the program when it fails.
             is_own = not (isinstance(error, RequestFailedError) and is_transient(error))

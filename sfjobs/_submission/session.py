@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
+from typing import Final
 
 import anyio
 
@@ -17,6 +19,9 @@ from .programs import ProgramLike, is_compilable, program_text
 from .strawberryfields import compiled_text, needs_compiling
 from .submitter import SubmissionRequest, Submitter
 
+MAX_PRIORITY: Final = 100
+_log = logging.getLogger("sfjobs")
+
 
 class SubmissionSession(Session):
     """The session of one connection, with its submitter and the devices that programs were compiled for."""
@@ -26,14 +31,34 @@ class SubmissionSession(Session):
         self.submitter = Submitter(settings, transport, self.journal)
         self._compiling = anyio.Lock()
         self._compiled_for: dict[str, Device] = {}
+        self._offers_priorities: bool | None = None
 
     async def prepare(
-        self, target: str, program: ProgramLike, shots: int | None, name: str | None, params: Params | None = None
+        self,
+        target: str,
+        program: ProgramLike,
+        shots: int | None,
+        name: str | None,
+        params: Params | None = None,
+        *,
+        priority: int | None = None,
     ) -> SubmissionRequest:
-        """Return the request that submits ``program``. Raises what ``program_text`` raises."""
+        """Return the request that submits ``program``. Raises ValueError for a priority, and what ``program_text`` raises."""
         target = resolved(target)
         text = await self.program_text(target, program, shots, params)
-        return self.submitter.request(target, text, shots, name)
+        if priority is not None and not await self._has_priorities(priority):
+            priority = None
+        return self.submitter.request(target, text, shots, name, priority)
+
+    async def _has_priorities(self, priority: object) -> bool:
+        """Return whether the platform offers priorities; it is asked once. Raises ValueError for a priority that cannot be."""
+        if isinstance(priority, bool) or not isinstance(priority, int) or not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
+            raise ValueError(f"a priority is a whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}, not {priority!r}")
+        if self._offers_priorities is None:
+            self._offers_priorities = await self.api.offers("priority")
+            if not self._offers_priorities:
+                _log.warning("this platform has no priorities: jobs are submitted without")
+        return self._offers_priorities
 
     async def program_text(
         self, target: str, program: ProgramLike, shots: int | None, params: Params | None = None

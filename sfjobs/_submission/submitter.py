@@ -80,12 +80,15 @@ class Submitter:
         self._note_status = transport.odd_fields.note_status
         self._legacy = settings.api_version == "0.2.0"
 
-    def request(self, target: str, circuit: str, shots: int | None, name: str | None) -> SubmissionRequest:
+    def request(
+        self, target: str, circuit: str, shots: int | None, name: str | None, priority: int | None = None
+    ) -> SubmissionRequest:
         """Return a request with a new idempotency key. Raises ValueError for a program that cannot be sent."""
         if self._legacy:
             fields = wire.legacy_submission(circuit=with_header(circuit, target=target, shots=shots, name=name))
         else:
-            fields = wire.submission(name=name, target=target, circuit=with_header(circuit, target=target, shots=shots))
+            circuit = with_header(circuit, target=target, shots=shots)
+            fields = wire.submission(name=name, target=target, circuit=circuit, priority=priority)
         key, body = str(uuid.uuid4()), compact_json(fields)
         intent = Intent(key, self._session.url, self._session.account, target, shots, name, body)
         return SubmissionRequest(intent, needs_journal=False)

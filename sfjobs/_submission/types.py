@@ -19,13 +19,17 @@ YIELD_EVERY = 32
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A program with its own options. An option that is None has the value given to ``create_jobs``."""
+    """
+    A program with its own options. An option that is None has the value given to ``create_jobs``. ``priority`` is that of
+    ``Connection.create_job``.
+    """
 
     program: ProgramLike
     shots: int | None = None
     name: str | None = None
     target: str | None = None
     params: Params | None = None
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class Script:
     shots: int | None
     name: str | None
     params: Mapping[str, Number] | None = None
+    priority: int | None = None
 
     @classmethod
     def read(
@@ -50,6 +51,7 @@ class Script:
         shots: int | None,
         name: str | None,
         params: Sequence[str] | None = None,
+        priority: int | None = None,
     ) -> Script:
         """Read the script at the path ``source``, or from standard input for ``-``. Raises CommandError."""
         from .._protocol.blackbird_header import read_header
@@ -64,12 +66,12 @@ class Script:
         except ValueError as error:
             what = f"{target} is a local backend of Strawberry Fields, not a target of a platform."
             raise CommandError(what, "Give one: --target simulon_gaussian") from error
-        return cls(source, text, target, shots, name, _numbers(params) if params else None)
+        return cls(source, text, target, shots, name, _numbers(params) if params else None, priority)
 
     async def submit(self, connection: Connection) -> Job:
         try:
             return await connection.create_job(
-                self.target, self.text, shots=self.shots, name=self.name, params=self.params
+                self.target, self.text, shots=self.shots, name=self.name, params=self.params, priority=self.priority
             )
         except ValueError as error:
             remedy = "Give each {name} of the script a number: --param name=value, and no others."

@@ -90,9 +90,12 @@ class Connection(Closeable, View[AsyncConnection]):
         shots: int | None = None,
         name: str | None = None,
         params: Params | None = None,
+        priority: int | None = None,
     ) -> Job:
         """Submit ``program`` to run on ``target``, and return its job."""
-        job = self._portal.call(self._async.create_job, target, program, shots=shots, name=name, params=params)
+        job = self._portal.call(
+            self._async.create_job, target, program, shots=shots, name=name, params=params, priority=priority
+        )
         return job_view(job, self)
 
     def recover(self, *, give_up: bool = False, adopt: Mapping[str, str] | None = None) -> Recovery:
@@ -107,9 +110,10 @@ class Connection(Closeable, View[AsyncConnection]):
         shots: int | None = None,
         window: int = 100,
         params: Params | None = None,
+        priority: int | None = None,
     ) -> JobStream[Job]:
         """Submit many programs, and iterate over their jobs in the order of the programs."""
-        stream = self._async.create_jobs(target, (), shots=shots, window=window, params=params)
+        stream = self._async.create_jobs(target, (), shots=shots, window=window, params=params, priority=priority)
         return JobStream(stream, self._portal, programs, lambda job: job_view(job, self))
 
     def program_text(

@@ -103,6 +103,7 @@ class FakePlatform:
         self.offers_batches = offers_batches
         self.honours_keys = honours_keys
         self.offers_deletion = False
+        self.offers_priorities = False
         self.by_key: dict[str, FakeJob] = {}
         self.token_lifetime = token_lifetime
         self.jobs: dict[str, FakeJob] = {}
@@ -220,8 +221,9 @@ class FakePlatform:
 
     def _offers(self, request: httpx.Request) -> dict[str, str]:
         offers = {"accept-post": f"application/json, {BATCH}"} if self.offers_batches else {}
-        if self.offers_deletion:
-            offers["sfjobs-extensions"] = "delete"
+        named = ["delete"] * self.offers_deletion + ["priority"] * self.offers_priorities
+        if named:
+            offers["sfjobs-extensions"] = ", ".join(named)
         key = request.headers.get("idempotency-key") if self.honours_keys else None
         return offers if key is None else {**offers, "idempotency-key": key}
 

@@ -28,6 +28,10 @@ def submit(
     shots: ShotsOption = None,
     name: NameOption = None,
     param: ParamOption = None,
+    priority: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=-100, max=100, help="Among your waiting jobs; higher ones run earlier."),
+    ] = None,
     as_json: JSONOption = False,
 ) -> None:
     """
@@ -36,7 +40,10 @@ def submit(
     One line a job, in the order of the scripts: id=$(sfjobs submit x.xbb). Those after a script that is refused are
     submitted all the same.
     """
-    scripts = [Script.read(program, target=target, shots=shots, name=name, params=param) for program in programs]
+    scripts = [
+        Script.read(program, target=target, shots=shots, name=name, params=param, priority=priority)
+        for program in programs
+    ]
     command = CommandContext.of(context)
     jobs: list[Job] = []
     refusals: dict[int, SFJobsError | CommandError] = {}

@@ -13,12 +13,12 @@ from typing import Any, Final, Protocol
 
 from ..errors import invalid, too_large
 from ..limits import Limits
-from ..records import LANGUAGE, NewJob
+from ..records import LANGUAGE, MAX_PRIORITY, NewJob
 from .program_check import CheckedProgram
 from .submission import IncomingSubmission
 
 _MAX_NAME_CHARACTERS: Final = 255
-_FIELDS: Final = frozenset({"name", "target", "circuit", "language"})
+_FIELDS: Final = frozenset({"name", "target", "circuit", "language", "priority"})
 _MAX_KNOWN_CIRCUITS: Final = 256
 _MAX_KNOWN_CHARACTERS: Final = 16 << 10
 
@@ -75,6 +75,7 @@ class SubmissionValidator:
             shots=checked.shots,
             seed=secrets.randbits(63) if checked.seed is None else checked.seed,
             idempotency_key=submission.key,
+            priority=fields.get("priority") or 0,
         )
 
     def _remember(self, account: str, circuit: str, target: str | None, checked: CheckedProgram) -> None:
@@ -93,6 +94,9 @@ def _check_fields(body: Mapping[str, Any], max_circuit_bytes: int) -> None:
     for name in ("name", "target", "language"):
         if not isinstance(body.get(name), str | None):
             errors[name] = ["Not a valid string."]
+    priority = body.get("priority")
+    if not isinstance(priority, int | None) or isinstance(priority, bool) or abs(priority or 0) > MAX_PRIORITY:
+        errors["priority"] = [f"Must be a whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}."]
     if "language" not in errors and body.get("language") not in {None, "", LANGUAGE}:
         errors["language"] = [f"Must be one of: {LANGUAGE}."]
     if "name" not in errors and len(body.get("name") or "") > _MAX_NAME_CHARACTERS:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 import numpy as np
 import numpy.typing as npt
 
@@ -26,9 +27,18 @@ async def connect() -> None:
     seconds: float = settings.connect_timeout + settings.read_timeout + settings.attempt_timeout
     seconds += settings.poll_interval_min + settings.poll_interval_max + settings.retries
     size: int = settings.max_result_bytes + settings.result_cache_bytes
-    texts: list[str | None] = [settings.ca_file, settings.result_cache, settings.journal, settings.api_version]
+    texts: list[str | None] = [
+        settings.ca_file,
+        settings.result_cache,
+        settings.journal,
+        settings.api_version,
+        settings.http,
+    ]
     print(settings.api_key or settings.access_token, dict(settings.sources), seconds, size, texts)
-    async with sfjobs.Connection(settings=settings) as connection:
+    async with sfjobs.DirectTransport() as transport:
+        response = await transport.handle_async_request(httpx.Request("GET", settings.url))
+        print(response.status_code)
+    async with sfjobs.Connection(settings=settings, transport=sfjobs.DirectTransport()) as connection:
         is_up: bool = await connection.ping()
         print(is_up, connection.settings.url)
         await devices(connection)
@@ -76,6 +86,8 @@ async def one_job(connection: sfjobs.Connection) -> None:
     outlook(job.why())
     snapshot(job.snapshot, again.snapshot)
     print(await job.cancel(wait=True, timeout=10), await connection.cancel_job(job.id))
+    await job.delete()
+    await connection.delete_job(job.id)
     async with connection.open_result(job.id) as stream:
         await streamed(stream)
     found = await connection.get_job(job.id)
@@ -115,7 +127,8 @@ async def streamed(stream: sfjobs.ResultStream) -> None:
 
 
 async def many_jobs(connection: sfjobs.Connection) -> None:
-    programs = [sfjobs.Submission(PROGRAM, shots=5, name="a", target="X8_01", params={"r": 1})]
+    programs = [sfjobs.Submission(PROGRAM, shots=5, name="a", target="X8_01", params={"r": 1}, priority=2)]
+    print(programs[0].priority)
     first = programs[0]
     print(first.program, first.shots, first.name, first.target, first.params)
     jobs: list[sfjobs.Job] = []

@@ -41,6 +41,8 @@ def one_job(connection: sync.Connection) -> None:
     stream.close()
     print(connection.get_job(job.id), connection.get_job_circuit(job.id), connection.get_job_result(job.id).raw * 2)
     print(connection.cancel_job(job.id).is_final)
+    job.delete()
+    connection.delete_job(job.id)
 
 
 def many_jobs(connection: sync.Connection) -> None:

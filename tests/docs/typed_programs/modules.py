@@ -89,8 +89,12 @@ def served() -> None:
     sizes: int = (
         limits.head + limits.headers + limits.query + limits.body + limits.circuit + limits.quota + limits.running
     )
+    sizes += limits.storage + limits.requests + limits.streams + limits.downloads + limits.bodies + limits.connections
     print(sizes, limits.modes + limits.memory + limits.shots, limits.time)
-    settings = platform.PlatformSettings(data_dir=Path("data"), workers=2, limits=limits)
+    kept = platform.Retention(results=86_400.0, jobs=None)
+    print(kept.results, kept.jobs, kept.free_disk + 1)
+    settings = platform.PlatformSettings(data_dir=Path("data"), workers=2, limits=limits, retention=kept)
+    print(settings.retention == kept)
     print(settings.api_key.name, settings.database.name, settings.results.name, settings.data_dir, settings.workers)
     print(settings.test_targets, settings.access_token_lifetime, settings.limits == limits, settings.runner)
     with platform.serving(settings=settings, port=0) as running:

@@ -22,7 +22,8 @@ def faults() -> testing.Faults:
         print(fault.body, fault.seconds + 1, dict(fault.fields), fault.job_id, fault.events, fault.ending, fault.coding)
         print(fault.is_damaged, fault.matches("GET", "/jobs"))
     print(found.applied() + 1, found.for_connection(), found.for_request("GET", "/jobs"))
-    found.check_all(print)
+    with found.checked_by(print):
+        pass
     found.clear()
     return found
 

@@ -10,7 +10,7 @@ import pytest
 
 from sfjobs.platform.limits import Limits
 from sfjobs.platform.records import Pause
-from tests.platform.stand_ins import Bench, new_job, open_bench
+from tests.platform.stand_ins import PROGRAM, Bench, new_job, open_bench
 
 pytestmark = [pytest.mark.real_time, pytest.mark.asyncio_only]
 
@@ -143,6 +143,21 @@ async def test_priorities_hold_within_an_account_and_over_a_restart(tmp_path: Pa
         await bench.store.ended(order[-1])
     low, normal, high = (record.id for record in records)
     assert order == [high, blocking, normal, low]
+
+
+@pytest.mark.parametrize(
+    ("given", "status"), [(100, 201), (None, 201), (101, 400), (-101, 400), (True, 400), (1.0, 400), ("1", 400)]
+)
+async def test_the_priority_of_a_submission_is_checked_and_stored(tmp_path: Path, given: object, status: int) -> None:
+    async with open_bench(tmp_path) as bench, bench.client() as client:
+        response = await client.post("/jobs", json={"circuit": PROGRAM, "priority": given})
+        assert response.status_code == status
+        if status == 201:
+            job = bench.store.job(response.json()["id"])
+            assert job is not None
+            assert job.priority == (given or 0)
+        else:
+            assert "priority" in response.json()["meta"]
 
 
 async def test_use_survives_a_restart(tmp_path: Path) -> None:

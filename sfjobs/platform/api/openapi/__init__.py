@@ -50,7 +50,7 @@ _MONITOR: Final = {
 _EXTENSIONS: Final = {
     "Sfjobs_Extensions": {
         "const": EXTENSIONS["sfjobs-extensions"],
-        "description": "extensions that are offered by name: with `delete`, `DELETE /jobs/{id}`",
+        "description": "extensions that are offered by name: with `delete`, `DELETE /jobs/{id}`; with `priority`, that field",
     }
 }
 _OFFERS: Final = {"Link": _MONITOR, "Accept_Post": {"const": "application/json, application/jobs+json"}, **_EXTENSIONS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ....models import JobStatus
-from ...records import LANGUAGE
+from ...records import LANGUAGE, MAX_PRIORITY
 from .building import STRING, closed, open_object, ref, response
 
 _TIME: Final = {
@@ -89,6 +89,12 @@ SCHEMAS: Final[dict[str, Any]] = {
             "target": {**_NULLABLE_STRING, "description": "by default the target of the target line"},
             "name": {**_NULLABLE_STRING, "maxLength": 255},
             "language": {"enum": [LANGUAGE, "", None]},
+            "priority": {
+                "type": ["integer", "null"],
+                "minimum": -MAX_PRIORITY,
+                "maximum": MAX_PRIORITY,
+                "description": "among the waiting jobs of the account; higher ones run earlier; 0 by default",
+            },
         },
         "circuit",
         additionalProperties=False,
