@@ -203,7 +203,7 @@ def test_delete_goes_on_after_a_job_that_has_not_ended(configured, jobs, capsys)
     assert captured.out == f"{first} deleted\n"
     assert "cancel it first" in captured.err
     assert run(["delete", second, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"deleted": [second]}
+    assert json.loads(capsys.readouterr().out) == {"deleted": [second], "errors": []}
     assert run(["show", first]) == 6
 
 

@@ -34,6 +34,7 @@ COMMANDS = [
     "result",
     "circuit",
     "cancel",
+    "delete",
     "recover",
     "group list",
     "devices",

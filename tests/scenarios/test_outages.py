@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import httpx
 import pytest
+from rich.console import Console
 
 import sfjobs
 from sfjobs._http.retry import RETRY_BUDGET, Retry, RetryBudget
@@ -117,13 +118,16 @@ async def test_the_last_error_is_in_why_in_the_timeout_and_in_the_progress_line(
 async def test_the_last_error_is_in_the_line_of_a_command() -> None:
     platform = FakePlatform()
     out_of_reach(platform, 100)
+    console = Console(width=500)
     async with platform.connection() as connection:
         job = sfjobs.Job(platform.add(status="complete").id, "queued", connection)
         with pytest.raises(sfjobs.WaitTimeoutError):
             await job.wait(timeout=30)
-        assert job_line(job, with_result=True).startswith(f"Job {job.id}: queued, retrying after TransportError: GET ")
+        assert job_line(job, console, with_result=True).startswith(
+            f"Job {job.id}: queued, retrying after TransportError: GET "
+        )
         await job.wait()
-        assert job_line(job, with_result=True) == f"Job {job.id}: complete"
+        assert job_line(job, console, with_result=True) == f"Job {job.id}: complete"
 
 
 async def test_why_names_the_error_of_a_missing_result() -> None:

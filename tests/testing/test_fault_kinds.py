@@ -33,7 +33,7 @@ OUTCOMES: list[tuple[Fault, str, str, int]] = [
     (Fault.status(400, '{"detail": "no"}', **SUBMISSION), "InvalidRequestError", "InvalidRequestError", 0),
     (Fault.status(429, headers={"Retry-After": "0"}, **SUBMISSION), "complete", "complete", 1),
     (Fault.page(**SUBMISSION), "ProtocolError", "SubmissionUnknownError", 0),
-    (Fault.redirect("/elsewhere", **SUBMISSION), "ProtocolError", "SubmissionUnknownError", 0),
+    (Fault.redirect("/elsewhere", **SUBMISSION), "ProtocolError", "ProtocolError", 0),
     (Fault.expired_token(**SUBMISSION), "complete", "complete", 1),
     (Fault.delay(0.2, **SUBMISSION), "complete", "complete", 1),
     (Fault.odd_record({"status": None}, **SUBMISSION), "ProtocolError", "SubmissionUnknownError", 1),

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 def delete(context: typer.Context, job_ids: ids.IdsArgument, *, as_json: JSONOption = False) -> None:
     """
-    Delete jobs that have ended, with their programs and results; print the id of each.
+    Delete jobs that have ended, with their programs and results.
 
-    They cannot be restored. Cancel a job that has not ended first.
+    Prints the id of each. They cannot be restored. Cancel a job that has not ended first.
     """
     shortened = ids.given(job_ids)
     if not shortened:  # an empty standard input

@@ -202,6 +202,9 @@ def _reply(run: Runner, results: ResultFolder, line: bytes) -> bytes:
         return _failed("internal-error", f"the simulation failed with {type(error).__name__}")
 
 
+_SMALL_RESULT_BYTES: Final = 64 << 10
+
+
 class _NotStored(Exception):
     """The disk does not take the result now."""
 
@@ -218,7 +221,8 @@ def _store(results: ResultFolder, work: Work, samples: Array) -> ResultFile:
         traceback.print_exc()
         reason = error.strerror or "input or output failed"
         detail = f"the platform could not store the result, {samples.nbytes} bytes: {reason}"
-        if error.errno == errno.EFBIG:  # more than a file may have, also the next time
+        # More than a file may have, also the next time. Where not even a small file may grow, the job is not the reason.
+        if error.errno == errno.EFBIG and samples.nbytes > _SMALL_RESULT_BYTES:
             raise ProgramError("result-not-stored", detail) from error
         needed = samples.nbytes if error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)} else 0
         raise _NotStored(detail, needed) from error

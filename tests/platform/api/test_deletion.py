@@ -136,7 +136,7 @@ async def events(bench: Bench, cursor: str) -> bytes:
         if b"event: deleted" in body:
             received.set()
 
-    authorization = f"Bearer {bench.tokens.issue(bench.account)}".encode()
+    authorization = f"Bearer {bench.token()}".encode()
     scope = {
         "type": "http",
         "method": "GET",

@@ -76,7 +76,7 @@ async def test_another_accounts_job_is_like_an_unknown_one(accounts: TwoAccounts
 
 async def test_the_same_requests_find_the_accounts_own_jobs(accounts: TwoAccounts) -> None:
     """Otherwise the test above would pass because its requests are wrong."""
-    for path, method in accounts.routes:
+    for path, method in sorted(accounts.routes, key=lambda route: route[1] == "DELETE"):  # nothing is found after it
         if "{id}" in path:
             response = await send_raw(accounts.bench, method, path.format(id=accounts.own[method == "PATCH"]))
             assert response.status_code in {200, 204}, (method, path)

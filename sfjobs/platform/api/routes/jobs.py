@@ -143,7 +143,8 @@ class JobRoutes:
 
     async def delete(self, request: Request) -> Response:
         """Delete a job that has ended, with its program and its result."""
-        if await self.cleaner.delete(request.state.account, request.path_params["id"]) is None:
+        job = self._job(request)  # without a write: ids of others must cost as much as unknown ones
+        if await self.cleaner.delete(request.state.account, job.id) is None:
             job = self._job(request)
             detail = f"Job {job.id} cannot be deleted: it is {job.status.value}. Cancel it first, or wait until it has ended."
             raise ApiError(409, "invalid-job-operation", detail)
