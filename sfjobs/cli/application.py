@@ -34,7 +34,7 @@ _COMMANDS = {
     "delete": (
         "delete",
         "delete",
-        "Delete jobs that have ended, with their programs and results; print the id of each.",
+        "Delete jobs that have ended, with their programs and results.",
     ),
     "recover": ("recover", "recover", "Look up submissions that never got a response."),
     "group": ("group", "app", "Show and remove groups of jobs."),
