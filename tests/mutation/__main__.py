@@ -12,6 +12,7 @@ change only a cost, or nothing. Arguments: modules, and
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import json
 import os
@@ -82,7 +83,11 @@ def _run_modules(
     again: set[tuple[str, str]] | None,
     measured: Path | None,
 ) -> Iterator[dict[str, object]]:
-    reached, seconds = measure(folder, tests, modules, measured or folder.parent / "measured.json")
+    file = measured or folder.parent / "measured.json"
+    digest = hashlib.sha256("\n".join(tests).encode()).hexdigest()[
+        :8
+    ]  # modules with other tests have a file of their own
+    reached, seconds = measure(folder, tests, modules, file.with_stem(f"{file.stem}-{digest}"))
     for module in modules:
         mutants = mutants_of(folder / module)
         if again is not None:
