@@ -23,6 +23,9 @@ TargetOption: TypeAlias = Annotated[
 ShotsOption: TypeAlias = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Number of shots; by default the number in the script.")
 ]
+PriorityOption: TypeAlias = Annotated[
+    int | None, typer.Option(metavar="N", min=-100, max=100, help="Among your waiting jobs; higher ones run earlier.")
+]
 ParamOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--param", metavar="NAME=VALUE", help="Number for {NAME} in the script; may be given many times."),

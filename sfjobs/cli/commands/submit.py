@@ -10,7 +10,7 @@ import typer
 from ..context import CommandContext, JSONOption, raise_first
 from ..errors import CommandError, explain, printable
 from ..output.json import about_job, answer, write_json
-from ..program_files import NameOption, ParamOption, Script, ShotsOption, TargetOption
+from ..program_files import NameOption, ParamOption, PriorityOption, Script, ShotsOption, TargetOption
 
 if TYPE_CHECKING:
     from ..._client.connection import Connection
@@ -28,10 +28,7 @@ def submit(
     shots: ShotsOption = None,
     name: NameOption = None,
     param: ParamOption = None,
-    priority: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=-100, max=100, help="Among your waiting jobs; higher ones run earlier."),
-    ] = None,
+    priority: PriorityOption = None,
     as_json: JSONOption = False,
 ) -> None:
     """
