@@ -1,4 +1,4 @@
-"""The environment variables of worker processes."""
+"""The environment variables of child processes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ def worker_environment(numba_cache: Path) -> dict[str, str]:
     Return the environment of a worker: one thread for each numerical library, since several processes share the machine
     (measured 3 times faster), the import path of this process, and a folder for what numba compiles.
     """
+    return {**_cache(numba_cache), **child_environment()}
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of any child process: one thread for each numerical library, and the import path of this process."""
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-    return {**_cache(numba_cache), **os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONPATH": paths}
+    return {**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONPATH": paths}
 
 
 def _cache(folder: Path) -> dict[str, str]:

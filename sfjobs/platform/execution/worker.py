@@ -13,13 +13,11 @@ What the machine lacks (room on the disk, descriptors) is reported as trouble of
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import math
 import os
 import queue
-import signal
 import sys
 import threading
 import time
@@ -37,10 +35,10 @@ from ..limits import DEFAULTS, Limits
 from ..program import Array, ProgramError, Samples
 from ..records import ResultFile
 from ..results.folder import ResultFolder
+from .child import end_with_parent, redirect_stdout
 from .executor import Work
 from .replies import reply_line
 
-_PR_SET_PDEATHSIG: Final = 1
 _TROUBLE: Final = frozenset(
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EROFS", "EMFILE", "ENFILE", "EAGAIN", "EIO", "ESTALE")
@@ -79,9 +77,9 @@ def main(arguments: list[str]) -> None:
     """
     folder, runner_name, limits_json, *flags = arguments
     limits = Limits(**json.loads(limits_json))
-    replies = _redirect_stdout()
+    replies = redirect_stdout()
     if "ends-with-parent" in flags:
-        _end_with_parent()
+        end_with_parent()
     _limit_memory(limits.memory)
     jobs: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
@@ -109,25 +107,6 @@ def main(arguments: list[str]) -> None:
             )
             os._exit(1)  # the next worker has one state of it, or does not start
         _send(replies, reply)
-
-
-def _redirect_stdout() -> IO[bytes]:
-    """Return the real standard output, and point file descriptor 1 to the standard error."""
-    real = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return real
-
-
-def _end_with_parent() -> None:
-    """
-    Ask the kernel to kill this process when its parent ends. The thread that watches the input cannot run while native code
-    holds the interpreter lock, perhaps for an hour; a worker of a killed platform would take processor time from the next.
-    """
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # the parent ended before the call
-            os._exit(0)
 
 
 if sys.platform == "win32":

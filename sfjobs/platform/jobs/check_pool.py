@@ -16,7 +16,6 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, Final, Self
 
 import anyio
@@ -25,6 +24,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from ..errors import ApiError
+from ..execution.environment import child_environment
 from ..limits import Limits
 from .fair_turns import FairTurns, Turn
 from .program_check import CheckedProgram, ProgramReader
@@ -188,16 +188,12 @@ class _CheckProcess:
 
     @classmethod
     async def start(cls, command: list[str]) -> Self:
-        threads = dict.fromkeys(
-            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
-        )
-        path = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         process = await anyio.open_process(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None,
-            env={**os.environ, **threads, "PYTHONPATH": path},
+            env=child_environment(),
             start_new_session=True,  # Ctrl-C in a terminal goes to the server only
         )
         return cls(process)

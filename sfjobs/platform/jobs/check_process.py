@@ -8,22 +8,20 @@ it, and then the program in UTF-8. The responses on its standard output are line
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from ..blackbird import parse
 from ..devices import build_devices
 from ..errors import ApiError
+from ..execution.child import end_with_parent, redirect_stdout
 from ..limits import Limits
 from .preparation import Preparation
 from .program_check import ProgramReader
 
-_PR_SET_PDEATHSIG: Final = 1
 _MEMORY_BYTES: Final = 3 << 30
 """Of address space. The dearest program within the limits takes 250 MB."""
 
@@ -34,8 +32,8 @@ _NICE: Final = 5
 def main(arguments: list[str]) -> None:
     """Check programs until the input ends. The argument is a JSON object: limits, test targets, and whether to prepare."""
     options = json.loads(arguments[0])
-    output = _redirect_stdout()
-    _end_with_parent()
+    output = redirect_stdout()
+    end_with_parent()
     _limit()
     reader = ProgramReader(
         build_devices(test_targets=options["test_targets"]),
@@ -66,22 +64,6 @@ def _check(
         reply("done", is_complete=prepare or not seconds)
     except ApiError as error:
         reply("refused", status_code=error.status_code, code=error.code, detail=error.detail, meta=error.meta)
-
-
-def _redirect_stdout() -> IO[bytes]:
-    """Return the real standard output, and point file descriptor 1 to the standard error, for libraries that print."""
-    real = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return real
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent ends: in native code it does not see the end of its input."""
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # the parent ended before the call
-            os._exit(0)
 
 
 def _limit() -> None:
