@@ -53,7 +53,6 @@ class Runtime:
     api_key: str = field(repr=False)
     feed: ChangePublisher
     scheduler: Scheduler
-    disk: DiskWatch
 
 
 @asynccontextmanager
@@ -94,7 +93,7 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
                 async with (
                     checks,
                     Scheduler(store, executor, devices, running_limit=limit) as scheduler,
-                    DiskWatch(scheduler, settings.data_dir, settings.retention.free_disk) as disk,
+                    DiskWatch(scheduler, settings.data_dir, settings.retention.free_disk),
                     cleaner,
                 ):
                     feed = ChangePublisher(store, scheduler)
@@ -109,7 +108,7 @@ async def open_platform(settings: PlatformSettings, *, public: bool = False) -> 
                         cleaner=cleaner,
                         limits=settings.limits,
                     )
-                    yield Runtime(app, api_key, feed, scheduler, disk)
+                    yield Runtime(app, api_key, feed, scheduler)
         if problem is not None:  # not inside of the executor, whose task group would wrap it
             raise ConfigurationError(_NO_WORKER.format(reason=problem))
 
